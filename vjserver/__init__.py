@@ -1,0 +1,3 @@
+"""vjserver: hears the beat, makes the picture, feeds TouchDesigner."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,30 @@
+"""Errors: who erred, what was wrong, what was given, what is allowed."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VJError(Exception):
+    """Base of every error that vjserver raises on purpose; its text is one readable sentence."""
+
+
+class ConfigError(VJError):
+    """A show file, preset, command line or address that cannot be used."""
+
+
+class DeviceError(VJError):
+    """An audio source that cannot be opened or that went away."""
+
+
+class GeneratorError(VJError):
+    """A generator that cannot start or cannot render."""
+
+
+class OutputError(VJError):
+    """An output that cannot be opened or cannot send."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return ``'; nearest: a, b'`` for a misspelt name, or ``''`` when nothing is near."""
+    close = get_close_matches(name, list(known), n=count, cutoff=0.5)
+    return f"; nearest: {', '.join(close)}" if close else ""

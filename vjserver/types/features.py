@@ -1,0 +1,117 @@
+"""Features: what the ear knows about the sound at one moment, small enough to be handed over whole."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vjserver.types.audio import Float32
+
+BAND_NAMES = ("sub", "bass", "lowmid", "mid", "high", "air")
+DRUM_NAMES = ("kick", "snare", "hat")
+N_SPECTRUM = 32
+
+# Scalars in the order in which they travel. One row is one feature that presets can name in `from`.
+SCALARS = {
+    "level": "loudness after gain, 0..1",
+    "level_db": "loudness before gain, dBFS",
+    "centroid": "brightness: centre of the spectrum on a log scale, 0..1",
+    "flux": "how much the spectrum rises, 0..1",
+    "pitch_hz": "strongest pitch, Hz; 0 where none is clear",
+    "kick": "kick envelope, 1 at the hit, falling",
+    "snare": "snare envelope, 1 at the hit, falling",
+    "hat": "hat envelope, 1 at the hit, falling",
+    "onset": "onset envelope, 1 at the onset, falling",
+    "energy": "slow loudness over seconds, 0..1",
+    "silence": "1 while the room is silent, else 0",
+}
+# Read off the beat clock at the moment of asking, so that a frame sees the phase of *its* time.
+CLOCK_SCALARS = {
+    "beat_phase": "0 on the beat, rising to 1 at the next",
+    "bar_phase": "0 on the downbeat, rising to 1 at the next",
+    "beat_pulse": "1 on the beat, falling to 0 before the next",
+    "bpm": "tempo in beats a minute",
+    "confidence": "trust in the tempo, 0..1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BeatGrid:
+    """Where the beats lie: beat ``count`` falls at ``t_ns`` and one follows every ``period_s``.
+
+    ``bar_position`` is the place of that beat in its bar (0 is the downbeat) of ``beats_per_bar``.
+    ``running`` is false before a tempo is known.
+    """
+
+    t_ns: int = 0
+    count: int = 0
+    period_s: float = 0.5
+    bar_position: int = 0
+    beats_per_bar: int = 4
+    confidence: float = 0.0
+    running: bool = False
+
+    @property
+    def bpm(self) -> float:
+        """Beats a minute; 0 while no tempo is known."""
+        return 60.0 / self.period_s if self.running else 0.0
+
+    def beats_since(self, t_ns: int) -> float:
+        """Beats (with their fraction) from the grid's beat to ``t_ns``; negative before it."""
+        return (t_ns - self.t_ns) * 1e-9 / self.period_s
+
+    def beat_phase(self, t_ns: int) -> float:
+        """Return the phase within the beat, 0..1; 0 while no tempo is known."""
+        return self.beats_since(t_ns) % 1.0 if self.running else 0.0
+
+    def bar_phase(self, t_ns: int) -> float:
+        """Return the phase within the bar, 0..1; 0 while no tempo is known."""
+        if not self.running:
+            return 0.0
+        return (self.bar_position + self.beats_since(t_ns)) % self.beats_per_bar / self.beats_per_bar
+
+    def count_at(self, t_ns: int) -> int:
+        """Return the count of the newest beat at ``t_ns``."""
+        return self.count + int(self.beats_since(t_ns) // 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The sound at ``t_ns``: ``scalars`` float32 ``(len(SCALARS),)``, ``bands`` float32 ``(6,)`` and
+
+    ``spectrum`` float32 ``(32,)``, both 0..1 after gain, and the beat grid.
+    """
+
+    t_ns: int
+    scalars: Float32
+    bands: Float32
+    spectrum: Float32
+    grid: BeatGrid
+
+    def value(self, name: str, t_ns: int) -> float:
+        """Return the feature called ``name`` as seen at ``t_ns``.
+
+        Names are those of :data:`SCALARS`, :data:`CLOCK_SCALARS`, :data:`BAND_NAMES` and ``spectrum/0..31``.
+        Raises KeyError for any other.
+        """
+        return READERS[name](self, t_ns)
+
+
+def quiet(t_ns: int) -> Features:
+    """Return the features of silence at ``t_ns``: what every room holds before the ear has spoken."""
+    scalars = np.zeros(len(SCALARS), np.float32)
+    scalars[list(SCALARS).index("silence")] = 1.0
+    scalars[list(SCALARS).index("level_db")] = -120.0
+    return Features(t_ns, scalars, np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), BeatGrid())
+
+
+READERS = {
+    **{name: (lambda f, _t, i=i: float(f.scalars[i])) for i, name in enumerate(SCALARS)},
+    **{name: (lambda f, _t, i=i: float(f.bands[i])) for i, name in enumerate(BAND_NAMES)},
+    **{f"spectrum/{i}": (lambda f, _t, i=i: float(f.spectrum[i])) for i in range(N_SPECTRUM)},
+    "beat_phase": lambda f, t: f.grid.beat_phase(t),
+    "bar_phase": lambda f, t: f.grid.bar_phase(t),
+    "beat_pulse": lambda f, t: (1.0 - f.grid.beat_phase(t)) ** 2 if f.grid.running else 0.0,
+    "bpm": lambda f, _t: f.grid.bpm,
+    "confidence": lambda f, _t: f.grid.confidence,
+}
+FEATURE_NAMES = tuple(READERS)

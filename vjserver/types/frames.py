@@ -1,0 +1,121 @@
+"""Frames, the requests they answer, and the 128-byte header under which they travel.
+
+The header is the same in a shared-memory slot and at the head of a ZeroMQ message: little-endian, fixed size,
+with the times of every stage, so that any receiver can say how old the picture is.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjserver.types.errors import VJError
+
+Pixels = NDArray[np.uint8]
+
+MAGIC = b"VJF1"
+VERSION = 1
+HEADER_SIZE = 128
+FOURCC_RGBA = int.from_bytes(b"RGBA", "little")
+FOURCC_JPEG = int.from_bytes(b"JPEG", "little")
+MAX_SIDE = 16384
+
+_HEADER = struct.Struct("<4sHHIIQQQQQIIIIQBBBxfffIQQII4x")
+assert _HEADER.size == HEADER_SIZE
+
+
+class HeaderError(VJError):
+    """A frame header that is not ours or that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRequest:
+    """What the next picture should be, mapped from the newest sound and state.
+
+    ``prompts`` are (text, weight) pairs with weight > 0; ``params`` are in their own units (see
+    ``show.registry``); ``seconds`` is the time since the last request; beats and phases are those of ``t_ns``.
+    """
+
+    t_ns: int
+    width: int
+    height: int
+    prompts: tuple[tuple[str, float], ...]
+    params: Mapping[str, float]
+    seed: int
+    seconds: float
+    bpm: float = 0.0
+    beat_count: int = 0
+    beat_phase: float = 0.0
+    bar_phase: float = 0.0
+    audio_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInfo:
+    """Everything about a frame but its pixels; the fields of the 128-byte header.
+
+    Times are monotonic nanoseconds (``t_unix_ns`` is the wall clock): ``t_capture_ns`` of the sound or control
+    behind the frame, ``t_generated_ns`` when it was finished, ``t_sent_ns`` when an output took it.
+    """
+
+    width: int
+    height: int
+    frame_id: int = 0
+    t_capture_ns: int = 0
+    t_generated_ns: int = 0
+    t_sent_ns: int = 0
+    t_unix_ns: int = 0
+    stream_id: int = 0
+    flags: int = 0
+    fourcc: int = FOURCC_RGBA
+    bpm: float = 0.0
+    beat_phase: float = 0.0
+    bar_phase: float = 0.0
+    beat_index: int = 0
+    source_frame_id: int = 0
+    prompt_hash: int = 0
+    seed: int = 0
+    crc32: int = 0
+    data_size: int = 0
+
+    def pack(self) -> bytes:
+        """Return the 128-byte header. sRGB, top row first, straight alpha."""
+        raw = self.fourcc == FOURCC_RGBA
+        stride = self.width * 4 if raw else 0
+        return _HEADER.pack(
+            MAGIC, VERSION, HEADER_SIZE, self.flags, self.stream_id, self.frame_id,
+            self.t_capture_ns, self.t_generated_ns, self.t_sent_ns, self.t_unix_ns,
+            self.width, self.height, stride, self.fourcc,
+            self.data_size or stride * self.height,
+            0, 0, 0, self.bpm, self.beat_phase, self.bar_phase, self.beat_index & 0xFFFFFFFF,
+            self.source_frame_id, self.prompt_hash, self.seed & 0xFFFFFFFF, self.crc32,
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, header: bytes | memoryview) -> "FrameInfo":
+        """Read a header. Raises HeaderError for a wrong magic, version or size, or an absurd geometry."""
+        if len(header) < HEADER_SIZE:
+            raise HeaderError(f"a frame header has {HEADER_SIZE} bytes: got {len(header)}")
+        (magic, version, size, flags, stream_id, frame_id, capture, generated, sent, unix, width, height, stride,
+         fourcc, data_size, _colour, _orientation, _alpha, bpm, beat_phase, bar_phase, beat_index, source_id,
+         prompt_hash, seed, crc) = _HEADER.unpack_from(header)  # fmt: skip
+        if magic != MAGIC:
+            raise HeaderError(f"frame magic must be {MAGIC!r}: got {magic!r}")
+        if version != VERSION or size != HEADER_SIZE:
+            raise HeaderError(f"frame header must be version {VERSION}, {HEADER_SIZE} bytes: got {version}, {size}")
+        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+            raise HeaderError(f"frame sides must be in 1..{MAX_SIDE}: got {width}x{height}")
+        if fourcc == FOURCC_RGBA and (stride != width * 4 or data_size != stride * height):
+            raise HeaderError(f"RGBA {width}x{height} has stride {width * 4}: got {stride} and {data_size} bytes")
+        return cls(width, height, frame_id, capture, generated, sent, unix, stream_id, flags, fourcc, bpm,
+                   beat_phase, bar_phase, beat_index, source_id, prompt_hash, seed, crc, data_size)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture: ``pixels`` uint8 ``(height, width, 4)`` RGBA, top row first."""
+
+    pixels: Pixels
+    info: FrameInfo = field(repr=False)
