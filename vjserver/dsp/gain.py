@@ -1,0 +1,57 @@
+"""Gain: levels in dB go in, 0..1 that really uses 0..1 comes out, whatever the microphone.
+
+Every band learns its own range: the top follows peaks at once and sinks slowly, the bottom follows troughs and
+rises slowly. Below the noise gate a band is 0. What comes out is smoothed with an attack and a release in seconds:
+``a = 1 - exp(-dt / tau)``, so the feel does not change with the hop.
+"""
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.types.audio import Float32
+from vjserver.walk.smoothing import smoothing
+
+
+class GainOptions(BaseModel):
+    """How levels become 0..1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gate_db: float = Field(-70.0, ge=-120.0, le=0.0, description="levels below this are silence, dBFS")
+    min_range_db: float = Field(18.0, gt=0.0, le=90.0, description="the narrowest range that is stretched to 0..1")
+    max_range_db: float = Field(48.0, gt=0.0, le=120.0, description="the widest range that is kept")
+    fall_s: float = Field(8.0, gt=0.0, description="how slowly the learnt top sinks, time constant in seconds")
+    attack_s: float = Field(0.005, ge=0.0, description="smoothing of rising values, seconds")
+    release_s: float = Field(0.18, ge=0.0, description="smoothing of falling values, seconds")
+
+
+class AdaptiveGain:
+    """Learns the range of ``count`` bands and maps dB to 0..1, one hop of ``dt_s`` seconds at a time."""
+
+    def __init__(self, count: int, dt_s: float, options: GainOptions) -> None:
+        self._options = options
+        self._sink = np.float32(smoothing(dt_s, options.fall_s))
+        self._lift = np.float32(smoothing(dt_s, options.fall_s / 2))
+        self._attack = np.float32(smoothing(dt_s, options.attack_s))
+        self._release = np.float32(smoothing(dt_s, options.release_s))
+        self._top = np.full(count, options.gate_db + options.min_range_db, np.float32)
+        self._bottom = np.full(count, options.gate_db, np.float32)
+        self._value = np.zeros(count, np.float32)
+
+    def __call__(self, level_db: Float32) -> Float32:
+        """Return the smoothed bands 0..1, float32 ``(count,)``, for levels in dBFS of the same shape."""
+        o, top, bottom = self._options, self._top, self._bottom
+        open_ = level_db > o.gate_db
+        # Behind a closed gate the range rests, so a break does not turn the noise up.
+        step = level_db - top
+        step *= np.where(step > 0.0, np.float32(0.5), self._sink)
+        top += step * open_
+        step = level_db - bottom
+        step *= np.where(step < 0.0, np.float32(0.2), self._lift)
+        bottom += step * open_
+        np.clip(bottom, top - o.max_range_db, top - o.min_range_db, out=bottom)
+        target = np.clip((level_db - bottom) / (top - bottom), 0.0, 1.0) * open_
+        change = target - self._value
+        change *= np.where(change > 0.0, self._attack, self._release)
+        self._value = self._value + change
+        return self._value

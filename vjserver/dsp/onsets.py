@@ -1,0 +1,93 @@
+"""Drums: hops of sound go in, kick, snare and hat triggers come out within a hop.
+
+Each drum has its own band and listens for a sudden rise that comes near the loudest recent hit in that band.
+A hit may not fire again within its refractory time, and a snare's own noise does not count as a hat.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.dsp.filters import Cascade, biquad, rms_db
+from vjserver.types.audio import Float32
+from vjserver.types.events import DrumName
+
+
+class DrumOptions(BaseModel):
+    """How drums are told from the rest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rise_db: float = Field(7.0, gt=0.0, description="how sudden a rise is a hit, dB above the last 30 ms")
+    sensitivity_db: float = Field(12.0, gt=0.0, description="how far below the loudest recent hit still counts, dB")
+    gate_db: float = Field(-55.0, ge=-120.0, le=0.0, description="hits below this are ignored, dBFS")
+    kick_refractory_s: float = Field(0.12, ge=0.0, description="shortest time between two kicks")
+    snare_refractory_s: float = Field(0.12, ge=0.0, description="shortest time between two snares")
+    hat_refractory_s: float = Field(0.06, ge=0.0, description="shortest time between two hats")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A drum struck in this hop; ``strength`` 0..1 is relative to the loudest recent hit."""
+
+    name: DrumName
+    strength: float
+
+
+class _Band:
+    """One drum's band: its filter, what it heard in the last 30 ms, and its loudest recent hit."""
+
+    def __init__(self, filter_: Cascade, hop_s: float, refractory_s: float) -> None:
+        self._filter = filter_
+        self._recent = [-120.0] * max(2, round(0.03 / hop_s))
+        self._peak_db = -120.0
+        self._fade_db = 3.0 * hop_s  # the memory of a loud hit fades by 3 dB a second
+        self._refractory = refractory_s / hop_s
+        self._since = self._refractory
+
+    def __call__(self, samples: Float32, options: DrumOptions) -> float | None:
+        """Return the strength of a hit in this hop, or None."""
+        level_db = rms_db(self._filter(samples))
+        before_db = min(self._recent)
+        self._recent = [*self._recent[1:], level_db]
+        self._peak_db = max(self._peak_db - self._fade_db, level_db)
+        self._since += 1
+        below_db = self._peak_db - level_db
+        if (
+            self._since < self._refractory
+            or level_db < options.gate_db
+            or level_db - before_db < options.rise_db
+            or below_db > options.sensitivity_db
+        ):
+            return None
+        self._since = 0
+        return 1.0 - below_db / (2.0 * options.sensitivity_db)
+
+
+class DrumDetector:
+    """Hears kick, snare and hat in mono hops of ``hop`` samples."""
+
+    def __init__(self, rate_hz: int, hop: int, options: DrumOptions) -> None:
+        self._options = options
+        hop_s = hop / rate_hz
+        top_hz = min(7000.0, rate_hz * 0.4)
+        low = biquad("lowpass", rate_hz, 110.0)
+        mid = (biquad("highpass", rate_hz, 1200.0), biquad("lowpass", rate_hz, min(4500.0, rate_hz * 0.35)))
+        high = biquad("highpass", rate_hz, top_hz)
+        self._kick = _Band(Cascade(low, low), hop_s, options.kick_refractory_s)
+        self._snare = _Band(Cascade(*mid), hop_s, options.snare_refractory_s)
+        self._hat = _Band(Cascade(high, high), hop_s, options.hat_refractory_s)
+
+    def __call__(self, samples: Float32) -> list[Hit]:
+        """Return the drums struck in this hop (mono float32), in the order kick, snare, hat."""
+        kick = self._kick(samples, self._options)
+        snare = self._snare(samples, self._options)
+        hat = self._hat(samples, self._options)
+        hits: list[Hit] = []
+        if kick is not None:
+            hits.append(Hit("kick", kick))
+        if snare is not None:
+            hits.append(Hit("snare", snare))
+        if hat is not None and snare is None:
+            hits.append(Hit("hat", hat))
+        return hits

@@ -1,0 +1,100 @@
+"""Ports: what a door must be, and how it is found.
+
+A door is a class with an ``Options`` model and a few methods, registered under an entry point. Ours register as a
+stranger's would. Configuration names a door by ``kind`` and holds its options.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from vjserver.types.audio import AudioBlock
+from vjserver.types.errors import ConfigError, VJError, nearest
+from vjserver.types.frames import Frame, FrameRequest
+
+Room = Literal["sources", "generators", "outputs"]
+
+
+class Source(Protocol):
+    """Gives sound. ``read`` blocks until the block's last sample is due; it raises DeviceError when sound ends."""
+
+    rate_hz: int
+
+    def open(self) -> None:
+        """Start. Raises DeviceError."""
+
+    def read(self) -> AudioBlock:
+        """Return the next block."""
+
+    def close(self) -> None:
+        """Stop; may be called twice."""
+
+
+class Generator(Protocol):
+    """Makes pictures. What a frame remembers of the last one is ``state``: opaque, explicit, None at first."""
+
+    def open(self) -> None:
+        """Get ready. Raises GeneratorError."""
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Do what would make the first frame slow."""
+
+    def render(self, request: FrameRequest, state: Any) -> tuple[Frame, Any]:
+        """Return the frame, ``(request.height, request.width, 4)`` RGBA, and the state for the next."""
+
+    def close(self) -> None:
+        """Let go; may be called twice."""
+
+
+class Output(Protocol):
+    """Takes pictures away. Called from one thread of its own; a frame's pixels are read-only."""
+
+    def open(self) -> None:
+        """Get ready. Raises OutputError."""
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame. Raises OutputError."""
+
+    def close(self) -> None:
+        """Let go; may be called twice."""
+
+
+@cache
+def kinds(room: Room) -> tuple[str, ...]:
+    """Return the names of the doors of a room, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=f"vjserver.{room}")}))
+
+
+@cache
+def find(room: Room, kind: str) -> Any:
+    """Return the class of a door. Raises ConfigError for an unknown kind, VJError if its module cannot be imported."""
+    for point in entry_points(group=f"vjserver.{room}", name=kind):
+        try:
+            return point.load()
+        except ImportError as error:
+            raise VJError(f"{room[:-1]} {kind!r} cannot be loaded: {error}") from error
+    raise ConfigError(f"unknown {room[:-1]} {kind!r}{nearest(kind, kinds(room))}; known: {', '.join(kinds(room))}")
+
+
+def options_of(room: Room, config: Mapping[str, Any]) -> BaseModel:
+    """Check a door's configuration, ``{"kind": ..., option: value, ...}``, and return its options.
+
+    Raises ConfigError naming the option, what was given and what is allowed.
+    """
+    kind = str(config.get("kind", ""))
+    model: type[BaseModel] = find(room, kind).Options
+    given = {key: value for key, value in config.items() if key != "kind"}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            known = list(model.model_fields)
+            raise ConfigError(
+                f"{room[:-1]} {kind!r}: unknown key {key!r}{nearest(key, known)}; allowed: {', '.join(known)}"
+            ) from None
+        raise ConfigError(f"{room[:-1]} {kind!r}: {key}: {fault['msg']}: got {fault['input']!r}") from None

@@ -1,0 +1,180 @@
+"""Frame ring: pictures in shared memory, newest first, never torn. One writer, any number of readers.
+
+Layout (little-endian), also for readers in other programs:
+
+    page 0         magic "VJR1", u32 slots, u64 slot_size, u64 generation, u32 pid, u32 0, u64 count (frames written)
+    slot i         at 4096 + i * slot_size: u64 sequence (odd while written), 56 bytes of nothing,
+                   the 128-byte frame header, then the pixels (RGBA8, top row first)
+
+The newest frame is in slot ``(count - 1) % slots``. Read the sequence, copy, read it again: the same even number
+means a whole picture. ``generation`` changes when a writer begins anew.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import psutil
+
+from vjserver.runtime import shared
+from vjserver.types.errors import OutputError, VJError
+from vjserver.types.frames import HEADER_SIZE, Frame, FrameInfo, HeaderError, Pixels
+
+MAGIC = b"VJR1"
+SLOTS = 3
+PAGE = 4096
+_CONTROL = struct.Struct("<4sIQQIIQ")
+_COUNT_AT = _CONTROL.size - 8
+_HEADER_AT = 64
+_PIXELS_AT = _HEADER_AT + HEADER_SIZE
+
+
+def ring_size(max_bytes: int) -> int:
+    """Return the size of a ring's segment for frames of up to ``max_bytes`` bytes of pixels."""
+    return PAGE + SLOTS * _slot_size(max_bytes)
+
+
+def _slot_size(max_bytes: int) -> int:
+    return (_PIXELS_AT + max_bytes + PAGE - 1) // PAGE * PAGE
+
+
+class RingWriter:
+    """Makes the ring ``name`` and writes frames of up to ``max_bytes`` into it.
+
+    A ring that a dead process left behind is taken over; one of a living process raises OutputError with its pid.
+    """
+
+    def __init__(self, name: str, max_bytes: int) -> None:
+        self.name = name
+        generation = 1
+        try:
+            self._segment = shared.create(name, ring_size(max_bytes))
+        except FileExistsError:
+            generation = _reclaim(name) + 1
+            self._segment = shared.create(name, ring_size(max_bytes))
+        self._slot_size = _slot_size(max_bytes)
+        self._count = 0
+        _CONTROL.pack_into(
+            self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, generation, os.getpid(), 0, self._count
+        )
+
+    def put(self, frame: Frame) -> None:
+        """Write a frame. Raises OutputError if it is larger than the ring's slots."""
+        pixels, buf = frame.pixels, self._segment.buf
+        if pixels.nbytes > self._slot_size - _PIXELS_AT:
+            raise OutputError(
+                f"the ring {self.name!r} holds frames of up to {self._slot_size - _PIXELS_AT} bytes: "
+                f"got {frame.info.width}x{frame.info.height} ({pixels.nbytes} bytes)"
+            )
+        at = PAGE + self._count % SLOTS * self._slot_size
+        sequence = struct.unpack_from("<Q", buf, at)[0] // 2 * 2
+        struct.pack_into("<Q", buf, at, sequence + 1)
+        buf[at + _HEADER_AT : at + _PIXELS_AT] = frame.info.pack()
+        target = np.frombuffer(buf, np.uint8, pixels.nbytes, at + _PIXELS_AT)
+        np.copyto(target, pixels.reshape(-1))
+        struct.pack_into("<Q", buf, at, sequence + 2)
+        self._count += 1
+        struct.pack_into("<Q", buf, _COUNT_AT, self._count)
+
+    def close(self) -> None:
+        """Remove the ring."""
+        shared.remove(self._segment)
+
+
+class RingReader:
+    """Finds the ring ``name``, now or later, and again when its writer was restarted."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._segment: shared.SharedMemory | None = None
+        self._seen = 0
+        self.torn = 0
+        self.drops = 0
+
+    def get(self, allocate: Callable[[tuple[int, int, int]], Pixels] = lambda s: np.empty(s, np.uint8)) -> Frame | None:
+        """Return the newest frame if there is one since the last call, else None; the pixels are a copy."""
+        if self._segment is None and not self._attach():
+            return None
+        assert self._segment is not None
+        buf = self._segment.buf
+        for _ in range(4):
+            magic, slots, slot_size, _generation, _pid, _, count = _CONTROL.unpack_from(buf)
+            if magic != MAGIC or count == self._seen or not count:
+                return None
+            at = PAGE + (count - 1) % slots * slot_size
+            before = struct.unpack_from("<Q", buf, at)[0]
+            frame = None if before & 1 else self._copy(buf, at, slot_size, allocate)
+            if frame is not None and struct.unpack_from("<Q", buf, at)[0] == before:
+                if self._seen:
+                    self.drops += max(0, count - self._seen - 1)
+                self._seen = count
+                return frame
+            self.torn += 1
+        return None
+
+    def _copy(
+        self, buf: memoryview, at: int, slot_size: int, allocate: Callable[[tuple[int, int, int]], Pixels]
+    ) -> Frame | None:
+        try:
+            info = FrameInfo.unpack(buf[at + _HEADER_AT : at + _PIXELS_AT])
+        except HeaderError:
+            return None
+        if info.data_size > slot_size - _PIXELS_AT:
+            return None
+        pixels = allocate((info.height, info.width, 4))
+        np.copyto(pixels.reshape(-1), np.frombuffer(buf, np.uint8, info.data_size, at + _PIXELS_AT))
+        return Frame(pixels, replace(info))
+
+    def refresh(self) -> None:
+        """Look whether the ring was made anew (call it once a second or so when no frame comes)."""
+        self.close()
+        self._seen = 0
+
+    def _attach(self) -> bool:
+        try:
+            segment = shared.attach(self._name)
+        except FileNotFoundError:
+            return False
+        if segment.size < PAGE or bytes(segment.buf[:4]) != MAGIC:
+            shared.close(segment)
+            return False
+        self._segment = segment
+        return True
+
+    def close(self) -> None:
+        """Let go."""
+        if self._segment is not None:
+            shared.close(self._segment)
+            self._segment = None
+
+
+def _reclaim(name: str) -> int:
+    """Remove the ring of a dead process and return its generation. Raises OutputError if its process lives."""
+    try:
+        segment = shared.attach(name)
+    except FileNotFoundError:
+        return 0
+    try:
+        magic, _, _, generation, pid, _, _ = _CONTROL.unpack_from(segment.buf)
+    except struct.error:
+        magic, generation, pid = b"", 0, 0
+    if magic == MAGIC and pid != os.getpid() and psutil.pid_exists(pid):
+        shared.close(segment)
+        raise OutputError(f"shared memory {name!r} belongs to process {pid}, which is running; stop it or rename ours")
+    shared.remove(segment)
+    return int(generation)
+
+
+def ring_owner(name: str) -> int:
+    """Return the pid that the ring ``name`` names as its writer, 0 if there is no such ring."""
+    try:
+        segment = shared.attach(name)
+    except (FileNotFoundError, VJError):
+        return 0
+    try:
+        magic, _, _, _, pid, _, _ = _CONTROL.unpack_from(segment.buf)
+        return int(pid) if magic == MAGIC else 0
+    finally:
+        shared.close(segment)

@@ -1,0 +1,107 @@
+"""Supervisor: keeps the worker processes alive, restarts the dead with backoff, and ends all within two seconds."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event as StopEvent
+from typing import Any
+
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+CALM_S = 10.0
+
+spawn = multiprocessing.get_context("spawn")
+Target = Callable[..., None]
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process that is to run: ``target(*args, stop)`` in a fresh interpreter."""
+
+    name: str
+    target: Target
+    args: tuple[Any, ...]
+    process: BaseProcess | None = None
+    started_s: float = 0.0
+    falls: int = 0
+    again_s: float = field(default=0.0)
+
+
+def _child(target: Target, args: tuple[Any, ...], stop: StopEvent) -> None:
+    """Run in the new process: signals only set a flag, and a vanished parent ends us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent will tell us
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            stop.set()
+            time.sleep(1.0)
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
+    target(*args, stop)
+
+
+class Supervisor:
+    """Runs ``workers``; call :meth:`check` often. ``announce(what, why, mended)`` hears of every fall and recovery."""
+
+    def __init__(self, workers: list[Worker], announce: Callable[[str, str, bool], None]) -> None:
+        self.workers = workers
+        self._announce = announce
+        self._stop = spawn.Event()
+
+    def start(self) -> None:
+        """Start every worker."""
+        for worker in self.workers:
+            self._start(worker)
+
+    def _start(self, worker: Worker) -> None:
+        worker.process = spawn.Process(
+            target=_child, args=(worker.target, worker.args, self._stop), name=f"vjserver-{worker.name}", daemon=True
+        )
+        worker.process.start()
+        worker.started_s = time.monotonic()
+
+    def check(self) -> None:
+        """Restart what has died, once its backoff is over."""
+        now = time.monotonic()
+        for worker in self.workers:
+            if worker.process is None:
+                if now >= worker.again_s:
+                    self._start(worker)
+                    self._announce(worker.name, f"restarted after fall {worker.falls}", True)
+            elif not worker.process.is_alive():
+                code = worker.process.exitcode
+                worker.process.join()
+                worker.process.close()
+                worker.process = None
+                worker.falls = 1 if now - worker.started_s > CALM_S else worker.falls + 1
+                wait_s = BACKOFF_S[min(worker.falls, len(BACKOFF_S)) - 1]
+                worker.again_s = now + wait_s
+                self._announce(worker.name, f"ended with code {code}; starting again in {wait_s:g} s", False)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each worker that runs."""
+        return {w.name: w.process.pid for w in self.workers if w.process is not None and w.process.pid}
+
+    def stop(self, grace_s: float = 1.2) -> None:
+        """End every worker: ask, then insist, within ``grace_s`` + 0.4 s."""
+        self._stop.set()
+        deadline = time.monotonic() + grace_s
+        alive = [w.process for w in self.workers if w.process is not None]
+        for process in alive:
+            process.join(max(0.0, deadline - time.monotonic()))
+        for process in alive:
+            if process.is_alive():
+                process.kill()
+        for process in alive:
+            process.join(0.4)
+            with contextlib.suppress(ValueError):
+                process.close()

@@ -1,0 +1,71 @@
+"""The mapping: features and state go in, a frame request comes out. It is evaluated right before each frame."""
+
+from dataclasses import dataclass, field
+
+from vjserver.show.registry import PARAMS
+from vjserver.show.state import MappingRow, ShowState
+from vjserver.types.features import Features
+from vjserver.types.frames import FrameRequest
+from vjserver.walk.smoothing import follow
+
+CURVES = {
+    "linear": lambda x: x,
+    "square": lambda x: x * x,
+    "cube": lambda x: x * x * x,
+    "sqrt": lambda x: x**0.5,
+    "smooth": lambda x: x * x * (3.0 - 2.0 * x),
+    "invert": lambda x: 1.0 - x,
+}
+# Features that are not 0..1 by themselves, and what makes them so.
+SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
+COMBINE = {
+    "add": lambda base, moved: base + moved,
+    "set": lambda _base, moved: moved,
+    "multiply": lambda base, moved: base * moved,
+}
+
+
+@dataclass(slots=True)
+class Mapper:
+    """Evaluates a state's mappings; remembers only how far each smoothed feature has come."""
+
+    _rows: tuple[MappingRow, ...] = ()
+    _values: list[float] = field(default_factory=list)
+
+    def __call__(
+        self, state: ShowState, features: Features, t_ns: int, seconds: float, size: tuple[int, int]
+    ) -> FrameRequest:
+        """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one."""
+        if state.mappings != self._rows:
+            self._rows, self._values = state.mappings, [0.0] * len(state.mappings)
+        params, weights = dict(state.params), list(state.weights)
+        for i, row in enumerate(self._rows):
+            heard = features.value(row.source, t_ns)
+            low, high = SCALES.get(row.source, (0.0, 1.0))
+            heard = min(1.0, max(0.0, (heard - low) / (high - low)))
+            self._values[i] = follow(self._values[i], heard, seconds, row.attack_s, row.release_s)
+            moved = row.low + (row.high - row.low) * CURVES[row.curve](min(1.0, max(0.0, self._values[i])))
+            parts = row.to.split("/")
+            if parts[2] == "param":
+                params[parts[3]] = _unit(COMBINE[row.mode](params[parts[3]], moved))
+            else:
+                place = int(parts[3]) - 1
+                weights[place] = _unit(COMBINE[row.mode](weights[place], moved))
+        return FrameRequest(
+            t_ns=t_ns,
+            width=size[0],
+            height=size[1],
+            prompts=tuple((t, w) for t, w in zip(state.texts, weights, strict=True) if w > 0.0 and t.strip()),
+            params={name: PARAMS[name].raw(value) for name, value in params.items()},
+            seed=state.seed,
+            seconds=seconds,
+            bpm=features.grid.bpm,
+            beat_count=features.grid.count_at(t_ns),
+            beat_phase=features.grid.beat_phase(t_ns),
+            bar_phase=features.grid.bar_phase(t_ns),
+            audio_ns=features.t_ns,
+        )
+
+
+def _unit(value: float) -> float:
+    return min(1.0, max(0.0, value))

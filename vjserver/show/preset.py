@@ -1,0 +1,190 @@
+"""Presets: a look and how sound moves it, as one TOML file. Text goes in, a checked ``Preset`` comes out."""
+
+import tomllib
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vjserver.show.registry import MAX_SEED, MAX_TEXT, N_PROMPTS, PARAMS, REGISTRY, accept, lookup
+from vjserver.types.errors import ConfigError, nearest
+from vjserver.types.events import Argument
+from vjserver.types.features import FEATURE_NAMES
+
+Model = TypeVar("Model", bound=BaseModel)
+Curve = Literal["linear", "square", "cube", "sqrt", "smooth", "invert"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _mappable(address: str) -> str:
+    try:
+        entry = lookup(address)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if not address.startswith("/vj/param/") or entry.kind != "parameter" or address.endswith("/raw"):
+        if not address.endswith("/weight"):
+            raise ValueError(f"a mapping drives /vj/param/NAME or /vj/prompt/N/weight: got {address!r}")
+    return address
+
+
+def _feature(name: str) -> str:
+    if name not in FEATURE_NAMES:
+        raise ValueError(f"unknown feature {name!r}{nearest(name, FEATURE_NAMES)}")
+    return name
+
+
+class Prompt(_Strict):
+    """A prompt and how much it counts."""
+
+    text: str = Field(max_length=MAX_TEXT)
+    weight: float = Field(1.0, ge=0.0, le=1.0)
+
+
+class Mapping(_Strict):
+    """A feature that moves an address: ``range[0]`` at 0, ``range[1]`` at 1, on the address's 0..1 scale."""
+
+    source: Annotated[str, AfterValidator(_feature)] = Field(alias="from")
+    to: Annotated[str, AfterValidator(_mappable)]
+    range: tuple[float, float] = (0.0, 1.0)
+    curve: Curve = "linear"
+    mode: Literal["add", "set", "multiply"] = "add"
+    attack_s: float = Field(0.0, ge=0.0, le=60.0)
+    release_s: float = Field(0.0, ge=0.0, le=60.0)
+
+
+class Trigger(_Strict):
+    """Something that happens on every ``every``-th event."""
+
+    on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset"]
+    every: int = Field(1, ge=1, le=4096)
+    do: str
+    args: tuple[float | int | str | bool, ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> "Trigger":
+        try:
+            accept(self.do, self.args)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+class Preset(_Strict):
+    """A look: prompts, a generator, its knobs (0..1, those not named at their defaults), mappings and triggers."""
+
+    name: str = Field(min_length=1, max_length=80)
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    generator: str = "pattern"
+    seed: int = Field(1, ge=0, le=MAX_SEED)
+    prompts: tuple[Prompt, ...] = Field((), max_length=N_PROMPTS)
+    params: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {}
+    mappings: tuple[Mapping, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+
+    @field_validator("params")
+    @classmethod
+    def _known_params(cls, params: dict[str, float]) -> dict[str, float]:
+        for name in params:
+            if name not in PARAMS:
+                raise ValueError(f"unknown address '/vj/param/{name}'{nearest(f'/vj/param/{name}', REGISTRY)}")
+        return params
+
+
+def parse_preset(text: str, where: str) -> Preset:
+    """Read a preset; ``where`` names the file in errors. Raises ConfigError with file, line, key and what is allowed."""
+    return parse_toml(Preset, text, where)
+
+
+class Bank:
+    """Presets in playing order, found by number (from 1), name or slug. ``slugs`` are file names without ending."""
+
+    def __init__(self, presets: Sequence[tuple[str, Preset]]) -> None:
+        self.presets = tuple(presets)
+
+    def find(self, key: Argument) -> tuple[int, Preset]:
+        """Return place (from 0) and preset. Raises ConfigError naming the nearest."""
+        if isinstance(key, str) and not key.isdigit():
+            wanted = key.strip().lower()
+            for i, (slug, preset) in enumerate(self.presets):
+                if wanted in (slug.lower(), preset.name.lower()):
+                    return i, preset
+            raise ConfigError(f"unknown preset {key!r}{nearest(wanted, [slug for slug, _ in self.presets])}")
+        number = int(key)
+        if not 1 <= number <= len(self.presets):
+            raise ConfigError(f"preset number must be in 1..{len(self.presets)}: got {number}")
+        return number - 1, self.presets[number - 1][1]
+
+
+def parse_toml(model: type[Model], text: str, where: str) -> Model:
+    """Read TOML into ``model``. Raises ConfigError, one line a fault: ``file:line: key: what is wrong``."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}") from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        faults = [_fault(model, text, where, fault) for fault in error.errors()]
+        raise ConfigError("\n".join(faults)) from None
+
+
+def _fault(model: type[BaseModel], text: str, where: str, fault: object) -> str:
+    assert isinstance(fault, dict)
+    path = [str(part) for part in fault["loc"]]
+    key = ".".join(path) or "(file)"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        allowed = _allowed_keys(model, fault["loc"][:-1])
+        message = f"unknown key{nearest(path[-1], allowed)}; allowed: {', '.join(allowed)}"
+    elif fault["type"] not in ("value_error", "missing"):
+        message = f"{message}: got {fault['input']!r}"
+    return f"{where}:{line_of(text, fault['loc'])}: {key}: {message}"
+
+
+def _allowed_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Return the keys of the (nested) model at ``location``."""
+    fields = model.model_fields
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
+        inner = _inner_model(field.annotation) if field else None
+        if inner is None:
+            return []
+        fields = inner.model_fields
+    return [f.alias or name for name, f in fields.items()]
+
+
+def _inner_model(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _inner_model(part)
+        if found is not None:
+            return found
+    return None
+
+
+def line_of(text: str, location: Sequence[str | int]) -> int:
+    """Return the line (from 1) on which the key at ``location`` stands, or the nearest line known above it."""
+    line, lines = 1, text.splitlines()
+    start = 0
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            header = f"[[{'.'.join(str(p) for p in location[:depth] if isinstance(p, str))}]]"
+            found = [i for i, row in enumerate(lines) if row.replace(" ", "").startswith(header)]
+            start = found[part] if part < len(found) else start
+        else:
+            table = f"[{'.'.join(str(p) for p in location[: depth + 1] if isinstance(p, str))}]"
+            for i in range(start, len(lines)):
+                row = lines[i].strip()
+                bare = row.split("=", 1)[0].strip().strip("\"'")
+                if row.replace(" ", "").startswith((table, f"[{table}]")) or ("=" in row and bare == part):
+                    start = i
+                    break
+        line = start + 1
+    return line

@@ -1,0 +1,211 @@
+"""The registry: everything that can be changed or heard has one address, declared once, here.
+
+OSC in and out, presets, mappings, triggers and ``docs/osc.md`` are read off these tables.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vjserver.types.errors import ConfigError, nearest
+from vjserver.types.events import Argument
+
+Kind = Literal["parameter", "action", "output"]
+TypeName = Literal["float", "int", "bool", "text", "name"]
+
+N_PROMPTS = 8
+MAX_TEXT = 2000
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Argument_:
+    """One argument of an address: its type, range and meaning. ``name`` is a text or a number that names a thing."""
+
+    type: TypeName
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An address: what it takes, what it starts as, what it does."""
+
+    address: str
+    kind: Kind
+    arguments: tuple[Argument_, ...]
+    doc: str
+    default: Argument | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A knob of the picture. Controllers and presets say 0..1; generators get ``low``..``high`` in ``unit``."""
+
+    name: str
+    low: float
+    high: float
+    default: float
+    unit: str
+    doc: str
+
+    def raw(self, value: float) -> float:
+        """Return the value in the knob's own unit for 0..1."""
+        return self.low + (self.high - self.low) * value
+
+    def norm(self, raw: float) -> float:
+        """Return 0..1 for a value in the knob's own unit, clamped."""
+        return min(1.0, max(0.0, (raw - self.low) / (self.high - self.low)))
+
+
+PARAMS = {
+    p.name: p
+    for p in (
+        Param("speed", 0.0, 4.0, 1.0, "x", "how fast the picture moves by itself"),
+        Param("zoom", -1.0, 1.0, 0.0, "octaves/s", "flight into the picture (above 0.5) or out of it"),
+        Param("scale", -1.0, 1.0, 0.0, "octaves", "size right now; map a kick here for a punch"),
+        Param("rotate", -0.5, 0.5, 0.0, "turns/s", "rotation, clockwise above 0.5"),
+        Param("shift_x", -1.0, 1.0, 0.0, "half heights", "the centre moved right"),
+        Param("shift_y", -1.0, 1.0, 0.0, "half heights", "the centre moved up"),
+        Param("detail", 0.0, 1.0, 0.5, "", "few large shapes to many small ones"),
+        Param("morph", 0.0, 1.0, 0.3, "", "each family's own bend: arms, edges, waves"),
+        Param("warp", 0.0, 1.0, 0.2, "", "how liquid the space is"),
+        Param("symmetry", 0.0, 12.0, 0.0, "mirrors", "kaleidoscope sectors, 0 for none"),
+        Param("feedback", 0.0, 1.0, 0.5, "", "how much of the last picture stays as a trail"),
+        Param("palette", 0.0, 1.0, 0.0, "turns", "the palette shifted round, cyclic"),
+        Param("saturation", 0.0, 2.0, 1.0, "x", "grey to vivid"),
+        Param("brightness", 0.0, 2.0, 1.0, "x", "dark to bright"),
+        Param("contrast", 0.0, 2.0, 1.0, "x", "flat to hard"),
+        Param("bloom", 0.0, 1.0, 0.4, "", "how far light glows"),
+        Param("flash", 0.0, 1.0, 0.0, "", "white light over everything; map a snare here"),
+    )
+}
+
+
+def _entries() -> Iterable[Entry]:
+    unit, switch = Argument_("float"), Argument_("bool")
+    for i in range(1, N_PROMPTS + 1):
+        text = Argument_("text", unit=f"up to {MAX_TEXT} characters")
+        yield Entry(f"/vj/prompt/{i}/text", "parameter", (text,), f"prompt {i}: what the picture is of", "")
+        weight = 1.0 if i == 1 else 0.0
+        yield Entry(f"/vj/prompt/{i}/weight", "parameter", (unit,), f"how much prompt {i} counts", weight)
+    for p in PARAMS.values():
+        raw = Argument_("float", p.low, p.high, p.unit)
+        address, start = f"/vj/param/{p.name}", p.norm(p.default)
+        yield Entry(address, "parameter", (unit,), f"{p.doc} (0..1 is {p.low:g}..{p.high:g} {p.unit})".strip(), start)
+        yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", p.default)
+        yield Entry(f"{address}/inc", "action", (Argument_("float", -1.0, 1.0),), f"add to {address}")
+        yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")
+    seed = Argument_("int", 0, MAX_SEED)
+    yield Entry("/vj/seed", "parameter", (seed,), "the seed: another one, another picture of the same look", 1)
+    yield Entry("/vj/seed/next", "action", (), "the next seed")
+    go = Argument_("name", unit="a preset's name, or its number from 1")
+    yield Entry("/vj/preset/go", "action", (go,), "go to a preset")
+    yield Entry("/vj/preset/next", "action", (), "the next preset")
+    yield Entry("/vj/preset/prev", "action", (), "the preset before")
+    yield Entry("/vj/master/blackout", "parameter", (switch,), "1 is black, at once, whatever else happens", False)
+    yield Entry("/vj/master/freeze", "parameter", (switch,), "1 holds the picture", False)
+    yield Entry("/vj/master/fade", "parameter", (unit,), "the master fader: 1 full, 0 black", 1.0)
+    bpm = Argument_("float", 20.0, 400.0, "bpm")
+    yield Entry("/vj/tempo/bpm", "action", (bpm,), "set the tempo by hand; it holds until auto")
+    yield Entry("/vj/tempo/tap", "action", (), "tap: four in a row set tempo and beat")
+    yield Entry("/vj/tempo/resync", "action", (), "now is the one")
+    ms = Argument_("float", -500.0, 500.0, "ms")
+    yield Entry("/vj/tempo/nudge", "action", (ms,), "shift the beat, later if positive")
+    yield Entry("/vj/tempo/flip", "action", (), "shift the beat by half a beat")
+    yield Entry("/vj/tempo/double", "action", (), "twice the tempo")
+    yield Entry("/vj/tempo/half", "action", (), "half the tempo")
+    yield Entry("/vj/tempo/lock", "action", (switch,), "1 holds tempo and beat, 0 follows the music again")
+    yield Entry("/vj/tempo/auto", "action", (), "follow the music again")
+    anything = Argument_("name", optional=True, unit="comes back as it is")
+    yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
+
+
+def _outputs() -> Iterable[Entry]:
+    def out(address: str, doc: str, *arguments: Argument_) -> Entry:
+        return Entry(address, "output", arguments or (Argument_("float"),), doc)
+
+    count = Argument_("int", 0, 2**31 - 1)
+    yield out("/vj/beat", "number of the beat, counted from the start; sent on (or ahead of) the beat", count)
+    yield out("/vj/beat/pulse", "1 on the beat, 0 shortly after")
+    yield out("/vj/beat/position", "place in the bar, 0 is the downbeat", Argument_("int", 0, 15))
+    yield out("/vj/downbeat/pulse", "1 on the downbeat, 0 shortly after")
+    for name in ("kick", "snare", "hat", "onset"):
+        yield out(f"/vj/{name}", f"strength of a {name} the moment it is heard, 0 shortly after")
+    yield out("/vj/beat/phase", "0 on the beat, rising to 1")
+    yield out("/vj/bar/phase", "0 on the downbeat, rising to 1")
+    yield out("/vj/bpm", "tempo; 0 while unknown", Argument_("float", 0.0, 400.0, "bpm"))
+    yield out("/vj/confidence", "trust in the tempo")
+    yield out("/vj/level", "loudness")
+    yield out("/vj/centroid", "brightness")
+    yield out("/vj/flux", "how much the spectrum rises")
+    yield out("/vj/pitch", "strongest pitch, 0 where none is clear", Argument_("float", 0.0, 5000.0, "Hz"))
+    yield out("/vj/energy", "slow loudness")
+    yield out("/vj/silence", "1 while the room is silent")
+    yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[Argument_("float")] * 6)
+    yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Argument_("float")] * 32)
+    yield out("/vj/status/heartbeat", "counts once a second while the ear lives", count)
+    for name in ("audio_to_osc", "audio_to_frame", "frame_to_output"):
+        ms = Argument_("float", 0.0, 10000.0, "ms")
+        yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
+    yield out("/vj/status/fps", "frames a second: generated, delivered", *[Argument_("float", 0.0, 1000.0)] * 2)
+    text = Argument_("text")
+    yield out("/vj/event", "name of what was heard: beat, downbeat, kick, snare, hat, onset, tempo, silence", text)
+    yield out("/vj/status/error", "what works less well than it should, and why", text, text)
+    yield out("/vj/status/ok", "what works again, and how", text, text)
+    yield out("/vj/status/preset", "the preset that plays", text)
+    yield out("/vj/status/prompt", "the heaviest prompt", text)
+
+
+REGISTRY: dict[str, Entry] = {entry.address: entry for entry in _entries()}
+OUTPUTS: dict[str, Entry] = {entry.address: entry for entry in _outputs()}
+
+
+def lookup(address: str) -> Entry:
+    """Return what is declared under ``address``. Raises ConfigError naming the nearest known ones."""
+    entry = REGISTRY.get(address)
+    if entry is None:
+        raise ConfigError(f"unknown address {address!r}{nearest(address, REGISTRY)}")
+    return entry
+
+
+def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
+    """Return ``args`` typed and clamped as ``address`` declares.
+
+    A number out of range is clamped; a number that is no number, a wrong type or a wrong count raises ConfigError.
+    """
+    entry = lookup(address)
+    least = sum(not a.optional for a in entry.arguments)
+    if not entry.arguments:
+        return ()  # a button may send its 1 or nothing
+    if not least <= len(args) <= len(entry.arguments):
+        raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
+    return tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
+
+
+def is_release(address: str, args: Sequence[object]) -> bool:
+    """Tell whether a message is only the 0 that a button sends when it is let go."""
+    entry = REGISTRY.get(address)
+    return entry is not None and not entry.arguments and len(args) == 1 and args[0] in (0, 0.0, False)
+
+
+def _typed(address: str, argument: Argument_, value: object) -> Argument:
+    if argument.type in ("text", "name"):
+        if isinstance(value, str):
+            return value[:MAX_TEXT]
+        if argument.type == "name" and isinstance(value, (int, float)) and math.isfinite(value):
+            return int(value)
+        raise ConfigError(f"{address} takes a text: got {value!r}")
+    if isinstance(value, bool):
+        value = int(value)
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(
+            f"{address} takes a number in {argument.low:g}..{argument.high:g}: got {str(value)[:40]!r}"
+        )
+    if argument.type == "bool":
+        return value >= 0.5
+    clamped = min(argument.high, max(argument.low, value))
+    return int(clamped) if argument.type == "int" else float(clamped)

@@ -1,0 +1,1 @@
+"""Doors through which sound comes in: each is a ``Source`` that gives ``AudioBlock``s."""

@@ -1,0 +1,1 @@
+"""The mathematics of moving smoothly: pure functions on numbers and arrays."""
