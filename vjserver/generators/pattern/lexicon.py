@@ -1,0 +1,210 @@
+"""The lexicon: a prompt goes in, a look comes out. Any prompt gives a look, and the same prompt the same look.
+
+Known words speak for a family, a palette, a texture or a mood. A prompt that says nothing about its family or its
+palette gets one by the CRC of its words, so that unknown words are as good as known ones, only less predictable.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import numpy as np
+
+from vjserver.generators.pattern.palette import PALETTES, SIZE, linear_from_hex, ring
+from vjserver.types.audio import Float32
+
+# The words that ask for each family. The first is its own name.
+FAMILY_WORDS: dict[str, str] = {
+    "tunnel": "tunnel corridor wormhole tube hallway subway metro pipe portal hyperspace warp",
+    "spiral": "spiral vortex whirl swirl twister galaxy helix shell nautilus maelstrom hypnotic hypnosis",
+    "rings": "rings ring circles circle ripple ripples orbit orbits halo target sonar saturn bubbles",
+    "plasma": "plasma lava oil liquid psychedelic acid melt melting paint marble",
+    "nebula": "nebula cloud clouds smoke fog mist cosmos cosmic gas space universe dust storm sky",
+    "grid": "grid synthwave retro outrun vaporwave horizon road highway city wireframe arcade landscape sun sunset",
+    "kaleidoscope": "kaleidoscope mandala fractal crystal crystals diamond gem jewel rose mosaic temple snowflake",
+    "waves": "waves wave mountains mountain strings sound oscilloscope terrain hills dunes desert",
+    "stars": "stars star starfield sparks sparkle sparkles glitter snow fireflies night constellation rain confetti",
+    "cells": "cells cell voronoi organic tissue skin coral membrane biology bacteria leaves leaf reptile scales",
+    "julia": "julia mandelbrot lightning dragon fern infinite infinity abyss dream dreams alien",
+    "rays": "rays ray laser lasers beams beam spotlight spotlights lights searchlight sunbeams disco club stage",
+    "hexes": "hexes hex hexagon hexagons honeycomb bees tiles techno circuit armor digital matrix robot machine",
+    "silk": "silk cloth fabric velvet curtain veil flow flowing ink feather water river fluid dance dancer",
+    "orbs": "orbs orb drops drop metaballs blobs blob pearls balloons jellyfish mercury planets planet moons moon lamp",
+    "ribbons": "ribbons ribbon neon tubes lines line scarf serpents snake snakes eel threads calligraphy",
+}
+PALETTE_WORDS: dict[str, str] = {
+    "neon": "neon pink magenta purple synthwave vaporwave electric nightclub club disco",
+    "sunset": "sunset dusk dawn orange peach warm summer evening romantic",
+    "ocean": "ocean sea blue water aqua underwater deep marine wave river lake turquoise cyan",
+    "fire": "fire flame flames lava magma hot ember volcano burning inferno heat",
+    "ice": "ice icy snow frozen frost winter arctic cold glacier crystal",
+    "forest": "forest green jungle leaf leaves grass nature plants moss tree trees garden",
+    "gold": "gold golden amber brass honey treasure luxury desert sand dunes bees honeycomb",
+    "mono": "mono monochrome black white grey gray silver chrome metal steel minimal noir mercury",
+    "acid": "acid toxic lime radioactive poison slime alien rave techno",
+    "candy": "candy pastel bubblegum sweet cute unicorn cotton dream dreams soft",
+    "blood": "blood red crimson vampire dark ruby horror heart rose devil",
+    "aurora": "aurora borealis northern emerald teal polar arctic",
+    "royal": "royal violet indigo ultraviolet velvet cosmic galaxy space nebula universe mystic",
+    "rainbow": "rainbow colourful colorful spectrum psychedelic prism festival carnival confetti kaleidoscope pride",
+    "earth": "earth brown clay rust wood stone terracotta coffee leather vintage",
+    "cyber": "cyber cyberpunk hacker matrix digital robot future futuristic hologram circuit laser lasers",
+}
+# Plain colours: any two or more in a prompt make a palette of their own.
+COLOURS: dict[str, str] = {
+    "red": "#ff1f2d", "orange": "#ff7a1a", "yellow": "#ffd91a", "green": "#1fd655", "blue": "#1f5cff",
+    "purple": "#8a2cff", "violet": "#6f2cff", "pink": "#ff4fa3", "magenta": "#ff1fd0", "cyan": "#1fe5ff",
+    "turquoise": "#1fd6c0", "white": "#ffffff", "black": "#060608", "grey": "#7c8490", "gray": "#7c8490",
+    "silver": "#c4ccd6", "gold": "#ffc233", "golden": "#ffc233", "lime": "#b4ff1f", "teal": "#0fa3a3",
+    "crimson": "#c20f2f", "indigo": "#3a1fc2", "brown": "#7a4b2a", "peach": "#ffb48a", "amber": "#ffb01f",
+}  # fmt: skip
+# Textures, densities and moods: what they add to a look's numbers.
+TRAITS: dict[str, dict[str, float]] = {
+    "soft": {"bloom": 0.3, "contrast": -0.15, "morph": 0.1},
+    "sharp": {"bloom": -0.2, "contrast": 0.2, "morph": 0.2},
+    "liquid": {"warp": 0.35, "morph": 0.2},
+    "glow": {"bloom": 0.35},
+    "dense": {"detail": 0.3},
+    "sparse": {"detail": -0.3},
+    "calm": {"speed": -0.45, "warp": 0.05},
+    "wild": {"speed": 0.7, "warp": 0.1, "contrast": 0.1},
+    "dark": {"brightness": -0.25, "contrast": 0.15},
+    "bright": {"brightness": 0.25},
+    "mirror": {"symmetry": 6.0},
+    "grey": {"saturation": -0.7},
+    "vivid": {"saturation": 0.25},
+    "trails": {"feedback": 0.25},
+}
+TRAIT_WORDS: dict[str, str] = {
+    "soft": "soft gentle smooth blurry hazy foggy velvet cloudy dreamy pastel tender misty",
+    "sharp": "sharp crisp hard glass crystal geometric edgy metallic laser precise angular",
+    "liquid": "liquid fluid melting flowing wavy warped organic underwater molten oily psychedelic",
+    "glow": "glow glowing luminous radiant neon shining holy electric light bloom fluorescent",
+    "dense": "dense intricate detailed complex many tiny micro busy crowded fractal ornate",
+    "sparse": "sparse minimal minimalist simple few big huge giant empty large",
+    "calm": "calm slow peaceful ambient meditative quiet zen serene floating sleepy lounge chill",
+    "wild": "wild fast rave energetic frantic chaos chaotic hectic explosive hyper storm aggressive speed",
+    "dark": "dark night black gloomy deep shadow midnight noir gothic sinister",
+    "bright": "bright day white sunny brilliant dazzling shiny light",
+    "mirror": "mirror mirrored symmetrical symmetry mandala kaleidoscopic reflection temple",
+    "grey": "monochrome grey gray faded washed vintage desaturated noir",
+    "vivid": "vivid saturated colourful colorful vibrant intense",
+    "trails": "trails echo dream dreamy ghost smoke hypnotic motion memory ghostly",
+}
+
+NUMBERS = ("detail", "morph", "warp", "symmetry", "speed", "bloom", "contrast", "brightness", "saturation", "feedback")
+# What a look adds to the request's parameters is blended as one row of these.
+
+
+def _index(table: Mapping[str, str]) -> dict[str, list[str]]:
+    index: dict[str, list[str]] = {}
+    for name, words in table.items():
+        for word in words.split():
+            index.setdefault(word, []).append(name)
+    return index
+
+
+_FAMILY_OF, _PALETTE_OF, _TRAIT_OF = _index(FAMILY_WORDS), _index(PALETTE_WORDS), _index(TRAIT_WORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture is made of: families with weights that sum to 1, a palette ring, and offsets to the parameters.
+
+    ``ring`` is linear-light RGB, float32 ``(512, 3)``; ``numbers`` float32 ``(len(NUMBERS),)``.
+    """
+
+    families: Mapping[str, float]
+    ring: Float32
+    numbers: Float32 = field(default_factory=lambda: np.zeros(len(NUMBERS), np.float32))
+
+
+def words_of(prompt: str) -> list[str]:
+    """Return the words of a prompt, lower case, without signs."""
+    return re.findall(r"[^\W\d_]+", prompt.lower())
+
+
+@lru_cache(maxsize=256)
+def look_of(prompt: str) -> Look:
+    """Return the look that a prompt asks for."""
+    words = words_of(prompt)
+    chance = zlib.crc32(" ".join(words).encode())
+    families = _votes(words, _FAMILY_OF)
+    if not families:
+        families = {list(FAMILY_WORDS)[chance % len(FAMILY_WORDS)]: 1.0}
+    best = sorted(families.items(), key=lambda row: -row[1])[:2]
+    if len(best) == 2 and best[1][1] < 0.6 * best[0][1]:
+        best = best[:1]
+    total = sum(weight for _, weight in best)
+    numbers = np.zeros(len(NUMBERS), np.float32)
+    for word in words:
+        for trait in _TRAIT_OF.get(_singular(word, _TRAIT_OF), ()):
+            for name, value in TRAITS[trait].items():
+                numbers[NUMBERS.index(name)] += value
+    # Unknown words bend the shape a little, so that two strange prompts of one family still differ.
+    numbers[NUMBERS.index("morph")] += ((chance >> 8) % 64) / 64.0 * 0.4 - 0.2
+    numbers[NUMBERS.index("detail")] += ((chance >> 16) % 64) / 64.0 * 0.2 - 0.1
+    return Look({name: weight / total for name, weight in best}, _ring_of(words, chance), numbers)
+
+
+def _singular(word: str, index: Mapping[str, object]) -> str:
+    return word if word in index or not word.endswith("s") else word[:-1]
+
+
+def _votes(words: Sequence[str], index: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Count the words that speak for each name; earlier words count more, ambiguous ones less."""
+    votes: dict[str, float] = {}
+    for place, word in enumerate(words):
+        names = index.get(_singular(word, index), ())
+        for rank, name in enumerate(names):
+            votes[name] = votes.get(name, 0.0) + 0.96**place / (1.0 + rank)
+    return votes
+
+
+def _ring_of(words: Sequence[str], chance: int) -> Float32:
+    colours = [COLOURS[word] for word in dict.fromkeys(words) if word in COLOURS]
+    if len([c for c in colours if c != COLOURS["black"]]) >= 2:
+        return _ring_from(tuple(colours))
+    votes = _votes(words, _PALETTE_OF)
+    name = max(votes, key=lambda n: votes[n]) if votes else list(PALETTES)[(chance >> 4) % len(PALETTES)]
+    return ring(name)
+
+
+@lru_cache(maxsize=256)
+def _ring_from(colours: tuple[str, ...]) -> Float32:
+    """Return a ring through plain colours, with a dark pause after each, so that shapes keep their depth."""
+    keys = [linear_from_hex(c) for c in colours]
+    stops = [stop for key in keys for stop in (key, key * 0.12)]
+    place = np.arange(SIZE) / SIZE * len(stops)
+    i = place.astype(int)
+    ease = (place - i)[:, None]
+    ease = ease * ease * (3.0 - 2.0 * ease)
+    table = np.stack(stops)
+    return (table[i] * (1.0 - ease) + table[(i + 1) % len(stops)] * ease).astype(np.float32)
+
+
+def blend(looks: Iterable[tuple[Look, float]]) -> Look:
+    """Return the weighted mean of looks; weights need not sum to 1. With none, the look of an empty prompt."""
+    rows = [(look, weight) for look, weight in looks if weight > 0.0]
+    if not rows:
+        return look_of("")
+    total = sum(weight for _, weight in rows)
+    families: dict[str, float] = {}
+    for look, weight in rows:
+        for name, share in look.families.items():
+            families[name] = families.get(name, 0.0) + share * weight / total
+    palette = sum((look.ring * np.float32(weight / total) for look, weight in rows), np.zeros((SIZE, 3), np.float32))
+    numbers = sum(
+        (look.numbers * np.float32(weight / total) for look, weight in rows), np.zeros(len(NUMBERS), np.float32)
+    )
+    return Look(families, palette, numbers)
+
+
+def travel(here: Look, there: Look, share: float) -> Look:
+    """Return the look ``share`` (0..1) of the way from ``here`` to ``there``; families that have faded are dropped."""
+    mixed = blend(((here, 1.0 - share), (there, share)))
+    kept = {name: w for name, w in mixed.families.items() if w > 0.004 or name in there.families}
+    total = sum(kept.values())
+    return replace(mixed, families={name: w / total for name, w in kept.items()})

@@ -1,0 +1,312 @@
+"""The pattern generator's frame: families -> palette -> feedback -> bloom -> grade -> RGBA.
+
+Light is linear float32 until the last step, so that trails and glows add up as light does. All rates are per
+second: the picture does not change its character with the frame rate.
+"""
+
+import math
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
+from vjserver.generators.pattern.lexicon import NUMBERS, Look, blend, look_of, travel
+from vjserver.generators.pattern.palette import SIZE
+from vjserver.show.registry import PARAMS
+from vjserver.types.audio import Float32
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels
+from vjserver.walk.smoothing import smoothing
+
+GAMMA_STEPS = 4096
+LOOK_TRAVEL_S = 0.35
+SEED_TRAVEL_S = 0.5
+KEPT_FAMILIES = 2
+
+
+class PatternOptions(BaseModel):
+    """How the pattern generator uses the machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0 takes half the cores")
+
+
+@dataclass(frozen=True, slots=True)
+class PatternState:
+    """What one frame hands to the next: the look on its way, the places walked to, and the light that stays."""
+
+    look: Look
+    time_s: float
+    travel: float
+    angle: float
+    seed: tuple[float, float]
+    light: Float32
+    frame_id: int
+
+
+class PatternGenerator:
+    """Renders patterns; see ``lexicon`` for what prompts mean and ``families`` for the shapes."""
+
+    Options = PatternOptions
+
+    def __init__(self, options: PatternOptions) -> None:
+        self._threads = options.threads or max(1, (os.cpu_count() or 2) // 2)
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = (0, 0)
+
+    def open(self) -> None:
+        """Start the threads."""
+        cv2.setNumThreads(self._threads)
+        if self._threads > 1 and self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="pattern")
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Compile every kernel (or load it from the cache of an earlier run)."""
+        self._resize(width, height)
+        params = {name: 0.5 for name in PARAMS}
+        request = FrameRequest(0, width, height, (("warm up", 1.0),), params, 1, 1.0 / 30.0)
+        self.render(request, self.render(request, None)[1])
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def render(self, request: FrameRequest, state: PatternState | None) -> tuple[Frame, PatternState]:
+        """Return the frame for ``request`` and the state for the next."""
+        self._resize(request.width, request.height)
+        here = self._walk(request, state)
+        params = _with_look(request.params, here.look)
+        self._paint(here, params)
+        light = self._glow(here, params, request.seconds)
+        pixels = self._grade(light, params, here.frame_id)
+        info = FrameInfo(
+            request.width, request.height, here.frame_id, request.audio_ns or request.t_ns,
+            bpm=request.bpm, beat_phase=request.beat_phase, bar_phase=request.bar_phase,
+            beat_index=max(request.beat_count, 0), prompt_hash=zlib.crc32(repr(request.prompts).encode()),
+            seed=request.seed,
+        )  # fmt: skip
+        return Frame(pixels, info), here
+
+    # -- the walk ------------------------------------------------------------------------------------------
+
+    def _walk(self, request: FrameRequest, state: PatternState | None) -> PatternState:
+        """Move everything that moves by itself by ``request.seconds``."""
+        wanted = blend((look_of(text), weight) for text, weight in request.prompts)
+        seed = _seed_place(request.seed)
+        dt = request.seconds
+        p = request.params
+        if state is None:
+            light = np.zeros((request.height, request.width, 3), np.float32)
+            start = 20.0 + 40.0 * seed[0]
+            return PatternState(wanted, start, 0.0, 0.0, seed, light, 1)
+        look = travel(state.look, wanted, smoothing(dt, LOOK_TRAVEL_S))
+        speed = p["speed"] * max(0.05, 1.0 + look.numbers[NUMBERS.index("speed")])
+        share = smoothing(dt, SEED_TRAVEL_S)
+        light = state.light
+        if light.shape[:2] != (request.height, request.width):
+            light = cv2.resize(light, (request.width, request.height))
+        return PatternState(
+            look,
+            state.time_s + dt * speed,
+            state.travel + dt * p["zoom"],
+            (state.angle + dt * p["rotate"] * 2.0 * math.pi) % (2.0 * math.pi),
+            (state.seed[0] + share * (seed[0] - state.seed[0]), state.seed[1] + share * (seed[1] - state.seed[1])),
+            light,
+            state.frame_id + 1,
+        )
+
+    # -- the picture ---------------------------------------------------------------------------------------
+
+    def _resize(self, width: int, height: int) -> None:
+        if self._size == (width, height):
+            return
+        self._size = (width, height)
+        self._xs, self._ys, self._hues, self._lights = np.zeros((4, height, width), np.float32)
+        self._old = np.empty((height, width, 3), np.float32)
+        y, x = np.mgrid[-1.0 : 1.0 : height * 1j, -1.0 : 1.0 : width * 1j]
+        self._vignette = (1.0 - 0.38 * np.clip((x * x + y * y) * 0.5, 0.0, 1.0) ** 1.3).astype(np.float32)
+        # A whisper of noise (half a step of 8 bits) hides the bands that smooth gradients would show.
+        self._noise = np.random.default_rng(0).random((64, 64), np.float32)
+
+    def _rows(self, work: Callable[[int, int], None]) -> None:
+        """Call ``work(top, bottom)`` for bands of rows, on all threads."""
+        height = self._size[1]
+        if self._pool is None:
+            work(0, height)
+            return
+        bands = self._threads * 3
+        edges = [height * i // bands for i in range(bands + 1)]
+        list(self._pool.map(work, edges[:-1], edges[1:]))
+
+    def _paint(self, here: PatternState, params: Mapping[str, float]) -> None:
+        """Fill the field with hue and light."""
+        width, height = self._size
+        pixel = 2.0 / height
+        scale = 2.0 ** -params["scale"]
+        families = _heaviest(here.look.families)
+        s0, s1 = here.seed
+
+        def work(top: int, bottom: int) -> None:
+            xs, ys = self._xs[top:bottom], self._ys[top:bottom]
+            lay_space(
+                xs, ys, top, height, pixel, here.angle, scale, params["shift_x"], params["shift_y"],
+                params["warp"], params["symmetry"], here.time_s,
+            )  # fmt: skip
+            for i, (name, weight) in enumerate(families):
+                paint(
+                    FAMILIES.index(name), xs, ys, self._hues[top:bottom], self._lights[top:bottom], i == 0,
+                    here.time_s, here.travel, params["detail"], params["morph"], s0, s1, pixel * scale, weight,
+                )  # fmt: skip
+
+        self._rows(work)
+
+    def _glow(self, here: PatternState, params: Mapping[str, float], dt: float) -> Float32:
+        """Return light with trails and bloom; ``here.light`` becomes what stays for the next frame."""
+        width, height = self._size
+        keep = 0.0
+        if params["feedback"] > 0.01:
+            tau = 1.2 * params["feedback"] ** 3
+            keep = math.exp(-dt / tau) if dt > 0.0 else 0.0
+            # Trails fly with the picture: outwards when it zooms in, round when it turns.
+            zoom = 2.0 ** (dt * (params["zoom"] + 0.10 * params["feedback"]))
+            turn = math.degrees(dt * params["rotate"] * 2.0 * math.pi)
+            matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), -turn, zoom)
+            cv2.warpAffine(
+                here.light, matrix, (width, height), dst=self._old, flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )  # fmt: skip
+        shift = params["palette"] * SIZE
+
+        def work(top: int, bottom: int) -> None:
+            shade(
+                self._hues[top:bottom], self._lights[top:bottom], here.look.ring, shift,
+                self._old[top:bottom], keep, here.light[top:bottom],
+            )  # fmt: skip
+
+        self._rows(work)
+        return here.light
+
+    def _grade(self, light: Float32, params: Mapping[str, float], frame_id: int) -> Pixels:
+        """Return the graded picture, RGBA."""
+        width, height = self._size
+        pixels = np.empty((height, width, 4), np.uint8)
+        small = cv2.resize(light, (max(2, width // 4), max(2, height // 4)), interpolation=cv2.INTER_AREA)
+        near = cv2.GaussianBlur(small, (0, 0), max(0.8, height / 200))
+        tiny = cv2.resize(small, (max(2, width // 16), max(2, height // 16)), interpolation=cv2.INTER_AREA)
+        far = cv2.GaussianBlur(tiny, (0, 0), max(0.8, height / 220))
+        glow = near + cv2.resize(far, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_LINEAR)
+        bloom = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+        noise = np.roll(self._noise, (frame_id * 7 % 64, frame_id * 13 % 64), (0, 1))
+        amount = 0.75 * min(1.0, max(0.0, params["bloom"]))
+
+        def work(top: int, bottom: int) -> None:
+            tone(
+                light[top:bottom], bloom[top:bottom], self._vignette[top:bottom], noise, _GAMMA, amount,
+                params["saturation"], params["contrast"], params["brightness"], params["flash"], top,
+                pixels[top:bottom],
+            )  # fmt: skip
+
+        self._rows(work)
+        return pixels
+
+
+def _with_look(params: Mapping[str, float], look: Look) -> dict[str, float]:
+    """Return the parameters with what the look adds; ``speed`` is not added here, it has already moved time."""
+    result = dict(params)
+    for name, value in zip(NUMBERS, look.numbers, strict=True):
+        if name in ("detail", "morph", "warp", "bloom", "feedback"):
+            result[name] = min(1.0, max(0.0, params[name] + float(value)))
+        elif name == "symmetry":
+            result[name] = params[name] if params[name] >= 1.0 else float(value)
+        elif name != "speed":
+            result[name] = max(0.0, params[name] + float(value))
+    return result
+
+
+def _heaviest(families: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return the families that are drawn, weights summing to 1. Each loses the weight of the first that is not,
+
+    so that one can take another's place without a jump.
+    """
+    rows = sorted(families.items(), key=lambda row: (-row[1], row[0]))
+    rest = rows[KEPT_FAMILIES][1] if len(rows) > KEPT_FAMILIES else 0.0
+    kept = [(name, weight - rest) for name, weight in rows[:KEPT_FAMILIES] if weight - rest > 1e-3]
+    if not kept:
+        return [(rows[0][0], 1.0)]
+    total = sum(weight for _, weight in kept)
+    return [(name, weight / total) for name, weight in kept]
+
+
+def _seed_place(seed: int) -> tuple[float, float]:
+    """Return the seed's two numbers, 0..1."""
+    mixed = zlib.crc32(seed.to_bytes(8, "little"))
+    return (mixed & 0xFFFF) / 65536.0, (mixed >> 16) / 65536.0
+
+
+def _gamma_table() -> NDArray[np.float32]:
+    """Return sRGB steps (0..255) for linear light over 0..1 on a square-root scale, float32 ``(GAMMA_STEPS + 2,)``."""
+    linear = (np.arange(GAMMA_STEPS + 2) / GAMMA_STEPS) ** 2
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.minimum(linear, 1.0) ** (1 / 2.4) - 0.055)
+    return (srgb * 255.0).astype(np.float32)
+
+
+_GAMMA = _gamma_table()
+
+
+@numba.njit(fastmath=True, nogil=True, cache=True)
+def shade(hues: Any, lights: Any, ring: Any, shift: Any, old: Any, keep: Any, light: Any) -> None:
+    """Colour the field with the palette ring and lay it over what stays of the old light, as light adds up."""
+    for row in range(hues.shape[0]):
+        for column in range(hues.shape[1]):
+            hue = hues[row, column] * SIZE + shift
+            base = math.floor(hue)
+            i = int(base) & (SIZE - 1)
+            j = (i + 1) & (SIZE - 1)
+            f = hue - base
+            a = lights[row, column]
+            for c in range(3):
+                new = (ring[i, c] + (ring[j, c] - ring[i, c]) * f) * a
+                stay = old[row, column, c] * keep if keep > 0.0 else 0.0
+                light[row, column, c] = max(new, stay) + 0.1 * min(new, stay)
+
+
+@numba.njit(fastmath=True, nogil=True, cache=True)
+def tone(
+    light: Any, bloom: Any, vignette: Any, noise: Any, gamma: Any, amount: Any, saturation: Any, contrast: Any,
+    brightness: Any, flash: Any, top: Any, pixels: Any,
+) -> None:  # fmt: skip
+    """Add bloom, grade, roll off the highlights and write 8-bit sRGB with dither.
+
+    The shoulder is K. Narkowicz's fit of the ACES curve (2015).
+    """
+    gain = 1.35 * brightness
+    pivot = 0.18
+    for row in range(light.shape[0]):
+        for column in range(light.shape[1]):
+            v = vignette[row, column] * gain
+            r = (light[row, column, 0] + amount * bloom[row, column, 0]) * v
+            g = (light[row, column, 1] + amount * bloom[row, column, 1]) * v
+            b = (light[row, column, 2] + amount * bloom[row, column, 2]) * v
+            grey = 0.2126 * r + 0.7152 * g + 0.0722 * b
+            n = noise[(top + row) & 63, column & 63]
+            for c in range(3):
+                x = r if c == 0 else (g if c == 1 else b)
+                x = max(0.0, grey + (x - grey) * saturation)
+                x = max(0.0, pivot + (x - pivot) * (0.5 + 0.5 * contrast)) + flash
+                x = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
+                place = math.sqrt(min(1.0, x)) * GAMMA_STEPS
+                i = int(place)
+                s = gamma[i] + (gamma[i + 1] - gamma[i]) * (place - i)
+                pixels[row, column, c] = int(min(255.0, s + n))
+            pixels[row, column, 3] = 255
