@@ -19,15 +19,18 @@ Room = Literal["sources", "generators", "outputs"]
 
 
 class Source(Protocol):
-    """Gives sound. ``read`` blocks until the block's last sample is due; it raises DeviceError when sound ends."""
+    """Gives sound. A source is made with its options and a clock."""
 
     rate_hz: int
 
     def open(self) -> None:
         """Start. Raises DeviceError."""
 
-    def read(self) -> AudioBlock:
-        """Return the next block."""
+    def read(self, until_ns: int) -> AudioBlock | None:
+        """Return the next block when its last sample is due, or None if that is later than ``until_ns``.
+
+        Raises DeviceError when the sound has ended or the device is gone.
+        """
 
     def close(self) -> None:
         """Stop; may be called twice."""

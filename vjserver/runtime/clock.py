@@ -13,6 +13,9 @@ class Clock(Protocol):
     def now_ns(self) -> int:
         """Return the present."""
 
+    def wall_ns(self) -> int:
+        """Return the wall clock's time, nanoseconds since 1970."""
+
     def sleep_until(self, t_ns: int) -> None:
         """Return at ``t_ns``, or at once if that has passed."""
 
@@ -23,6 +26,10 @@ class LiveClock:
     def now_ns(self) -> int:
         """Return the present."""
         return time.monotonic_ns()
+
+    def wall_ns(self) -> int:
+        """Return the wall clock's time."""
+        return time.time_ns()
 
     def sleep_until(self, t_ns: int) -> None:
         """Sleep until ``t_ns``."""
@@ -40,6 +47,10 @@ class ManualClock:
 
     def now_ns(self) -> int:
         """Return the present."""
+        return self._t_ns
+
+    def wall_ns(self) -> int:
+        """Return the present, as if the machine had started in 1970."""
         return self._t_ns
 
     def sleep_until(self, t_ns: int) -> None:

@@ -12,6 +12,7 @@ means a whole picture. ``generation`` changes when a writer begins anew.
 
 import os
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ import numpy as np
 import psutil
 
 from vjserver.runtime import shared
-from vjserver.types.errors import OutputError, VJError
+from vjserver.types.errors import OutputError
 from vjserver.types.frames import HEADER_SIZE, Frame, FrameInfo, HeaderError, Pixels
 
 MAGIC = b"VJR1"
@@ -48,17 +49,15 @@ class RingWriter:
 
     def __init__(self, name: str, max_bytes: int) -> None:
         self.name = name
-        generation = 1
         try:
             self._segment = shared.create(name, ring_size(max_bytes))
         except FileExistsError:
-            generation = _reclaim(name) + 1
+            _reclaim(name)
             self._segment = shared.create(name, ring_size(max_bytes))
         self._slot_size = _slot_size(max_bytes)
         self._count = 0
-        _CONTROL.pack_into(
-            self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, generation, os.getpid(), 0, self._count
-        )
+        generation = time.time_ns()
+        _CONTROL.pack_into(self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, generation, os.getpid(), 0, 0)
 
     def put(self, frame: Frame) -> None:
         """Write a frame. Raises OutputError if it is larger than the ring's slots."""
@@ -89,7 +88,7 @@ class RingReader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._segment: shared.SharedMemory | None = None
-        self._seen = 0
+        self._seen = (0, 0)  # generation and count of the newest frame returned
         self.torn = 0
         self.drops = 0
 
@@ -100,16 +99,16 @@ class RingReader:
         assert self._segment is not None
         buf = self._segment.buf
         for _ in range(4):
-            magic, slots, slot_size, _generation, _pid, _, count = _CONTROL.unpack_from(buf)
-            if magic != MAGIC or count == self._seen or not count:
+            magic, slots, slot_size, generation, _pid, _, count = _CONTROL.unpack_from(buf)
+            if magic != MAGIC or not count or (generation, count) == self._seen:
                 return None
             at = PAGE + (count - 1) % slots * slot_size
             before = struct.unpack_from("<Q", buf, at)[0]
             frame = None if before & 1 else self._copy(buf, at, slot_size, allocate)
             if frame is not None and struct.unpack_from("<Q", buf, at)[0] == before:
-                if self._seen:
-                    self.drops += max(0, count - self._seen - 1)
-                self._seen = count
+                if self._seen[0] == generation:
+                    self.drops += max(0, count - self._seen[1] - 1)
+                self._seen = (generation, count)
                 return frame
             self.torn += 1
         return None
@@ -130,7 +129,6 @@ class RingReader:
     def refresh(self) -> None:
         """Look whether the ring was made anew (call it once a second or so when no frame comes)."""
         self.close()
-        self._seen = 0
 
     def _attach(self) -> bool:
         try:
@@ -150,30 +148,23 @@ class RingReader:
             self._segment = None
 
 
-def _reclaim(name: str) -> int:
-    """Remove the ring of a dead process and return its generation. Raises OutputError if its process lives."""
-    try:
-        segment = shared.attach(name)
-    except FileNotFoundError:
-        return 0
-    try:
-        magic, _, _, generation, pid, _, _ = _CONTROL.unpack_from(segment.buf)
-    except struct.error:
-        magic, generation, pid = b"", 0, 0
-    if magic == MAGIC and pid != os.getpid() and psutil.pid_exists(pid):
-        shared.close(segment)
+def _reclaim(name: str) -> None:
+    """Remove the ring of a dead process. Raises OutputError if its process lives."""
+    pid = ring_owner(name)
+    if pid and psutil.pid_exists(pid):
         raise OutputError(f"shared memory {name!r} belongs to process {pid}, which is running; stop it or rename ours")
-    shared.remove(segment)
-    return int(generation)
+    shared.remove_by_name(name)
 
 
 def ring_owner(name: str) -> int:
     """Return the pid that the ring ``name`` names as its writer, 0 if there is no such ring."""
     try:
         segment = shared.attach(name)
-    except (FileNotFoundError, VJError):
+    except FileNotFoundError:
         return 0
     try:
+        if segment.size < PAGE:
+            return 0
         magic, _, _, _, pid, _, _ = _CONTROL.unpack_from(segment.buf)
         return int(pid) if magic == MAGIC else 0
     finally:

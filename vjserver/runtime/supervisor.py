@@ -1,6 +1,7 @@
 """Supervisor: keeps the worker processes alive, restarts the dead with backoff, and ends all within two seconds."""
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -16,15 +17,14 @@ BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 CALM_S = 10.0
 
 spawn = multiprocessing.get_context("spawn")
-Target = Callable[..., None]
 
 
 @dataclass(slots=True)
 class Worker:
-    """A process that is to run: ``target(*args, stop)`` in a fresh interpreter."""
+    """A process that is to run: ``target`` is ``"module:function"``, called as ``function(*args, stop)`` there."""
 
     name: str
-    target: Target
+    target: str
     args: tuple[Any, ...]
     process: BaseProcess | None = None
     started_s: float = 0.0
@@ -32,7 +32,7 @@ class Worker:
     again_s: float = field(default=0.0)
 
 
-def _child(target: Target, args: tuple[Any, ...], stop: StopEvent) -> None:
+def _child(target: str, args: tuple[Any, ...], stop: StopEvent) -> None:
     """Run in the new process: signals only set a flag, and a vanished parent ends us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent will tell us
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -46,7 +46,8 @@ def _child(target: Target, args: tuple[Any, ...], stop: StopEvent) -> None:
             os._exit(1)
 
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
-    target(*args, stop)
+    module, function = target.split(":")
+    getattr(importlib.import_module(module), function)(*args, stop)
 
 
 class Supervisor:

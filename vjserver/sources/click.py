@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from vjserver.runtime.clock import Clock
+from vjserver.runtime.clock import NS, Clock
 from vjserver.types.audio import AudioBlock, Float32
 
 
@@ -52,12 +52,15 @@ class ClickSource:
         """Start the metronome now."""
         self._position, self._start_ns = 0, self._clock.now_ns()
 
-    def read(self) -> AudioBlock:
-        """Return the next block, when its last sample is due."""
-        samples = np.take(self._track, range(self._position, self._position + self._o.block), axis=0, mode="wrap")
-        self._position += self._o.block
-        t_ns = self._start_ns + self._position * 1_000_000_000 // self.rate_hz
-        self._clock.sleep_until(t_ns)
+    def read(self, until_ns: int) -> AudioBlock | None:
+        """Return the next block when its last sample is due, or None at ``until_ns`` if that is sooner."""
+        end = self._position + self._o.block
+        t_ns = self._start_ns + end * NS // self.rate_hz
+        self._clock.sleep_until(min(t_ns, until_ns))
+        if t_ns > until_ns:
+            return None
+        samples = np.take(self._track, range(self._position, end), axis=0, mode="wrap")
+        self._position = end
         return AudioBlock(samples, self.rate_hz, t_ns)
 
     def close(self) -> None:

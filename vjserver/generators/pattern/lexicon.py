@@ -113,7 +113,7 @@ _FAMILY_OF, _PALETTE_OF, _TRAIT_OF = _index(FAMILY_WORDS), _index(PALETTE_WORDS)
 class Look:
     """What a picture is made of: families with weights that sum to 1, a palette ring, and offsets to the parameters.
 
-    ``ring`` is linear-light RGB, float32 ``(512, 3)``; ``numbers`` float32 ``(len(NUMBERS),)``.
+    ``ring`` is linear-light RGB, float32 ``(SIZE, 3)``; ``numbers`` float32 ``(len(NUMBERS),)``.
     """
 
     families: Mapping[str, float]

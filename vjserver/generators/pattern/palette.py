@@ -10,7 +10,7 @@ import numpy as np
 
 from vjserver.types.audio import Float32
 
-SIZE = 512
+SIZE = 2048
 
 # Key colours, sRGB, read round the ring; the dark ones give the light its room.
 PALETTES: dict[str, tuple[str, ...]] = {

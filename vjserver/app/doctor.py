@@ -1,0 +1,138 @@
+"""Doctor: what works on this machine, what is missing, and the exact line that installs it."""
+
+import importlib
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vjserver.app.show import Show, load_bank
+from vjserver.runtime import shared
+from vjserver.runtime.ring import ring_size
+from vjserver.types.errors import VJError
+
+APT = "sudo apt-get install -y"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. ``needed`` tells whether vjserver can do its job without it."""
+
+    name: str
+    works: bool
+    found: str
+    remedy: str = ""
+    needed: bool = False
+
+    @property
+    def mark(self) -> str:
+        """A sign for a terminal."""
+        return "ok     " if self.works else "MISSING" if self.needed else "absent "
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the check as JSON values."""
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """Look at everything."""
+    looks: tuple[Callable[[], Check], ...] = (
+        _python, _presets, _aubio, _audio, _pattern, _memory, _ndi, _gpu, _midi, _link,
+    )  # fmt: skip
+    return [look() for look in looks] + _ports()
+
+
+def _python() -> Check:
+    works = sys.version_info >= (3, 11)
+    return Check("python", works, f"{platform.python_version()} on {platform.system()}", "" if works else "install Python 3.11 or newer", True)
+
+
+def _presets() -> Check:
+    try:
+        return Check("presets", True, f"{len(load_bank().presets)} presets", needed=True)
+    except VJError as error:
+        return Check("presets", False, str(error), "pip install --force-reinstall vjserver", True)
+
+
+def _module(name: str, module: str, remedy: str, needed: bool = False, version: str = "") -> Check:
+    try:
+        loaded = importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        return Check(name, False, str(error), remedy, needed)
+    return Check(name, True, f"{module} {version or getattr(loaded, '__version__', '')}".strip(), needed=needed)
+
+
+def _aubio() -> Check:
+    return _module("beat detection", "aubio", "pip install 'aubio-ledfx>=0.4.12'", True)
+
+
+def _audio() -> Check:
+    from vjserver.sources.device import devices  # noqa: PLC0415
+
+    try:
+        found = devices()
+    except VJError as error:
+        return Check("audio input", False, str(error), f"{APT} portaudio19-dev && pip install pyaudio")
+    if not found:
+        return Check("audio input", False, "no input device", "plug one in; `vjserver demo` works without")
+    default = next((d for d in found if d.default), found[0])
+    return Check("audio input", True, f"{len(found)} inputs, default {default.name!r}")
+
+
+def _pattern() -> Check:
+    return _module("pattern generator", "numba", "pip install numba", True)
+
+
+def _memory() -> Check:
+    video = Show().video
+    size = ring_size(video.width * video.height * 4) + ring_size(1920 * 1080 * 4)
+    try:
+        segment = shared.create(f"vjs-doctor-{os.getpid()}", size)
+    except VJError as error:
+        return Check("shared memory", False, str(error), "free some of /dev/shm", True)
+    shared.remove(segment)
+    return Check("shared memory", True, f"{size / 2**20:.0f} MiB can be had", needed=True)
+
+
+def _ndi() -> Check:
+    remedy = "pip install 'vjserver[ndi]'"
+    if sys.platform == "linux":
+        remedy += f"; {APT} libavahi-client3 libavahi-common3"
+    check = _module("NDI", "NDIlib", remedy)
+    if check.works and not importlib.import_module("NDIlib").initialize():
+        return Check("NDI", False, "the library does not run on this processor")
+    return check
+
+
+def _gpu() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        seen = "an NVIDIA driver is here, " if shutil.which("nvidia-smi") else ""
+        return Check("diffusion", False, f"{seen}torch is not installed", "pip install 'vjserver[diffusion]'")
+    return _module("diffusion", "torch", "")
+
+
+def _midi() -> Check:
+    return _module("MIDI", "mido", "pip install 'vjserver[midi]'")
+
+
+def _link() -> Check:
+    return _module("Ableton Link", "aalink", "pip install 'vjserver[link]'")
+
+
+def _ports() -> list[Check]:
+    show = Show()
+    rows = (("OSC in", socket.SOCK_DGRAM, show.osc.port), ("web page", socket.SOCK_STREAM, show.web.port),
+            ("ZeroMQ frames", socket.SOCK_STREAM, 9030))  # fmt: skip
+    checks = []
+    for name, kind, port in rows:
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                checks.append(Check(f"port {port}", True, f"free, for {name}"))
+            except OSError as error:
+                checks.append(Check(f"port {port}", False, f"{name}: {error.strerror}", "end the other program, or set another port"))
+    return checks

@@ -1,0 +1,101 @@
+"""Offline: the same ear and the same mapping as on stage, with a clock that jumps instead of waiting."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vjserver.ports import find, options_of
+from vjserver.runtime.clock import NS, ManualClock
+from vjserver.show.mapping import Mapper
+from vjserver.show.preset import Bank, Preset
+from vjserver.show.registry import accept
+from vjserver.show.state import ShowState, Triggers, apply, enter
+from vjserver.sources.file import FileOptions, FileSource
+from vjserver.sources.song import demo_song
+from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.types.audio import AudioBlock
+from vjserver.types.errors import ConfigError, DeviceError
+from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name
+from vjserver.types.frames import Pixels
+
+FOREVER_NS = 2**62
+
+
+def hear_file(path: Path, options: EarOptions) -> Iterator[dict[str, Any]]:
+    """Yield what the ear hears in a file, in the order in which it would have been sent.
+
+    ``t_s`` is the time in the file that an event speaks of, ``sent_s`` the time at which it would have been sent.
+    Raises DeviceError for a missing, damaged or empty file.
+    """
+    source = FileSource(FileOptions(path=path, loop=False, block=options.hop), ManualClock())
+    source.open()
+    analysis = Analysis(source.rate_hz, options)
+    last_ns = 0
+    try:
+        while True:
+            try:
+                block = source.read(FOREVER_NS)
+            except DeviceError as error:
+                if "has ended" in str(error):
+                    return
+                raise
+            assert block is not None
+            # Live, the ear wakes at the very time of a beat; offline the same is asked of the clock.
+            for event in (*analysis.hear(block), *analysis.advance(block.t_ns)):
+                sent_ns = min(max(event.t_ns, last_ns), event.heard_ns) if isinstance(event, Beat) else event.heard_ns
+                yield _row(event, sent_ns)
+            last_ns = block.t_ns
+    finally:
+        source.close()
+
+
+def _row(event: EarEvent, sent_ns: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"event": event_name(event), "t_s": round(event.t_ns / NS, 4), "sent_s": round(sent_ns / NS, 4)}
+    if isinstance(event, Beat):
+        row |= {"count": event.count, "position": event.bar_position, "bpm": round(event.bpm, 2)}
+    if isinstance(event, (Drum, Onset)):
+        row["strength"] = round(event.strength, 3)
+    if isinstance(event, (Beat, Tempo)):
+        row["confidence"] = round(event.confidence, 3)
+    if isinstance(event, Tempo):
+        row["bpm"] = round(event.bpm, 2)
+    if isinstance(event, Silence):
+        row["on"] = event.on
+    return row
+
+
+def draw_preset(preset: Preset, path: Path, seconds: float = 10.0, size: tuple[int, int] = (1280, 720)) -> None:
+    """Render a preset to a part of the demo's song and write the last frame as PNG (or JPEG) to ``path``."""
+    *_, pixels = render_preset(preset, seconds, size)
+    if not cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR)):
+        raise ConfigError(f"{path} cannot be written (PNG or JPEG)")
+
+
+def render_preset(
+    preset: Preset, seconds: float, size: tuple[int, int], fps: int = 30, skip_s: float = 35.0
+) -> Iterator[Pixels]:
+    """Yield the frames of a preset played to the demo's song from ``skip_s`` on."""
+    ear = Analysis(48000, EarOptions())
+    song = demo_song()
+    generator = find("generators", preset.generator)(options_of("generators", {"kind": preset.generator}))
+    generator.open()
+    state, mapper, triggers, memory = enter(ShowState(), 0, preset), Mapper(), Triggers(preset), None
+    bank = Bank([("it", preset)])
+    try:
+        for i in range(round((skip_s + seconds) * fps)):
+            end = (i + 1) * 48000 // fps
+            t_ns = end * NS // 48000
+            for event in ear.hear(AudioBlock(song[end - 48000 // fps : end], 48000, t_ns)):
+                for address, args in triggers.hear(event):
+                    state = apply(state, t_ns, address, accept(address, args), bank)
+            if t_ns < skip_s * NS:
+                continue
+            request = mapper(state, replace(ear.features, grid=ear.clock.grid), t_ns, 1 / fps, size)
+            frame, memory = generator.render(request, memory)
+            yield np.asarray(frame.pixels)
+    finally:
+        generator.close()

@@ -1,0 +1,115 @@
+"""``vjserver osc``: watch, send, and the reference of all addresses."""
+
+import socket
+import time
+from collections.abc import Sequence
+
+from vjserver.controls.osc import OscError, OscMessage, decode
+from vjserver.outputs.osc import message
+from vjserver.show.registry import OUTPUTS, REGISTRY, Argument_, Entry
+from vjserver.types.errors import ConfigError, nearest
+
+ANSWER_S = 0.3
+
+
+def monitor(host: str, port: int, seconds: float | None) -> int:
+    """Print every message that arrives at a port, until ``seconds`` are over or Ctrl-C."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"port {port} on {host} cannot be used: {error.strerror}; who listens there?") from None
+        began = time.monotonic()
+        listener.settimeout(0.2)
+        while seconds is None or time.monotonic() - began < seconds:
+            try:
+                packet, sender = listener.recvfrom(65536)
+            except TimeoutError:
+                continue
+            try:
+                messages = decode(packet)
+            except OscError as error:
+                print(f"{time.monotonic() - began:9.3f}  {sender[0]}:{sender[1]}  not OSC: {error}", flush=True)
+                continue
+            for one in messages:
+                print(f"{time.monotonic() - began:9.3f}  {_plain(one)}", flush=True)
+    return 0
+
+
+def send(host: str, port: int, address: str, args: Sequence[str]) -> int:
+    """Send one message; print what comes back within 0.3 s."""
+    known = address.removesuffix("?")
+    if known not in REGISTRY:
+        raise ConfigError(f"unknown address {address!r}{nearest(address, REGISTRY)}; all: vjserver osc reference")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message(address, *[_value(arg) for arg in args]), (host, port))
+        sender.settimeout(ANSWER_S)
+        try:
+            for one in decode(sender.recv(65536)):
+                print(_plain(one))
+        except (TimeoutError, ConnectionError):
+            if address.endswith("?") or args == ["?"] or address == "/vj/ping":
+                raise ConfigError(f"no answer from {host}:{port}; is vjserver running?") from None
+    return 0
+
+
+def _value(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _plain(osc: OscMessage) -> str:
+    args = " ".join(f"{a:.4g}" if isinstance(a, float) else repr(a) if isinstance(a, str) else str(a) for a in osc.args)
+    return f"{osc.address} {args}".rstrip()
+
+
+def reference() -> str:
+    """Return the reference of all addresses as Markdown; ``docs/osc.md`` is this text."""
+    parts = [
+        "# OSC addresses\n",
+        "Made by `vjserver osc reference` from the registry; do not edit.\n",
+        "Messages go to UDP port 9010 (127.0.0.1). Numbers come back on port 9011 and texts on 9012; both are set in",
+        "the show file (`[osc]`). A number out of range is clamped; a wrong type or an unknown address changes",
+        "nothing and is told on `/vj/status/error`. `ADDRESS?` (or `?` as the only argument) is answered with the",
+        "value, to the sender. A button may send its 1 or nothing; the 0 of its release is ignored.\n",
+        "## In\n",
+        _table([e for e in REGISTRY.values() if not _is_variant(e.address)]),
+        "\nEach `/vj/param/NAME` also has `/raw` (the value in its own unit), `/inc` (add) and `/reset`",
+        "(back to the preset's value).\n",
+        "## Out\n",
+        _table(list(OUTPUTS.values())),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _is_variant(address: str) -> bool:
+    number = address.split("/")[3] if address.startswith("/vj/prompt/") else "1"
+    return (address.startswith("/vj/param/") and address.count("/") > 3) or number not in ("1",)
+
+
+def _table(entries: Sequence[Entry]) -> str:
+    rows = ["| address | takes | at start | what it is |", "|---|---|---|---|"]
+    for e in entries:
+        address = e.address.replace("/vj/prompt/1/", "/vj/prompt/{1..8}/")
+        start = "" if e.default is None or e.default == "" else f"{e.default:.3g}" if isinstance(e.default, float) else str(e.default)
+        doc = e.doc.replace("prompt 1", "prompt N")
+        rows.append(f"| `{address}` | {_takes(e.arguments)} | {start} | {doc} |")
+    return "\n".join(rows)
+
+
+def _takes(arguments: Sequence[Argument_]) -> str:
+    if not arguments:
+        return "nothing"
+    one = arguments[0]
+    if one.type in ("text", "name"):
+        words = one.type if one.type == "text" else "name or number"
+        words += f" ({one.unit})" if one.unit else ""
+    elif one.type == "bool":
+        words = "0 or 1"
+    else:
+        words = f"{one.type} {one.low:g}..{one.high:g} {one.unit}".strip()
+    return f"{len(arguments)} x {words}" if len(arguments) > 1 else words

@@ -1,0 +1,122 @@
+"""The show file: TOML text goes in, a checked ``Show`` comes out. Everything has a default; an empty file is a show."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+import vjserver
+from vjserver.outputs.osc import OscTargetOptions
+from vjserver.ports import Room, options_of
+from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
+from vjserver.stages.analysis import EarOptions
+from vjserver.types.errors import ConfigError
+
+Door = dict[str, Any]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VideoOptions(_Strict):
+    """Size and rates of the picture."""
+
+    width: int = Field(1280, ge=64, le=4096, multiple_of=2)
+    height: int = Field(720, ge=64, le=4096, multiple_of=2)
+    fps: float = Field(30.0, ge=1.0, le=240.0, description="pictures made a second, at most")
+    output_fps: float = Field(60.0, ge=10.0, le=240.0, description="pictures delivered a second")
+
+
+class OscOptions(_Strict):
+    """Where messages come in and where triggers go."""
+
+    host: str = Field("127.0.0.1", description="interface to listen on; 127.0.0.1 is this machine only")
+    port: int = Field(9010, ge=1, le=65535)
+    targets: tuple[OscTargetOptions, ...] = (
+        OscTargetOptions(port=9011, kind="numbers"),
+        OscTargetOptions(port=9012, kind="text"),
+    )
+
+
+class WebOptions(_Strict):
+    """The preview page."""
+
+    on: bool = True
+    port: int = Field(9020, ge=1, le=65535)
+
+
+def _checked(room: Room, door: Door) -> Door:
+    try:
+        options_of(room, door)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return door
+
+
+class Show(_Strict):
+    """Everything that a running server is told at its start."""
+
+    preset: str | int = Field(1, description="the first preset: its name, or its number from 1")
+    presets: Path | None = Field(None, description="a folder of presets of your own, played after ours")
+    source: Door = {"kind": "device"}
+    ear: EarOptions = EarOptions()
+    video: VideoOptions = VideoOptions()
+    generators: dict[str, Door] = {}
+    outputs: tuple[Door, ...] = ({"kind": "sharedmem"}, {"kind": "zmq"}, {"kind": "ndi"})
+    osc: OscOptions = OscOptions()
+    web: WebOptions = WebOptions()
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, door: Door) -> Door:
+        return _checked("sources", door)
+
+    @field_validator("outputs")
+    @classmethod
+    def _known_outputs(cls, doors: tuple[Door, ...]) -> tuple[Door, ...]:
+        return tuple(_checked("outputs", door) for door in doors)
+
+    @field_validator("generators")
+    @classmethod
+    def _known_generators(cls, doors: dict[str, Door]) -> dict[str, Door]:
+        for kind, options in doors.items():
+            _checked("generators", {"kind": kind, **options})
+        return doors
+
+
+def load_show(path: Path | None) -> Show:
+    """Read a show file, or return the defaults. Raises ConfigError with file, line, key and what is allowed."""
+    if path is None:
+        return Show()
+    return parse_toml(Show, _read(path), str(path))
+
+
+def load_bank(folder: Path | None = None) -> Bank:
+    """Return our presets, then those of ``folder``, each in the order of their file names. Raises ConfigError."""
+    rows = [(path.name, _read(path)) for path in sorted(_our_presets().glob("*.toml"))]
+    if folder is not None:
+        if not folder.is_dir():
+            raise ConfigError(f"no such folder of presets: {folder}")
+        rows += [(path.name, _read(path)) for path in sorted(folder.glob("*.toml"))]
+    return Bank([(name.removesuffix(".toml"), parse_preset(text, name)) for name, text in rows])
+
+
+def _our_presets() -> Path:
+    """Return the folder of our presets: in the package once installed, at the top of a checkout."""
+    package = Path(vjserver.__file__).parent
+    return package / "presets" if (package / "presets").is_dir() else package.parent / "presets"
+
+
+def check_preset(path: Path) -> Preset:
+    """Read one preset file. Raises ConfigError."""
+    return parse_preset(_read(path), str(path))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text") from None

@@ -1,0 +1,30 @@
+"""THE WIRING: the four processes, and what each is made of. Read this first.
+
+    process   module          reads                          writes
+    control   app.control     OSC, web, events of all        state, commands
+    ear       app.ear         a source, commands             features, events, OSC triggers
+    generate  app.generate    features, state                the frame ring
+    deliver   app.deliver     the frame ring, state          every output
+
+Each module is imported in its own process only, so that none carries another's libraries.
+"""
+
+from dataclasses import dataclass
+
+from vjserver.app.show import Show
+from vjserver.runtime.store import WORKERS, Channels
+from vjserver.runtime.supervisor import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every worker is given: the show and the pipes."""
+
+    show: Show
+    channels: Channels
+
+
+def workers(plan: Plan) -> list[Worker]:
+    """Return the table of processes. The ear starts first: nothing may wait longer than sound."""
+    order = sorted(WORKERS, key=("ear", "deliver", "generate", "control").index)
+    return [Worker(name, f"vjserver.app.{name}:main", (plan,)) for name in order]

@@ -1,0 +1,252 @@
+"""The command line. Only argparse is imported here; each command brings what it needs."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vjserver import __version__
+from vjserver.types.errors import VJError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 well, 1 an error that was told, 2 a wrong command line."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except VJError as error:
+        print(f"vjserver: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left; Python would complain at exit
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vjserver", description="Hears the beat, makes the picture, feeds TouchDesigner.")
+    parser.add_argument("--version", action="version", version=f"vjserver {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a show: live sound in, beats and pictures out")
+    run.add_argument("show", nargs="?", type=Path, metavar="SHOW.toml", help="the show file (default: all defaults)")
+    _add_run_options(run)
+    run.set_defaults(run=_run)
+
+    demo = commands.add_parser("demo", help="play the built-in song and show everything")
+    _add_run_options(demo)
+    demo.set_defaults(run=_demo)
+
+    ear = commands.add_parser("ear", help="say what the ear hears in a sound file")
+    ear.add_argument("file", type=Path)
+    ear.add_argument("--json", action="store_true", help="one JSON line an event")
+    ear.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the [ear] options of this show")
+    ear.set_defaults(run=_ear)
+
+    commands.add_parser("devices", help="list the audio inputs").set_defaults(run=_devices)
+
+    presets = commands.add_parser("presets", help="list, check or show presets")
+    actions = presets.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="list all presets")
+    listing.add_argument("--folder", type=Path, help="also those of this folder")
+    listing.set_defaults(run=_presets_list)
+    check = actions.add_parser("check", help="check preset files (default: ours)")
+    check.add_argument("files", nargs="*", type=Path)
+    check.set_defaults(run=_presets_check)
+    show = actions.add_parser("show", help="print a preset, and draw it with --png")
+    show.add_argument("name")
+    show.add_argument("--folder", type=Path, help="look in this folder too")
+    show.add_argument("--png", type=Path, metavar="OUT.png", help="draw four seconds into it, at 124 bpm")
+    show.set_defaults(run=_presets_show)
+
+    doctor = commands.add_parser("doctor", help="what works here, what is missing, and the line that installs it")
+    doctor.add_argument("--json", action="store_true")
+    doctor.set_defaults(run=_doctor)
+
+    osc = commands.add_parser("osc", help="watch or send OSC, or print the reference of all addresses")
+    verbs = osc.add_subparsers(required=True, metavar="ACTION")
+    monitor = verbs.add_parser("monitor", help="print what arrives at a port")
+    monitor.add_argument("--port", type=int, default=9011)
+    monitor.add_argument("--host", default="127.0.0.1")
+    monitor.add_argument("--seconds", type=float)
+    monitor.set_defaults(run=_osc_monitor)
+    send = verbs.add_parser("send", help="send one message and print the answer, if any")
+    send.add_argument("address")
+    send.add_argument("args", nargs="*", help="numbers are sent as numbers, anything else as text")
+    send.add_argument("--port", type=int, default=9010)
+    send.add_argument("--host", default="127.0.0.1")
+    send.set_defaults(run=_osc_send)
+    verbs.add_parser("reference", help="print the reference of all addresses (Markdown)").set_defaults(run=_osc_reference)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="listen to this audio input (part of its name, or its index)")
+    parser.add_argument("--source", choices=("device", "click"), help="listen to the default device, or to a click track")
+    parser.add_argument("--preset", help="begin with this preset (name or number)")
+    parser.add_argument("--size", metavar="WxH", help="picture size, such as 1280x720")
+    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
+    parser.add_argument("--json", action="store_true", help="print a summary as the last line")
+
+
+def _overridden(show: "object", args: argparse.Namespace) -> "object":
+    """Return the show with the command line's options in place of the file's. Raises ConfigError."""
+    from pydantic import ValidationError
+
+    from vjserver.app.show import Show
+    from vjserver.types.errors import ConfigError
+
+    assert isinstance(show, Show)
+    changed = show.model_dump()
+    if args.device is not None:
+        changed["source"] = {"kind": "device", "name": args.device}
+    elif args.source is not None:
+        changed["source"] = {"kind": args.source}
+    if args.preset is not None:
+        changed["preset"] = args.preset
+    if args.size is not None:
+        width, _, height = args.size.lower().partition("x")
+        if not (width.isdigit() and height.isdigit()):
+            raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 1280x720: got {args.size!r}")
+        changed["video"] |= {"width": int(width), "height": int(height)}
+    try:
+        return Show.model_validate(changed)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}: got {fault['input']!r}") from None
+
+
+def _run(args: argparse.Namespace) -> int:
+    from vjserver.app.run import run_show
+    from vjserver.app.show import Show, load_show
+
+    show = _overridden(load_show(args.show), args)
+    assert isinstance(show, Show)
+    return run_show(show, args.seconds, args.json)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from platformdirs import user_cache_path
+
+    from vjserver.app.run import run_show
+    from vjserver.app.show import Show
+    from vjserver.sources.song import write_song
+
+    song = user_cache_path("vjserver", appauthor=False) / "demo-song-1.flac"
+    if args.device is None and args.source is None and not song.exists():
+        print("making the demo's song ...", file=sys.stderr)
+        write_song(song)
+    show = _overridden(Show.model_validate({"source": {"kind": "file", "path": song}}), args)
+    assert isinstance(show, Show)
+    return run_show(show, args.seconds, args.json)
+
+
+def _ear(args: argparse.Namespace) -> int:
+    from vjserver.app.offline import hear_file
+    from vjserver.app.show import load_show
+
+    for row in hear_file(args.file, load_show(args.show).ear):
+        if args.json:
+            print(json.dumps(row))
+        else:
+            rest = "  ".join(f"{k} {v}" for k, v in row.items() if k not in ("event", "t_s", "sent_s"))
+            print(f"{row['t_s']:9.3f} s  {row['event']:9s} {rest}")
+    return 0
+
+
+def _devices(_args: argparse.Namespace) -> int:
+    from vjserver.sources.device import devices
+
+    found = devices()
+    for device in found:
+        mark = "*" if device.default else " "
+        print(f"{mark} {device.index:3d}  {device.name}  ({device.channels} channels, {device.rate_hz} Hz)")
+    if not found:
+        print("no audio input on this machine; vjserver demo, or run --source click, works without one")
+    return 0
+
+
+def _presets_list(args: argparse.Namespace) -> int:
+    from vjserver.app.show import load_bank
+
+    for number, (slug, preset) in enumerate(load_bank(args.folder).presets, start=1):
+        print(f"{number:3d}  {slug:24s} {preset.name:22s} {preset.description}")
+    return 0
+
+
+def _presets_check(args: argparse.Namespace) -> int:
+    from vjserver.app.show import check_preset, load_bank
+
+    if not args.files:
+        print(f"{len(load_bank().presets)} presets are sound")
+        return 0
+    faults = 0
+    for path in args.files:
+        try:
+            preset = check_preset(path)
+        except VJError as error:
+            faults += 1
+            print(error)
+        else:
+            print(f"{path}: sound ({preset.name})")
+    return 1 if faults else 0
+
+
+def _presets_show(args: argparse.Namespace) -> int:
+    from vjserver.app.show import load_bank
+
+    number, preset = load_bank(args.folder).find(args.name)
+    print(f"{number + 1}  {preset.name}: {preset.description}\n  generator {preset.generator}, seed {preset.seed}")
+    for prompt in preset.prompts:
+        print(f"  prompt  {prompt.weight:4.2f}  {prompt.text}")
+    for name, value in preset.params.items():
+        print(f"  param   {value:4.2f}  {name}")
+    for m in preset.mappings:
+        print(f"  mapping {m.source} -> {m.to} [{m.range[0]:g}, {m.range[1]:g}] {m.curve} {m.mode}")
+    for t in preset.triggers:
+        print(f"  trigger every {t.every} {t.on}: {t.do} {' '.join(map(str, t.args))}")
+    if args.png is not None:
+        from vjserver.app.offline import draw_preset
+
+        draw_preset(preset, args.png)
+        print(f"drawn into {args.png}")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from vjserver.app.doctor import examine
+
+    checks = examine()
+    if args.json:
+        print(json.dumps([check.as_row() for check in checks]))
+    else:
+        for check in checks:
+            print(f"{check.mark}  {check.name:18s} {check.found}")
+            if check.remedy:
+                print(f"    {'':18s} -> {check.remedy}")
+    return 1 if any(check.needed and not check.works for check in checks) else 0
+
+
+def _osc_monitor(args: argparse.Namespace) -> int:
+    from vjserver.app.osc_tools import monitor
+
+    return monitor(args.host, args.port, args.seconds)
+
+
+def _osc_send(args: argparse.Namespace) -> int:
+    from vjserver.app.osc_tools import send
+
+    return send(args.host, args.port, args.address, args.args)
+
+
+def _osc_reference(_args: argparse.Namespace) -> int:
+    from vjserver.app.osc_tools import reference
+
+    print(reference(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

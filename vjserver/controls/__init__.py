@@ -1,0 +1,1 @@
+"""Doors through which the performer's hand comes in."""

@@ -1,0 +1,1 @@
+"""The web page: the picture, the beat and the prompt box in a browser."""

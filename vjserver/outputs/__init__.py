@@ -1,0 +1,1 @@
+"""Doors through which pictures and triggers go out."""

@@ -1,0 +1,213 @@
+"""OSC out: features and events become datagrams, sent by the ear itself so that a trigger waits for nobody.
+
+python-osc builds every message once, with dummy arguments; while playing, only the numbers in those bytes change.
+Continuous values go out as one bundle a tick, triggers at once. A target with a ``lookahead_ms`` gets its beats so
+much sooner, stamped with their true time, so that what it shows lands on the beat.
+
+TouchDesigner's OSC In CHOP takes numbers only, so numbers and texts can go to ports of their own.
+"""
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+from vjserver.types.errors import OutputError
+from vjserver.types.events import Beat, Drum, EarEvent, Onset, event_name
+from vjserver.types.features import BeatGrid, Features
+
+NS = 1_000_000_000
+NTP_EPOCH_S = 2_208_988_800  # RFC 5905: seconds from 1900 to 1970
+IMMEDIATELY = struct.pack(">Q", 1)
+PULSE_NS = 60_000_000
+# What a tick tells, in order: address and number of floats.
+CONTINUOUS = (
+    ("/vj/beat/phase", 1), ("/vj/bar/phase", 1), ("/vj/bpm", 1), ("/vj/confidence", 1), ("/vj/level", 1),
+    ("/vj/centroid", 1), ("/vj/flux", 1), ("/vj/pitch", 1), ("/vj/energy", 1), ("/vj/silence", 1),
+    ("/vj/bands", 6), ("/vj/spectrum", 32),
+)  # fmt: skip
+SCALARS_TOLD = ("level", "centroid", "flux", "pitch_hz", "energy", "silence")
+
+
+class OscTargetOptions(BaseModel):
+    """One listener."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+    kind: Literal["numbers", "text", "all"] = "all"
+    rate_hz: float = Field(60.0, gt=0.0, le=500.0, description="continuous values a second")
+    lookahead_ms: float = Field(0.0, ge=0.0, le=500.0, description="beats are sent so much ahead")
+
+
+def message(address: str, *args: float | int | str) -> bytes:
+    """Return an OSC message; floats travel as ``f``, ints as ``i``, texts as ``s``."""
+    builder = OscMessageBuilder(address)
+    for arg in args:
+        builder.add_arg(arg)
+    return builder.build().dgram
+
+
+def bundle(messages: Sequence[bytes], timetag: bytes = IMMEDIATELY) -> bytes:
+    """Return an OSC bundle."""
+    return b"#bundle\0" + timetag + b"".join(struct.pack(">i", len(m)) + m for m in messages)
+
+
+def timetag(unix_s: float) -> bytes:
+    """Return the OSC timetag (NTP, 32.32 bits) of a wall-clock time."""
+    return struct.pack(">Q", int((unix_s + NTP_EPOCH_S) * 2**32) & 0xFFFFFFFFFFFFFFFF)
+
+
+class ContinuousBundle:
+    """The bundle of one tick, built once; :meth:`fill` changes its numbers in place."""
+
+    def __init__(self) -> None:
+        parts = [message(address, *[0.0] * count) for address, count in CONTINUOUS]
+        self._bytes = bytearray(bundle(parts))
+        self._places: list[tuple[struct.Struct, int]] = []
+        at = 16
+        for part, (_, count) in zip(parts, CONTINUOUS, strict=True):
+            at += 4 + len(part)
+            self._places.append((struct.Struct(f">{count}f"), at - 4 * count))
+
+    def fill(self, features: Features, t_ns: int) -> bytearray:
+        """Return the bundle for ``features`` with the phases of ``t_ns``."""
+        grid = features.grid
+        scalars = [features.value(name, t_ns) for name in SCALARS_TOLD]
+        rows = [
+            (grid.beat_phase(t_ns),), (grid.bar_phase(t_ns),), (grid.bpm,), (grid.confidence,),
+            *[(value,) for value in scalars], features.bands.tolist(), features.spectrum.tolist(),
+        ]  # fmt: skip
+        for (form, at), row in zip(self._places, rows, strict=True):
+            form.pack_into(self._bytes, at, *row)
+        return self._bytes
+
+
+class OscTarget:
+    """Tells one listener. Call :meth:`tell` for events, :meth:`tick` often; sending never waits and never fails."""
+
+    def __init__(self, options: OscTargetOptions) -> None:
+        self._o = options
+        try:
+            family, kind, _, _, self._address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[0]
+        except OSError as error:
+            raise OutputError(f"OSC target {options.host!r} cannot be found: {error}") from None
+        self._socket = socket.socket(family, kind)
+        self._socket.setblocking(False)
+        self._bundle = ContinuousBundle()
+        self._zeros = {address: message(address, 0.0) for address in PULSES}
+        self._ends: dict[str, int] = {}
+        self._next_ns = 0
+        self._next_heartbeat_ns = 0
+        self._heartbeats = 0
+        self._told_beat = 0
+        self.sent = 0
+        self.failed = 0
+
+    @property
+    def _numbers(self) -> bool:
+        return self._o.kind in ("numbers", "all")
+
+    @property
+    def _texts(self) -> bool:
+        return self._o.kind in ("text", "all")
+
+    def tell(self, event: EarEvent, now_ns: int) -> None:
+        """Send an event at once. Beats are told by :meth:`tick`, which knows them ahead."""
+        if isinstance(event, Beat):
+            return
+        name = event_name(event)
+        if self._numbers and isinstance(event, (Drum, Onset)):
+            address = f"/vj/{name}"
+            self._send(message(address, float(event.strength)))
+            self._ends[address] = now_ns + PULSE_NS
+        if self._texts:
+            self._send(message("/vj/event", name))
+
+    def tick(self, features: Features, grid: BeatGrid, now_ns: int) -> None:
+        """Send the beats that are due (or soon enough), ended pulses, and continuous values at their rate."""
+        self._tell_beats(grid, now_ns)
+        if self._ends:
+            for address in [a for a, end_ns in self._ends.items() if end_ns <= now_ns]:
+                del self._ends[address]
+                self._send(self._zeros[address])
+        if self._numbers and now_ns >= self._next_ns:
+            period_ns = round(NS / self._o.rate_hz)
+            self._next_ns = max(self._next_ns + period_ns, now_ns)
+            self._send(self._bundle.fill(features, now_ns))
+        if now_ns >= self._next_heartbeat_ns:
+            self._next_heartbeat_ns = now_ns + NS
+            self._heartbeats += 1
+            self._send(message("/vj/status/heartbeat", self._heartbeats))
+
+    def next_beat_ns(self, grid: BeatGrid) -> int | None:
+        """Return when the next beat is to be told, or None while none is known."""
+        if not grid.running:
+            return None
+        count = max(self._told_beat + 1, grid.count)
+        ahead_ns = round(self._o.lookahead_ms * 1e6)
+        return grid.t_ns + round((count - grid.count) * grid.period_s * NS) - ahead_ns
+
+    def _tell_beats(self, grid: BeatGrid, now_ns: int) -> None:
+        if not grid.running:
+            return
+        ahead_ns = round(self._o.lookahead_ms * 1e6)
+        newest = grid.count_at(now_ns + ahead_ns)
+        if newest <= self._told_beat:
+            return
+        self._told_beat = newest
+        position = (grid.bar_position + newest - grid.count) % grid.beats_per_bar
+        pulses = ["/vj/beat/pulse"] if position else ["/vj/beat/pulse", "/vj/downbeat/pulse"]
+        due_ns = grid.t_ns + round((newest - grid.count) * grid.period_s * NS)
+        tag = timetag(time.time() + (due_ns - now_ns) / NS) if ahead_ns else IMMEDIATELY
+        messages = []
+        if self._numbers:
+            messages += [message("/vj/beat", newest & 0x7FFFFFFF), message("/vj/beat/position", position)]
+            messages += [message(address, 1.0) for address in pulses]
+            self._ends.update({address: now_ns + PULSE_NS for address in pulses})
+        if self._texts:
+            messages.append(message("/vj/event", "beat" if position else "downbeat"))
+        self._send(bundle(messages, tag))
+
+    def _send(self, packet: bytes | bytearray) -> None:
+        try:
+            self._socket.sendto(packet, self._address)
+            self.sent += 1
+        except OSError:
+            self.failed += 1  # nobody listens, or the buffer is full: the next tick tells again
+
+    def close(self) -> None:
+        """Close the socket."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+
+PULSES = ("/vj/beat/pulse", "/vj/downbeat/pulse", "/vj/kick", "/vj/snare", "/vj/hat", "/vj/onset")
+
+
+class StatusSender:
+    """Tells slow news (status, errors, names) to every target that takes their kind."""
+
+    def __init__(self, targets: Sequence[OscTargetOptions]) -> None:
+        self._targets = targets
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def tell(self, address: str, *args: float | int | str) -> None:
+        """Send one message: texts to text targets, numbers to number targets."""
+        kind = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
+        packet = message(address, *args)
+        for target in self._targets:
+            if target.kind in (kind, "all"):
+                with contextlib.suppress(OSError):
+                    self._socket.sendto(packet, (target.host, target.port))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -1,0 +1,64 @@
+"""ZeroMQ: each frame is one message, the 128-byte header and then the pixels, published to whoever listens.
+
+Subscribers should set CONFLATE (as we do) so that they always get the newest frame; that needs one-part messages.
+"""
+
+import numpy as np
+import zmq
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.types.errors import OutputError
+from vjserver.types.frames import HEADER_SIZE, Frame
+
+
+class ZmqOptions(BaseModel):
+    """Where frames are published."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str = Field("tcp://127.0.0.1:9030", pattern=r"^(tcp|ipc|inproc)://.+")
+
+
+class ZmqOutput:
+    """Publishes frames."""
+
+    Options = ZmqOptions
+
+    def __init__(self, options: ZmqOptions) -> None:
+        self._o = options
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def open(self) -> None:
+        """Bind. Raises OutputError when the address is taken."""
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PUB)
+        self._socket.setsockopt(zmq.CONFLATE, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        try:
+            self._socket.bind(self._o.address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise OutputError(f"ZeroMQ cannot bind {self._o.address}: {error}; is another vjserver running?") from None
+
+    def send(self, frame: Frame) -> None:
+        """Publish a frame; one that nobody has taken yet is replaced."""
+        assert self._socket is not None
+        message = np.empty(HEADER_SIZE + frame.pixels.nbytes, np.uint8)
+        message[:HEADER_SIZE] = np.frombuffer(frame.info.pack(), np.uint8)
+        message[HEADER_SIZE:] = frame.pixels.reshape(-1)
+        try:
+            self._socket.send(message.data, zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            pass  # nobody takes it: the next one will be newer
+        except zmq.ZMQError as error:
+            raise OutputError(f"ZeroMQ cannot send to {self._o.address}: {error}") from None
+
+    def close(self) -> None:
+        """Unbind."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._context is not None:
+            self._context.term()
+            self._context = None

@@ -1,0 +1,189 @@
+"""Device: sound from a microphone, a line input or a loopback, through PortAudio (PyAudio).
+
+The callback stamps and copies, nothing else. A device that falls silent for a second (no callback at all) is gone.
+"""
+
+import contextlib
+import os
+import queue
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.runtime.clock import NS, Clock, SampleClock
+from vjserver.types.audio import AudioBlock
+from vjserver.types.errors import DeviceError, nearest
+
+GONE_NS = NS
+MAX_WAITING = 400  # blocks; 2 s at 256/48k. Beyond, the oldest are dropped and counted.
+
+
+class DeviceOptions(BaseModel):
+    """Which device is heard, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | int | None = Field(None, description="part of the device's name, or its index; None for the default")
+    channels: int = Field(2, ge=1, le=64, description="channels to open; fewer if the device has fewer")
+    rate_hz: int | None = Field(None, ge=8000, le=192000, description="None for the device's own rate")
+    block: int = Field(256, ge=32, le=8192, description="samples a callback")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An input that PortAudio knows."""
+
+    index: int
+    name: str
+    channels: int
+    rate_hz: int
+    default: bool
+
+
+def devices() -> list[Device]:
+    """Return every input. Raises DeviceError when PortAudio cannot be used."""
+    with _portaudio() as audio:
+        return _inputs(audio)
+
+
+@contextlib.contextmanager
+def _portaudio() -> Iterator[Any]:
+    audio = _start_portaudio()
+    try:
+        yield audio
+    finally:
+        audio.terminate()
+
+
+def _start_portaudio() -> Any:
+    try:
+        import pyaudio  # noqa: PLC0415 - the one door that needs it; the rest runs without
+    except ImportError as error:
+        raise DeviceError(f"PyAudio is missing ({error}); install portaudio19-dev, then: pip install pyaudio") from None
+    with _quiet_stderr():  # ALSA's library writes pages about devices that nobody asked for
+        return pyaudio.PyAudio()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    if sys.platform != "linux":
+        yield
+        return
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+def _inputs(audio: Any) -> list[Device]:
+    try:
+        default = int(audio.get_default_input_device_info()["index"])
+    except OSError:
+        default = -1
+    found = []
+    for index in range(audio.get_device_count()):
+        info = audio.get_device_info_by_index(index)
+        if info["maxInputChannels"] > 0:
+            rate = int(info["defaultSampleRate"])
+            found.append(Device(index, str(info["name"]), int(info["maxInputChannels"]), rate, index == default))
+    return found
+
+
+def choose(inputs: list[Device], name: str | int | None) -> Device:
+    """Return the input with this index, or whose name holds ``name`` (any case). Raises DeviceError naming what is there."""
+    if not inputs:
+        raise DeviceError("no audio input on this machine; plug one in, or use --source click")
+    if name is None:
+        return next((d for d in inputs if d.default), inputs[0])
+    if isinstance(name, int) or name.isdigit():
+        for device in inputs:
+            if device.index == int(name):
+                return device
+    else:
+        for device in inputs:
+            if name.lower() in device.name.lower():
+                return device
+    names = [device.name for device in inputs]
+    raise DeviceError(f"no audio input {name!r}{nearest(str(name), names)}; there are: {', '.join(names)}")
+
+
+class DeviceSource:
+    """Hears an audio input."""
+
+    Options = DeviceOptions
+
+    def __init__(self, options: DeviceOptions, clock: Clock) -> None:
+        self._o, self._clock = options, clock
+        self._audio: Any = None
+        self._stream: Any = None
+        self._blocks: queue.Queue[tuple[bytes, int]] = queue.Queue(MAX_WAITING)
+        self._channels = 0
+        self.rate_hz = 0
+        self.name = ""
+        self.overflows = 0
+
+    def open(self) -> None:
+        """Open the device. Raises DeviceError."""
+        import pyaudio  # noqa: PLC0415
+
+        self._audio = _start_portaudio()
+        try:
+            device = choose(_inputs(self._audio), self._o.name)
+            self._channels = min(self._o.channels, device.channels)
+            self.rate_hz = self._o.rate_hz or device.rate_hz
+            self.name = device.name
+            with _quiet_stderr():
+                self._stream = self._audio.open(
+                    rate=self.rate_hz, channels=self._channels, format=pyaudio.paFloat32, input=True,
+                    input_device_index=device.index, frames_per_buffer=self._o.block,
+                    stream_callback=self._heard,
+                )  # fmt: skip
+        except (OSError, ValueError) as error:
+            self.close()
+            raise DeviceError(f"audio input {self.name or self._o.name!r} cannot be opened: {error}") from None
+        except DeviceError:
+            self.close()
+            raise
+        self._stamps = SampleClock(self.rate_hz)
+        self._last_ns = self._clock.now_ns()
+
+    def _heard(self, data: bytes, _frames: int, _times: object, _status: int) -> tuple[None, int]:
+        """Run in PortAudio's thread: stamp, copy, leave."""
+        try:
+            self._blocks.put_nowait((data, self._clock.now_ns()))
+        except queue.Full:
+            self.overflows += 1
+        return None, 0
+
+    def read(self, until_ns: int) -> AudioBlock | None:
+        """Return the next block, or None if none comes by ``until_ns``. Raises DeviceError when the device is gone."""
+        now_ns = self._clock.now_ns()
+        try:
+            data, arrived_ns = self._blocks.get(timeout=max(0.0, min(until_ns - now_ns, GONE_NS) / NS))
+        except queue.Empty:
+            if self._clock.now_ns() - self._last_ns > GONE_NS or not self._stream.is_active():
+                raise DeviceError(f"audio input {self.name!r} has gone: no sound arrives") from None
+            return None
+        self._last_ns = arrived_ns
+        samples = np.frombuffer(data, np.float32).reshape(-1, self._channels)
+        return AudioBlock(samples, self.rate_hz, self._stamps.stamp(len(samples), arrived_ns))
+
+    def close(self) -> None:
+        """Close the device."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._stream = None
+        if self._audio is not None:
+            self._audio.terminate()
+            self._audio = None
+        while not self._blocks.empty():
+            self._blocks.get_nowait()

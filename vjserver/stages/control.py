@@ -1,0 +1,212 @@
+"""Control: messages from every hand go in; the one state of the show comes out. Never in the way of ear or picture.
+
+OSC, the web page and the preset's own triggers all end in :meth:`Control.receive`: one address, one check, one state.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vjserver.controls.osc import OscMessage, OscServer, Sender
+from vjserver.outputs.osc import OscTargetOptions, StatusSender, message
+from vjserver.runtime.clock import NS, Clock
+from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.store import FeaturesReader, StateWriter
+from vjserver.show.preset import Bank
+from vjserver.show.registry import REGISTRY, accept, is_release
+from vjserver.show.state import TEMPO, ShowState, Triggers, apply, enter, read
+from vjserver.types.errors import ConfigError
+from vjserver.types.events import Argument, Beat, Command, Degraded, Drum, Onset
+from vjserver.types.features import BAND_NAMES, Features
+
+POLL_S = 0.004
+MAX_TROUBLES = 20
+
+
+class Control:
+    """The control process's state and loops."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        first: Argument,
+        clock: Clock,
+        state: StateWriter,
+        features: FeaturesReader,
+        events: QueueWriter,
+        others: Sequence[QueueReader],
+        stats: StatsWriter,
+        boards: dict[str, StatsReader],
+        targets: Sequence[OscTargetOptions],
+    ) -> None:
+        self.bank, self._clock = bank, clock
+        self._publish, self._features, self._events, self._others = state, features, events, others
+        self._stats, self._boards = stats, boards
+        self._status = StatusSender(targets)
+        self.state = ShowState()
+        self._triggers = Triggers()
+        if bank.presets:
+            place, preset = bank.find(first)
+            self.state, self._triggers = enter(self.state, place, preset), Triggers(preset)
+        self._publish.put(self.state)
+        self.server = OscServer(self.receive_osc, self.refuse)
+        self.troubles: dict[str, str] = {}
+        self.messages = 0
+        self.refused = 0
+        self._last_refusal_ns = -NS
+        self._told: tuple[str, str] = ("", "")
+
+    # -- what comes in -------------------------------------------------------------------------------------
+
+    def receive_osc(self, osc: OscMessage, sender: Sender) -> None:
+        """Take a message from the network: a query is answered to its sender, anything else is received."""
+        address, args = osc.address, osc.args
+        if address.endswith("?") or args == ("?",):
+            self._answer(address.removesuffix("?"), sender)
+        elif address == "/vj/ping":
+            self.messages += 1
+            self.server.send(message("/vj/pong", *[a for a in args[:1] if not isinstance(a, bool)]), sender)
+        else:
+            self.receive(address, args)
+
+    def receive(self, address: str, args: Sequence[object]) -> None:
+        """Take a message: check it, apply it, publish the new state. A wrong one is told and changes nothing."""
+        if is_release(address, args):
+            return
+        t_ns = self._clock.now_ns()
+        try:
+            accepted = accept(address, args)
+            new = apply(self.state, t_ns, address, accepted, self.bank)
+        except ConfigError as error:
+            self.refuse(str(error))
+            return
+        self.messages += 1
+        if address.startswith(TEMPO):
+            self._events.put(Command(t_ns, address, accepted))
+            return
+        if new is self.state:
+            return
+        if address.startswith("/vj/preset/"):
+            self._triggers = Triggers(self.bank.presets[new.preset][1])
+        self.state = new
+        self._publish.put(new)
+
+    def refuse(self, why: str) -> None:
+        """Count a message that makes no sense; tell why, at most twice a second."""
+        self.refused += 1
+        now_ns = self._clock.now_ns()
+        if now_ns - self._last_refusal_ns > NS // 2:
+            self._last_refusal_ns = now_ns
+            self._events.put(Degraded(now_ns, "message", why))
+            self._status.tell("/vj/status/error", "message", why)
+
+    def _answer(self, address: str, sender: Sender) -> None:
+        value = read(self.state, address) if address in REGISTRY else None
+        if value is None:
+            self.refuse(f"nothing to read at {address!r}")
+            return
+        self.messages += 1
+        self.server.send(message(address, int(value) if isinstance(value, bool) else value), sender)
+
+    # -- the loops -----------------------------------------------------------------------------------------
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Follow the other rooms' events until ``stopped``."""
+        next_status_ns = 0
+        while not stopped():
+            for reader in self._others:
+                for event in reader.get():
+                    self._hear(event)
+            now_ns = self._clock.now_ns()
+            if now_ns >= next_status_ns:
+                next_status_ns = now_ns + NS // 2
+                self._tell_status(now_ns)
+            await asyncio.sleep(POLL_S)
+        self.server.close()
+        self._status.close()
+
+    def _hear(self, event: object) -> None:
+        if isinstance(event, Degraded):
+            if event.mended:
+                self.troubles.pop(event.what, None)
+                self._status.tell("/vj/status/ok", event.what, event.why)
+            else:
+                self.troubles[event.what] = event.why
+                while len(self.troubles) > MAX_TROUBLES:
+                    self.troubles.pop(next(iter(self.troubles)))
+                self._status.tell("/vj/status/error", event.what, event.why)
+        elif isinstance(event, (Beat, Drum, Onset)):
+            for address, args in self._triggers.hear(event):
+                self.receive(address, args)
+
+    def _tell_status(self, now_ns: int) -> None:
+        told = (self.state.preset_name, self.state.heaviest)
+        if told != self._told:
+            self._told = told
+            self._status.tell("/vj/status/preset", told[0])
+            self._status.tell("/vj/status/prompt", told[1])
+        ear, generate, deliver = (self._boards[name].get() for name in ("ear", "generate", "deliver"))
+        for name, board in (("audio_to_osc", ear), ("audio_to_frame", generate), ("frame_to_output", deliver)):
+            latency = board.get(name)
+            if latency:
+                self._status.tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])
+        self._status.tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
+        self._stats.put(
+            {
+                "t_ns": now_ns,
+                "preset": self.state.preset_name,
+                "prompt": self.state.heaviest[:200],
+                "osc_received": self.server.received,
+                "messages": self.messages,
+                "refused": self.refused + self.server.refused,
+            }
+        )
+
+    # -- for the page --------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the page shows: sound, beat, state and health, as plain JSON values."""
+        now_ns = self._clock.now_ns()
+        f: Features = self._features.get()
+        ear, generate, deliver = (self._boards[name].get() for name in ("ear", "generate", "deliver"))
+        s = self.state
+        return {
+            "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
+            "phase": round(f.grid.beat_phase(now_ns), 3),
+            "position": int(f.grid.bar_phase(now_ns) * f.grid.beats_per_bar),
+            "beats_per_bar": f.grid.beats_per_bar,
+            "bpm": round(f.grid.bpm, 1),
+            "confidence": round(f.grid.confidence, 2),
+            "level": round(f.value("level", now_ns), 3),
+            "silence": f.value("silence", now_ns) > 0.5,
+            "drums": [round(f.value(name, now_ns), 2) for name in ("kick", "snare", "hat")],
+            "bands": dict(zip(BAND_NAMES, [round(float(b), 3) for b in f.bands], strict=True)),
+            "spectrum": [round(float(b), 2) for b in f.spectrum],
+            "prompts": [[text, round(weight, 3)] for text, weight in zip(s.texts, s.weights, strict=True)],
+            "preset": s.preset,
+            "preset_name": s.preset_name,
+            "seed": s.seed,
+            "blackout": s.blackout,
+            "freeze": s.freeze,
+            "fade": s.fade,
+            "revision": s.revision,
+            "latency_ms": {
+                "audio_to_osc": ear.get("audio_to_osc", {}),
+                "audio_to_frame": generate.get("audio_to_frame", {}),
+                "frame_to_output": deliver.get("frame_to_output", {}),
+            },
+            "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
+            "outputs": deliver.get("outputs", {}),
+            "troubles": self.troubles,
+        }
+
+
+async def until_stopped(stopped: Callable[[], bool], server: Any) -> None:
+    """Ask a uvicorn server to end once ``stopped``."""
+    while not stopped():
+        await asyncio.sleep(0.05)
+    server.should_exit = True
+    with contextlib.suppress(AttributeError):
+        server.force_exit = True

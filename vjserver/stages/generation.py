@@ -1,0 +1,119 @@
+"""Generation: the newest sound and state go in, frames come out into the ring. Requests never queue."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from vjserver.ports import Generator
+from vjserver.runtime.clock import NS, Clock
+from vjserver.runtime.queue import QueueWriter
+from vjserver.runtime.ring import RingWriter
+from vjserver.runtime.stats import Latencies, Rate, StatsWriter
+from vjserver.runtime.store import FeaturesReader, StateReader
+from vjserver.show.mapping import Mapper
+from vjserver.show.state import ShowState
+from vjserver.types.errors import ConfigError, GeneratorError, VJError
+from vjserver.types.events import Degraded
+
+LONGEST_STEP_S = 0.25
+
+
+class Generation:
+    """The generate process's loop. ``make`` turns a generator's name into an opened, warm one, or raises VJError."""
+
+    def __init__(
+        self,
+        make: Callable[[str], Generator],
+        size: tuple[int, int],
+        fps: float,
+        clock: Clock,
+        features: FeaturesReader,
+        state: StateReader,
+        ring: RingWriter,
+        events: QueueWriter,
+        stats: StatsWriter,
+    ) -> None:
+        self._make, self._size, self._clock = make, size, clock
+        self._period_ns = round(NS / fps)
+        self._features, self._state, self._ring, self._events, self._stats = features, state, ring, events, stats
+        self._mapper = Mapper()
+        self._name, self._refused = "", ""
+        self._generator: Generator | None = None
+        self._memory: Any = None
+        self._latency, self._render, self._rate = Latencies(), Latencies(), Rate()
+        self._frames = 0
+        self._last_ns = 0
+        self._next_stats_ns = 0
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Make frames until ``stopped``."""
+        slot_ns = self._clock.now_ns()
+        try:
+            while not stopped():
+                self.step()
+                slot_ns = max(slot_ns + self._period_ns, self._clock.now_ns())
+                self._clock.sleep_until(slot_ns)
+        finally:
+            if self._generator is not None:
+                self._generator.close()
+            self._ring.close()
+
+    def step(self) -> None:
+        """Make one frame from the newest sound and state."""
+        state = self._state.get()
+        self._choose(state)
+        if self._generator is None:
+            return
+        now_ns = self._clock.now_ns()
+        seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
+        self._last_ns = now_ns
+        features = self._features.get()
+        request = self._mapper(state, features, now_ns, seconds, self._size)
+        frame, self._memory = self._generator.render(request, self._memory)
+        done_ns = self._clock.now_ns()
+        self._frames += 1
+        info = replace(frame.info, frame_id=self._frames, t_generated_ns=done_ns)
+        self._ring.put(replace(frame, info=info))
+        self._render.add(now_ns, done_ns)
+        if features.t_ns:
+            self._latency.add(features.t_ns, done_ns)
+        self._rate.tick(done_ns)
+        self._show_stats(done_ns)
+
+    def _choose(self, state: ShowState) -> None:
+        """Take up the state's generator; one that cannot start is announced once, and the present one goes on."""
+        name = state.generator
+        if name in (self._name, self._refused):
+            return
+        try:
+            generator = self._make(name)
+        except (GeneratorError, ConfigError, VJError) as error:
+            self._refused = name
+            self._announce("generator", str(error), False)
+            if self._generator is None and name != "pattern":
+                self._name, self._generator = "pattern", self._make("pattern")
+            return
+        if self._generator is not None:
+            self._generator.close()
+        self._name, self._generator, self._memory = name, generator, None
+        if self._refused:
+            self._refused = ""
+            self._announce("generator", f"{name} plays", True)
+
+    def _announce(self, what: str, why: str, mended: bool) -> None:
+        self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
+
+    def _show_stats(self, now_ns: int) -> None:
+        if now_ns < self._next_stats_ns:
+            return
+        self._next_stats_ns = now_ns + NS // 2
+        self._stats.put(
+            {
+                "t_ns": now_ns,
+                "frames": self._frames,
+                "fps": self._rate.per_second(now_ns),
+                "audio_to_frame": self._latency.summary(),
+                "render": self._render.summary(),
+                "generator": self._name,
+            }
+        )

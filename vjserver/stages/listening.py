@@ -1,0 +1,200 @@
+"""Listening: the ear's live loop. A source goes in; features, events and OSC triggers come out.
+
+It waits for nobody: pipes are overwritten, sockets never block. When the device goes, the beat clock runs on and
+the device is tried again, sooner at first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from vjserver.ports import Source
+from vjserver.runtime.clock import NS, Clock
+from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.slot import SlotWriter
+from vjserver.runtime.stats import Latencies, StatsWriter
+from vjserver.runtime.store import pack_features
+from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.types.errors import DeviceError
+from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event
+from vjserver.types.features import BeatGrid, Features, quiet
+
+RETRY_S = (0.5, 1.0, 2.0, 4.0)
+TICK_NS = 4_000_000
+
+
+class Listener(Protocol):
+    """Somebody who is told what is heard (an OSC target)."""
+
+    sent: int
+    failed: int
+
+    def tell(self, event: EarEvent, now_ns: int) -> None:
+        """Take an event."""
+
+    def tick(self, features: Features, grid: BeatGrid, now_ns: int) -> None:
+        """Take the present."""
+
+    def next_beat_ns(self, grid: BeatGrid) -> int | None:
+        """Say when the next beat is to be told."""
+
+
+class Ear:
+    """The live loop's state: one source, one analysis, many listeners."""
+
+    def __init__(
+        self,
+        source: Source,
+        options: EarOptions,
+        clock: Clock,
+        listeners: Sequence[Listener],
+        features: SlotWriter,
+        events: QueueWriter,
+        stats: StatsWriter,
+        commands: Sequence[QueueReader],
+    ) -> None:
+        self._source, self._options, self._clock = source, options, clock
+        self._listeners, self._features, self._events, self._stats = listeners, features, events, stats
+        self._commands = commands
+        self._analysis: Analysis | None = None
+        self._latency = Latencies()
+        self._retries, self._retry_ns, self._open = 0, 0, False
+        self._next_stats_ns = 0
+        self._beats = 0
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Listen until ``stopped``."""
+        try:
+            while not stopped():
+                self.step()
+        finally:
+            self._source.close()
+
+    def step(self) -> None:
+        """Wait for the next block or the next beat, whichever is sooner, and tell of it."""
+        now_ns = self._clock.now_ns()
+        if not self._open and now_ns >= self._retry_ns:
+            self._open_source(now_ns)
+        until_ns = self._wake_ns(now_ns)
+        events: list[EarEvent] = []
+        if self._open:
+            try:
+                block = self._source.read(until_ns)
+                if block is not None and self._analysis is not None:
+                    events = self._analysis.hear(block)
+            except DeviceError as error:
+                self._lose_source(str(error))
+        else:
+            self._clock.sleep_until(until_ns)
+        now_ns = self._clock.now_ns()
+        if self._analysis is not None:
+            self._obey()
+            events += self._analysis.advance(now_ns)
+        self._tell(events, now_ns)
+
+    # -- the source ----------------------------------------------------------------------------------------
+
+    def _open_source(self, now_ns: int) -> None:
+        try:
+            self._source.open()
+        except DeviceError as error:
+            self._fail(str(error), now_ns)
+            return
+        self._open = True
+        clock = self._analysis.clock if self._analysis is not None else None
+        self._analysis = Analysis(self._source.rate_hz, self._options)
+        if clock is not None:
+            self._analysis.clock = clock  # the beat goes on through a lost device
+        if self._retries:
+            self._announce("sound", "the source is back", True)
+        self._retries = 0
+
+    def _lose_source(self, why: str) -> None:
+        self._source.close()
+        self._open = False
+        self._fail(why, self._clock.now_ns())
+
+    def _fail(self, why: str, now_ns: int) -> None:
+        wait_s = RETRY_S[min(self._retries, len(RETRY_S) - 1)]
+        self._retries += 1
+        self._retry_ns = now_ns + round(wait_s * NS)
+        if self._analysis is None:
+            self._analysis = Analysis(48000, self._options)  # hands can still tap a tempo
+        still = quiet(now_ns)
+        self._analysis.features = replace(still, grid=self._analysis.clock.grid)
+        self._announce("sound", f"{why}; trying again in {wait_s:g} s", False)
+
+    def _announce(self, what: str, why: str, mended: bool) -> None:
+        self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
+
+    # -- telling -------------------------------------------------------------------------------------------
+
+    def _wake_ns(self, now_ns: int) -> int:
+        """Return when to wake if no sound comes: at the next tick, or the next beat if that is sooner."""
+        wake = now_ns + TICK_NS
+        if self._analysis is not None:
+            for listener in self._listeners:
+                beat_ns = listener.next_beat_ns(self._analysis.clock.grid)
+                if beat_ns is not None and now_ns < beat_ns < wake:
+                    wake = beat_ns
+        return wake
+
+    def _tell(self, events: list[EarEvent], now_ns: int) -> None:
+        if self._analysis is None:
+            return
+        grid = self._analysis.clock.grid
+        features = replace(self._analysis.features, grid=grid)
+        for event in events:
+            for listener in self._listeners:
+                listener.tell(event, now_ns)
+            if not isinstance(event, Beat):
+                self._latency.add(event.heard_ns, self._clock.now_ns())
+            else:
+                self._beats += 1
+        for listener in self._listeners:
+            listener.tick(features, grid, now_ns)
+        for event in events:
+            self._events.put(event)
+        self._features.put(pack_features(features))
+        if now_ns >= self._next_stats_ns:
+            self._next_stats_ns = now_ns + NS // 2
+            self._stats.put(
+                {
+                    "t_ns": now_ns,
+                    "beats": self._beats,
+                    "bpm": round(grid.bpm, 1),
+                    "osc_sent": sum(listener.sent for listener in self._listeners),
+                    "osc_failed": sum(listener.failed for listener in self._listeners),
+                    "audio_to_osc": self._latency.summary(),
+                    "sound": self._open,
+                }
+            )
+
+    # -- commands ------------------------------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        for reader in self._commands:
+            for event in reader.get():
+                if isinstance(event, Command):
+                    obey(self._analysis, event)
+
+
+def obey(analysis: Analysis | None, command: Event) -> None:
+    """Carry out a tempo command; others are not the ear's."""
+    if analysis is None or not isinstance(command, Command):
+        return
+    clock, t_ns, args = analysis.clock, command.t_ns, command.args
+    actions: dict[str, Callable[[], None]] = {
+        "/vj/tempo/tap": lambda: clock.tap(t_ns),
+        "/vj/tempo/resync": lambda: clock.resync(t_ns),
+        "/vj/tempo/nudge": lambda: clock.nudge(float(args[0])),
+        "/vj/tempo/flip": clock.flip,
+        "/vj/tempo/double": clock.double,
+        "/vj/tempo/half": clock.half,
+        "/vj/tempo/bpm": lambda: clock.set_bpm(float(args[0]), t_ns),
+        "/vj/tempo/lock": lambda: clock.lock(bool(args[0])),
+        "/vj/tempo/auto": clock.auto,
+    }
+    action = actions.get(command.address)
+    if action is not None:
+        action()
