@@ -4,7 +4,7 @@ A ring of fixed records in shared memory. The writer never waits; a reader that 
 told how many events it lost.
 """
 
-import struct
+import threading
 import zlib
 from dataclasses import fields, replace
 from typing import Any
@@ -16,10 +16,9 @@ from vjserver.types.events import EVENT_TYPES, Degraded, Event
 
 RECORDS = 512
 RECORD_SIZE = 512
-_RECORD = struct.Struct("<QII")  # number (from 1; 0 while written), length, crc32
-_COUNT = struct.Struct("<Q")
+_HEAD = 16  # two words: number (from 1; 0 while written), length and CRC-32
 _PAGE = 64
-MAX_EVENT = RECORD_SIZE - _RECORD.size
+MAX_EVENT = RECORD_SIZE - _HEAD
 SEGMENT_SIZE = _PAGE + RECORDS * RECORD_SIZE
 
 _index = {kind: i for i, kind in enumerate(EVENT_TYPES)}
@@ -49,21 +48,23 @@ class QueueWriter:
 
     def __init__(self, name: str) -> None:
         self._segment = shared.attach(name)
-        self._count = _COUNT.unpack_from(self._segment.buf)[0]
+        self._lock = threading.Lock()
 
     def put(self, event: Event) -> None:
-        """Append an event; never waits."""
+        """Append an event; never waits for a reader. Threads of the writing process may share it."""
         data = encode(event)
-        buf, at = self._segment.buf, _PAGE + self._count % RECORDS * RECORD_SIZE
-        self._count += 1
-        _COUNT.pack_into(buf, at, 0)
-        buf[at + _RECORD.size : at + _RECORD.size + len(data)] = data
-        _RECORD.pack_into(buf, at, self._count, len(data), zlib.crc32(data))
-        _COUNT.pack_into(buf, 0, self._count)
+        with self._lock:
+            count = self._segment.words[0]
+            at = _PAGE + count % RECORDS * RECORD_SIZE
+            self._segment.words[at // 8] = 0
+            self._segment.buf[at + _HEAD : at + _HEAD + len(data)] = data
+            self._segment.words[at // 8 + 1] = len(data) << 32 | zlib.crc32(data)
+            self._segment.words[at // 8] = count + 1
+            self._segment.words[0] = count + 1
 
     def close(self) -> None:
         """Let go."""
-        shared.close(self._segment)
+        self._segment.close()
 
 
 class QueueReader:
@@ -71,20 +72,21 @@ class QueueReader:
 
     def __init__(self, name: str) -> None:
         self._segment = shared.attach(name)
-        self._next = _COUNT.unpack_from(self._segment.buf)[0]
+        self._next = self._segment.words[0]
         self.lost = 0
 
     def get(self) -> list[Event]:
         """Return the events since the last call, oldest first."""
-        buf, events = self._segment.buf, []
-        count = _COUNT.unpack_from(buf)[0]
+        events = []
+        count = self._segment.words[0]
         if count - self._next > RECORDS:
             self.lost += count - self._next - RECORDS
             self._next = count - RECORDS
         while self._next < count:
             at = _PAGE + self._next % RECORDS * RECORD_SIZE
-            number, length, crc = _RECORD.unpack_from(buf, at)
-            data = bytes(buf[at + _RECORD.size : at + _RECORD.size + min(length, MAX_EVENT)])
+            number, head = self._segment.words[at // 8], self._segment.words[at // 8 + 1]
+            length, crc = min(head >> 32, MAX_EVENT), head & 0xFFFFFFFF
+            data = bytes(self._segment.buf[at + _HEAD : at + _HEAD + length])
             self._next += 1
             if number == self._next and zlib.crc32(data) == crc:
                 events.append(decode(data))
@@ -94,4 +96,4 @@ class QueueReader:
 
     def close(self) -> None:
         """Let go."""
-        shared.close(self._segment)
+        self._segment.close()

@@ -14,7 +14,6 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -27,7 +26,7 @@ MAGIC = b"VJR1"
 SLOTS = 3
 PAGE = 4096
 _CONTROL = struct.Struct("<4sIQQIIQ")
-_COUNT_AT = _CONTROL.size - 8
+_COUNT_WORD = (_CONTROL.size - 8) // 8
 _HEADER_AT = 64
 _PIXELS_AT = _HEADER_AT + HEADER_SIZE
 
@@ -55,9 +54,9 @@ class RingWriter:
             _reclaim(name)
             self._segment = shared.create(name, ring_size(max_bytes))
         self._slot_size = _slot_size(max_bytes)
-        self._count = 0
-        generation = time.time_ns()
-        _CONTROL.pack_into(self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, generation, os.getpid(), 0, 0)
+        _CONTROL.pack_into(
+            self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, time.time_ns(), os.getpid(), 0, 0
+        )
 
     def put(self, frame: Frame) -> None:
         """Write a frame. Raises OutputError if it is larger than the ring's slots."""
@@ -67,15 +66,15 @@ class RingWriter:
                 f"the ring {self.name!r} holds frames of up to {self._slot_size - _PIXELS_AT} bytes: "
                 f"got {frame.info.width}x{frame.info.height} ({pixels.nbytes} bytes)"
             )
-        at = PAGE + self._count % SLOTS * self._slot_size
-        sequence = struct.unpack_from("<Q", buf, at)[0] // 2 * 2
-        struct.pack_into("<Q", buf, at, sequence + 1)
+        count = self._segment.words[_COUNT_WORD]
+        at = PAGE + count % SLOTS * self._slot_size
+        sequence = self._segment.words[at // 8]
+        self._segment.words[at // 8] = sequence + 1
         buf[at + _HEADER_AT : at + _PIXELS_AT] = frame.info.pack()
         target = np.frombuffer(buf, np.uint8, pixels.nbytes, at + _PIXELS_AT)
         np.copyto(target, pixels.reshape(-1))
-        struct.pack_into("<Q", buf, at, sequence + 2)
-        self._count += 1
-        struct.pack_into("<Q", buf, _COUNT_AT, self._count)
+        self._segment.words[at // 8] = sequence + 2
+        self._segment.words[_COUNT_WORD] = count + 1
 
     def close(self) -> None:
         """Remove the ring."""
@@ -87,7 +86,7 @@ class RingReader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._segment: shared.SharedMemory | None = None
+        self._segment: shared.Segment | None = None
         self._seen = (0, 0)  # generation and count of the newest frame returned
         self.torn = 0
         self.drops = 0
@@ -99,13 +98,14 @@ class RingReader:
         assert self._segment is not None
         buf = self._segment.buf
         for _ in range(4):
-            magic, slots, slot_size, generation, _pid, _, count = _CONTROL.unpack_from(buf)
+            magic, slots, slot_size, generation, _pid, _, _ = _CONTROL.unpack_from(buf)
+            count = self._segment.words[_COUNT_WORD]
             if magic != MAGIC or not count or (generation, count) == self._seen:
                 return None
             at = PAGE + (count - 1) % slots * slot_size
-            before = struct.unpack_from("<Q", buf, at)[0]
+            before = self._segment.words[at // 8]
             frame = None if before & 1 else self._copy(buf, at, slot_size, allocate)
-            if frame is not None and struct.unpack_from("<Q", buf, at)[0] == before:
+            if frame is not None and self._segment.words[at // 8] == before:
                 if self._seen[0] == generation:
                     self.drops += max(0, count - self._seen[1] - 1)
                 self._seen = (generation, count)
@@ -124,7 +124,7 @@ class RingReader:
             return None
         pixels = allocate((info.height, info.width, 4))
         np.copyto(pixels.reshape(-1), np.frombuffer(buf, np.uint8, info.data_size, at + _PIXELS_AT))
-        return Frame(pixels, replace(info))
+        return Frame(pixels, info)
 
     def refresh(self) -> None:
         """Look whether the ring was made anew (call it once a second or so when no frame comes)."""
@@ -136,7 +136,7 @@ class RingReader:
         except FileNotFoundError:
             return False
         if segment.size < PAGE or bytes(segment.buf[:4]) != MAGIC:
-            shared.close(segment)
+            segment.close()
             return False
         self._segment = segment
         return True
@@ -144,7 +144,7 @@ class RingReader:
     def close(self) -> None:
         """Let go."""
         if self._segment is not None:
-            shared.close(self._segment)
+            self._segment.close()
             self._segment = None
 
 
@@ -168,4 +168,4 @@ def ring_owner(name: str) -> int:
         magic, _, _, _, pid, _, _ = _CONTROL.unpack_from(segment.buf)
         return int(pid) if magic == MAGIC else 0
     finally:
-        shared.close(segment)
+        segment.close()

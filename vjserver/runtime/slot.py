@@ -1,15 +1,14 @@
 """Slot: the newest value wins, drops are counted. One writer process, any number of readers.
 
-A slot is a small piece of shared memory under a sequence lock: the count is odd while a value is written. The
-value carries a CRC, so a torn read is seen on any processor.
+A slot is a small piece of shared memory under a sequence lock: word 0 is odd while a value is written, word 1 holds
+its length and CRC-32, so a torn read is seen on any processor.
 """
 
-import struct
 import zlib
 
 from vjserver.runtime import shared
 
-_HEAD = struct.Struct("<QII")  # sequence, length, crc32
+_HEAD = 16
 
 
 class SlotWriter:
@@ -17,23 +16,22 @@ class SlotWriter:
 
     def __init__(self, name: str) -> None:
         self._segment = shared.attach(name)
-        sequence = _HEAD.unpack_from(self._segment.buf)[0]
-        self._sequence = sequence + (sequence & 1)  # a writer killed half-way left it odd
-        self.capacity = self._segment.size - _HEAD.size
+        self._sequence = self._segment.words[0] + (self._segment.words[0] & 1)  # a writer killed half-way left it odd
+        self.capacity = self._segment.size - _HEAD
 
     def put(self, value: bytes) -> None:
         """Replace the value. Raises ValueError if it does not fit."""
         if len(value) > self.capacity:
             raise ValueError(f"a value of this slot has at most {self.capacity} bytes: got {len(value)}")
-        buf = self._segment.buf
-        struct.pack_into("<Q", buf, 0, self._sequence + 1)
-        buf[_HEAD.size : _HEAD.size + len(value)] = value
+        self._segment.words[0] = self._sequence + 1
+        self._segment.buf[_HEAD : _HEAD + len(value)] = value
+        self._segment.words[1] = len(value) << 32 | zlib.crc32(value)
         self._sequence += 2
-        _HEAD.pack_into(buf, 0, self._sequence, len(value), zlib.crc32(value))
+        self._segment.words[0] = self._sequence
 
     def close(self) -> None:
         """Let go."""
-        shared.close(self._segment)
+        self._segment.close()
 
 
 class SlotReader:
@@ -46,15 +44,15 @@ class SlotReader:
 
     def get(self) -> bytes | None:
         """Return the newest value if there is one since the last call, else None."""
-        buf = self._segment.buf
         for _ in range(20):
-            sequence, length, crc = _HEAD.unpack_from(buf)
-            if sequence == self._seen or sequence == 0:
+            sequence, head = self._segment.words[0], self._segment.words[1]
+            if sequence in (self._seen, 0):
                 return None
-            if sequence & 1 or length > len(buf) - _HEAD.size:
+            length, crc = head >> 32, head & 0xFFFFFFFF
+            if sequence & 1 or length > self._segment.size - _HEAD:
                 continue
-            value = bytes(buf[_HEAD.size : _HEAD.size + length])
-            if _HEAD.unpack_from(buf)[0] == sequence and zlib.crc32(value) == crc:
+            value = bytes(self._segment.buf[_HEAD : _HEAD + length])
+            if self._segment.words[0] == sequence and zlib.crc32(value) == crc:
                 if self._seen:
                     self.drops += (sequence - self._seen) // 2 - 1
                 self._seen = sequence
@@ -63,9 +61,9 @@ class SlotReader:
 
     def close(self) -> None:
         """Let go."""
-        shared.close(self._segment)
+        self._segment.close()
 
 
 def size_of(capacity: int) -> int:
     """Return the size of a segment for values of up to ``capacity`` bytes."""
-    return _HEAD.size + capacity
+    return _HEAD + capacity

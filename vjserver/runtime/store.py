@@ -87,7 +87,7 @@ class Channels:
                 shared.remove(segment)
             raise
         for segment in made:
-            shared.close(segment)
+            segment.close()
 
     def remove(self) -> None:
         """Remove everything, also what a killed worker left."""

@@ -144,6 +144,8 @@ class Ear:
             return
         grid = self._analysis.clock.grid
         features = replace(self._analysis.features, grid=grid)
+        if not self._open:
+            features = replace(features, t_ns=now_ns)  # that it is silent is known as of now
         for event in events:
             for listener in self._listeners:
                 listener.tell(event, now_ns)

@@ -1,0 +1,42 @@
+# vjserver's commands. `make demo` and `make test` install what they need first; a second run starts at once.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN_PACKAGES := python3-venv python3-dev gcc portaudio19-dev libasound2-plugins libavahi-client3 libavahi-common3
+TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium
+
+.PHONY: demo test check bench docs clean
+
+demo: .venv/demo-ready
+	@$(BIN)/vjserver demo $(ARGS)
+
+test: .venv/test-ready
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vjserver osc reference | diff docs/osc.md -
+	$(BIN)/vjserver presets check
+
+bench: .venv/test-ready
+	$(BIN)/python -m bench $(ARGS)
+
+docs: .venv/demo-ready
+	$(BIN)/vjserver osc reference > docs/osc.md
+
+.venv/demo-ready: pyproject.toml scripts/need
+	@scripts/need $(RUN_PACKAGES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[ndi]'
+	@touch $@
+
+.venv/test-ready: pyproject.toml scripts/need
+	@scripts/need $(TEST_PACKAGES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@ .venv/demo-ready
+
+clean:
+	rm -rf .venv build dist *.egg-info

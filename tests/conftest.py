@@ -1,0 +1,93 @@
+"""What tests share: free ports, and a real audio server with a null sink."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port that is free now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what, seconds: float = 10.0, step: float = 0.02):
+    """Call ``what`` until it returns something true; return that, or fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        time.sleep(step)
+    pytest.fail(f"nothing within {seconds} s")
+
+
+@dataclass
+class Pulse:
+    """A PulseAudio server of our own with a null sink ``vj``; ALSA's default device hears its monitor."""
+
+    home: Path
+    process: subprocess.Popen | None = None
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which programs meet this server."""
+        return {
+            **os.environ,
+            "HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.home),
+            "PULSE_SERVER": f"unix:{self.home}/native",
+            "PULSE_RUNTIME_PATH": str(self.home),
+        }
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self.process = subprocess.Popen(
+            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=no", "--realtime=no",
+             "--high-priority=no", "--use-pid-file=no",
+             "-L", f"module-native-protocol-unix socket={self.home}/native auth-anonymous=1",
+             "-L", "module-null-sink sink_name=vj rate=48000 channels=2"],
+            env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_for(lambda: subprocess.run(["pactl", "info"], env=self.env, capture_output=True).returncode == 0)
+
+    def stop(self) -> None:
+        """Kill the server: the device vanishes."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def play(self, samples: np.ndarray, rate_hz: int = 48000) -> subprocess.Popen:
+        """Play float32 samples (frames, channels) into the sink; return the player."""
+        raw = self.home / f"{time.monotonic_ns()}.f32"
+        raw.write_bytes(np.ascontiguousarray(samples, np.float32).tobytes())
+        return subprocess.Popen(
+            ["pacat", "--playback", "-d", "vj", "--format=float32le", f"--rate={rate_hz}",
+             f"--channels={samples.shape[1]}", "--latency-msec=100", str(raw)],
+            env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def pulse(tmp_path: Path) -> Iterator[Pulse]:
+    """A running audio server."""
+    for program in ("pulseaudio", "pacat", "pactl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed (make test installs it on Debian and Ubuntu)")
+    home = tmp_path / "pulse"
+    home.mkdir(mode=0o700)
+    (home / ".asoundrc").write_text('pcm.!default { type pulse device "vj.monitor" }\nctl.!default { type pulse }\n')
+    server = Pulse(home)
+    server.start()
+    yield server
+    server.stop()
