@@ -1,4 +1,4 @@
-"""Drums: hops of sound go in, kick, snare and hat triggers come out within a hop.
+"""Drums: hops of sound go in, kick and hat triggers come out within a hop, snares within three.
 
 Each drum has its own band and listens for a sudden rise that comes near the loudest recent hit in that band.
 A hit may not fire again within its refractory time, and a snare's own noise does not count as a hat.
@@ -18,8 +18,9 @@ class DrumOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rise_db: float = Field(7.0, gt=0.0, description="how sudden a rise is a hit, dB above the last 30 ms")
-    sensitivity_db: float = Field(12.0, gt=0.0, description="how far below the loudest recent hit still counts, dB")
+    rise_db: float = Field(10.0, gt=0.0, description="how sudden a rise is a hit, dB above the last 30 ms")
+    sensitivity_db: float = Field(10.0, gt=0.0, description="how far below the loudest recent hit still counts, dB")
+    hold_db: float = Field(6.0, gt=0.0, description="how much a snare may fall in its first 10 ms and still be one, dB")
     gate_db: float = Field(-55.0, ge=-120.0, le=0.0, description="hits below this are ignored, dBFS")
     kick_refractory_s: float = Field(0.12, ge=0.0, description="shortest time between two kicks")
     snare_refractory_s: float = Field(0.12, ge=0.0, description="shortest time between two snares")
@@ -35,33 +36,52 @@ class Hit:
 
 
 class _Band:
-    """One drum's band: its filter, what it heard in the last 30 ms, and its loudest recent hit."""
+    """One drum's band: its filter, what it heard in the last 30 ms, and its loudest recent hit.
 
-    def __init__(self, filter_: Cascade, hop_s: float, refractory_s: float) -> None:
+    With ``confirm`` a hit is told two hops later, if it still sounds: a kick's click is over by then, a snare is not.
+    """
+
+    def __init__(self, filter_: Cascade, hop_s: float, refractory_s: float, confirm: bool = False) -> None:
         self._filter = filter_
         self._recent = [-120.0] * max(2, round(0.03 / hop_s))
         self._peak_db = -120.0
         self._fade_db = 3.0 * hop_s  # the memory of a loud hit fades by 3 dB a second
         self._refractory = refractory_s / hop_s
         self._since = self._refractory
+        self._confirm = confirm
+        self._waiting: list[tuple[float, float] | None] = [None, None]  # strength and level, one and two hops ago
+
+    @property
+    def rises(self) -> bool:
+        """Whether this hop may be the start of a hit that waits to be confirmed."""
+        return self._waiting[0] is not None
 
     def __call__(self, samples: Float32, options: DrumOptions) -> float | None:
         """Return the strength of a hit in this hop, or None."""
         level_db = rms_db(self._filter(samples))
-        before_db = min(self._recent)
+        rise_db = level_db - min(self._recent)
         self._recent = [*self._recent[1:], level_db]
         self._peak_db = max(self._peak_db - self._fade_db, level_db)
         self._since += 1
+        waiting = self._waiting.pop()
+        self._waiting.insert(0, None)
+        if waiting is not None and self._since >= self._refractory and level_db > waiting[1] - options.hold_db:
+            self._since = 0
+            return waiting[0]
         below_db = self._peak_db - level_db
         if (
             self._since < self._refractory
             or level_db < options.gate_db
-            or level_db - before_db < options.rise_db
+            or rise_db < options.rise_db
             or below_db > options.sensitivity_db
         ):
             return None
+        strength = 1.0 - below_db / (2.0 * options.sensitivity_db)
+        if self._confirm:
+            self._waiting[0] = (strength, level_db)
+            return None
         self._since = 0
-        return 1.0 - below_db / (2.0 * options.sensitivity_db)
+        return strength
 
 
 class DrumDetector:
@@ -71,11 +91,12 @@ class DrumDetector:
         self._options = options
         hop_s = hop / rate_hz
         top_hz = min(7000.0, rate_hz * 0.4)
-        low = biquad("lowpass", rate_hz, 110.0)
-        mid = (biquad("highpass", rate_hz, 1200.0), biquad("lowpass", rate_hz, min(4500.0, rate_hz * 0.35)))
+        # Steep below: a loud kick's sweep begins at some 500 Hz.
+        rumble = biquad("highpass", rate_hz, 1500.0)
+        mid = (rumble, rumble, biquad("lowpass", rate_hz, min(5000.0, rate_hz * 0.35)))
         high = biquad("highpass", rate_hz, top_hz)
-        self._kick = _Band(Cascade(low, low), hop_s, options.kick_refractory_s)
-        self._snare = _Band(Cascade(*mid), hop_s, options.snare_refractory_s)
+        self._kick = _Band(Cascade(biquad("lowpass", rate_hz, 180.0)), hop_s, options.kick_refractory_s)
+        self._snare = _Band(Cascade(*mid), hop_s, options.snare_refractory_s, confirm=True)
         self._hat = _Band(Cascade(high, high), hop_s, options.hat_refractory_s)
 
     def __call__(self, samples: Float32) -> list[Hit]:
@@ -88,6 +109,6 @@ class DrumDetector:
             hits.append(Hit("kick", kick))
         if snare is not None:
             hits.append(Hit("snare", snare))
-        if hat is not None and snare is None:
+        if hat is not None and snare is None and not self._snare.rises:
             hits.append(Hit("hat", hat))
         return hits
