@@ -54,10 +54,10 @@ class OnsetDetector:
 
 
 class PitchTracker:
-    """aubio's YIN (FFT) over 2048 samples, asked once in 2048 samples: pitch moves slower than the beat."""
+    """aubio's fast YIN over 2048 samples, asked once in 2048 samples: pitch moves slower than the beat."""
 
     def __init__(self, rate_hz: int, hop: int, window: int = 2048) -> None:
-        self._pitch = aubio.pitch("yinfft", window, window, rate_hz)
+        self._pitch = aubio.pitch("yinfast", window, window, rate_hz)
         self._pitch.set_silence(-60.0)
         self._buffer = np.zeros(window, np.float32)
         self._hop, self._filled, self._hz = hop, 0, 0.0

@@ -21,7 +21,7 @@ class TrackerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["default", "specdiff", "hfc", "energy", "complex", "phase", "specflux", "kl", "mkl"] = "default"
-    window: int = Field(1024, description="samples, a power of two")
+    window: int = Field(4096, description="samples, a power of two; a long one is surer of the bass, and of the beat")
     hop: int = Field(512, description="samples; the tracker's own, a multiple of the ear's hop")
 
 

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vjserver.show.registry import MAX_SEED, MAX_TEXT, N_PROMPTS, PARAMS, REGISTRY, accept, lookup
 from vjserver.types.errors import ConfigError, nearest
@@ -19,15 +19,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def _mappable(address: str) -> str:
+def _address(address: str) -> str:
     try:
-        entry = lookup(address)
+        return lookup(address).address
     except ConfigError as error:
         raise ValueError(str(error)) from None
-    if not address.startswith("/vj/param/") or entry.kind != "parameter" or address.endswith("/raw"):
-        if not address.endswith("/weight"):
-            raise ValueError(f"a mapping drives /vj/param/NAME or /vj/prompt/N/weight: got {address!r}")
+
+
+def _mappable(address: str) -> str:
+    parts = _address(address).split("/")
+    if not (parts[2] == "param" and len(parts) == 4) and parts[-1] != "weight":
+        raise ValueError(f"a mapping drives /vj/param/NAME or /vj/prompt/N/weight: got {address!r}")
     return address
+
+
+def _param(name: str) -> str:
+    if name not in PARAMS:
+        raise ValueError(f"unknown address '/vj/param/{name}'{nearest(f'/vj/param/{name}', REGISTRY)}")
+    return name
 
 
 def _feature(name: str) -> str:
@@ -60,7 +69,7 @@ class Trigger(_Strict):
 
     on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset"]
     every: int = Field(1, ge=1, le=4096)
-    do: str
+    do: Annotated[str, AfterValidator(_address)]
     args: tuple[float | int | str | bool, ...] = ()
 
     @model_validator(mode="after")
@@ -81,17 +90,9 @@ class Preset(_Strict):
     generator: str = "pattern"
     seed: int = Field(1, ge=0, le=MAX_SEED)
     prompts: tuple[Prompt, ...] = Field((), max_length=N_PROMPTS)
-    params: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {}
+    params: dict[Annotated[str, AfterValidator(_param)], Annotated[float, Field(ge=0.0, le=1.0)]] = {}
     mappings: tuple[Mapping, ...] = ()
     triggers: tuple[Trigger, ...] = ()
-
-    @field_validator("params")
-    @classmethod
-    def _known_params(cls, params: dict[str, float]) -> dict[str, float]:
-        for name in params:
-            if name not in PARAMS:
-                raise ValueError(f"unknown address '/vj/param/{name}'{nearest(f'/vj/param/{name}', REGISTRY)}")
-        return params
 
 
 def parse_preset(text: str, where: str) -> Preset:
@@ -134,15 +135,16 @@ def parse_toml(model: type[Model], text: str, where: str) -> Model:
 
 def _fault(model: type[BaseModel], text: str, where: str, fault: object) -> str:
     assert isinstance(fault, dict)
-    path = [str(part) for part in fault["loc"]]
+    location = [part for part in fault["loc"] if part != "[key]"]
+    path = [str(part) for part in location]
     key = ".".join(path) or "(file)"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        allowed = _allowed_keys(model, fault["loc"][:-1])
+        allowed = _allowed_keys(model, location[:-1])
         message = f"unknown key{nearest(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     elif fault["type"] not in ("value_error", "missing"):
         message = f"{message}: got {fault['input']!r}"
-    return f"{where}:{line_of(text, fault['loc'])}: {key}: {message}"
+    return f"{where}:{line_of(text, location)}: {key}: {message}"
 
 
 def _allowed_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

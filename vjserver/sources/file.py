@@ -20,6 +20,17 @@ class FileOptions(BaseModel):
     block: int = Field(256, ge=16, le=65536, description="samples a block")
 
 
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is only read forwards.
+
+    soundfile seeks after every read of a seekable file, and libsndfile's mp3 decoder falls silent after a seek.
+    """
+
+    def seekable(self) -> bool:
+        """Say no."""
+        return False
+
+
 class FileSource:
     """Plays a sound file. When it ends and does not loop, ``read`` raises DeviceError."""
 
@@ -27,7 +38,7 @@ class FileSource:
 
     def __init__(self, options: FileOptions, clock: Clock) -> None:
         self._o, self._clock = options, clock
-        self._file: soundfile.SoundFile | None = None
+        self._file: _Stream | None = None
         self._position = 0
         self._start_ns = 0
         self.rate_hz = 0
@@ -38,7 +49,7 @@ class FileSource:
         if not path.is_file():
             raise DeviceError(f"no such sound file: {path}")
         try:
-            self._file = soundfile.SoundFile(path)
+            self._file = _Stream(path)
         except soundfile.LibsndfileError as error:
             raise DeviceError(f"{path} is not a sound file that can be read (wav, flac, ogg, mp3): {error}") from None
         if not self._file.frames:
@@ -58,7 +69,8 @@ class FileSource:
         try:
             samples = self._file.read(self._o.block, dtype="float32", always_2d=True)
             if not len(samples) and self._o.loop:
-                self._file.seek(0)
+                self._file.close()
+                self._file = _Stream(self._o.path)
                 samples = self._file.read(self._o.block, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise DeviceError(f"{self._o.path} is damaged at {self._position / self.rate_hz:.1f} s: {error}") from None

@@ -1,4 +1,4 @@
-"""The demo's song: two minutes of house made of sines and noise, so that the first minute needs no file.
+"""The demo's song: a minute and a half of house made of sines and noise, so that the first minute needs no file.
 
 It has what an ear must deal with: four to the floor, off-beat hats, claps, a bass line, pads, an arpeggio, and a
 drumless break with a riser before the drop. 124 bpm; beat ``i`` starts at ``i * 60 / 124`` s.
@@ -59,7 +59,7 @@ def demo_song() -> Float32:
     pump = 1.0 - 0.75 * np.exp(-np.arange(length) % BEAT / (0.12 * RATE_HZ))
     kicking = np.repeat([_plays(KICK, bar) for bar in range(BARS)], round(4 * BEAT) + 1)[:length]
     mix = dry + ducked * np.where(kicking, pump, 1.0)[:, None]
-    return np.tanh(mix * 1.1).astype(np.float32)
+    return np.tanh(mix * 0.17).astype(np.float32)
 
 
 def write_song(path: Path) -> None:

@@ -1,0 +1,257 @@
+import multiprocessing
+import os
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vjserver.runtime import queue, shared
+from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.ring import RingReader, RingWriter, ring_owner
+from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
+from vjserver.runtime.store import Channels, pack_features, unpack_features
+from vjserver.types.errors import OutputError, VJError
+from vjserver.types.events import Beat, Command, Degraded, Drum, Onset, Silence, Tempo
+from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.frames import Frame, FrameInfo
+
+spawn = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def segment():
+    made = []
+
+    def make(size):
+        made.append(shared.create(f"vjt-{uuid.uuid4().hex[:10]}", size))
+        return made[-1].name
+
+    yield make
+    for one in made:
+        shared.remove(one)
+
+
+def test_a_slot_gives_the_newest_and_counts_what_was_missed(segment):
+    name = segment(size_of(64))
+    writer, reader = SlotWriter(name), SlotReader(name)
+    assert reader.get() is None
+    for value in (b"a", b"bb", b"ccc"):
+        writer.put(value)
+    assert reader.get() == b"ccc"
+    assert reader.get() is None
+    writer.put(b"d")
+    writer.put(b"e")
+    assert (reader.get(), reader.drops) == (b"e", 1)
+    with pytest.raises(ValueError, match="at most"):
+        writer.put(b"x" * 10_000)
+    writer.close()
+    reader.close()
+
+
+def test_a_new_writer_goes_on_where_a_killed_one_stopped(segment):
+    name = segment(size_of(64))
+    writer, reader = SlotWriter(name), SlotReader(name)
+    writer.put(b"old")
+    assert reader.get() == b"old"
+    dirty = shared.attach(name)
+    dirty.words[0] += 1  # killed in mid-write
+    assert reader.get() is None
+    SlotWriter(name).put(b"new")
+    assert reader.get() == b"new"
+    dirty.close()
+
+
+def _hammer(name, count):
+    writer = SlotWriter(name)
+    for i in range(count):
+        writer.put(bytes([i % 251]) * (100 + i % 900))
+    writer.close()
+
+
+def test_a_slot_is_never_torn_under_a_busy_writer_in_another_process(segment):
+    name = segment(size_of(1024))
+    reader = SlotReader(name)
+    process = spawn.Process(target=_hammer, args=(name, 60_000))
+    process.start()
+    seen = 0
+    while process.is_alive():
+        value = reader.get()
+        if value is not None:
+            seen += 1
+            assert len(value) >= 100
+            assert value == value[:1] * len(value)
+    process.join()
+    assert process.exitcode == 0
+    assert seen > 10
+    reader.close()
+
+
+EVENTS = [
+    Onset(1, 2, 0.5), Drum(1, 2, "kick", 0.5), Beat(1, 2, 3, 0, 4, 120.0, 0.9), Tempo(1, 2, 120.0, 0.5),
+    Silence(1, 2, True), Command(1, "/vj/tempo/nudge", (5.0,)), Degraded(1, "sound", "gone", False),
+]  # fmt: skip
+
+
+def test_every_event_travels(segment):
+    name = segment(queue.SEGMENT_SIZE)
+    writer, reader = QueueWriter(name), QueueReader(name)
+    for event in EVENTS:
+        writer.put(event)
+    assert reader.get() == EVENTS
+    assert reader.get() == []
+    writer.close()
+    reader.close()
+
+
+@given(st.lists(st.integers(0, 300), max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_a_queue_keeps_order_and_counts_what_overflowed(bursts):
+    made = shared.create(f"vjt-{uuid.uuid4().hex[:10]}", queue.SEGMENT_SIZE)
+    writer, reader = QueueWriter(made.name), QueueReader(made.name)
+    sent, got = 0, []
+    for burst in bursts:
+        for _ in range(burst):
+            writer.put(Silence(sent, sent, True))
+            sent += 1
+        if burst % 2:
+            got += [e.t_ns for e in reader.get()]
+    got += [e.t_ns for e in reader.get()]
+    assert got == sorted(set(got))
+    assert len(got) + reader.lost == sent
+    writer.close()
+    reader.close()
+    shared.remove(made)
+
+
+def test_a_long_reason_is_cut_and_a_long_command_refused(segment):
+    writer = QueueWriter(segment(queue.SEGMENT_SIZE))
+    writer.put(Degraded(1, "w" * 500, "y" * 5000))
+    with pytest.raises(ValueError, match="at most"):
+        writer.put(Command(1, "/vj/x", ("z" * 3000,)))
+    writer.close()
+
+
+def picture(i, width=64, height=36):
+    return Frame(np.full((height, width, 4), i % 256, np.uint8), FrameInfo(width, height, frame_id=i))
+
+
+@pytest.fixture
+def ring():
+    name = f"vjt-{uuid.uuid4().hex[:10]}"
+    writer = RingWriter(name, 64 * 36 * 4)
+    yield name, writer
+    writer.close()
+    shared.remove_by_name(name)
+
+
+def test_a_ring_gives_the_newest_frame(ring):
+    name, writer = ring
+    reader = RingReader(name)
+    assert reader.get() is None
+    for i in range(1, 6):
+        writer.put(picture(i))
+    frame = reader.get()
+    assert frame.info.frame_id == 5
+    assert (frame.pixels == 5).all()
+    assert reader.get() is None
+    reader.refresh()
+    assert reader.get() is None, "the same frame is not new because the ring was looked up again"
+    writer.put(picture(6, 32, 18))
+    assert reader.get().pixels.shape == (18, 32, 4)
+    reader.close()
+
+
+def test_a_frame_too_large_is_refused_and_the_ring_goes_on(ring):
+    name, writer = ring
+    with pytest.raises(OutputError, match="holds frames of up to"):
+        writer.put(picture(1, 640, 360))
+    writer.put(picture(2))
+    reader = RingReader(name)
+    assert reader.get().info.frame_id == 2
+    reader.close()
+
+
+def test_a_living_owner_is_named_and_a_dead_ones_ring_is_taken_over(ring):
+    name, _ = ring
+    with pytest.raises(OutputError, match=f"process {os.getpid()}, which is running"):
+        RingWriter(name, 64)
+    assert ring_owner(name) == os.getpid()
+    process = spawn.Process(target=_own_and_die, args=(name + "d",))
+    process.start()
+    process.join()
+    reader = RingReader(name + "d")
+    assert reader.get().info.frame_id == 1
+    heir = RingWriter(name + "d", 64 * 36 * 4)
+    heir.put(picture(9))
+    reader.refresh()
+    assert reader.get().info.frame_id == 9
+    reader.close()
+    heir.close()
+
+
+def _own_and_die(name):
+    RingWriter(name, 64 * 36 * 4).put(picture(1))
+    os._exit(0)
+
+
+def _fill(name, count):
+    writer = RingWriter(name, 640 * 360 * 4)
+    for i in range(1, count):
+        writer.put(picture(i, 640, 360))
+    os._exit(0)
+
+
+def test_frames_are_never_torn_under_a_writer_that_does_not_wait():
+    name = f"vjt-{uuid.uuid4().hex[:10]}"
+    process = spawn.Process(target=_fill, args=(name, 3000))
+    process.start()
+    reader, seen = RingReader(name), 0
+    while process.is_alive():
+        frame = reader.get()
+        if frame is not None:
+            seen += 1
+            assert (frame.pixels == frame.info.frame_id % 256).all()
+    process.join()
+    reader.close()
+    shared.remove_by_name(name)
+    assert seen > 10
+
+
+def test_garbage_under_a_rings_name_is_no_ring():
+    made = shared.create(f"vjt-{uuid.uuid4().hex[:10]}", 8192)
+    reader = RingReader(made.name)
+    assert reader.get() is None
+    assert ring_owner(made.name) == 0
+    shared.remove(made)
+
+
+def test_features_come_back_as_they_went():
+    features = replace(quiet(7), grid=BeatGrid(5, 6, 0.5, 3, 4, 0.8, True), bands=np.linspace(0, 1, 6, dtype=np.float32))
+    back = unpack_features(pack_features(features))
+    assert back.grid == features.grid
+    assert back.t_ns == 7
+    assert np.array_equal(back.bands, features.bands)
+    assert np.array_equal(back.scalars, features.scalars)
+
+
+def test_no_room_is_told_and_leaves_nothing_behind():
+    name = f"vjt-{uuid.uuid4().hex[:10]}"
+    with pytest.raises(VJError, match=r"no room for .* MiB of shared memory"):
+        shared.create(name, 2**46)
+    with pytest.raises(FileNotFoundError):
+        shared.attach(name)
+
+
+def test_channels_make_and_remove_everything():
+    channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
+    channels.create()
+    names = list(channels.segments())
+    for name in names:
+        shared.attach(name).close()
+    channels.remove()
+    for name in names:
+        with pytest.raises(FileNotFoundError):
+            shared.attach(name)

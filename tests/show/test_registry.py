@@ -1,0 +1,69 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vjserver.show.registry import MAX_TEXT, OUTPUTS, PARAMS, REGISTRY, accept, is_release, lookup
+from vjserver.types.errors import ConfigError
+
+anything = st.one_of(st.floats(), st.integers(), st.text(max_size=50), st.booleans(), st.none(), st.binary(max_size=5))
+
+
+@given(st.sampled_from(sorted(REGISTRY)), st.lists(anything, max_size=3))
+def test_whatever_comes_is_clamped_or_refused(address, args):
+    try:
+        accepted = accept(address, args)
+    except ConfigError:
+        return
+    for argument, value in zip(REGISTRY[address].arguments, accepted, strict=False):
+        if argument.type in ("float", "int"):
+            assert argument.low <= value <= argument.high
+        if argument.type == "text":
+            assert len(value) <= MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("address", "given_", "accepted"),
+    [
+        ("/vj/param/zoom", [2.0], (1.0,)),
+        ("/vj/param/zoom/raw", [-9], (-1.0,)),
+        ("/vj/master/blackout", [1], (True,)),
+        ("/vj/master/blackout", [0.0], (False,)),
+        ("/vj/seed", [3.7], (3,)),
+        ("/vj/preset/go", ["02-outrun"], ("02-outrun",)),
+        ("/vj/preset/go", [3.0], (3,)),
+        ("/vj/tempo/tap", [1.0], ()),
+        ("/vj/tempo/tap", [], ()),
+    ],
+)
+def test_values_are_typed_and_clamped(address, given_, accepted):
+    assert accept(address, given_) == accepted
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "loud", None])
+def test_what_is_no_number_is_refused_with_the_range(value):
+    with pytest.raises(ConfigError, match=r"/vj/master/fade takes a number in 0\.\.1: got"):
+        accept("/vj/master/fade", [value])
+
+
+def test_a_misspelt_address_names_the_nearest():
+    with pytest.raises(ConfigError, match="nearest: /vj/param/zoom"):
+        lookup("/vj/param/zom")
+
+
+def test_only_a_buttons_zero_is_a_release():
+    assert is_release("/vj/tempo/tap", [0.0])
+    assert not is_release("/vj/tempo/tap", [1.0])
+    assert not is_release("/vj/master/fade", [0.0])
+
+
+def test_addresses_in_and_out_do_not_meet():
+    assert not set(REGISTRY) & set(OUTPUTS)
+    assert all(entry.doc for entry in [*REGISTRY.values(), *OUTPUTS.values()])
+
+
+@given(st.sampled_from(sorted(PARAMS)), st.floats(0, 1))
+def test_a_params_scale_goes_both_ways(name, value):
+    param = PARAMS[name]
+    assert param.norm(param.raw(value)) == pytest.approx(value, abs=1e-9)
