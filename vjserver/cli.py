@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vjserver", description="Hears the beat, makes the picture, feeds TouchDesigner.")
+    parser = argparse.ArgumentParser(
+        prog="vjserver", description="Hears the beat, makes the picture, feeds TouchDesigner."
+    )
     parser.add_argument("--version", action="version", version=f"vjserver {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -78,13 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--port", type=int, default=9010)
     send.add_argument("--host", default="127.0.0.1")
     send.set_defaults(run=_osc_send)
-    verbs.add_parser("reference", help="print the reference of all addresses (Markdown)").set_defaults(run=_osc_reference)
+    verbs.add_parser("reference", help="print the reference of all addresses (Markdown)").set_defaults(
+        run=_osc_reference
+    )
     return parser
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", help="listen to this audio input (part of its name, or its index)")
-    parser.add_argument("--source", choices=("device", "click"), help="listen to the default device, or to a click track")
+    parser.add_argument(
+        "--source", choices=("device", "click"), help="listen to the default device, or to a click track"
+    )
     parser.add_argument("--preset", help="begin with this preset (name or number)")
     parser.add_argument("--size", metavar="WxH", help="picture size, such as 1280x720")
     parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")

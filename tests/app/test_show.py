@@ -57,7 +57,12 @@ def test_a_show_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ("width = 640", "widht = 640", 13, "unknown key; nearest: width, height; allowed: width, height, fps, output_fps"),
+        (
+            "width = 640",
+            "widht = 640",
+            13,
+            "unknown key; nearest: width, height; allowed: width, height, fps, output_fps",
+        ),
         ("width = 640", 'width = "wide"', 13, "valid integer"),
         ("width = 640", "width = 639", 13, "multiple of 2"),
         ("min_bpm = 70", "min_bpm = 100", 8, "twice min_bpm"),

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import random
 import socket
 import struct
@@ -103,10 +104,8 @@ def test_messages_without_type_tags_are_read_as_floats():
 @settings(max_examples=500)
 def test_garbage_never_escapes(data):
     for packet in (data, b"#bundle\0" + data, b"/a\0\0," + data):
-        try:
+        with contextlib.suppress(OscError):
             decode(packet)
-        except OscError:
-            pass
 
 
 def test_mutated_packets_never_escape():
@@ -124,10 +123,8 @@ def test_mutated_packets_never_escape():
         if i % 5 == 0:
             packet = packet[: rng.randrange(len(packet) + 1)]
         began = time.perf_counter()
-        try:
+        with contextlib.suppress(OscError):
             decode(bytes(packet))
-        except OscError:
-            pass
         slowest = max(slowest, time.perf_counter() - began)
     assert slowest < 0.05
 

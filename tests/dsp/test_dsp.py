@@ -23,7 +23,9 @@ def hops(samples):
     return samples[: len(samples) // HOP * HOP].reshape(-1, HOP)
 
 
-@pytest.mark.parametrize(("shape", "passes", "stops"), [("lowpass", 100, 4000), ("highpass", 4000, 100), ("bandpass", 1000, 30)])
+@pytest.mark.parametrize(
+    ("shape", "passes", "stops"), [("lowpass", 100, 4000), ("highpass", 4000, 100), ("bandpass", 1000, 30)]
+)
 def test_a_biquad_passes_and_stops(shape, passes, stops):
     def level(hz):
         cascade = Cascade(biquad(shape, RATE, 1000.0), biquad(shape, RATE, 1000.0))

@@ -90,7 +90,11 @@ def test_texts_go_to_text_targets_only(listener):
     one.tell(Silence(1, 1, True), NS)
     one.tick(quiet(1), GRID, GRID.t_ns)
     addresses = received(listener)
-    assert addresses[:3] == [("/vj/event", ("snare",)), ("/vj/event", ("silence",)), ("/vj/event", ("downbeat",))]
+    assert addresses[:3] == [
+        ("/vj/event", ("snare",)),
+        ("/vj/event", ("silence",)),
+        ("/vj/event", ("downbeat",)),
+    ]
     assert all(a in ("/vj/event", "/vj/status/heartbeat") for a, _ in addresses)
     one.close()
 

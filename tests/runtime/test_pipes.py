@@ -229,7 +229,9 @@ def test_garbage_under_a_rings_name_is_no_ring():
 
 
 def test_features_come_back_as_they_went():
-    features = replace(quiet(7), grid=BeatGrid(5, 6, 0.5, 3, 4, 0.8, True), bands=np.linspace(0, 1, 6, dtype=np.float32))
+    features = replace(
+        quiet(7), grid=BeatGrid(5, 6, 0.5, 3, 4, 0.8, True), bands=np.linspace(0, 1, 6, dtype=np.float32)
+    )
     back = unpack_features(pack_features(features))
     assert back.grid == features.grid
     assert back.t_ns == 7

@@ -14,7 +14,7 @@ from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, FeaturesReader, StateWriter
+from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWriter
 from vjserver.stages.control import Control, until_stopped
 from vjserver.types.events import Degraded
 from vjserver.types.features import quiet
@@ -36,6 +36,7 @@ async def _main(plan: Plan, stop: Any) -> None:
         show.preset,
         clock,
         StateWriter(channels.state),
+        StateReader(channels.state).get_new(),
         FeaturesReader(channels.features, quiet(0)),
         events,
         others,
@@ -76,7 +77,10 @@ def _newest_of(*rings: RingReader) -> Any:
 
 async def _serve(show: Show, generated: str, control: Control, events: QueueWriter, stop: Any) -> None:
     """Serve the page; show what the deliverer shows, from its shared-memory output."""
-    ring = next((f"vjserver-{d.get('stream', 'program')}" for d in show.outputs if d["kind"] == "sharedmem"), generated)
+    ring = next(
+        (f"vjserver-{d.get('stream', 'program')}" for d in show.outputs if d["kind"] == "sharedmem"),
+        generated,
+    )
     port = show.web.port
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     names = [preset.name for _, preset in control.bank.presets]

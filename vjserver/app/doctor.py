@@ -1,6 +1,7 @@
 """Doctor: what works on this machine, what is missing, and the exact line that installs it."""
 
 import importlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -48,7 +49,13 @@ def examine() -> list[Check]:
 
 def _python() -> Check:
     works = sys.version_info >= (3, 11)
-    return Check("python", works, f"{platform.python_version()} on {platform.system()}", "" if works else "install Python 3.11 or newer", True)
+    return Check(
+        "python",
+        works,
+        f"{platform.python_version()} on {platform.system()}",
+        "" if works else "install Python 3.11 or newer",
+        True,
+    )
 
 
 def _presets() -> Check:
@@ -71,7 +78,7 @@ def _aubio() -> Check:
 
 
 def _audio() -> Check:
-    from vjserver.sources.device import devices  # noqa: PLC0415
+    from vjserver.sources.device import devices
 
     try:
         found = devices()
@@ -134,5 +141,12 @@ def _ports() -> list[Check]:
                 probe.bind(("127.0.0.1", port))
                 checks.append(Check(f"port {port}", True, f"free, for {name}"))
             except OSError as error:
-                checks.append(Check(f"port {port}", False, f"{name}: {error.strerror}", "end the other program, or set another port"))
+                checks.append(
+                    Check(
+                        f"port {port}",
+                        False,
+                        f"{name}: {error.strerror}",
+                        "end the other program, or set another port",
+                    )
+                )
     return checks

@@ -54,7 +54,11 @@ def hear_file(path: Path, options: EarOptions) -> Iterator[dict[str, Any]]:
 
 
 def _row(event: EarEvent, sent_ns: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"event": event_name(event), "t_s": round(event.t_ns / NS, 4), "sent_s": round(sent_ns / NS, 4)}
+    row: dict[str, Any] = {
+        "event": event_name(event),
+        "t_s": round(event.t_ns / NS, 4),
+        "sent_s": round(sent_ns / NS, 4),
+    }
     if isinstance(event, Beat):
         row |= {"count": event.count, "position": event.bar_position, "bpm": round(event.bpm, 2)}
     if isinstance(event, (Drum, Onset)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.outputs.osc import message
-from vjserver.show.registry import OUTPUTS, REGISTRY, Argument_, Entry
+from vjserver.show.registry import OUTPUTS, REGISTRY, Entry, Slot
 from vjserver.types.errors import ConfigError, nearest
 
 ANSWER_S = 0.3
@@ -95,19 +95,25 @@ def _table(entries: Sequence[Entry]) -> str:
     rows = ["| address | takes | at start | what it is |", "|---|---|---|---|"]
     for e in entries:
         address = e.address.replace("/vj/prompt/1/", "/vj/prompt/{1..8}/")
-        start = "" if e.default is None or e.default == "" else f"{e.default:.3g}" if isinstance(e.default, float) else str(e.default)
+        start = (
+            ""
+            if e.default is None or e.default == ""
+            else f"{e.default:.3g}"
+            if isinstance(e.default, float)
+            else str(e.default)
+        )
         doc = e.doc.replace("prompt 1", "prompt N")
         rows.append(f"| `{address}` | {_takes(e.arguments)} | {start} | {doc} |")
     return "\n".join(rows)
 
 
-def _takes(arguments: Sequence[Argument_]) -> str:
+def _takes(arguments: Sequence[Slot]) -> str:
     if not arguments:
         return "nothing"
     one = arguments[0]
     if one.type in ("text", "name"):
-        words = one.type if one.type == "text" else "name or number"
-        words += f" ({one.unit})" if one.unit else ""
+        what = "text" if one.type == "text" else "name or number"
+        words = f"{what} ({one.unit})" if one.unit else what
     elif one.type == "bool":
         words = "0 or 1"
     else:

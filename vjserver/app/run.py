@@ -1,4 +1,4 @@
-"""The main process: starts the workers, watches them, shows how the show goes, and ends everything within two seconds."""
+"""The main process: starts the workers, watches them, shows how it goes, and ends everything within two seconds."""
 
 import json
 import os
@@ -113,7 +113,9 @@ class Runner:
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Return the figures of the run so far."""
-        ear, generate, deliver, control = (self._boards[name].get() for name in ("ear", "generate", "deliver", "control"))
+        ear, generate, deliver, control = (
+            self._boards[name].get() for name in ("ear", "generate", "deliver", "control")
+        )
         return {
             "seconds": round(seconds, 1),
             "frames": generate.get("frames", 0),
@@ -133,7 +135,9 @@ class Runner:
         }
 
     def _line(self) -> str:
-        ear, generate, deliver, control = (self._boards[name].get() for name in ("ear", "generate", "deliver", "control"))
+        ear, generate, deliver, control = (
+            self._boards[name].get() for name in ("ear", "generate", "deliver", "control")
+        )
         return (
             f"{ear.get('bpm', 0.0):5.1f} bpm  beat {ear.get('beats', 0)}  {generate.get('fps', 0.0):.0f} pictures/s  "
             f"{deliver.get('new_fps', 0.0):.0f} delivered/s  osc {ear.get('osc_sent', 0)} out "
@@ -141,7 +145,9 @@ class Runner:
         )
 
     def _table(self) -> Table:
-        ear, generate, deliver, control = (self._boards[name].get() for name in ("ear", "generate", "deliver", "control"))
+        ear, generate, deliver, control = (
+            self._boards[name].get() for name in ("ear", "generate", "deliver", "control")
+        )
 
         def ms(board: dict[str, Any], name: str) -> str:
             row = board.get(name)
@@ -152,7 +158,10 @@ class Runner:
         table.add_row("tempo", f"{lamp} {ear.get('bpm', 0.0):.1f} bpm, beat {ear.get('beats', 0)}")
         table.add_row("preset", str(control.get("preset", "")))
         table.add_row("prompt", str(control.get("prompt", ""))[:60])
-        table.add_row("pictures", f"{generate.get('fps', 0.0):.0f}/s made, {deliver.get('new_fps', 0.0):.0f}/s delivered")
+        table.add_row(
+            "pictures",
+            f"{generate.get('fps', 0.0):.0f}/s made, {deliver.get('new_fps', 0.0):.0f}/s delivered",
+        )
         table.add_row("sound -> OSC", ms(ear, "audio_to_osc") + "  (median / 95 %)")
         table.add_row("sound -> picture", ms(generate, "audio_to_frame"))
         table.add_row("picture -> output", ms(deliver, "frame_to_output"))
@@ -177,7 +186,7 @@ class Runner:
 
 
 def _alive(pid: int) -> bool:
-    import psutil  # noqa: PLC0415
+    import psutil
 
     return bool(psutil.pid_exists(pid))
 
@@ -187,7 +196,9 @@ def run_show(show: Show, seconds: float | None = None, as_json: bool = False) ->
     console = Console(stderr=as_json, highlight=False)
     runner = Runner(show, console)
     if show.web.on:
-        console.print(f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C")
+        console.print(
+            f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C"
+        )
     result = runner.run(seconds, live=console.is_terminal)
     if as_json:
         print(json.dumps(result))

@@ -49,7 +49,10 @@ class _Band:
         self._refractory = refractory_s / hop_s
         self._since = self._refractory
         self._confirm = confirm
-        self._waiting: list[tuple[float, float] | None] = [None, None]  # strength and level, one and two hops ago
+        self._waiting: list[tuple[float, float] | None] = [
+            None,
+            None,
+        ]  # strength and level, one and two hops ago
 
     @property
     def rises(self) -> bool:

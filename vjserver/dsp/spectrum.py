@@ -4,6 +4,8 @@ One aubio filterbank holds the six named bands (flat, each the mean power betwee
 (triangles half overlapping, never narrower than a bin).
 """
 
+from itertools import pairwise
+
 import aubio
 import numpy as np
 
@@ -26,7 +28,7 @@ def band_weights(window: int, rate_hz: int) -> Float32:
     bins_hz = np.arange(window // 2 + 1) * rate_hz / window
     width_hz = rate_hz / window
     rows = []
-    for low, high in zip(BAND_EDGES_HZ[:-1], BAND_EDGES_HZ[1:], strict=True):
+    for low, high in pairwise(BAND_EDGES_HZ):
         overlap = np.minimum(bins_hz + width_hz / 2, high) - np.maximum(bins_hz - width_hz / 2, low)
         rows.append(np.clip(overlap, 0.0, None))
     centres = log_centres_hz()
@@ -36,7 +38,8 @@ def band_weights(window: int, rate_hz: int) -> Float32:
         rows.append(np.clip(1.0 - np.abs(bins_hz - centre) / half, 0.0, None))
     weights = np.array(rows)
     totals = weights.sum(axis=1, keepdims=True)
-    return np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0).astype(np.float32)
+    normal: Float32 = np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0).astype(np.float32)
+    return normal
 
 
 class Spectrum:

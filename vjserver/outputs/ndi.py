@@ -52,7 +52,7 @@ class NdiOutput:
     def open(self) -> None:
         """Start the source. Raises OutputError when NDI's library is missing or refuses."""
         try:
-            import NDIlib  # noqa: PLC0415 - an optional extra
+            import NDIlib
         except ImportError as error:
             raise OutputError(
                 f"NDI is not available ({error}); install it with: pip install 'vjserver[ndi]' "

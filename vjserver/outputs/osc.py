@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pythonosc.osc_message_builder import OscMessageBuilder
@@ -95,10 +95,13 @@ class OscTarget:
     def __init__(self, options: OscTargetOptions) -> None:
         self._o = options
         try:
-            family, kind, _, _, self._address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[0]
+            family, kind, _, _, self._address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[
+                0
+            ]
         except OSError as error:
             raise OutputError(f"OSC target {options.host!r} cannot be found: {error}") from None
-        self._socket = socket.socket(family, kind)
+        self._address: Any = found[4]  # its form depends on the family
+        self._socket = socket.socket(found[0], found[1])
         self._socket.setblocking(False)
         self._bundle = ContinuousBundle()
         self._zeros = {address: message(address, 0.0) for address in PULSES}
@@ -170,7 +173,7 @@ class OscTarget:
         if self._numbers:
             messages += [message("/vj/beat", newest & 0x7FFFFFFF), message("/vj/beat/position", position)]
             messages += [message(address, 1.0) for address in pulses]
-            self._ends.update({address: now_ns + PULSE_NS for address in pulses})
+            self._ends.update(dict.fromkeys(pulses, now_ns + PULSE_NS))
         if self._texts:
             messages.append(message("/vj/event", "beat" if position else "downbeat"))
         self._send(bundle(messages, tag))

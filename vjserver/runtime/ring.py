@@ -54,9 +54,7 @@ class RingWriter:
             _reclaim(name)
             self._segment = shared.create(name, ring_size(max_bytes))
         self._slot_size = _slot_size(max_bytes)
-        _CONTROL.pack_into(
-            self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, time.time_ns(), os.getpid(), 0, 0
-        )
+        _CONTROL.pack_into(self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, time.time_ns(), os.getpid(), 0, 0)
 
     def put(self, frame: Frame) -> None:
         """Write a frame. Raises OutputError if it is larger than the ring's slots."""

@@ -25,9 +25,7 @@ _state_decoder = msgspec.msgpack.Decoder(ShowState)
 def pack_features(f: Features) -> bytes:
     """Return features as bytes of a fixed size."""
     g = f.grid
-    head = _GRID.pack(
-        f.t_ns, g.t_ns, g.count, g.period_s, g.bar_position, g.beats_per_bar, g.confidence, g.running
-    )
+    head = _GRID.pack(f.t_ns, g.t_ns, g.count, g.period_s, g.bar_position, g.beats_per_bar, g.confidence, g.running)
     return head + f.scalars.tobytes() + f.bands.tobytes() + f.spectrum.tobytes()
 
 
@@ -130,7 +128,12 @@ class StateReader:
 
     def get(self) -> ShowState:
         """Return the newest state."""
+        return self.get_new() or self._newest
+
+    def get_new(self) -> ShowState | None:
+        """Return the newest state if there is one since the last call, else None."""
         data = self._slot.get()
-        if data is not None:
-            self._newest = _state_decoder.decode(data)
+        if data is None:
+            return None
+        self._newest = _state_decoder.decode(data)
         return self._newest

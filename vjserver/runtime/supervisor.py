@@ -65,7 +65,10 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         worker.process = spawn.Process(
-            target=_child, args=(worker.target, worker.args, self._stop), name=f"vjserver-{worker.name}", daemon=True
+            target=_child,
+            args=(worker.target, worker.args, self._stop),
+            name=f"vjserver-{worker.name}",
+            daemon=True,
         )
         worker.process.start()
         worker.started_s = time.monotonic()

@@ -1,5 +1,7 @@
 """The mapping: features and state go in, a frame request comes out. It is evaluated right before each frame."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vjserver.show.registry import PARAMS
@@ -8,17 +10,17 @@ from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest
 from vjserver.walk.smoothing import follow
 
-CURVES = {
+CURVES: dict[str, Callable[[float], float]] = {
     "linear": lambda x: x,
     "square": lambda x: x * x,
     "cube": lambda x: x * x * x,
-    "sqrt": lambda x: x**0.5,
+    "sqrt": math.sqrt,
     "smooth": lambda x: x * x * (3.0 - 2.0 * x),
     "invert": lambda x: 1.0 - x,
 }
 # Features that are not 0..1 by themselves, and what makes them so.
 SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
-COMBINE = {
+COMBINE: dict[str, Callable[[float, float], float]] = {
     "add": lambda base, moved: base + moved,
     "set": lambda _base, moved: moved,
     "multiply": lambda base, moved: base * moved,

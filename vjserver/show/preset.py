@@ -96,7 +96,7 @@ class Preset(_Strict):
 
 
 def parse_preset(text: str, where: str) -> Preset:
-    """Read a preset; ``where`` names the file in errors. Raises ConfigError with file, line, key and what is allowed."""
+    """Read a preset. Raises ConfigError with the file (``where``), line, key and what is allowed."""
     return parse_toml(Preset, text, where)
 
 

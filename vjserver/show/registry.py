@@ -20,8 +20,8 @@ MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Argument_:
-    """One argument of an address: its type, range and meaning. ``name`` is a text or a number that names a thing."""
+class Slot:
+    """A place for one argument of an address: its type, range and meaning. ``name`` is a text or a number that names a thing."""
 
     type: TypeName
     low: float = 0.0
@@ -36,7 +36,7 @@ class Entry:
 
     address: str
     kind: Kind
-    arguments: tuple[Argument_, ...]
+    arguments: tuple[Slot, ...]
     doc: str
     default: Argument | None = None
 
@@ -86,73 +86,73 @@ PARAMS = {
 
 
 def _entries() -> Iterable[Entry]:
-    unit, switch = Argument_("float"), Argument_("bool")
+    unit, switch = Slot("float"), Slot("bool")
     for i in range(1, N_PROMPTS + 1):
-        text = Argument_("text", unit=f"up to {MAX_TEXT} characters")
+        text = Slot("text", unit=f"up to {MAX_TEXT} characters")
         yield Entry(f"/vj/prompt/{i}/text", "parameter", (text,), f"prompt {i}: what the picture is of", "")
         weight = 1.0 if i == 1 else 0.0
         yield Entry(f"/vj/prompt/{i}/weight", "parameter", (unit,), f"how much prompt {i} counts", weight)
     for p in PARAMS.values():
-        raw = Argument_("float", p.low, p.high, p.unit)
+        raw = Slot("float", p.low, p.high, p.unit)
         address, start = f"/vj/param/{p.name}", p.norm(p.default)
         yield Entry(address, "parameter", (unit,), f"{p.doc} (0..1 is {p.low:g}..{p.high:g} {p.unit})".strip(), start)
         yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", p.default)
-        yield Entry(f"{address}/inc", "action", (Argument_("float", -1.0, 1.0),), f"add to {address}")
+        yield Entry(f"{address}/inc", "action", (Slot("float", -1.0, 1.0),), f"add to {address}")
         yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")
-    seed = Argument_("int", 0, MAX_SEED)
+    seed = Slot("int", 0, MAX_SEED)
     yield Entry("/vj/seed", "parameter", (seed,), "the seed: another one, another picture of the same look", 1)
     yield Entry("/vj/seed/next", "action", (), "the next seed")
-    go = Argument_("name", unit="a preset's name, or its number from 1")
+    go = Slot("name", unit="a preset's name, or its number from 1")
     yield Entry("/vj/preset/go", "action", (go,), "go to a preset")
     yield Entry("/vj/preset/next", "action", (), "the next preset")
     yield Entry("/vj/preset/prev", "action", (), "the preset before")
     yield Entry("/vj/master/blackout", "parameter", (switch,), "1 is black, at once, whatever else happens", False)
     yield Entry("/vj/master/freeze", "parameter", (switch,), "1 holds the picture", False)
     yield Entry("/vj/master/fade", "parameter", (unit,), "the master fader: 1 full, 0 black", 1.0)
-    bpm = Argument_("float", 20.0, 400.0, "bpm")
+    bpm = Slot("float", 20.0, 400.0, "bpm")
     yield Entry("/vj/tempo/bpm", "action", (bpm,), "set the tempo by hand; it holds until auto")
     yield Entry("/vj/tempo/tap", "action", (), "tap: four in a row set tempo and beat")
     yield Entry("/vj/tempo/resync", "action", (), "now is the one")
-    ms = Argument_("float", -500.0, 500.0, "ms")
+    ms = Slot("float", -500.0, 500.0, "ms")
     yield Entry("/vj/tempo/nudge", "action", (ms,), "shift the beat, later if positive")
     yield Entry("/vj/tempo/flip", "action", (), "shift the beat by half a beat")
     yield Entry("/vj/tempo/double", "action", (), "twice the tempo")
     yield Entry("/vj/tempo/half", "action", (), "half the tempo")
     yield Entry("/vj/tempo/lock", "action", (switch,), "1 holds tempo and beat, 0 follows the music again")
     yield Entry("/vj/tempo/auto", "action", (), "follow the music again")
-    anything = Argument_("name", optional=True, unit="comes back as it is")
+    anything = Slot("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
 
 
 def _outputs() -> Iterable[Entry]:
-    def out(address: str, doc: str, *arguments: Argument_) -> Entry:
-        return Entry(address, "output", arguments or (Argument_("float"),), doc)
+    def out(address: str, doc: str, *arguments: Slot) -> Entry:
+        return Entry(address, "output", arguments or (Slot("float"),), doc)
 
-    count = Argument_("int", 0, 2**31 - 1)
+    count = Slot("int", 0, 2**31 - 1)
     yield out("/vj/beat", "number of the beat, counted from the start; sent on (or ahead of) the beat", count)
     yield out("/vj/beat/pulse", "1 on the beat, 0 shortly after")
-    yield out("/vj/beat/position", "place in the bar, 0 is the downbeat", Argument_("int", 0, 15))
+    yield out("/vj/beat/position", "place in the bar, 0 is the downbeat", Slot("int", 0, 15))
     yield out("/vj/downbeat/pulse", "1 on the downbeat, 0 shortly after")
     for name in ("kick", "snare", "hat", "onset"):
         yield out(f"/vj/{name}", f"strength of a {name} the moment it is heard, 0 shortly after")
     yield out("/vj/beat/phase", "0 on the beat, rising to 1")
     yield out("/vj/bar/phase", "0 on the downbeat, rising to 1")
-    yield out("/vj/bpm", "tempo; 0 while unknown", Argument_("float", 0.0, 400.0, "bpm"))
+    yield out("/vj/bpm", "tempo; 0 while unknown", Slot("float", 0.0, 400.0, "bpm"))
     yield out("/vj/confidence", "trust in the tempo")
     yield out("/vj/level", "loudness")
     yield out("/vj/centroid", "brightness")
     yield out("/vj/flux", "how much the spectrum rises")
-    yield out("/vj/pitch", "strongest pitch, 0 where none is clear", Argument_("float", 0.0, 5000.0, "Hz"))
+    yield out("/vj/pitch", "strongest pitch, 0 where none is clear", Slot("float", 0.0, 5000.0, "Hz"))
     yield out("/vj/energy", "slow loudness")
     yield out("/vj/silence", "1 while the room is silent")
-    yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[Argument_("float")] * 6)
-    yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Argument_("float")] * 32)
+    yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[Slot("float")] * 6)
+    yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Slot("float")] * 32)
     yield out("/vj/status/heartbeat", "counts once a second while the ear lives", count)
     for name in ("audio_to_osc", "audio_to_frame", "frame_to_output"):
-        ms = Argument_("float", 0.0, 10000.0, "ms")
+        ms = Slot("float", 0.0, 10000.0, "ms")
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
-    yield out("/vj/status/fps", "frames a second: generated, delivered", *[Argument_("float", 0.0, 1000.0)] * 2)
-    text = Argument_("text")
+    yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)
+    text = Slot("text")
     yield out("/vj/event", "name of what was heard: beat, downbeat, kick, snare, hat, onset, tempo, silence", text)
     yield out("/vj/status/error", "what works less well than it should, and why", text, text)
     yield out("/vj/status/ok", "what works again, and how", text, text)
@@ -192,7 +192,7 @@ def is_release(address: str, args: Sequence[object]) -> bool:
     return entry is not None and not entry.arguments and len(args) == 1 and args[0] in (0, 0.0, False)
 
 
-def _typed(address: str, argument: Argument_, value: object) -> Argument:
+def _typed(address: str, argument: Slot, value: object) -> Argument:
     if argument.type in ("text", "name"):
         if isinstance(value, str):
             return value[:MAX_TEXT]
@@ -202,9 +202,7 @@ def _typed(address: str, argument: Argument_, value: object) -> Argument:
     if isinstance(value, bool):
         value = int(value)
     if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(
-            f"{address} takes a number in {argument.low:g}..{argument.high:g}: got {str(value)[:40]!r}"
-        )
+        raise ConfigError(f"{address} takes a number in {argument.low:g}..{argument.high:g}: got {str(value)[:40]!r}")
     if argument.type == "bool":
         return value >= 0.5
     clamped = min(argument.high, max(argument.low, value))

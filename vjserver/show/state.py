@@ -103,7 +103,7 @@ def _set_param(state: ShowState, address: str, args: tuple[Argument, ...], home:
 
 
 def apply(state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...], bank: Bank) -> ShowState:
-    """Return the state after an accepted message (see ``registry.accept``). Raises ConfigError for an unknown preset."""
+    """Return the state after a message that ``registry.accept`` took. Raises ConfigError for an unknown preset."""
     simple: dict[str, Callable[[], ShowState]] = {
         "/vj/seed": lambda: replace(state, seed=int(args[0])),
         "/vj/seed/next": lambda: replace(state, seed=(state.seed + 1) & MAX_SEED),

@@ -28,7 +28,9 @@ def click_track(options: ClickOptions, seconds: float) -> Float32:
     for beat in range(int(seconds * options.bpm / 60.0) + 1):
         start = round(beat * 60.0 / options.bpm * rate)
         tone = 1800.0 if beat % options.beats_per_bar == 0 else 1200.0
-        sound = (0.6 * thump * np.exp(-t * 60) + 0.4 * np.sin(2 * np.pi * tone * t) * np.exp(-t * 120)).astype(np.float32)
+        sound = (0.6 * thump * np.exp(-t * 60) + 0.4 * np.sin(2 * np.pi * tone * t) * np.exp(-t * 120)).astype(
+            np.float32
+        )
         part = track[start : start + len(sound)]
         part += sound[: len(part)] * options.level
     return track[:, None]

@@ -61,7 +61,7 @@ def _portaudio() -> Iterator[Any]:
 
 def _start_portaudio() -> Any:
     try:
-        import pyaudio  # noqa: PLC0415 - the one door that needs it; the rest runs without
+        import pyaudio
     except ImportError as error:
         raise DeviceError(f"PyAudio is missing ({error}); install portaudio19-dev, then: pip install pyaudio") from None
     with _quiet_stderr():  # ALSA's library writes pages about devices that nobody asked for
@@ -98,7 +98,7 @@ def _inputs(audio: Any) -> list[Device]:
 
 
 def choose(inputs: list[Device], name: str | int | None) -> Device:
-    """Return the input with this index, or whose name holds ``name`` (any case). Raises DeviceError naming what is there."""
+    """Return the input with this index, or whose name holds ``name``. Raises DeviceError naming what is there."""
     if not inputs:
         raise DeviceError("no audio input on this machine; plug one in, or use --source click")
     if name is None:
@@ -132,7 +132,7 @@ class DeviceSource:
 
     def open(self) -> None:
         """Open the device. Raises DeviceError."""
-        import pyaudio  # noqa: PLC0415
+        import pyaudio
 
         self._audio = _start_portaudio()
         try:

@@ -79,7 +79,7 @@ def _seconds(length_s: float) -> Float64:
 
 
 def _hz(note: int) -> float:
-    return 440.0 * 2.0 ** ((note - 69) / 12)
+    return float(440.0 * 2.0 ** ((note - 69) / 12))
 
 
 def _add(track: Float64, start: float, sound: Float64, gain: float, pan: float = 0.0) -> None:
@@ -125,7 +125,9 @@ def _saw(hz: float, t: Float64, partials: int) -> Float64:
 
 def _bass(note: int) -> Float64:
     t = _seconds(0.24)
-    return np.asarray((_saw(_hz(note), t, 6) * 0.5 + np.sin(2 * np.pi * _hz(note) * t)) * np.minimum(1, (0.24 - t) * 30))
+    return np.asarray(
+        (_saw(_hz(note), t, 6) * 0.5 + np.sin(2 * np.pi * _hz(note) * t)) * np.minimum(1, (0.24 - t) * 30)
+    )
 
 
 def _pad(chord: tuple[int, ...], bar: int) -> Float64:
@@ -145,4 +147,4 @@ def _pluck(note: int) -> Float64:
 def _riser(rng: np.random.Generator, length: int) -> Float64:
     t = np.linspace(0.0, 1.0, length)
     sweep = np.sin(2 * np.pi * np.cumsum(200 * 20**t) / RATE_HZ)
-    return (_noise(rng, length, 1500, 14000) + 0.4 * sweep) * t**2
+    return np.asarray((_noise(rng, length, 1500, 14000) + 0.4 * sweep) * t**2)

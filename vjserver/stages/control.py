@@ -26,7 +26,7 @@ MAX_TROUBLES = 20
 
 
 class Control:
-    """The control process's state and loops."""
+    """The control process's state and loops. ``before`` is the state that a fallen predecessor left, if any."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Control:
         first: Argument,
         clock: Clock,
         state: StateWriter,
+        before: ShowState | None,
         features: FeaturesReader,
         events: QueueWriter,
         others: Sequence[QueueReader],
@@ -45,11 +46,9 @@ class Control:
         self._publish, self._features, self._events, self._others = state, features, events, others
         self._stats, self._boards = stats, boards
         self._status = StatusSender(targets)
-        self.state = ShowState()
-        self._triggers = Triggers()
-        if bank.presets:
-            place, preset = bank.find(first)
-            self.state, self._triggers = enter(self.state, place, preset), Triggers(preset)
+        place, preset = bank.find(first if before is None else before.preset + 1)
+        self.state = enter(ShowState(), place, preset) if before is None else before
+        self._triggers = Triggers(preset)
         self._publish.put(self.state)
         self.server = OscServer(self.receive_osc, self.refuse)
         self.troubles: dict[str, str] = {}
@@ -148,7 +147,11 @@ class Control:
             self._status.tell("/vj/status/preset", told[0])
             self._status.tell("/vj/status/prompt", told[1])
         ear, generate, deliver = (self._boards[name].get() for name in ("ear", "generate", "deliver"))
-        for name, board in (("audio_to_osc", ear), ("audio_to_frame", generate), ("frame_to_output", deliver)):
+        for name, board in (
+            ("audio_to_osc", ear),
+            ("audio_to_frame", generate),
+            ("frame_to_output", deliver),
+        ):
             latency = board.get(name)
             if latency:
                 self._status.tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])

@@ -111,7 +111,12 @@ class OutputThread:
     """One output on a thread of its own, behind a mailbox that holds one frame: a slow receiver delays nobody."""
 
     def __init__(
-        self, kind: str, output: Output, clock: Clock, stream_id: int, announce: Callable[[str, str, bool], None]
+        self,
+        kind: str,
+        output: Output,
+        clock: Clock,
+        stream_id: int,
+        announce: Callable[[str, str, bool], None],
     ) -> None:
         self.kind = kind
         self.sent, self.drops = 0, 0
@@ -196,7 +201,13 @@ class Delivery:
     ) -> None:
         self._outputs, self._clock = outputs, clock
         self._period_ns = round(NS / fps)
-        self._features, self._state, self._ring, self._events, self._stats = features, state, ring, events, stats
+        self._features, self._state, self._ring, self._events, self._stats = (
+            features,
+            state,
+            ring,
+            events,
+            stats,
+        )
         self._compose = Composer(*size, clock.now_ns())
         self._was_degraded = False
         self._new_rate, self._pacing = Rate(), Latencies()

@@ -35,7 +35,13 @@ class Generation:
     ) -> None:
         self._make, self._size, self._clock = make, size, clock
         self._period_ns = round(NS / fps)
-        self._features, self._state, self._ring, self._events, self._stats = features, state, ring, events, stats
+        self._features, self._state, self._ring, self._events, self._stats = (
+            features,
+            state,
+            ring,
+            events,
+            stats,
+        )
         self._mapper = Mapper()
         self._name, self._refused = "", ""
         self._generator: Generator | None = None

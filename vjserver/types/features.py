@@ -1,5 +1,6 @@
 """Features: what the ear knows about the sound at one moment, small enough to be handed over whole."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,9 +77,10 @@ class BeatGrid:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The sound at ``t_ns``: ``scalars`` float32 ``(len(SCALARS),)``, ``bands`` float32 ``(6,)`` and
+    """The sound at ``t_ns``.
 
-    ``spectrum`` float32 ``(32,)``, both 0..1 after gain, and the beat grid.
+    ``scalars`` is float32 ``(len(SCALARS),)``; ``bands`` float32 ``(6,)`` and ``spectrum`` float32 ``(32,)`` are 0..1
+    after gain; ``grid`` says where the beats lie.
     """
 
     t_ns: int
@@ -104,10 +106,25 @@ def quiet(t_ns: int) -> Features:
     return Features(t_ns, scalars, np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), BeatGrid())
 
 
-READERS = {
-    **{name: (lambda f, _t, i=i: float(f.scalars[i])) for i, name in enumerate(SCALARS)},
-    **{name: (lambda f, _t, i=i: float(f.bands[i])) for i, name in enumerate(BAND_NAMES)},
-    **{f"spectrum/{i}": (lambda f, _t, i=i: float(f.spectrum[i])) for i in range(N_SPECTRUM)},
+Reader = Callable[[Features, int], float]
+
+
+def _scalar(i: int) -> Reader:
+    return lambda f, _t: float(f.scalars[i])
+
+
+def _band(i: int) -> Reader:
+    return lambda f, _t: float(f.bands[i])
+
+
+def _line(i: int) -> Reader:
+    return lambda f, _t: float(f.spectrum[i])
+
+
+READERS: dict[str, Reader] = {
+    **{name: _scalar(i) for i, name in enumerate(SCALARS)},
+    **{name: _band(i) for i, name in enumerate(BAND_NAMES)},
+    **{f"spectrum/{i}": _line(i) for i in range(N_SPECTRUM)},
     "beat_phase": lambda f, t: f.grid.beat_phase(t),
     "bar_phase": lambda f, t: f.grid.bar_phase(t),
     "beat_pulse": lambda f, t: (1.0 - f.grid.beat_phase(t)) ** 2 if f.grid.running else 0.0,

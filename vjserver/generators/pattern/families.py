@@ -119,7 +119,9 @@ def spiral(x, y, t, travel, detail, morph, s0, s1, pixel):
     edge = line(arm - 0.23, 0.012 + pixel * arms / r * 0.35)
     beads = 0.5 + 0.5 * cos(TAU * (lr * (2.0 + 3.0 * morph) - ph * 0.5 - 0.2 * t))
     fade = step(0.0, 0.22, r)
-    return 0.18 * lr + 0.35 * arm + 0.03 * t + s1, (0.05 * body + 0.55 * body * beads * beads * beads + 0.8 * edge) * fade + 0.02 / (r + 0.03)
+    return 0.18 * lr + 0.35 * arm + 0.03 * t + s1, (
+        0.05 * body + 0.55 * body * beads * beads * beads + 0.8 * edge
+    ) * fade + 0.02 / (r + 0.03)
 
 
 @_inline
@@ -151,7 +153,9 @@ def plasma(x, y, t, travel, detail, morph, s0, s1, pixel):
     c = sin(1.7 * b + a + 0.5 * t)
     sheen = step(0.35, 1.0, c)
     vein = line(b - 0.4 * a, 0.045)
-    return 0.14 * a + 0.12 * b + 0.04 * t, 0.04 + 0.30 * (0.5 + 0.5 * sin(2.0 * b + a)) + 0.5 * sheen * sheen + 0.6 * vein
+    return 0.14 * a + 0.12 * b + 0.04 * t, 0.04 + 0.30 * (
+        0.5 + 0.5 * sin(2.0 * b + a)
+    ) + 0.5 * sheen * sheen + 0.6 * vein
 
 
 @_inline
@@ -180,8 +184,13 @@ def nebula(x, y, t, travel, detail, morph, s0, s1, pixel):
     cx, cy = floor(x * 26.0), floor(y * 26.0)
     h = hash2(cx + floor(s0 * 99.0), cy)
     dx, dy = fract(x * 26.0) - 0.5, fract(y * 26.0) - 0.5
-    star = step(0.965, 1.0, h) * line(sqrt(dx * dx + dy * dy), 0.05 + 8.0 * pixel) * (0.6 + 0.4 * sin(4.0 * t + 90.0 * h))
-    return 0.30 * dense + 0.16 * fil + 0.02 * t, 0.05 + 0.75 * cloud * thread + 0.35 * cloud * cloud + 1.5 * star
+    star = (
+        step(0.965, 1.0, h) * line(sqrt(dx * dx + dy * dy), 0.05 + 8.0 * pixel) * (0.6 + 0.4 * sin(4.0 * t + 90.0 * h))
+    )
+    return (
+        0.30 * dense + 0.16 * fil + 0.02 * t,
+        0.05 + 0.75 * cloud * thread + 0.35 * cloud * cloud + 1.5 * star,
+    )
 
 
 @_inline
@@ -392,7 +401,9 @@ def rays(x, y, t, travel, detail, morph, s0, s1, pixel):
     haze = 0.65 + 0.35 * sin(3.0 * x + 2.0 * sin(2.3 * y + 0.5 * t) + 0.4 * t) * (0.3 + 0.7 * morph)
     fall = 1.0 / (0.5 + 0.8 * r)
     shells = line(wave(r * 2.0 - 0.8 * t - 2.0 * travel), 0.16) * morph
-    return 0.08 * b + 0.16 * r + 0.02 * t + s1, (1.0 * beam * beam + 0.85 * laser) * haze * fall + 0.25 * shells * beam + 0.05 / (r + 0.06)
+    return 0.08 * b + 0.16 * r + 0.02 * t + s1, (
+        1.0 * beam * beam + 0.85 * laser
+    ) * haze * fall + 0.25 * shells * beam + 0.05 / (r + 0.06)
 
 
 @_inline
@@ -437,7 +448,10 @@ def silk(x, y, t, travel, detail, morph, s0, s1, pixel):
     fold, weft = sin(f * u + v), sin(f * v - 0.6 * u)
     gloss = line(fold - 0.8, 0.06) + 0.6 * line(weft - 0.7, 0.05)
     shade = 0.5 + 0.5 * fold
-    return 0.13 * u + 0.10 * v + 0.02 * t, 0.015 + 0.40 * shade * shade * shade + 0.10 * weft * weft + 0.50 * gloss
+    return (
+        0.13 * u + 0.10 * v + 0.02 * t,
+        0.015 + 0.40 * shade * shade * shade + 0.10 * weft * weft + 0.50 * gloss,
+    )
 
 
 @_inline
@@ -457,7 +471,9 @@ def orbs(x, y, t, travel, detail, morph, s0, s1, pixel):
     bands = wave(sqrt(field) * (2.0 + 6.0 * morph) - 0.5 * t)
     contour = line(bands, 0.05) * step(1.0, 0.2, field)
     core = step(1.6, 7.0, field)
-    return hue / (field + 0.2) + 0.1 * field / (1.0 + field) + 0.03 * t, 0.30 * inside + 0.95 * rim + 0.28 * contour + 0.7 * core
+    return hue / (field + 0.2) + 0.1 * field / (
+        1.0 + field
+    ) + 0.03 * t, 0.30 * inside + 0.95 * rim + 0.28 * contour + 0.7 * core
 
 
 @_inline

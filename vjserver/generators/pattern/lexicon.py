@@ -94,7 +94,18 @@ TRAIT_WORDS: dict[str, str] = {
     "trails": "trails echo dream dreamy ghost smoke hypnotic motion memory ghostly",
 }
 
-NUMBERS = ("detail", "morph", "warp", "symmetry", "speed", "bloom", "contrast", "brightness", "saturation", "feedback")
+NUMBERS = (
+    "detail",
+    "morph",
+    "warp",
+    "symmetry",
+    "speed",
+    "bloom",
+    "contrast",
+    "brightness",
+    "saturation",
+    "feedback",
+)
 # What a look adds to the request's parameters is blended as one row of these.
 
 
@@ -182,7 +193,8 @@ def _ring_from(colours: tuple[str, ...]) -> Float32:
     ease = (place - i)[:, None]
     ease = ease * ease * (3.0 - 2.0 * ease)
     table = np.stack(stops)
-    return (table[i] * (1.0 - ease) + table[(i + 1) % len(stops)] * ease).astype(np.float32)
+    mixed: Float32 = (table[i] * (1.0 - ease) + table[(i + 1) % len(stops)] * ease).astype(np.float32)
+    return mixed
 
 
 def blend(looks: Iterable[tuple[Look, float]]) -> Look:
@@ -197,7 +209,8 @@ def blend(looks: Iterable[tuple[Look, float]]) -> Look:
             families[name] = families.get(name, 0.0) + share * weight / total
     palette = sum((look.ring * np.float32(weight / total) for look, weight in rows), np.zeros((SIZE, 3), np.float32))
     numbers = sum(
-        (look.numbers * np.float32(weight / total) for look, weight in rows), np.zeros(len(NUMBERS), np.float32)
+        (look.numbers * np.float32(weight / total) for look, weight in rows),
+        np.zeros(len(NUMBERS), np.float32),
     )
     return Look(families, palette, numbers)
 

@@ -73,7 +73,7 @@ class PatternGenerator:
     def warm_up(self, width: int, height: int) -> None:
         """Compile every kernel (or load it from the cache of an earlier run)."""
         self._resize(width, height)
-        params = {name: 0.5 for name in PARAMS}
+        params = dict.fromkeys(PARAMS, 0.5)
         request = FrameRequest(0, width, height, (("warm up", 1.0),), params, 1, 1.0 / 30.0)
         self.render(request, self.render(request, None)[1])
 
@@ -122,7 +122,10 @@ class PatternGenerator:
             state.time_s + dt * speed,
             state.travel + dt * p["zoom"],
             (state.angle + dt * p["rotate"] * 2.0 * math.pi) % (2.0 * math.pi),
-            (state.seed[0] + share * (seed[0] - state.seed[0]), state.seed[1] + share * (seed[1] - state.seed[1])),
+            (
+                state.seed[0] + share * (seed[0] - state.seed[0]),
+                state.seed[1] + share * (seed[1] - state.seed[1]),
+            ),
             light,
             state.frame_id + 1,
         )
@@ -152,7 +155,7 @@ class PatternGenerator:
 
     def _paint(self, here: PatternState, params: Mapping[str, float]) -> None:
         """Fill the field with hue and light."""
-        width, height = self._size
+        height = self._size[1]
         pixel = 2.0 / height
         scale = 2.0 ** -params["scale"]
         families = _heaviest(here.look.families)
@@ -273,7 +276,7 @@ def shade(
     """Colour the field with the palette ring and lay it over what stays of the old light, plane by plane."""
     for row in range(hues.shape[0]):
         for column in range(hues.shape[1]):
-            i = int(math.floor(hues[row, column] * SIZE + shift)) & (SIZE - 1)
+            i = int(np.floor(hues[row, column] * SIZE + shift)) & (SIZE - 1)
             a = lights[row, column]
             light_r[row, column] = _over(ring[i, 0] * a, old_r[row, column] * keep)
             light_g[row, column] = _over(ring[i, 1] * a, old_g[row, column] * keep)
