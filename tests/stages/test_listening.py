@@ -138,9 +138,11 @@ def test_lookahead_sends_beats_before_they_fall(channels):
             sock.setblocking(False)
             try:
                 while True:
-                    for m in decode(sock.recv(65536)):
-                        if m.address == "/vj/beat" and clock.now_ns() > 8 * NS:
-                            early.append(-clock.now_ns() / NS % 0.5)
+                    early += [
+                        -clock.now_ns() / NS % 0.5
+                        for m in decode(sock.recv(65536))
+                        if m.address == "/vj/beat" and clock.now_ns() > 8 * NS
+                    ]
             except BlockingIOError:
                 pass
         target.close()

@@ -95,9 +95,7 @@ class OscTarget:
     def __init__(self, options: OscTargetOptions) -> None:
         self._o = options
         try:
-            family, kind, _, _, self._address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[
-                0
-            ]
+            found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
             raise OutputError(f"OSC target {options.host!r} cannot be found: {error}") from None
         self._address: Any = found[4]  # its form depends on the family

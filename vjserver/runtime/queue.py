@@ -57,7 +57,7 @@ class QueueWriter:
             count = self._segment.words[0]
             at = _PAGE + count % RECORDS * RECORD_SIZE
             self._segment.words[at // 8] = 0
-            self._segment.buf[at + _HEAD : at + _HEAD + len(data)] = data
+            self._segment.data[at + _HEAD : at + _HEAD + len(data)] = data
             self._segment.words[at // 8 + 1] = len(data) << 32 | zlib.crc32(data)
             self._segment.words[at // 8] = count + 1
             self._segment.words[0] = count + 1
@@ -86,7 +86,7 @@ class QueueReader:
             at = _PAGE + self._next % RECORDS * RECORD_SIZE
             number, head = self._segment.words[at // 8], self._segment.words[at // 8 + 1]
             length, crc = min(head >> 32, MAX_EVENT), head & 0xFFFFFFFF
-            data = bytes(self._segment.buf[at + _HEAD : at + _HEAD + length])
+            data = bytes(self._segment.data[at + _HEAD : at + _HEAD + length])
             self._next += 1
             if number == self._next and zlib.crc32(data) == crc:
                 events.append(decode(data))

@@ -54,11 +54,11 @@ class RingWriter:
             _reclaim(name)
             self._segment = shared.create(name, ring_size(max_bytes))
         self._slot_size = _slot_size(max_bytes)
-        _CONTROL.pack_into(self._segment.buf, 0, MAGIC, SLOTS, self._slot_size, time.time_ns(), os.getpid(), 0, 0)
+        _CONTROL.pack_into(self._segment.data, 0, MAGIC, SLOTS, self._slot_size, time.time_ns(), os.getpid(), 0, 0)
 
     def put(self, frame: Frame) -> None:
         """Write a frame. Raises OutputError if it is larger than the ring's slots."""
-        pixels, buf = frame.pixels, self._segment.buf
+        pixels, buf = frame.pixels, self._segment.data
         if pixels.nbytes > self._slot_size - _PIXELS_AT:
             raise OutputError(
                 f"the ring {self.name!r} holds frames of up to {self._slot_size - _PIXELS_AT} bytes: "
@@ -94,7 +94,7 @@ class RingReader:
         if self._segment is None and not self._attach():
             return None
         assert self._segment is not None
-        buf = self._segment.buf
+        buf = self._segment.data
         for _ in range(4):
             magic, slots, slot_size, generation, _pid, _, _ = _CONTROL.unpack_from(buf)
             count = self._segment.words[_COUNT_WORD]
@@ -133,7 +133,7 @@ class RingReader:
             segment = shared.attach(self._name)
         except FileNotFoundError:
             return False
-        if segment.size < PAGE or bytes(segment.buf[:4]) != MAGIC:
+        if segment.size < PAGE or bytes(segment.data[:4]) != MAGIC:
             segment.close()
             return False
         self._segment = segment
@@ -163,7 +163,7 @@ def ring_owner(name: str) -> int:
     try:
         if segment.size < PAGE:
             return 0
-        magic, _, _, _, pid, _, _ = _CONTROL.unpack_from(segment.buf)
+        magic, _, _, _, pid, _, _ = _CONTROL.unpack_from(segment.data)
         return int(pid) if magic == MAGIC else 0
     finally:
         segment.close()

@@ -18,7 +18,7 @@ _lock = threading.Lock()
 
 
 class Segment(SharedMemory):
-    """A piece of shared memory, as bytes in ``buf`` and as 64-bit ``words``.
+    """A piece of shared memory, as bytes in ``data`` and as 64-bit ``words``.
 
     One word is read or written in one piece; ``struct.pack_into`` writes byte by byte (and zeros first), which a
     reader in another process can see.
@@ -30,7 +30,9 @@ class Segment(SharedMemory):
         else:
             with _untracked():
                 super().__init__(name, create=create, size=size)
-        self.words = self.buf[: self.size // 8 * 8].cast("Q")
+        assert self.buf is not None
+        self.data: memoryview = self.buf
+        self.words = self.data[: self.size // 8 * 8].cast("Q")
 
     def close(self) -> None:
         """Let go; may be called twice."""

@@ -24,7 +24,7 @@ class SlotWriter:
         if len(value) > self.capacity:
             raise ValueError(f"a value of this slot has at most {self.capacity} bytes: got {len(value)}")
         self._segment.words[0] = self._sequence + 1
-        self._segment.buf[_HEAD : _HEAD + len(value)] = value
+        self._segment.data[_HEAD : _HEAD + len(value)] = value
         self._segment.words[1] = len(value) << 32 | zlib.crc32(value)
         self._sequence += 2
         self._segment.words[0] = self._sequence
@@ -51,7 +51,7 @@ class SlotReader:
             length, crc = head >> 32, head & 0xFFFFFFFF
             if sequence & 1 or length > self._segment.size - _HEAD:
                 continue
-            value = bytes(self._segment.buf[_HEAD : _HEAD + length])
+            value = bytes(self._segment.data[_HEAD : _HEAD + length])
             if self._segment.words[0] == sequence and zlib.crc32(value) == crc:
                 if self._seen:
                     self.drops += (sequence - self._seen) // 2 - 1

@@ -21,7 +21,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for one argument of an address: its type, range and meaning. ``name`` is a text or a number that names a thing."""
+    """One argument that an address takes: its type and range. A ``name`` is a text or a number that names a thing."""
 
     type: TypeName
     low: float = 0.0

@@ -111,12 +111,12 @@ def _noise(rng: np.random.Generator, length: int, low_hz: float, high_hz: float)
 def _clap(rng: np.random.Generator) -> Float64:
     t = _seconds(0.22)
     bursts = sum(np.exp(-np.clip(t - d, 0, None) * 160) * (t >= d) for d in (0.0, 0.011, 0.021))
-    return _noise(rng, len(t), 900, 6500) * (0.6 * bursts + 0.5 * np.exp(-t * 22))
+    return np.asarray(_noise(rng, len(t), 900, 6500) * (0.6 * bursts + 0.5 * np.exp(-t * 22)))
 
 
 def _hat(rng: np.random.Generator, decay_s: float) -> Float64:
     t = _seconds(decay_s * 5)
-    return _noise(rng, len(t), 7500, 18000) * np.exp(-t / decay_s)
+    return np.asarray(_noise(rng, len(t), 7500, 18000) * np.exp(-t / decay_s))
 
 
 def _saw(hz: float, t: Float64, partials: int) -> Float64:
@@ -136,7 +136,7 @@ def _pad(chord: tuple[int, ...], bar: int) -> Float64:
     bright = 3 + (bar % 16) // 3
     left = sum(_saw(_hz(n) * 1.002, t, bright) for n in chord)
     right = sum(_saw(_hz(n) * 0.998, t, bright) for n in chord)
-    return np.stack((left, right), axis=1) * swell[:, None]
+    return np.asarray(np.stack((left, right), axis=1) * swell[:, None])
 
 
 def _pluck(note: int) -> Float64:

@@ -553,7 +553,7 @@ def paint(family, xs, ys, hues, lights, first, t, travel, detail, morph, s0, s1,
 
 @numba.njit(fastmath=True, nogil=True, cache=True, error_model="numpy")
 def lay_space(xs, ys, top, height, pixel, angle, scale, shift_x, shift_y, warp, sectors, t):
-    """Fill ``xs, ys`` (rows, width) with plane coordinates of the rows from ``top`` on: turned, scaled, folded, warped."""
+    """Fill ``xs, ys`` (rows, width) with the plane of the rows from ``top`` on: turned, scaled, folded, warped."""
     rows, width = xs.shape
     c, s = np.cos(angle) * scale, np.sin(angle) * scale
     fold = 1.0 if sectors >= 0.5 else 0.0
