@@ -12,6 +12,10 @@ from vjserver.types.audio import Float32
 from vjserver.walk.smoothing import smoothing
 
 
+_NONE, _FULL = np.float32(0.0), np.float32(1.0)
+_RISE, _DROP = np.float32(0.5), np.float32(0.2)  # shares of a new top or bottom that are taken at once
+
+
 class GainOptions(BaseModel):
     """How levels become 0..1."""
 
@@ -29,7 +33,8 @@ class AdaptiveGain:
     """Learns the range of ``count`` bands and maps dB to 0..1, one hop of ``dt_s`` seconds at a time."""
 
     def __init__(self, count: int, dt_s: float, options: GainOptions) -> None:
-        self._options = options
+        self._gate = np.float32(options.gate_db)
+        self._narrowest, self._widest = np.float32(options.min_range_db), np.float32(options.max_range_db)
         self._sink = np.float32(smoothing(dt_s, options.fall_s))
         self._lift = np.float32(smoothing(dt_s, options.fall_s / 2))
         self._attack = np.float32(smoothing(dt_s, options.attack_s))
@@ -40,18 +45,26 @@ class AdaptiveGain:
 
     def __call__(self, level_db: Float32) -> Float32:
         """Return the smoothed bands 0..1, float32 ``(count,)``, for levels in dBFS of the same shape."""
-        o, top, bottom = self._options, self._top, self._bottom
-        open_ = level_db > o.gate_db
+        top, bottom = self._top, self._bottom
+        open_ = level_db > self._gate
         # Behind a closed gate the range rests, so a break does not turn the noise up.
         step = level_db - top
-        step *= np.where(step > 0.0, np.float32(0.5), self._sink)
-        top += step * open_
+        step *= np.where(step > 0.0, _RISE, self._sink)
+        step *= open_
+        top += step
         step = level_db - bottom
-        step *= np.where(step < 0.0, np.float32(0.2), self._lift)
-        bottom += step * open_
-        np.clip(bottom, top - o.max_range_db, top - o.min_range_db, out=bottom)
-        target = np.clip((level_db - bottom) / (top - bottom), 0.0, 1.0) * open_
-        change = target - self._value
-        change *= np.where(change > 0.0, self._attack, self._release)
-        self._value = self._value + change
+        step *= np.where(step < 0.0, _DROP, self._lift)
+        step *= open_
+        bottom += step
+        # minimum and maximum cost a third of what clip does on arrays as small as these
+        np.maximum(bottom, top - self._widest, out=bottom)
+        np.minimum(bottom, top - self._narrowest, out=bottom)
+        target = level_db - bottom
+        target /= top - bottom
+        np.maximum(target, _NONE, out=target)
+        np.minimum(target, _FULL, out=target)
+        target *= open_
+        target -= self._value
+        target *= np.where(target > 0.0, self._attack, self._release)
+        self._value = self._value + target
         return self._value

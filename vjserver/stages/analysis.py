@@ -20,8 +20,8 @@ from vjserver.types.features import DRUM_NAMES, N_SPECTRUM, SCALARS, BeatGrid, F
 from vjserver.walk.smoothing import smoothing
 
 NS = 1_000_000_000
-_INDEX = {name: i for i, name in enumerate(SCALARS)}
-_ENVELOPES = np.array([_INDEX[name] for name in (*DRUM_NAMES, "onset")])
+_ENVELOPES = (*DRUM_NAMES, "onset")
+_LOWEST, _HIGHEST = np.float32(-1.0), np.float32(1.0)
 _RANKS = np.linspace(0.0, 1.0, N_SPECTRUM, dtype=np.float32)
 
 
@@ -53,24 +53,24 @@ class Analysis:
         self._spectrum = Spectrum(rate_hz, hop, options.window)
         # One gain for all: the bands, the level and the flux.
         self._gain = AdaptiveGain(N_BANDS + 1, hop_s, options.gain)
-        self._flux_gain = np.float32(1e-3)
-        self._flux_sink = np.float32(1.0 - smoothing(hop_s, options.gain.fall_s))
+        self._flux_gain = 1e-3
+        self._flux_sink = 1.0 - smoothing(hop_s, options.gain.fall_s)
         self._drums = DrumDetector(rate_hz, hop, options.drums)
         self._onsets = OnsetDetector(rate_hz, hop, options.onsets)
         self._pitch = PitchTracker(rate_hz, hop) if options.pitch else None
         self._tempo = TempoTracker(rate_hz, hop, options.tracker)
         self.clock = BeatClock(options.clock)
-        self._scalars = np.zeros(len(SCALARS), np.float32)
+        self._now = dict.fromkeys(SCALARS, 0.0)  # a dictionary of floats: single values in arrays cost more
         self._levels = np.zeros(N_BANDS + 1, np.float32)
         self._previous = np.zeros(N_SPECTRUM, np.float32)
-        self._decay = np.float32(1.0 - smoothing(hop_s, options.envelope_s))
+        self._decay = 1.0 - smoothing(hop_s, options.envelope_s)
         self._slow = smoothing(hop_s, 4.0)
         self._quiet_hops, self._silent = 0, True
         self._silence_hops = max(1, round(options.silence_after_s / hop_s))
         self._bpm_told = 0.0
         self._rest = np.zeros(0, np.float32)
         self.features = Features(
-            0, self._scalars.copy(), np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), BeatGrid()
+            0, np.zeros(len(SCALARS), np.float32), np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), BeatGrid()
         )
 
     def hear(self, block: AudioBlock) -> list[EarEvent]:
@@ -107,21 +107,21 @@ class Analysis:
                 samples = samples.mean(axis=1, dtype=np.float32)
         if not np.isfinite(samples.sum()):
             samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.ascontiguousarray(np.clip(samples, -1.0, 1.0), np.float32)
+        return np.minimum(np.maximum(samples, _LOWEST, dtype=np.float32), _HIGHEST)
 
     def _hear_hop(self, samples: Float32, t_ns: int) -> list[EarEvent]:
         level_db = rms_db(samples)
         events = self._hear_silence(level_db, t_ns)
-        scalars = self._scalars
-        scalars[_ENVELOPES] *= self._decay
-
+        now = self._now
+        for name in _ENVELOPES:
+            now[name] *= self._decay
         for hit in self._drums(samples):
             events.append(Drum(t_ns, t_ns, hit.name, hit.strength))
-            scalars[_INDEX[hit.name]] = 1.0
+            now[hit.name] = 1.0
         onset = self._onsets(samples)
         if onset is not None and not self._silent:
             events.append(Onset(t_ns - onset.ago_samples * NS // self._rate_hz, t_ns, onset.strength))
-            scalars[_INDEX["onset"]] = 1.0
+            now["onset"] = 1.0
         tracked = self._tempo(samples)
         if tracked is not None and not self._silent:
             ago_ns = tracked.ago_samples * NS // self._rate_hz
@@ -149,22 +149,22 @@ class Analysis:
 
     def _measure(self, samples: Float32, level_db: float, t_ns: int) -> None:
         """Refresh :attr:`features` from this hop."""
-        scalars = self._scalars
+        now = self._now
         self._levels[:N_BANDS] = self._spectrum(samples)
         self._levels[N_BANDS] = level_db
         values = self._gain(self._levels)
         bands, spectrum, level = values[:6], values[6:N_BANDS], float(values[N_BANDS])
         change = spectrum - self._previous
         self._previous = spectrum
-        rise = np.maximum(change, 0.0, out=change).sum()
-        self._flux_gain = max(self._flux_gain * self._flux_sink, rise, np.float32(1e-3))
+        rise = float(np.maximum(change, 0.0, out=change).sum())
+        self._flux_gain = max(self._flux_gain * self._flux_sink, rise, 1e-3)
         total = float(spectrum.sum())
-        scalars[_INDEX["level"]] = level
-        scalars[_INDEX["level_db"]] = level_db
-        scalars[_INDEX["centroid"]] = float(spectrum @ _RANKS) / total if total > 1e-3 else 0.0
-        scalars[_INDEX["flux"]] = rise / self._flux_gain if total > 1e-3 else 0.0
-        scalars[_INDEX["energy"]] += self._slow * (level - scalars[_INDEX["energy"]])
-        scalars[_INDEX["silence"]] = self._silent
+        now["level"] = level
+        now["level_db"] = level_db
+        now["centroid"] = float(spectrum @ _RANKS) / total if total > 1e-3 else 0.0
+        now["flux"] = rise / self._flux_gain if total > 1e-3 else 0.0
+        now["energy"] += self._slow * (level - now["energy"])
+        now["silence"] = float(self._silent)
         if self._pitch is not None:
-            scalars[_INDEX["pitch_hz"]] = self._pitch(samples)
-        self.features = Features(t_ns, scalars.copy(), bands, spectrum, self.clock.grid)
+            now["pitch_hz"] = self._pitch(samples)
+        self.features = Features(t_ns, np.array(list(now.values()), np.float32), bands, spectrum, self.clock.grid)
