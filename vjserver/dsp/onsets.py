@@ -4,6 +4,7 @@ Each drum has its own band and listens for a sudden rise that comes near the lou
 A hit may not fire again within its refractory time, and a snare's own noise does not count as a hat.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,7 +44,8 @@ class _Band:
 
     def __init__(self, filter_: Cascade, hop_s: float, refractory_s: float, confirm: bool = False) -> None:
         self._filter = filter_
-        self._recent = [-120.0] * max(2, round(0.03 / hop_s))
+        length = max(2, round(0.03 / hop_s))
+        self._recent = deque([-120.0] * length, maxlen=length)
         self._peak_db = -120.0
         self._fade_db = 3.0 * hop_s  # the memory of a loud hit fades by 3 dB a second
         self._refractory = refractory_s / hop_s
@@ -63,7 +65,7 @@ class _Band:
         """Return the strength of a hit in this hop, or None."""
         level_db = rms_db(self._filter(samples))
         rise_db = level_db - min(self._recent)
-        self._recent = [*self._recent[1:], level_db]
+        self._recent.append(level_db)
         self._peak_db = max(self._peak_db - self._fade_db, level_db)
         self._since += 1
         waiting = self._waiting.pop()

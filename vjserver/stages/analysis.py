@@ -4,6 +4,8 @@ Blocks of any size, channel count and rate are cut into mono hops. Everything is
 live and offline give the same events; only the waiting differs, and that is the caller's.
 """
 
+import math
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,7 +107,7 @@ class Analysis:
                 samples = samples[:, min(channel, samples.shape[1] - 1)]
             else:
                 samples = samples.mean(axis=1, dtype=np.float32)
-        if not np.isfinite(samples.sum()):
+        if not math.isfinite(np.dot(samples, samples)):
             samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         return np.minimum(np.maximum(samples, _LOWEST, dtype=np.float32), _HIGHEST)
 
