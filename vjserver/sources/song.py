@@ -4,6 +4,7 @@ It has what an ear must deal with: four to the floor, off-beat hats, claps, a ba
 drumless break with a riser before the drop. 124 bpm; beat ``i`` starts at ``i * 60 / 124`` s.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ CHORDS = ((45, 52, 57, 60, 64), (41, 53, 57, 60, 65), (48, 52, 55, 60, 67), (43,
 Float64 = NDArray[np.float64]
 
 
+@cache
 def demo_song() -> Float32:
     """Return the song, float32 ``(frames, 2)`` at 48 kHz in [-1, 1]; the same samples every time."""
     rng = np.random.default_rng(124)
@@ -59,7 +61,9 @@ def demo_song() -> Float32:
     pump = 1.0 - 0.75 * np.exp(-np.arange(length) % BEAT / (0.12 * RATE_HZ))
     kicking = np.repeat([_plays(KICK, bar) for bar in range(BARS)], round(4 * BEAT) + 1)[:length]
     mix = dry + ducked * np.where(kicking, pump, 1.0)[:, None]
-    return np.tanh(mix * 0.17).astype(np.float32)
+    song: Float32 = np.tanh(mix * 0.17).astype(np.float32)
+    song.flags.writeable = False
+    return song
 
 
 def write_song(path: Path) -> None:
