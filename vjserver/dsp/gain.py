@@ -6,6 +6,7 @@ rises slowly. Below the noise gate a band is 0. What comes out is smoothed with 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.types.audio import Float32
@@ -35,8 +36,10 @@ class AdaptiveGain:
     def __init__(self, count: int, dt_s: float, options: GainOptions) -> None:
         self._gate = np.float32(options.gate_db)
         self._narrowest, self._widest = np.float32(options.min_range_db), np.float32(options.max_range_db)
-        self._sink = np.float32(smoothing(dt_s, options.fall_s))
-        self._lift = np.float32(smoothing(dt_s, options.fall_s / 2))
+        # The range is learnt every other hop: spectra overlap by three quarters.
+        self._turn = False
+        self._sink = np.float32(smoothing(2 * dt_s, options.fall_s))
+        self._lift = np.float32(smoothing(2 * dt_s, options.fall_s / 2))
         self._attack = np.float32(smoothing(dt_s, options.attack_s))
         self._release = np.float32(smoothing(dt_s, options.release_s))
         self._top = np.full(count, options.gate_db + options.min_range_db, np.float32)
@@ -45,9 +48,24 @@ class AdaptiveGain:
 
     def __call__(self, level_db: Float32) -> Float32:
         """Return the smoothed bands 0..1, float32 ``(count,)``, for levels in dBFS of the same shape."""
-        top, bottom = self._top, self._bottom
         open_ = level_db > self._gate
-        # Behind a closed gate the range rests, so a break does not turn the noise up.
+        self._turn ^= True
+        if self._turn:
+            self._learn(level_db, open_)
+        target = level_db - self._bottom
+        target /= self._top - self._bottom
+        # minimum and maximum cost a third of what clip does on arrays as small as these
+        np.maximum(target, _NONE, out=target)
+        np.minimum(target, _FULL, out=target)
+        target *= open_
+        target -= self._value
+        target *= np.where(target > 0.0, self._attack, self._release)
+        self._value = self._value + target
+        return self._value
+
+    def _learn(self, level_db: Float32, open_: NDArray[np.bool_]) -> None:
+        """Move the range; behind a closed gate it rests, so a break does not turn the noise up."""
+        top, bottom = self._top, self._bottom
         step = level_db - top
         step *= np.where(step > 0.0, _RISE, self._sink)
         step *= open_
@@ -56,15 +74,5 @@ class AdaptiveGain:
         step *= np.where(step < 0.0, _DROP, self._lift)
         step *= open_
         bottom += step
-        # minimum and maximum cost a third of what clip does on arrays as small as these
         np.maximum(bottom, top - self._widest, out=bottom)
         np.minimum(bottom, top - self._narrowest, out=bottom)
-        target = level_db - bottom
-        target /= top - bottom
-        np.maximum(target, _NONE, out=target)
-        np.minimum(target, _FULL, out=target)
-        target *= open_
-        target -= self._value
-        target *= np.where(target > 0.0, self._attack, self._release)
-        self._value = self._value + target
-        return self._value

@@ -124,6 +124,7 @@ class OutputThread:
         self.alive = False
         self._output, self._clock, self._stream_id, self._announce = output, clock, stream_id, announce
         self._mail: Frame | None = None
+        self._last_id = 0
         self._ready = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"output-{kind}", daemon=True)
@@ -180,7 +181,8 @@ class OutputThread:
             done_ns = self._clock.now_ns()
             self.sent += 1
             self.rate.tick(done_ns)
-            if info.t_generated_ns:
+            if info.t_generated_ns and info.frame_id != self._last_id:  # a frame that is shown again is not late
+                self._last_id = info.frame_id
                 self.latency.add(info.t_generated_ns, done_ns)
 
 
