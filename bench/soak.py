@@ -1,7 +1,8 @@
-"""Ten minutes of ``run``: does memory, or the number of descriptors, of any process grow? ``python -m bench.soak [MINUTES]``.
+"""Ten minutes of ``run``: does memory, or the number of descriptors, of any process grow?
 
-Presets change every ten seconds over OSC and a ZeroMQ subscriber comes and goes, so that nothing is idle. Growth is the
-median of the last fifth over the median of the second fifth (the first is warming up).
+``python -m bench.soak [MINUTES]``. Presets change every five seconds over OSC and a ZeroMQ subscriber comes and goes,
+so that nothing is idle. Growth is the median of the last fifth over the median of the second fifth (the first is
+warming up).
 """
 
 import socket
@@ -39,8 +40,8 @@ def main(minutes: float = 10.0) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         show = Path(folder) / "show.toml"
         show.write_text(
-            f'outputs = [{{kind = "sharedmem", stream = "soak"}}, {{kind = "zmq", address = "tcp://127.0.0.1:{frames}"}}, '
-            f'{{kind = "ndi", name = "vjserver-soak"}}]\n[source]\nkind = "click"\n'
+            f'outputs = [{{kind = "sharedmem", stream = "soak"}}, {{kind = "ndi", name = "vjserver-soak"}}, '
+            f'{{kind = "zmq", address = "tcp://127.0.0.1:{frames}"}}]\n[source]\nkind = "click"\n'
             f"[osc]\nport = {osc}\n[web]\nport = {_free(socket.SOCK_STREAM)}\n"
         )
         with subprocess.Popen([sys.executable, "-m", "vjserver", "run", str(show)], stdout=subprocess.DEVNULL) as run:

@@ -16,9 +16,7 @@ from vjserver.runtime.ring import RingReader
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWriter
 from vjserver.stages.control import Control, until_stopped
-from vjserver.types.events import Degraded
 from vjserver.types.features import quiet
-from vjserver.types.frames import Frame
 
 
 def main(plan: Plan, stop: Any) -> None:
@@ -29,7 +27,6 @@ def main(plan: Plan, stop: Any) -> None:
 
 async def _main(plan: Plan, stop: Any) -> None:
     show, channels, clock = plan.show, plan.channels, LiveClock()
-    events = QueueWriter(channels.events("control"))
     others = [QueueReader(channels.events(name)) for name in (*WORKERS, "main") if name != "control"]
     control = Control(
         load_bank(show.presets),
@@ -38,7 +35,7 @@ async def _main(plan: Plan, stop: Any) -> None:
         StateWriter(channels.state),
         StateReader(channels.state).get_new(),
         FeaturesReader(channels.features, quiet(0)),
-        events,
+        QueueWriter(channels.events("control")),
         others,
         StatsWriter(channels.stats("control")),
         {name: StatsReader(channels.stats(name)) for name in WORKERS},
@@ -48,34 +45,14 @@ async def _main(plan: Plan, stop: Any) -> None:
         await listen(control.server, show.osc.host, show.osc.port)
     except OSError as error:
         why = f"port {show.osc.port} on {show.osc.host} cannot be used: {error.strerror or error}"
-        control.troubles["osc in"] = why
-        events.put(Degraded(clock.now_ns(), "osc in", why))
+        control.announce("osc in", why)
     tasks = [control.run(stop.is_set)]
     if show.web.on:
-        tasks.append(_serve(show, channels.generated, control, events, stop))
+        tasks.append(_serve(show, channels.generated, control, stop))
     await asyncio.gather(*tasks)
 
 
-def _newest_of(*rings: RingReader) -> Any:
-    """Return a function that gives the newest frame of the first ring that has one."""
-    state = {"dry": 0}
-
-    def newest() -> Frame | None:
-        for ring in rings:
-            frame = ring.get()
-            if frame is not None:
-                state["dry"] = 0
-                return frame
-        state["dry"] += 1
-        if state["dry"] % 100 == 0:  # the deliverer may have been restarted
-            for ring in rings:
-                ring.refresh()
-        return None
-
-    return newest
-
-
-async def _serve(show: Show, generated: str, control: Control, events: QueueWriter, stop: Any) -> None:
+async def _serve(show: Show, generated: str, control: Control, stop: Any) -> None:
     """Serve the page; show what the deliverer shows, from its shared-memory output."""
     ring = next(
         (f"vjserver-{d.get('stream', 'program')}" for d in show.outputs if d["kind"] == "sharedmem"),
@@ -84,7 +61,7 @@ async def _serve(show: Show, generated: str, control: Control, events: QueueWrit
     port = show.web.port
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     names = [preset.name for _, preset in control.bank.presets]
-    app = web_app(control, Preview(_newest_of(RingReader(ring))), names, hosts)
+    app = web_app(control, Preview(RingReader(ring)), names, hosts)
     config = uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="off", ws="websockets-sansio")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -93,7 +70,6 @@ async def _serve(show: Show, generated: str, control: Control, events: QueueWrit
         sock = config.bind_socket()
     except SystemExit:
         why = f"port {port} on 127.0.0.1 is taken; set [web] port in the show file"
-        control.troubles["web page"] = why
-        events.put(Degraded(LiveClock().now_ns(), "web page", why))
+        control.announce("web page", why)
         return
     await asyncio.gather(server.serve([sock]), until_stopped(stop.is_set, server))

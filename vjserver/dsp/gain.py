@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from vjserver.types.audio import Float32
 from vjserver.walk.smoothing import smoothing
 
-
 _NONE, _FULL = np.float32(0.0), np.float32(1.0)
 _RISE, _DROP = np.float32(0.5), np.float32(0.2)  # shares of a new top or bottom that are taken at once
 

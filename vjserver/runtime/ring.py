@@ -25,6 +25,7 @@ from vjserver.types.frames import HEADER_SIZE, Frame, FrameInfo, HeaderError, Pi
 MAGIC = b"VJR1"
 SLOTS = 3
 PAGE = 4096
+LOOK_AGAIN_NS = 1_000_000_000
 _CONTROL = struct.Struct("<4sIQQIIQ")
 _COUNT_WORD = (_CONTROL.size - 8) // 8
 _HEADER_AT = 64
@@ -85,13 +86,14 @@ class RingReader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._segment: shared.Segment | None = None
+        self._look_again_ns = 0
         self._seen = (0, 0)  # generation and count of the newest frame returned
         self.torn = 0
         self.drops = 0
 
     def get(self, allocate: Callable[[tuple[int, int, int]], Pixels] = lambda s: np.empty(s, np.uint8)) -> Frame | None:
         """Return the newest frame if there is one since the last call, else None; the pixels are a copy."""
-        if self._segment is None and not self._attach():
+        if not self._found():
             return None
         assert self._segment is not None
         buf = self._segment.data
@@ -107,6 +109,7 @@ class RingReader:
                 if self._seen[0] == generation:
                     self.drops += max(0, count - self._seen[1] - 1)
                 self._seen = (generation, count)
+                self._look_again_ns = time.monotonic_ns() + LOOK_AGAIN_NS
                 return frame
             self.torn += 1
         return None
@@ -124,9 +127,17 @@ class RingReader:
         np.copyto(pixels.reshape(-1), np.frombuffer(buf, np.uint8, info.data_size, at + _PIXELS_AT))
         return Frame(pixels, info)
 
-    def refresh(self) -> None:
-        """Look whether the ring was made anew (call it once a second or so when no frame comes)."""
+    def _found(self) -> bool:
+        """Tell whether there is a ring.
+
+        One that brought nothing for a second is looked up again: a restarted writer makes it anew under the same name.
+        """
+        now_ns = time.monotonic_ns()
+        if self._segment is not None and now_ns < self._look_again_ns:
+            return True
+        self._look_again_ns = now_ns + LOOK_AGAIN_NS
         self.close()
+        return self._attach()
 
     def _attach(self) -> bool:
         try:

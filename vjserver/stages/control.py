@@ -116,8 +116,11 @@ class Control:
         next_status_ns = 0
         while not stopped():
             for reader in self._others:
+                lost = reader.lost
                 for event in reader.get():
                     self._hear(event)
+                if reader.lost > lost:
+                    self.announce("events", f"{reader.lost - lost} lost: this process was stopped for too long")
             now_ns = self._clock.now_ns()
             if now_ns >= next_status_ns:
                 next_status_ns = now_ns + NS // 2
@@ -125,6 +128,12 @@ class Control:
             await asyncio.sleep(POLL_S)
         self.server.close()
         self._status.close()
+
+    def announce(self, what: str, why: str) -> None:
+        """Tell the terminal, the page and the listeners of something that works less well than it should."""
+        self.troubles[what] = why
+        self._events.put(Degraded(self._clock.now_ns(), what, why))
+        self._status.tell("/vj/status/error", what, why)
 
     def _hear(self, event: object) -> None:
         if isinstance(event, Degraded):

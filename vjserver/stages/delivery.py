@@ -214,7 +214,6 @@ class Delivery:
         self._was_degraded = False
         self._new_rate, self._pacing = Rate(), Latencies()
         self._ticks, self._late = 0, 0
-        self._look_again_ns = 0
         self._next_stats_ns = 0
 
     def run(self, stopped: Callable[[], bool]) -> None:
@@ -239,10 +238,6 @@ class Delivery:
         newest = self._ring.get()
         if newest is not None:
             self._new_rate.tick(now_ns)
-            self._look_again_ns = now_ns + NS
-        elif now_ns > self._look_again_ns:
-            self._ring.refresh()
-            self._look_again_ns = now_ns + NS
         frame = self._compose(newest, state, features, now_ns)
         frame.pixels.flags.writeable = False
         for output in self._outputs:

@@ -7,7 +7,7 @@ fewer frames and never old ones. Only pages from this server's own address may c
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from vjserver.runtime.ring import RingReader
 from vjserver.show.registry import MAX_TEXT
 from vjserver.types.frames import Frame
 
@@ -47,8 +48,8 @@ class Desk(Protocol):
 class Preview:
     """The newest frame as JPEG, encoded once however many look."""
 
-    def __init__(self, newest: Callable[[], Frame | None], width: int = 640, quality: int = 80) -> None:
-        self._newest, self._width, self._quality = newest, width, quality
+    def __init__(self, ring: RingReader, width: int = 640, quality: int = 80) -> None:
+        self._ring, self._width, self._quality = ring, width, quality
         self._frame: Frame | None = None
         self._jpeg = b""
         self._encoded = -1
@@ -56,7 +57,7 @@ class Preview:
 
     def look(self) -> int:
         """Take up a new frame if there is one; return the number of the newest."""
-        frame = self._newest()
+        frame = self._ring.get()
         if frame is not None:
             self._frame = frame
             self.number += 1
