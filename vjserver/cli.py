@@ -5,9 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vjserver import __version__
 from vjserver.types.errors import VJError
+
+if TYPE_CHECKING:
+    from vjserver.app.show import Show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,14 +101,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a summary as the last line")
 
 
-def _overridden(show: "object", args: argparse.Namespace) -> "object":
+def _overridden(show: "Show", args: argparse.Namespace) -> "Show":
     """Return the show with the command line's options in place of the file's. Raises ConfigError."""
     from pydantic import ValidationError
 
-    from vjserver.app.show import Show
     from vjserver.types.errors import ConfigError
 
-    assert isinstance(show, Show)
     changed = show.model_dump()
     if args.device is not None:
         changed["source"] = {"kind": "device", "name": args.device}
@@ -118,7 +120,7 @@ def _overridden(show: "object", args: argparse.Namespace) -> "object":
             raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 1280x720: got {args.size!r}")
         changed["video"] |= {"width": int(width), "height": int(height)}
     try:
-        return Show.model_validate(changed)
+        return type(show).model_validate(changed)
     except ValidationError as error:
         fault = error.errors()[0]
         raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}: got {fault['input']!r}") from None
@@ -126,11 +128,9 @@ def _overridden(show: "object", args: argparse.Namespace) -> "object":
 
 def _run(args: argparse.Namespace) -> int:
     from vjserver.app.run import run_show
-    from vjserver.app.show import Show, load_show
+    from vjserver.app.show import load_show
 
-    show = _overridden(load_show(args.show), args)
-    assert isinstance(show, Show)
-    return run_show(show, args.seconds, args.json)
+    return run_show(_overridden(load_show(args.show), args), args.seconds, args.json)
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -144,9 +144,8 @@ def _demo(args: argparse.Namespace) -> int:
     if args.device is None and args.source is None and not song.exists():
         print("making the demo's song ...", file=sys.stderr)
         write_song(song)
-    show = _overridden(Show.model_validate({"source": {"kind": "file", "path": song}}), args)
-    assert isinstance(show, Show)
-    return run_show(show, args.seconds, args.json)
+    show = Show.model_validate({"source": {"kind": "file", "path": song}})
+    return run_show(_overridden(show, args), args.seconds, args.json)
 
 
 def _ear(args: argparse.Namespace) -> int:
