@@ -169,8 +169,7 @@ def running(tmp_path):
     )
     wait_for(lambda: vj("osc", "send", "/vj/ping", "--port", ports["osc"]).returncode == 0, 30)
     yield process, ports
-    if process.poll() is None:
-        process.kill()
+    process.terminate()
     process.stdout.close()
     process.wait()
 
@@ -204,9 +203,7 @@ def test_a_killed_parent_takes_its_children_along(running):
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     wait_for(lambda: not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], 6)
-    for name in shared_names():
-        if str(process.pid) in name:
-            (Path("/dev/shm") / name).unlink()
+    assert not [name for name in shared_names() if str(process.pid) in name]
 
 
 @pytest.mark.parametrize("worker", ["ear", "generate", "deliver", "control"])

@@ -52,7 +52,7 @@ class Runner:
         except BaseException:
             self._channels.remove()
             raise
-        self._supervisor = Supervisor(workers(Plan(show, self._channels)), self._announce)
+        self._supervisor = Supervisor(workers(Plan(show, self._channels)), self._announce, self._channels.remove)
         self._troubles: dict[str, str] = {}
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
@@ -80,7 +80,7 @@ class Runner:
 
     def _watch(self, ending: _Ending, began: float, seconds: float | None, show: Callable[[], None]) -> None:
         next_show = next_line = 0.0
-        first = False
+        first = patience = False
         while not ending.asked and (seconds is None or time.monotonic() - began < seconds):
             self._supervisor.check()
             self._tell_troubles()
@@ -88,6 +88,9 @@ class Runner:
             if not first and self._boards["generate"].get().get("frames"):
                 first = True
                 self._console.print(f"first picture after {now - began:.1f} s")
+            if not first and not patience and now - began > 4.0:
+                patience = True
+                self._console.print("the generator is getting ready; its first start on a machine takes half a minute")
             if now >= next_show:
                 next_show = now + STATUS_S
                 show()

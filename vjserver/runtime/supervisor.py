@@ -32,29 +32,42 @@ class Worker:
     again_s: float = field(default=0.0)
 
 
-def _child(target: str, args: tuple[Any, ...], stop: StopEvent) -> None:
-    """Run in the new process: signals only set a flag, and a vanished parent ends us."""
+def _child(target: str, args: tuple[Any, ...], stop: StopEvent, when_orphaned: Callable[[], None]) -> None:
+    """Run in the new process: signals only set a flag; when the parent vanishes we clean up after it and end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent will tell us
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def end_with_parent() -> None:
-        if parent is not None:
-            parent.join()
-            stop.set()
-            time.sleep(1.0)
-            os._exit(1)
+        parent.join()
+        stop.set()
+        time.sleep(1.0)
+        when_orphaned()
+        os._exit(1)
 
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     module, function = target.split(":")
     getattr(importlib.import_module(module), function)(*args, stop)
+    if not parent.is_alive():
+        when_orphaned()
 
 
 class Supervisor:
-    """Runs ``workers``; call :meth:`check` often. ``announce(what, why, mended)`` hears of every fall and recovery."""
+    """Runs ``workers``; call :meth:`check` often.
 
-    def __init__(self, workers: list[Worker], announce: Callable[[str, str, bool], None]) -> None:
+    ``announce(what, why, mended)`` hears of every fall and recovery. ``when_orphaned`` is called by the workers when
+    this process was killed: it must be picklable and bear being called by all of them.
+    """
+
+    def __init__(
+        self,
+        workers: list[Worker],
+        announce: Callable[[str, str, bool], None],
+        when_orphaned: Callable[[], None],
+    ) -> None:
         self.workers = workers
+        self._when_orphaned = when_orphaned
         self._announce = announce
         self._stop = spawn.Event()
 
@@ -66,7 +79,7 @@ class Supervisor:
     def _start(self, worker: Worker) -> None:
         worker.process = spawn.Process(
             target=_child,
-            args=(worker.target, worker.args, self._stop),
+            args=(worker.target, worker.args, self._stop, self._when_orphaned),
             name=f"vjserver-{worker.name}",
             daemon=True,
         )
