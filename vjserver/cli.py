@@ -97,8 +97,15 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", help="begin with this preset (name or number)")
     parser.add_argument("--size", metavar="WxH", help="picture size, such as 1280x720")
-    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print a summary as the last line")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0.0:
+        raise argparse.ArgumentTypeError(f"must be above 0: got {text}")
+    return seconds
 
 
 def _overridden(show: "Show", args: argparse.Namespace) -> "Show":

@@ -16,7 +16,7 @@ class OnsetOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["default", "specdiff", "hfc", "energy", "complex", "phase", "specflux", "kl", "mkl"] = "default"
-    window: int = Field(512, description="samples, a power of two")
+    window: Literal[512, 1024, 2048] = Field(512, description="samples")
     threshold: float = Field(0.3, gt=0.0, description="higher hears fewer onsets")
     shortest_s: float = Field(0.04, ge=0.0, description="shortest time between two onsets")
     gate_db: float = Field(-60.0, ge=-120.0, le=0.0, description="onsets below this are ignored, dBFS")

@@ -21,8 +21,10 @@ class TrackerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["default", "specdiff", "hfc", "energy", "complex", "phase", "specflux", "kl", "mkl"] = "default"
-    window: int = Field(4096, description="samples, a power of two; a long one is surer of the bass, and of the beat")
-    hop: int = Field(512, description="samples; the tracker's own, a multiple of the ear's hop")
+    window: Literal[512, 1024, 2048, 4096, 8192] = Field(
+        4096, description="samples; a long one is surer of the bass, and of the beat"
+    )
+    hop: Literal[128, 256, 512, 1024] = Field(512, description="samples; its own, a multiple of the ear's hop")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ live and offline give the same events; only the waiting differs, and that is the
 """
 
 import math
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vjserver.dsp.beatclock import BeatClock, ClockOptions
 from vjserver.dsp.filters import rms_db
@@ -32,8 +33,8 @@ class EarOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hop: int = Field(256, description="samples a step: 128, 256 or 512")
-    window: int = Field(1024, description="samples a spectrum, a multiple of hop")
+    hop: Literal[64, 128, 256, 512] = Field(256, description="samples a step")
+    window: Literal[512, 1024, 2048, 4096] = Field(1024, description="samples a spectrum, a multiple of hop")
     channel: int | None = Field(None, ge=0, description="listen to this channel only; None mixes all to mono")
     silence_after_s: float = Field(1.5, ge=0.0, description="how long below the gate before it counts as silence")
     envelope_s: float = Field(0.12, gt=0.0, description="how long a hit glows in the kick, snare, hat features")
@@ -43,6 +44,12 @@ class EarOptions(BaseModel):
     onsets: OnsetOptions = OnsetOptions()
     tracker: TrackerOptions = TrackerOptions()
     clock: ClockOptions = ClockOptions()
+
+    @model_validator(mode="after")
+    def _fit(self) -> "EarOptions":
+        if self.tracker.hop % self.hop:
+            raise ValueError(f"tracker.hop must be a multiple of hop ({self.hop}): got {self.tracker.hop}")
+        return self
 
 
 class Analysis:

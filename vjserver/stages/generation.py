@@ -12,7 +12,7 @@ from vjserver.runtime.stats import Latencies, Rate, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.show.mapping import Mapper
 from vjserver.show.state import ShowState
-from vjserver.types.errors import ConfigError, GeneratorError, VJError
+from vjserver.types.errors import GeneratorError, VJError
 from vjserver.types.events import Degraded
 
 LONGEST_STEP_S = 0.25
@@ -75,7 +75,11 @@ class Generation:
         self._last_ns = now_ns
         features = self._features.get()
         request = self._mapper(state, features, now_ns, seconds, self._size)
-        frame, self._memory = self._generator.render(request, self._memory)
+        try:
+            frame, self._memory = self._generator.render(request, self._memory)
+        except GeneratorError as error:
+            self._refuse(self._name, str(error))
+            return
         done_ns = self._clock.now_ns()
         self._frames += 1
         info = replace(frame.info, frame_id=self._frames, t_generated_ns=done_ns)
@@ -87,24 +91,31 @@ class Generation:
         self._show_stats(done_ns)
 
     def _choose(self, state: ShowState) -> None:
-        """Take up the state's generator; one that cannot start is announced once, and the present one goes on."""
+        """Take up the state's generator; one that was refused is not tried again until another was asked for."""
         name = state.generator
-        if name in (self._name, self._refused):
+        if name == self._refused:
             return
-        try:
-            generator = self._make(name)
-        except (GeneratorError, ConfigError, VJError) as error:
-            self._refused = name
-            self._announce("generator", str(error), False)
-            if self._generator is None and name != "pattern":
-                self._name, self._generator = "pattern", self._make("pattern")
-            return
-        if self._generator is not None:
-            self._generator.close()
-        self._name, self._generator, self._memory = name, generator, None
+        if name != self._name:
+            try:
+                self._take(name, self._make(name))
+            except VJError as error:
+                self._refuse(name, str(error))
+                return
         if self._refused:
             self._refused = ""
             self._announce("generator", f"{name} plays", True)
+
+    def _refuse(self, name: str, why: str) -> None:
+        """Announce a generator that cannot play; the pattern generator plays in its place."""
+        self._refused = name
+        self._announce("generator", f"{why}; the pattern generator plays instead", False)
+        if self._name != "pattern":
+            self._take("pattern", self._make("pattern"))
+
+    def _take(self, name: str, generator: Generator) -> None:
+        if self._generator is not None:
+            self._generator.close()
+        self._name, self._generator, self._memory = name, generator, None
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
         self._events.put(Degraded(self._clock.now_ns(), what, why, mended))

@@ -1,0 +1,118 @@
+"""The generate loop with generators that behave, refuse and fail."""
+
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vjserver.runtime.clock import NS, ManualClock
+from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.ring import RingReader, RingWriter
+from vjserver.runtime.slot import SlotWriter
+from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
+from vjserver.show.state import ShowState
+from vjserver.stages.generation import Generation
+from vjserver.types.errors import ConfigError, GeneratorError
+from vjserver.types.features import quiet
+from vjserver.types.frames import Frame, FrameInfo
+
+
+class Counter:
+    """Draws the number of frames it has drawn; fails at ``fail_at``."""
+
+    def __init__(self, fail_at=None):
+        self.fail_at, self.closed, self.requests = fail_at, False, []
+
+    def open(self):
+        pass
+
+    def warm_up(self, width, height):
+        pass
+
+    def render(self, request, state):
+        self.requests.append(request)
+        if self.fail_at == len(self.requests):
+            raise GeneratorError("no memory left")
+        number = (state or 0) + 1
+        pixels = np.full((request.height, request.width, 4), number, np.uint8)
+        return Frame(pixels, FrameInfo(request.width, request.height, t_capture_ns=request.audio_ns)), number
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def stage():
+    channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
+    channels.create()
+    clock = ManualClock(NS)
+    made = {"pattern": Counter(), "other": Counter(), "weak": Counter(fail_at=3)}
+
+    def make(name):
+        if name not in made:
+            raise ConfigError(f"unknown generator {name!r}")
+        return made[name]
+
+    generation = Generation(
+        make, (32, 18), 30.0, clock, FeaturesReader(channels.features, quiet(0)), StateReader(channels.state),
+        RingWriter(channels.generated, 32 * 18 * 4), QueueWriter(channels.events("generate")),
+        StatsWriter(channels.stats("generate")),
+    )  # fmt: skip
+    events = QueueReader(channels.events("generate"))
+    state = StateWriter(channels.state)
+
+    def play(frames, **changes):
+        state.put(replace(ShowState(), revision=1, **changes))
+        for _ in range(frames):
+            clock.sleep_until(clock.now_ns() + NS // 30)
+            generation.step()
+        return [(e.why, e.mended) for e in events.get()]
+
+    ring = RingReader(channels.generated)
+    yield play, made, ring, channels, clock
+    ring.close()
+    channels.remove()
+
+
+def test_frames_carry_numbers_times_and_the_generators_memory(stage):
+    play, _, ring, channels, clock = stage
+    slot = SlotWriter(channels.features)
+    slot.put(pack_features(quiet(NS + 5)))
+    assert play(4) == []
+    frame = ring.get()
+    assert frame.info.frame_id == 4
+    assert (frame.pixels == 4).all()
+    assert frame.info.t_capture_ns == NS + 5
+    assert frame.info.t_generated_ns == clock.now_ns()
+    play(20)
+    assert StatsReader(channels.stats("generate")).get()["frames"] > 4
+
+
+def test_time_between_frames_is_real_and_bounded(stage):
+    play, made, _, _, clock = stage
+    play(3)
+    clock.sleep_until(clock.now_ns() + 10 * NS)
+    play(1)
+    steps = [r.seconds for r in made["pattern"].requests]
+    assert steps[0] == 0.0
+    assert steps[1] == pytest.approx(1 / 30, rel=1e-6)
+    assert steps[3] == 0.25
+
+
+def test_an_unknown_generator_is_announced_once_and_the_pattern_plays(stage):
+    play, made, ring, _, _ = stage
+    assert play(5, generator="sdturbo") == [("unknown generator 'sdturbo'; the pattern generator plays instead", False)]
+    assert len(made["pattern"].requests) == 5
+    assert ring.get() is not None
+    assert play(2, generator="pattern") == [("pattern plays", True)]
+
+
+def test_a_generator_that_fails_in_the_show_gives_way(stage):
+    play, made, _, _, _ = stage
+    assert play(6, generator="weak") == [("no memory left; the pattern generator plays instead", False)]
+    assert made["weak"].closed
+    assert len(made["pattern"].requests) == 3
+    assert play(1, generator="other") == [("other plays", True)]
+    assert made["pattern"].closed
