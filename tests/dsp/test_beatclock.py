@@ -120,6 +120,17 @@ def test_taps_start_a_clock_that_stood_still():
     assert len(clock.advance(ns(13.6))) >= 4
 
 
+def test_a_bouncing_button_is_no_tempo():
+    clock = BeatClock(ClockOptions())
+    for i in range(1000):
+        clock.tap(ns(1) + i * 1000)
+    assert not clock.grid.running
+    for i in range(4):
+        for bounce in (0.0, 0.02, 0.05):
+            clock.tap(ns(10 + i * 0.5 + bounce))
+    assert clock.grid.bpm == pytest.approx(120, rel=1e-3)
+
+
 def test_a_pause_between_taps_starts_over():
     clock = BeatClock(ClockOptions())
     for t in (0.0, 0.4, 5.0, 5.5, 6.0):

@@ -8,7 +8,9 @@ Format: OSC 1.0, M. Wright, 2002 (opensoundcontrol.stanford.edu).
 """
 
 import asyncio
+import contextlib
 import math
+import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -162,6 +164,8 @@ class OscServer(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport for answers."""
         self._transport = cast(asyncio.DatagramTransport, transport)
+        with contextlib.suppress(OSError):  # room for a burst; the system may grant less
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
     def datagram_received(self, data: bytes, addr: Sender) -> None:
         """Decode and hand on."""

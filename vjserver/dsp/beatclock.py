@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
+BOUNCE_NS = 150_000_000
 
 
 class ClockOptions(BaseModel):
@@ -180,7 +181,12 @@ class BeatClock:
     # -- the hand ------------------------------------------------------------------------------------------
 
     def tap(self, t_ns: int) -> None:
-        """Take a tap; from the fourth on, taps set tempo and phase (least squares), the first being a downbeat."""
+        """Take a tap; from the fourth on, taps set tempo and phase (least squares), the first being a downbeat.
+
+        A tap within 150 ms of the last is the button's bounce; one after two seconds begins anew.
+        """
+        if self._taps and t_ns - self._taps[-1] < BOUNCE_NS:
+            return
         if self._taps and t_ns - self._taps[-1] > 2 * NS:
             self._taps.clear()
         self._taps = [*self._taps, t_ns][-16:]
