@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vjserver.generators.pattern import PatternGenerator
+from vjserver.generators.pattern.render import PatternOptions
+
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """Return a port that is free now."""
@@ -29,6 +32,15 @@ def wait_for(what, seconds: float = 10.0, step: float = 0.02):
             return found
         time.sleep(step)
     pytest.fail(f"nothing within {seconds} s")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels() -> None:
+    """Compile the pattern generator's kernels once: on a clean checkout that takes longer than a test may wait."""
+    generator = PatternGenerator(PatternOptions(threads=1))
+    generator.open()
+    generator.warm_up(64, 36)
+    generator.close()
 
 
 @dataclass

@@ -2,6 +2,7 @@ import gc
 import time
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,7 +72,8 @@ def fall(stop):
 
 def stay(stop):
     """A worker that stays until told."""
-    stop.wait()
+    while not stop.is_set():
+        time.sleep(0.01)
 
 
 def deaf(stop):
@@ -91,6 +93,13 @@ def test_the_supervisor_restarts_the_fallen_and_ends_all_within_two_seconds():
     assert ("fall", "ended with code 3; starting again in 0.2 s", False) in told
     assert ("fall", "restarted after fall 1", True) in told
     assert ("fall", "ended with code 3; starting again in 0.5 s", False) in told
+    gentle = next(w.process.pid for w in workers if w.name == "stay")
+    psutil.Process(gentle).terminate()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and ("stay", "restarted after fall 1", True) not in told:
+        supervisor.check()
+        time.sleep(0.02)
+    assert ("stay", "restarted after fall 1", True) in told, "a signal to one worker must not end them all"
     began = time.monotonic()
     processes = [w.process for w in workers if w.process is not None]
     supervisor.stop()

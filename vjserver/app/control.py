@@ -1,8 +1,9 @@
 """The control process: OSC and web in, the state out."""
 
 import asyncio
+import contextlib
 import logging
-from typing import Any
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -15,17 +16,18 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWriter
+from vjserver.runtime.supervisor import Stop
 from vjserver.stages.control import Control, until_stopped
 from vjserver.types.features import quiet
 
 
-def main(plan: Plan, stop: Any) -> None:
+def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     asyncio.run(_main(plan, stop))
 
 
-async def _main(plan: Plan, stop: Any) -> None:
+async def _main(plan: Plan, stop: Stop) -> None:
     show, channels, clock = plan.show, plan.channels, LiveClock()
     others = [QueueReader(channels.events(name)) for name in (*WORKERS, "main") if name != "control"]
     control = Control(
@@ -52,7 +54,16 @@ async def _main(plan: Plan, stop: Any) -> None:
     await asyncio.gather(*tasks)
 
 
-async def _serve(show: Show, generated: str, control: Control, stop: Any) -> None:
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the supervisor decides when this process ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+async def _serve(show: Show, generated: str, control: Control, stop: Stop) -> None:
     """Serve the page; show what the deliverer shows, from its shared-memory output."""
     ring = next(
         (f"vjserver-{d.get('stream', 'program')}" for d in show.outputs if d["kind"] == "sharedmem"),
@@ -63,9 +74,7 @@ async def _serve(show: Show, generated: str, control: Control, stop: Any) -> Non
     names = [preset.name for _, preset in control.bank.presets]
     app = web_app(control, Preview(RingReader(ring)), names, hosts)
     config = uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="off", ws="websockets-sansio")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    sock = None
+    server = _Server(config)
     try:
         sock = config.bind_socket()
     except SystemExit:

@@ -1,7 +1,6 @@
 """The deliver process: opens every output and keeps the picture on the wall."""
 
 from collections import Counter
-from typing import Any
 
 import cv2
 
@@ -12,13 +11,14 @@ from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
+from vjserver.runtime.supervisor import Stop
 from vjserver.stages.delivery import Delivery, OutputThread
 from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
 from vjserver.types.features import quiet
 
 
-def main(plan: Plan, stop: Any) -> None:
+def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     cv2.setNumThreads(1)  # a pool of threads costs the pacing more than it saves
     show, channels, clock = plan.show, plan.channels, LiveClock()

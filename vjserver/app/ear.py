@@ -1,7 +1,5 @@
 """The ear process: opens the source and the OSC targets and listens."""
 
-from typing import Any
-
 from vjserver.app.workers import Plan
 from vjserver.outputs.osc import OscTarget
 from vjserver.ports import find, options_of
@@ -10,12 +8,13 @@ from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsWriter
+from vjserver.runtime.supervisor import Stop
 from vjserver.stages.listening import Ear
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Degraded
 
 
-def main(plan: Plan, stop: Any) -> None:
+def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(5)

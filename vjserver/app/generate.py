@@ -1,7 +1,5 @@
 """The generate process: opens generators as presets ask for them and fills the frame ring."""
 
-from typing import Any
-
 from vjserver.app.workers import Plan
 from vjserver.ports import Generator, find, options_of
 from vjserver.runtime.clock import LiveClock
@@ -10,11 +8,12 @@ from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
+from vjserver.runtime.supervisor import Stop
 from vjserver.stages.generation import Generation
 from vjserver.types.features import quiet
 
 
-def main(plan: Plan, stop: Any) -> None:
+def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(-5)  # a picture may be late; a beat may not

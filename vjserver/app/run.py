@@ -44,7 +44,7 @@ class Runner:
         load_bank(show.presets).find(show.preset)  # say so now, not in a worker
         self._show, self._console = show, console
         self._channels = Channels(f"vjs-{os.getpid()}")
-        self._channels.create()
+        self._segments = self._channels.create()
         try:
             self._events = QueueWriter(self._channels.events("main"))
             self._heard = [QueueReader(self._channels.events(name)) for name in (*WORKERS, "main")]
@@ -76,6 +76,8 @@ class Runner:
         finally:
             self._supervisor.stop()
             self._remove_rings()
+            for segment in self._segments:
+                segment.close()
             self._channels.remove()
 
     def _watch(self, ending: _Ending, began: float, seconds: float | None, show: Callable[[], None]) -> None:

@@ -200,8 +200,9 @@ class BeatClock:
         self._anchor(beat_ns, float(period_ns) * 1e-9, 1.0, position)
 
     def resync(self, t_ns: int) -> None:
-        """Make ``t_ns`` a downbeat."""
-        self._anchor(t_ns, self.grid.period_s, self.grid.confidence, 0)
+        """Make ``t_ns`` a downbeat; without a tempo there is none."""
+        if self.grid.running:
+            self._anchor(t_ns, self.grid.period_s, self.grid.confidence, 0)
 
     def nudge(self, ms: float) -> None:
         """Shift the grid by ``ms`` (later if positive)."""

@@ -74,9 +74,12 @@ class Channels:
             sizes[self.stats(worker)] = size_of(stats.STATS_CAPACITY)
         return sizes
 
-    def create(self) -> None:
-        """Make every slot and queue. Raises VJError where there is no room, leaving nothing behind."""
-        made = []
+    def create(self) -> list[shared.Segment]:
+        """Make every slot and queue; keep what is returned (on Windows a segment goes with its last holder).
+
+        Raises VJError where there is no room, leaving nothing behind.
+        """
+        made: list[shared.Segment] = []
         try:
             for name, size in self.segments().items():
                 made.append(shared.create(name, size))
@@ -84,8 +87,7 @@ class Channels:
             for segment in made:
                 shared.remove(segment)
             raise
-        for segment in made:
-            segment.close()
+        return made
 
     def remove(self) -> None:
         """Remove everything, also what a killed worker left."""

@@ -32,23 +32,40 @@ class Worker:
     again_s: float = field(default=0.0)
 
 
+class Stop:
+    """Tells a worker to end: because all shall, or because it alone got a signal (then it will be started again)."""
+
+    def __init__(self, for_all: StopEvent) -> None:
+        self._for_all = for_all
+        self.asked = False
+
+    def is_set(self) -> bool:
+        """Tell whether to end."""
+        return self.asked or self._for_all.is_set()
+
+    def ask(self, *_: object) -> None:
+        """Ask this worker to end."""
+        self.asked = True
+
+
 def _child(target: str, args: tuple[Any, ...], stop: StopEvent, when_orphaned: Callable[[], None]) -> None:
     """Run in the new process: signals only set a flag; when the parent vanishes we clean up after it and end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent will tell us
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    own = Stop(stop)
+    signal.signal(signal.SIGTERM, own.ask)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def end_with_parent() -> None:
         parent.join()
-        stop.set()
+        own.ask()
         time.sleep(1.0)
         when_orphaned()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     module, function = target.split(":")
-    getattr(importlib.import_module(module), function)(*args, stop)
+    getattr(importlib.import_module(module), function)(*args, own)
     if not parent.is_alive():
         when_orphaned()
 
