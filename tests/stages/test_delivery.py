@@ -152,6 +152,25 @@ def test_an_output_that_will_not_open_is_announced_once_and_tried_again():
     thread.close()
 
 
+def test_a_strangers_output_that_raises_anything_is_announced_and_tried_again():
+    told = []
+
+    class Rude(Recorder):
+        def send(self, frame):
+            raise KeyError("colour")
+
+    rude = Rude()
+    thread = OutputThread("x", rude, LiveClock(), 1, lambda *row: told.append(row))
+
+    def again():
+        thread.offer(picture())
+        return rude.opened > 1
+
+    wait_for(again, 5, 0.02)
+    assert told[0] == ("output x", "KeyError: 'colour'", False)
+    thread.close()
+
+
 def test_an_output_that_breaks_in_the_show_comes_back():
     told = []
     fragile = Recorder(fail_at=2)

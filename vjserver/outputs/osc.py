@@ -94,13 +94,7 @@ class OscTarget:
 
     def __init__(self, options: OscTargetOptions) -> None:
         self._o = options
-        try:
-            found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[0]
-        except OSError as error:
-            raise OutputError(f"OSC target {options.host!r} cannot be found: {error}") from None
-        self._address: Any = found[4]  # its form depends on the family
-        self._socket = socket.socket(found[0], found[1])
-        self._socket.setblocking(False)
+        self._socket, self._address = _open_socket(options)
         self._bundle = ContinuousBundle()
         self._zeros = {address: message(address, 0.0) for address in PULSES}
         self._ends: dict[str, int] = {}
@@ -193,22 +187,35 @@ PULSES = ("/vj/beat/pulse", "/vj/downbeat/pulse", "/vj/kick", "/vj/snare", "/vj/
 
 
 class StatusSender:
-    """Tells slow news (status, errors, names) to every target that takes their kind."""
+    """Tells slow news (status, errors, names) to every target that takes their kind and can be found."""
 
     def __init__(self, targets: Sequence[OscTargetOptions]) -> None:
-        self._targets = targets
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._targets: list[tuple[str, socket.socket, Any]] = []
+        for target in targets:
+            with contextlib.suppress(OutputError):  # the ear has announced it
+                self._targets.append((target.kind, *_open_socket(target)))
 
     def tell(self, address: str, *args: float | int | str) -> None:
         """Send one message: texts to text targets, numbers to number targets."""
-        kind = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
+        needed = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
         packet = message(address, *args)
-        for target in self._targets:
-            if target.kind in (kind, "all"):
+        for kind, sender, to in self._targets:
+            if kind in (needed, "all"):
                 with contextlib.suppress(OSError):
-                    self._socket.sendto(packet, (target.host, target.port))
+                    sender.sendto(packet, to)
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the sockets."""
+        for _, sender, _ in self._targets:
+            sender.close()
+
+
+def _open_socket(options: OscTargetOptions) -> tuple[socket.socket, Any]:
+    """Return a socket that never waits, and the address to send to. Raises OutputError for an unknown host."""
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise OutputError(f"OSC target {options.host!r} cannot be found: {error}") from None
+    sender = socket.socket(found[0], found[1])
+    sender.setblocking(False)
+    return sender, found[4]

@@ -155,15 +155,21 @@ class OutputThread:
                 self.alive, tries = True, 0
                 self._send_all()
             except OutputError as error:
-                self.alive = False
-                wait_s = RETRY_S[min(tries, len(RETRY_S) - 1)]
-                if tries == 0:
-                    self._announce(f"output {self.kind}", str(error), False)
+                self._rest(tries, str(error))
                 tries += 1
-                with self._ready:
-                    self._ready.wait_for(lambda: self._stopping, wait_s)
+            except Exception as error:  # noqa: BLE001 - a stranger's door may raise anything; it must not end in silence
+                self._rest(tries, f"{type(error).__name__}: {error}")
+                tries += 1
             finally:
                 self._output.close()
+
+    def _rest(self, tries: int, why: str) -> None:
+        """Announce a failure, once, and wait before the next try."""
+        self.alive = False
+        if tries == 0:
+            self._announce(f"output {self.kind}", why, False)
+        with self._ready:
+            self._ready.wait_for(lambda: self._stopping, RETRY_S[min(tries, len(RETRY_S) - 1)])
 
     def _send_all(self) -> None:
         while True:
