@@ -51,11 +51,12 @@ def _measure(width: int, height: int) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         show = Path(folder) / "show.toml"
         show.write_text(
-            f'outputs = [{{kind = "sharedmem", stream = "{stream}"}}, {{kind = "zmq", address = "tcp://127.0.0.1:{port}"}}]\n'
+            f'outputs = [{{kind = "sharedmem", stream = "{stream}"}}, {{kind = "ndi", name = "{stream}"}}, '
+            f'{{kind = "zmq", address = "tcp://127.0.0.1:{port}"}}]\n'
             f'[source]\nkind = "click"\n[video]\nwidth = {width}\nheight = {height}\n'
             f"[osc]\nport = {_free()}\ntargets = []\n[web]\non = false\n"
         )
-        command = [sys.executable, "-m", "vjserver", "run", str(show), "--json", "--seconds", str(2 * SECONDS + 8)]
+        command = [sys.executable, "-m", "vjserver", "run", str(show), "--json", "--seconds", str(3 * SECONDS + 14)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
             time.sleep(6.0)
             name = f"{width}x{height}"
@@ -65,6 +66,7 @@ def _measure(width: int, height: int) -> list[dict[str, object]]:
                 subscriber.setsockopt(zmq.SUBSCRIBE, b"")
                 subscriber.connect(f"tcp://127.0.0.1:{port}")
                 rows += _watch_zmq(name, subscriber)
+            rows += _watch_ndi(name, stream)
             summary = json.loads(run.communicate()[0].splitlines()[-1])
     for key in ("audio_to_frame", "frame_to_output"):
         rows.append(row("frame_latency", f"{name} {key.replace('_', ' ')}", "ms", **summary["latency_ms"][key]))
@@ -91,6 +93,41 @@ def _watch_zmq(name: str, subscriber: "zmq.Socket[bytes]") -> list[dict[str, obj
         return FrameInfo.unpack(message[:HEADER_SIZE]) if pixels.size else None
 
     return _ages(f"{name} ZeroMQ tcp", newest)
+
+
+def _watch_ndi(name: str, sender: str) -> list[dict[str, object]]:
+    try:
+        import NDIlib
+    except ImportError as error:
+        return [row("frame_latency", f"{name} NDI: not measured ({error})", "ms", n=0)]
+    NDIlib.initialize()
+    where = NDIlib.FindCreate()
+    where.extra_ips = "127.0.0.1"
+    finder = NDIlib.find_create_v2(where)
+    deadline = time.monotonic() + 5.0
+    source = None
+    while source is None and time.monotonic() < deadline:
+        NDIlib.find_wait_for_sources(finder, 500)
+        source = next((s for s in NDIlib.find_get_current_sources(finder) if f"({sender})" in s.ndi_name), None)
+    if source is None:
+        return [row("frame_latency", f"{name} NDI: not measured (sender not found)", "ms", n=0)]
+    receiver = NDIlib.recv_create_v3(NDIlib.RecvCreateV3())
+    NDIlib.recv_connect(receiver, source)
+
+    def newest() -> FrameInfo | None:
+        kind, video, _, _ = NDIlib.recv_capture_v2(receiver, 200, want_audio=False)
+        if kind != NDIlib.FRAME_TYPE_VIDEO:
+            return None
+        np.array(video.data)
+        told = {key: value.strip('"') for key, _, value in (p.partition("=") for p in video.metadata[4:-2].split())}
+        NDIlib.recv_free_video_v2(receiver, video)
+        width, height = (int(side) for side in name.split("x"))
+        return FrameInfo(width, height, int(told["frame"]), 0, int(told["generated_ns"]), int(told["sent_ns"]))
+
+    try:
+        return _ages(f"{name} NDI", newest)
+    finally:
+        NDIlib.recv_destroy(receiver)
 
 
 def _ages(name: str, newest: Callable[[], FrameInfo | None]) -> list[dict[str, object]]:

@@ -73,7 +73,9 @@ async def _serve(show: Show, generated: str, control: Control, stop: Stop) -> No
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     names = [preset.name for _, preset in control.bank.presets]
     app = web_app(control, Preview(RingReader(ring)), names, hosts)
-    config = uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="off", ws="websockets-sansio")
+    config = uvicorn.Config(
+        app, "127.0.0.1", port, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536
+    )
     server = _Server(config)
     try:
         sock = config.bind_socket()
