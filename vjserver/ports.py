@@ -22,6 +22,8 @@ class Source(Protocol):
     """Gives sound. A source is made with its options and a clock."""
 
     rate_hz: int
+    drops: int
+    """Blocks that were lost because nobody took them in time."""
 
     def open(self) -> None:
         """Start. Raises DeviceError."""
@@ -46,7 +48,10 @@ class Generator(Protocol):
         """Do what would make the first frame slow."""
 
     def render(self, request: FrameRequest, state: Any) -> tuple[Frame, Any]:
-        """Return the frame, ``(request.height, request.width, 4)`` RGBA, and the state for the next."""
+        """Return the frame, ``(request.height, request.width, 4)`` RGBA, and the state for the next.
+
+        Times, numbers and beats of its header are filled in by the generate loop. Raises GeneratorError.
+        """
 
     def close(self) -> None:
         """Let go; may be called twice."""

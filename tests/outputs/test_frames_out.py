@@ -136,7 +136,6 @@ def test_a_real_ndi_receiver_gets_colour_time_and_metadata():
             time.sleep(1 / 30)
         out = receiver.communicate(timeout=5)[0]
     rows = json.loads(out)
-    assert output.connections() >= 0
     # a change of size in mid-stream is taken in stride
     output.send(frame(i + 1, 160, 90))
     output.send(frame(i + 2, 640, 360))

@@ -37,7 +37,7 @@ class Counter:
             raise GeneratorError("no memory left")
         number = (state or 0) + 1
         pixels = np.full((request.height, request.width, 4), number, np.uint8)
-        return Frame(pixels, FrameInfo(request.width, request.height, t_capture_ns=request.audio_ns)), number
+        return Frame(pixels, FrameInfo(request.width, request.height)), number
 
     def close(self):
         self.closed = True

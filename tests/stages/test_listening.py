@@ -125,6 +125,18 @@ def test_features_of_a_lost_source_are_silent_and_fresh(channels):
     assert clock.now_ns() - newest.t_ns < NS // 50
 
 
+def test_lost_blocks_are_announced(channels):
+    clock = ManualClock()
+    source = Flaky(clock)
+    events = QueueReader(channels.events("ear"))
+    ear = ear_of(source, clock, channels)
+    run_until(ear, clock, 1)
+    source.drops += 7
+    run_until(ear, clock, 2)
+    told = [(e.why, e.mended) for e in events.get() if isinstance(e, Degraded)]
+    assert told == [("7 lost: the ear was held up", False), ("none lost any more", True)]
+
+
 def test_lookahead_sends_beats_before_they_fall(channels):
     clock = ManualClock()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

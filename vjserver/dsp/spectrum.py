@@ -15,7 +15,6 @@ from vjserver.types.features import BAND_NAMES, N_SPECTRUM
 BAND_EDGES_HZ = (20.0, 60.0, 150.0, 500.0, 2000.0, 6000.0, 16000.0)
 LOG_RANGE_HZ = (40.0, 16000.0)
 N_BANDS = len(BAND_NAMES) + N_SPECTRUM
-FLOOR_DB = -120.0
 
 
 def log_centres_hz(count: int = N_SPECTRUM) -> Float32:

@@ -89,10 +89,6 @@ class NdiOutput:
         video.metadata = metadata(frame.info)
         self._ndi.send_send_video_async_v2(self._sender, video)
 
-    def connections(self) -> int:
-        """Return how many receivers are connected."""
-        return int(self._ndi.send_get_no_connections(self._sender, 0)) if self._sender is not None else 0
-
     def close(self) -> None:
         """End the source."""
         if self._sender is not None:

@@ -13,14 +13,13 @@ means a whole picture. ``generation`` changes when a writer begins anew.
 import os
 import struct
 import time
-from collections.abc import Callable
 
 import numpy as np
 import psutil
 
 from vjserver.runtime import shared
 from vjserver.types.errors import OutputError
-from vjserver.types.frames import HEADER_SIZE, Frame, FrameInfo, HeaderError, Pixels
+from vjserver.types.frames import HEADER_SIZE, Frame, FrameInfo, HeaderError
 
 MAGIC = b"VJR1"
 SLOTS = 3
@@ -88,10 +87,9 @@ class RingReader:
         self._segment: shared.Segment | None = None
         self._look_again_ns = 0
         self._seen = (0, 0)  # generation and count of the newest frame returned
-        self.torn = 0
         self.drops = 0
 
-    def get(self, allocate: Callable[[tuple[int, int, int]], Pixels] = lambda s: np.empty(s, np.uint8)) -> Frame | None:
+    def get(self) -> Frame | None:
         """Return the newest frame if there is one since the last call, else None; the pixels are a copy."""
         if not self._found():
             return None
@@ -104,28 +102,14 @@ class RingReader:
                 return None
             at = PAGE + (count - 1) % slots * slot_size
             before = self._segment.words[at // 8]
-            frame = None if before & 1 else self._copy(buf, at, slot_size, allocate)
+            frame = None if before & 1 else _copied(buf, at, slot_size)
             if frame is not None and self._segment.words[at // 8] == before:
                 if self._seen[0] == generation:
                     self.drops += max(0, count - self._seen[1] - 1)
                 self._seen = (generation, count)
                 self._look_again_ns = time.monotonic_ns() + LOOK_AGAIN_NS
                 return frame
-            self.torn += 1
         return None
-
-    def _copy(
-        self, buf: memoryview, at: int, slot_size: int, allocate: Callable[[tuple[int, int, int]], Pixels]
-    ) -> Frame | None:
-        try:
-            info = FrameInfo.unpack(buf[at + _HEADER_AT : at + _PIXELS_AT])
-        except HeaderError:
-            return None
-        if info.data_size > slot_size - _PIXELS_AT:
-            return None
-        pixels = allocate((info.height, info.width, 4))
-        np.copyto(pixels.reshape(-1), np.frombuffer(buf, np.uint8, info.data_size, at + _PIXELS_AT))
-        return Frame(pixels, info)
 
     def _found(self) -> bool:
         """Tell whether there is a ring.
@@ -155,6 +139,18 @@ class RingReader:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+
+
+def _copied(buf: memoryview, at: int, slot_size: int) -> Frame | None:
+    """Return a copy of the frame in the slot at ``at``, or None if its header makes no sense (it is being written)."""
+    try:
+        info = FrameInfo.unpack(buf[at + _HEADER_AT : at + _PIXELS_AT])
+    except HeaderError:
+        return None
+    if info.data_size > slot_size - _PIXELS_AT:
+        return None
+    pixels = np.frombuffer(buf, np.uint8, info.data_size, at + _PIXELS_AT).copy()
+    return Frame(pixels.reshape(info.height, info.width, 4), info)
 
 
 def _reclaim(name: str) -> None:

@@ -49,6 +49,7 @@ class ClickSource:
         self._position = 0
         self._start_ns = 0
         self.rate_hz = options.rate_hz
+        self.drops = 0
 
     def open(self) -> None:
         """Start the metronome now."""

@@ -128,7 +128,7 @@ class DeviceSource:
         self._channels = 0
         self.rate_hz = 0
         self.name = ""
-        self.overflows = 0
+        self.drops = 0
 
     def open(self) -> None:
         """Open the device. Raises DeviceError."""
@@ -160,7 +160,7 @@ class DeviceSource:
         try:
             self._blocks.put_nowait((data, self._clock.now_ns()))
         except queue.Full:
-            self.overflows += 1
+            self.drops += 1
         return None, 0
 
     def read(self, until_ns: int) -> AudioBlock | None:

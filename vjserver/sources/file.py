@@ -42,6 +42,7 @@ class FileSource:
         self._position = 0
         self._start_ns = 0
         self.rate_hz = 0
+        self.drops = 0
 
     def open(self) -> None:
         """Open the file and start to play. Raises DeviceError for a missing, damaged or empty file."""

@@ -56,6 +56,7 @@ class Control:
         self.refused = 0
         self._last_refusal_ns = -NS
         self._told: tuple[str, str] = ("", "")
+        self._lost = 0
 
     # -- what comes in -------------------------------------------------------------------------------------
 
@@ -116,11 +117,8 @@ class Control:
         next_status_ns = 0
         while not stopped():
             for reader in self._others:
-                lost = reader.lost
                 for event in reader.get():
                     self._hear(event)
-                if reader.lost > lost:
-                    self.announce("events", f"{reader.lost - lost} lost: this process was stopped for too long")
             now_ns = self._clock.now_ns()
             if now_ns >= next_status_ns:
                 next_status_ns = now_ns + NS // 2
@@ -129,27 +127,34 @@ class Control:
         self.server.close()
         self._status.close()
 
-    def announce(self, what: str, why: str) -> None:
-        """Tell the terminal, the page and the listeners of something that works less well than it should."""
-        self.troubles[what] = why
-        self._events.put(Degraded(self._clock.now_ns(), what, why))
-        self._status.tell("/vj/status/error", what, why)
+    def announce(self, what: str, why: str, mended: bool = False) -> None:
+        """Tell the terminal, the page and the listeners what works less well than it should, or works again."""
+        event = Degraded(self._clock.now_ns(), what, why, mended)
+        self._events.put(event)
+        self._hear(event)
 
     def _hear(self, event: object) -> None:
         if isinstance(event, Degraded):
-            if event.mended:
-                self.troubles.pop(event.what, None)
-                self._status.tell("/vj/status/ok", event.what, event.why)
-            else:
+            self.troubles.pop(event.what, None)
+            if not event.mended:
                 self.troubles[event.what] = event.why
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
-                self._status.tell("/vj/status/error", event.what, event.why)
+            self._status.tell("/vj/status/ok" if event.mended else "/vj/status/error", event.what, event.why)
         elif isinstance(event, (Beat, Drum, Onset)):
             for address, args in self._triggers.hear(event):
                 self.receive(address, args)
 
+    def _tell_lost(self) -> None:
+        lost = sum(reader.lost for reader in self._others)
+        if lost > self._lost:
+            self.announce("events", f"{lost - self._lost} lost: this process was stopped for too long")
+        elif "events" in self.troubles:
+            self.announce("events", "none lost any more", mended=True)
+        self._lost = lost
+
     def _tell_status(self, now_ns: int) -> None:
+        self._tell_lost()
         told = (self.state.preset_name, self.state.heaviest)
         if told != self._told:
             self._told = told

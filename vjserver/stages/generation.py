@@ -11,7 +11,7 @@ from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.show.mapping import Mapper
-from vjserver.show.state import ShowState
+from vjserver.show.state import ShowState, prompt_hash
 from vjserver.types.errors import GeneratorError, VJError
 from vjserver.types.events import Degraded
 
@@ -82,7 +82,18 @@ class Generation:
             return
         done_ns = self._clock.now_ns()
         self._frames += 1
-        info = replace(frame.info, frame_id=self._frames, t_generated_ns=done_ns)
+        info = replace(
+            frame.info,
+            frame_id=self._frames,
+            t_capture_ns=request.audio_ns or request.t_ns,
+            t_generated_ns=done_ns,
+            bpm=request.bpm,
+            beat_phase=request.beat_phase,
+            bar_phase=request.bar_phase,
+            beat_index=max(request.beat_count, 0),
+            prompt_hash=prompt_hash(request.prompts),
+            seed=request.seed,
+        )
         self._ring.put(replace(frame, info=info))
         self._render.add(now_ns, done_ns)
         if features.t_ns:

@@ -60,7 +60,7 @@ class Ear:
         self._latency = Latencies()
         self._retries, self._retry_ns, self._open = 0, 0, False
         self._next_stats_ns = 0
-        self._beats = 0
+        self._beats, self._drops, self._dropping = 0, 0, False
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Listen until ``stopped``."""
@@ -160,6 +160,7 @@ class Ear:
         self._features.put(pack_features(features))
         if now_ns >= self._next_stats_ns:
             self._next_stats_ns = now_ns + NS // 2
+            self._tell_drops()
             self._stats.put(
                 {
                     "t_ns": now_ns,
@@ -171,6 +172,14 @@ class Ear:
                     "sound": self._open,
                 }
             )
+
+    def _tell_drops(self) -> None:
+        lost, self._drops = self._source.drops - self._drops, self._source.drops
+        if lost > 0:
+            self._announce("sound blocks", f"{lost} lost: the ear was held up", False)
+        elif self._dropping:
+            self._announce("sound blocks", "none lost any more", True)
+        self._dropping = lost > 0
 
     # -- commands ------------------------------------------------------------------------------------------
 

@@ -25,14 +25,6 @@ SCALARS = {
     "energy": "slow loudness over seconds, 0..1",
     "silence": "1 while the room is silent, else 0",
 }
-# Read off the beat clock at the moment of asking, so that a frame sees the phase of *its* time.
-CLOCK_SCALARS = {
-    "beat_phase": "0 on the beat, rising to 1 at the next",
-    "bar_phase": "0 on the downbeat, rising to 1 at the next",
-    "beat_pulse": "1 on the beat, falling to 0 before the next",
-    "bpm": "tempo in beats a minute",
-    "confidence": "trust in the tempo, 0..1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +84,8 @@ class Features:
     def value(self, name: str, t_ns: int) -> float:
         """Return the feature called ``name`` as seen at ``t_ns``.
 
-        Names are those of :data:`SCALARS`, :data:`CLOCK_SCALARS`, :data:`BAND_NAMES` and ``spectrum/0..31``.
-        Raises KeyError for any other.
+        Names are those of :data:`FEATURE_NAMES`. What hangs on the beat clock (phases, pulse) is that of ``t_ns``, so
+        that a frame sees the phase of *its* time. Raises KeyError for any other name.
         """
         return READERS[name](self, t_ns)
 

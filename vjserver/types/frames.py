@@ -19,7 +19,6 @@ MAGIC = b"VJF1"
 VERSION = 1
 HEADER_SIZE = 128
 FOURCC_RGBA = int.from_bytes(b"RGBA", "little")
-FOURCC_JPEG = int.from_bytes(b"JPEG", "little")
 MAX_SIDE = 16384
 
 _HEADER = struct.Struct("<4sHHIIQQQQQIIIIQBBBxfffIQQII4x")

@@ -91,13 +91,7 @@ class PatternGenerator:
         self._paint(here, params)
         light = self._glow(here, params, request.seconds)
         pixels = self._grade(light, params, here.frame_id)
-        info = FrameInfo(
-            request.width, request.height, here.frame_id, request.audio_ns or request.t_ns,
-            bpm=request.bpm, beat_phase=request.beat_phase, bar_phase=request.bar_phase,
-            beat_index=max(request.beat_count, 0), prompt_hash=zlib.crc32(repr(request.prompts).encode()),
-            seed=request.seed,
-        )  # fmt: skip
-        return Frame(pixels, info), here
+        return Frame(pixels, FrameInfo(request.width, request.height)), here
 
     # -- the walk ------------------------------------------------------------------------------------------
 
