@@ -1,0 +1,120 @@
+"""Control with real pipes: what is heard becomes deeds, troubles are told, wrong messages change nothing."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from vjserver.controls.osc import OscMessage
+from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter
+from vjserver.show.preset import Bank, Preset
+from vjserver.stages.control import Control
+from vjserver.types.events import Beat, Command, Degraded, Drum
+from vjserver.types.features import quiet
+
+BANK = Bank(
+    [
+        ("a", Preset(name="A", seed=5, triggers=({"on": "bar", "every": 2, "do": "/vj/seed/next"},))),
+        ("b", Preset(name="B", seed=9, triggers=({"on": "kick", "do": "/vj/param/zoom/inc", "args": (0.1,)},))),
+    ]
+)
+
+
+@pytest.fixture
+def desk():
+    channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
+    segments = channels.create()
+
+    def make(before=None):
+        return Control(
+            BANK, 1, LiveClock(), StateWriter(channels.state), before, FeaturesReader(channels.features, quiet(0)),
+            QueueWriter(channels.events("control")), [QueueReader(channels.events("ear"))],
+            StatsWriter(channels.stats("control")), {n: StatsReader(channels.stats(n)) for n in WORKERS}, (),
+        )  # fmt: skip
+
+    control = make()
+    ear = QueueWriter(channels.events("ear"))
+    told = QueueReader(channels.events("control"))
+
+    def hear(*events):
+        for event in events:
+            ear.put(event)
+        rounds = iter(range(4))
+        asyncio.run(control.run(lambda: next(rounds, None) is None))
+
+    yield control, hear, told, StateReader(channels.state), make
+    for segment in segments:
+        segment.close()
+    channels.remove()
+
+
+def beat(count):
+    return Beat(count, count, count, count % 4, 4, 120.0, 1.0)
+
+
+def test_a_presets_triggers_are_carried_out(desk):
+    control, hear, _, state, _ = desk
+    hear(*[beat(i) for i in range(16)])
+    assert control.state.seed == 5 + 2
+    assert state.get().seed == 7
+
+
+def test_a_new_preset_brings_its_own_triggers(desk):
+    control, hear, _, _, _ = desk
+    control.receive("/vj/preset/next", ())
+    hear(*[beat(i) for i in range(16)], Drum(1, 1, "kick", 1.0))
+    assert control.state.seed == 9
+    assert control.state.params["zoom"] == pytest.approx(0.6)
+
+
+def test_troubles_come_and_go(desk):
+    control, hear, _, _, _ = desk
+    hear(Degraded(1, "sound", "gone"), Degraded(2, "picture", "safe loop"))
+    assert control.snapshot()["troubles"] == {"sound": "gone", "picture": "safe loop"}
+    hear(Degraded(3, "sound", "back", True))
+    assert control.snapshot()["troubles"] == {"picture": "safe loop"}
+
+
+def test_wrong_messages_change_nothing_and_are_told_at_most_twice_a_second(desk):
+    control, _, told, _, _ = desk
+    before = control.state
+    for _ in range(50):
+        control.receive("/vj/param/zom", (1,))
+        control.receive("/vj/master/fade", ("loud",))
+    control.receive("/vj/tempo/tap", (0.0,))
+    assert control.state is before
+    assert control.refused == 100
+    rows = [e for e in told.get() if isinstance(e, Degraded)]
+    assert len(rows) == 1
+    assert "nearest: /vj/param/zoom" in rows[0].why
+
+
+def test_tempo_commands_go_to_the_ear(desk):
+    control, _, told, _, _ = desk
+    control.receive("/vj/tempo/nudge", (900,))
+    control.receive_osc(OscMessage("/vj/tempo/tap", (1.0,)), ("127.0.0.1", 1))
+    commands = [e for e in told.get() if isinstance(e, Command)]
+    assert [(c.address, c.args) for c in commands] == [("/vj/tempo/nudge", (500.0,)), ("/vj/tempo/tap", ())]
+
+
+def test_a_successor_takes_the_state_up_where_it_was(desk):
+    control, _, _, state, make = desk
+    control.receive("/vj/preset/go", ("b",))
+    control.receive("/vj/master/fade", (0.3,))
+    heir = make(state.get())
+    assert heir.state == control.state
+    heir.receive("/vj/preset/prev", ())
+    assert heir.state.preset_name == "A"
+
+
+def test_lost_events_are_announced_and_the_end_of_it_too(desk):
+    control, hear, told, _, _ = desk
+    hear(*[beat(i) for i in range(600)])
+    why = [(e.why, e.mended) for e in told.get() if isinstance(e, Degraded)]
+    assert why == [("88 lost: this process was stopped for too long", False)]
+    assert "events" in control.troubles
+    hear()
+    assert "events" not in control.troubles
