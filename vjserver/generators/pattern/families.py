@@ -95,14 +95,15 @@ def tunnel(x, y, t, travel, detail, morph, s0, s1, pixel):
     ribs = floor(2.0 + 4.0 * detail)
     panels = floor(6.0 + 14.0 * detail)
     twist = a + 0.06 * depth * (s1 - 0.5)
-    fog = step(0.0, 0.5, r) / (0.55 + 0.45 * r)
-    blur = pixel * (0.6 / (r * r) + 1.0)
-    rings = line(wave(depth * ribs * 0.5), 0.035 + blur * ribs)
-    spokes = line(wave(twist * panels) / panels * r * 6.0, 0.02 + 2.0 * pixel)
+    fog = step(0.02, 0.45, r)
+    # a line as thin near the wall as far away, on the screen
+    thin = min(0.16, (0.010 + pixel) * 0.27 * ribs / (r * r))
+    rings = line(wave(depth * ribs * 0.5), thin)
+    spokes = line(wave(twist * panels) / panels * r * TAU, 0.006 + 1.2 * pixel)
     cell = hash2(floor(depth * ribs * 0.5 + 0.5), floor((twist + 1.0) * panels + 0.5) % panels)
     panel = step(0.62, 0.9, cell) * (0.6 + 0.4 * sin(3.0 * t + 20.0 * cell))
-    core = 0.035 / (r * r + 0.03)
-    return depth * 0.13 + 0.25 * cell, (0.05 + 0.9 * rings + 0.7 * spokes + 0.55 * panel) * fog + core
+    core = 0.012 / (r * r + 0.02)
+    return depth * 0.13 + 0.25 * cell, (0.012 + 0.8 * rings + 0.6 * spokes + 0.22 * panel) * fog + core
 
 
 @_inline
