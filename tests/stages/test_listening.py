@@ -213,3 +213,30 @@ def test_a_real_device_hears_a_click_track(pulse, tmp_path):
     assert summary["beats"] > 12
     assert summary["bpm"] == pytest.approx(PLAYER_BPM, rel=0.02)
     assert summary["frames"] > 100
+
+
+def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
+    """The audio server is killed in the middle of the show and comes back."""
+    import subprocess
+    import sys
+
+    show = tmp_path / "show.toml"
+    show.write_text(
+        f'outputs = [{{kind = "null"}}]\n[source]\nkind = "device"\nname = "default"\n'
+        f"[video]\nwidth = 320\nheight = 180\n"
+        f"[osc]\nport = {free_port(socket.SOCK_DGRAM)}\ntargets = []\n[web]\non = false\n"
+    )
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "vjserver", "run", str(show)]
+    with (
+        log.open("w") as out,
+        subprocess.Popen(command, env=pulse.env, stdout=out, stderr=subprocess.STDOUT) as run,
+    ):
+        wait_for(lambda: "pictures/s" in log.read_text(), 30)
+        assert "degraded" not in log.read_text()
+        pulse.stop()
+        wait_for(lambda: "degraded sound: audio input 'default' has gone" in log.read_text(), 10)
+        pulse.start()
+        wait_for(lambda: "mended sound: the source is back" in log.read_text(), 15)
+        run.terminate()
+        assert run.wait(3) == 0
