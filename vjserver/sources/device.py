@@ -19,6 +19,7 @@ from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError, nearest
 
 GONE_NS = NS
+START_NS = 4 * NS  # a sound server under load may take that long for a stream's first block
 MAX_WAITING = 400  # blocks; 2 s at 256/48k. Beyond, the oldest are dropped and counted.
 
 
@@ -153,7 +154,7 @@ class DeviceSource:
             self.close()
             raise
         self._stamps = SampleClock(self.rate_hz)
-        self._last_ns = self._clock.now_ns()
+        self._due_ns = self._clock.now_ns() + START_NS
 
     def _heard(self, data: bytes, _frames: int, _times: object, _status: int) -> tuple[None, int]:
         """Run in PortAudio's thread: stamp, copy, leave."""
@@ -169,10 +170,10 @@ class DeviceSource:
         try:
             data, arrived_ns = self._blocks.get(timeout=max(0.0, min(until_ns - now_ns, GONE_NS) / NS))
         except queue.Empty:
-            if self._clock.now_ns() - self._last_ns > GONE_NS or not self._stream.is_active():
+            if self._clock.now_ns() > self._due_ns or not self._stream.is_active():
                 raise DeviceError(f"audio input {self.name!r} has gone: no sound arrives") from None
             return None
-        self._last_ns = arrived_ns
+        self._due_ns = arrived_ns + GONE_NS
         samples = np.frombuffer(data, np.float32).reshape(-1, self._channels)
         return AudioBlock(samples, self.rate_hz, self._stamps.stamp(len(samples), arrived_ns))
 
