@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import time
 import uuid
 from dataclasses import replace
 
@@ -65,17 +66,18 @@ def test_a_new_writer_goes_on_where_a_killed_one_stopped(segment):
     dirty.close()
 
 
-def _hammer(name, count):
-    writer = SlotWriter(name)
-    for i in range(count):
+def _hammer(name, seconds):
+    writer, i, deadline = SlotWriter(name), 0, time.monotonic() + seconds
+    while time.monotonic() < deadline:
         writer.put(bytes([i % 251]) * (100 + i % 900))
+        i += 1
     writer.close()
 
 
 def test_a_slot_is_never_torn_under_a_busy_writer_in_another_process(segment):
     name = segment(size_of(1024))
     reader = SlotReader(name)
-    process = spawn.Process(target=_hammer, args=(name, 60_000))
+    process = spawn.Process(target=_hammer, args=(name, 2.0))
     process.start()
     seen = 0
     while process.is_alive():
@@ -197,16 +199,17 @@ def _own_and_die(name):
     os._exit(0)
 
 
-def _fill(name, count):
-    writer = RingWriter(name, 640 * 360 * 4)
-    for i in range(1, count):
+def _fill(name, seconds):
+    writer, i, deadline = RingWriter(name, 640 * 360 * 4), 1, time.monotonic() + seconds
+    while time.monotonic() < deadline:
         writer.put(picture(i, 640, 360))
+        i += 1
     os._exit(0)
 
 
 def test_frames_are_never_torn_under_a_writer_that_does_not_wait():
     name = f"vjt-{uuid.uuid4().hex[:10]}"
-    process = spawn.Process(target=_fill, args=(name, 3000))
+    process = spawn.Process(target=_fill, args=(name, 2.0))
     process.start()
     reader, seen = RingReader(name), 0
     while process.is_alive():
