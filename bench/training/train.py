@@ -1,0 +1,190 @@
+"""Training: ``python -m bench.training.train beat|drum POOL OUT.safetensors --minutes M``. Needs torch (CPU is enough).
+
+The *beat* network sees the slow front end and says, about 35 ms late, how surely this frame is a beat and a downbeat. The
+*drum* network sees the fast one and says how surely a kick, snare or hat was struck within the last 17 ms. Both are a
+dense layer and gated recurrent units (Cho et al. 2014, in the form of PyTorch's GRU), run in numpy by
+``vjserver.dsp.network``. Songs are played from their start to their end with the state carried on, as on stage.
+Songs whose number ends in 00..04 are held back to be validated on.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vjserver.dsp.frontend import FAST_SIZE, HOP, SLOW_EVERY, SLOW_SIZE
+from vjserver.dsp.network import BEAT_DELAY_FRAMES
+
+Array = NDArray[np.float32]
+DRUMS = ("kick", "snare", "hat")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A network's sizes and how it is trained."""
+
+    inputs: int
+    dense: int
+    units: int
+    layers: int
+    outputs: int
+    chunk: int
+    batch: int
+    positive: float
+
+
+SHAPES = {
+    "beat": Shape(SLOW_SIZE, 64, 128, 2, 2, 640, 32, 2.0),
+    "drum": Shape(FAST_SIZE, 48, 56, 1, 3, 768, 32, 1.0),
+}
+
+
+class Net(nn.Module):
+    """Dense, recurrent, dense."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.dense = nn.Linear(shape.inputs, shape.dense)
+        self.gru = nn.GRU(shape.dense, shape.units, shape.layers, batch_first=True)
+        self.out = nn.Linear(shape.units, shape.outputs)
+
+    def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        y, state = self.gru(torch.relu(self.dense(x)), state)
+        return self.out(y), state
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """What a network sees of a song, what it should say, and how much each word counts."""
+
+    x: NDArray[np.float16]
+    target: NDArray[np.float16]
+    weight: NDArray[np.float16]
+
+
+def beat_song(d: dict[str, NDArray[np.float64]]) -> Song:
+    x = d["slow"]
+    rate = float(d["rate_hz"]) / (HOP * SLOW_EVERY)
+    target = np.zeros((len(x), 2), np.float32)
+    for i, name in enumerate(("beats", "downbeats")):
+        # frame n is known at its end, (n + 1) / rate; fractions of a frame are shared between neighbours
+        at = d[name] * rate + BEAT_DELAY_FRAMES - 1.0
+        for offset in (-2, -1, 0, 1, 2):
+            n = np.round(at).astype(int) + offset
+            good = (n >= 0) & (n < len(x))
+            near = np.maximum(0.0, 1.0 - np.abs(n - at) / 1.6)
+            target[n[good], i] = np.maximum(target[n[good], i], near[good])
+    weight = np.ones_like(target)
+    for start, end in d["drumless"]:
+        weight[int(start * rate) + 40 : int(end * rate)] = 0.25
+    return Song(x, target.astype(np.float16), weight.astype(np.float16))
+
+
+def drum_song(d: dict[str, NDArray[np.float64]]) -> Song:
+    x = d["fast"]
+    rate = float(d["rate_hz"]) / HOP
+    target, weight = np.zeros((len(x), 3), np.float32), np.ones((len(x), 3), np.float32)
+
+    def span(times: NDArray[np.float64], first: int, last: int) -> NDArray[np.int64]:
+        hops = np.floor(times * rate).astype(int)[:, None] + np.arange(first, last)
+        return hops[(hops >= 0) & (hops < len(x))]
+
+    weight[span(d["other"], 0, 12), 2] = 0.0  # shakers and cymbals may be taken for hats
+    for i, name in enumerate(DRUMS):
+        weight[span(d[name], 0, 12), i] = 0.0
+        target[span(d[name], 1, 6), i] = 1.0
+        weight[span(d[name], 1, 2), i] = 0.4
+        weight[span(d[name], 2, 6), i] = 1.0
+    return Song(x, target.astype(np.float16), weight.astype(np.float16))
+
+
+def load(kind: str, pool: Path, known: dict[str, Song]) -> tuple[list[Song], list[Song]]:
+    """Load what is new in the pool; return the songs to learn from and those to validate on."""
+    for file in sorted(pool.glob("song-*.npz")):
+        if file.name not in known:
+            with np.load(file) as data:
+                known[file.name] = (beat_song if kind == "beat" else drum_song)(dict(data))
+    held = [song for name, song in known.items() if int(name[5:10]) % 100 < 5]
+    return [song for name, song in known.items() if int(name[5:10]) % 100 >= 5], held
+
+
+def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator) -> Iterator[tuple[bool, Tensor, Tensor, Tensor]]:
+    """Yield chunks of batches: (a batch begins here, x, target, weight)."""
+    order = rng.permutation(len(songs))
+    for first in range(0, len(order) - shape.batch + 1, shape.batch):
+        batch = [songs[i] for i in order[first : first + shape.batch]]
+        length = min(len(s.x) for s in batch)
+        starts = [int(rng.integers(0, len(s.x) - length + 1)) for s in batch]
+        skip = int(rng.integers(0, shape.chunk)) if rng.random() < 0.7 else 0
+        for at in range(skip, length - shape.chunk + 1, shape.chunk):
+            cut = [slice(s + at, s + at + shape.chunk) for s in starts]
+            stacked = [
+                torch.from_numpy(np.stack([getattr(s, field)[c] for s, c in zip(batch, cut, strict=True)]).astype(np.float32))
+                for field in ("x", "target", "weight")
+            ]
+            yield at == skip, stacked[0], stacked[1], stacked[2]
+
+
+def loss_of(shape: Shape, said: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    each = nn.functional.binary_cross_entropy_with_logits(
+        said, target, weight, reduction="none", pos_weight=torch.tensor(shape.positive)
+    )
+    return each.mean()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=list(SHAPES))
+    parser.add_argument("pool", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+    rng, shape = np.random.default_rng(1), SHAPES[args.kind]
+    net = Net(shape)
+    if args.resume:
+        net.load_state_dict({k: v.float() for k, v in load_file(args.resume).items()})
+    print(sum(p.numel() for p in net.parameters()), "parameters", flush=True)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-3)
+    began, known, step = time.monotonic(), dict[str, Song](), 0
+    while (done := (time.monotonic() - began) / 60.0 / args.minutes) < 1.0:
+        songs, held = load(args.kind, args.pool, known)
+        total, count, state = 0.0, 0, None
+        for new, x, target, weight in chunks(songs, shape, rng):
+            done = min(1.0, (time.monotonic() - began) / 60.0 / args.minutes)
+            if done >= 1.0:
+                break
+            rate = args.rate * min(1.0, (step + 1) / 40) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            said, state = net(x + 0.02 * torch.randn_like(x), None if new else state.detach())
+            loss = loss_of(shape, said, target, weight)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimiser.step()
+            total, count, step = total + loss.item(), count + 1, step + 1
+        net.eval()
+        with torch.no_grad():
+            losses, state = [], None
+            for new, x, target, weight in chunks(held, shape, np.random.default_rng(2)):
+                said, state = net(x, None if new else state)
+                losses.append(loss_of(shape, said, target, weight).item())
+        net.train()
+        save_file({name: value.half().contiguous() for name, value in net.state_dict().items()}, args.out)
+        print(f"{done:5.1%} songs {len(songs)} steps {step} loss {total / max(count, 1):.4f} held {np.mean(losses or [0]):.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
