@@ -1,6 +1,6 @@
 """Offline: the same ear and the same mapping as on stage, with a clock that jumps instead of waiting."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vjserver.dsp.frontend import HOP
 from vjserver.ports import find, options_of
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.mapping import Mapper
@@ -31,26 +32,39 @@ def hear_file(path: Path, options: EarOptions) -> Iterator[dict[str, Any]]:
     ``t_s`` is the time in the file that an event speaks of, ``sent_s`` the time at which it would have been sent.
     Raises DeviceError for a missing, damaged or empty file.
     """
-    source = FileSource(FileOptions(path=path, loop=False, block=options.hop), ManualClock())
+    source = FileSource(FileOptions(path=path, loop=False, block=HOP), ManualClock())
     source.open()
-    analysis = Analysis(source.rate_hz, options)
-    last_ns = 0
     try:
-        while True:
-            try:
-                block = source.read(FOREVER_NS)
-            except DeviceError as error:
-                if "has ended" in str(error):
-                    return
-                raise
-            assert block is not None
-            # Live, the ear wakes at the very time of a beat; offline the same is asked of the clock.
-            for event in (*analysis.hear(block), *analysis.advance(block.t_ns)):
-                sent_ns = min(max(event.t_ns, last_ns), event.heard_ns) if isinstance(event, Beat) else event.heard_ns
-                yield _row(event, sent_ns)
-            last_ns = block.t_ns
+        for event, sent_ns in hear(Analysis(source.rate_hz, options), _blocks(source)):
+            yield _row(event, sent_ns)
     finally:
         source.close()
+
+
+def hear(analysis: Analysis, blocks: Iterable[AudioBlock]) -> Iterator[tuple[EarEvent, int]]:
+    """Yield what the ear hears in blocks and when it would have been sent, oldest first.
+
+    Live, the ear wakes at the very time of a beat that it knows ahead, though no block ends then; one that it comes to
+    know late goes out with the block.
+    """
+    last_ns = 0
+    for block in blocks:
+        for event in (*analysis.hear(block), *analysis.advance(block.t_ns)):
+            sent_ns = min(max(event.t_ns, last_ns), event.heard_ns) if isinstance(event, Beat) else event.heard_ns
+            yield event, sent_ns
+        last_ns = block.t_ns
+
+
+def _blocks(source: FileSource) -> Iterator[AudioBlock]:
+    while True:
+        try:
+            block = source.read(FOREVER_NS)
+        except DeviceError as error:
+            if "has ended" in str(error):
+                return
+            raise
+        assert block is not None
+        yield block
 
 
 def _row(event: EarEvent, sent_ns: int) -> dict[str, Any]:

@@ -1,47 +1,47 @@
-"""The beat clock: tracked beats go in now and then, a steady grid comes out.
+"""The beat clock: where the beat seems to be goes in, frame by frame; a steady grid that runs ahead comes out.
 
-A tracker reports beats late, loses them in breaks and jumps between half and double time. The clock is a
-phase-locked loop over those reports: it predicts every beat, so that a beat is emitted *on* its time; it bends
-towards reports that nearly agree, ignores single ones that do not, and moves only when several in a row insist.
-The performer's hand (tap, nudge, bpm ...) outranks the tracker until `auto`.
+What listens hears a beat late, loses it in breaks and errs now and then. The clock is a flywheel: a second-order
+phase-locked loop that bends towards what it is told, so every beat is known before it falls and is emitted *on* its
+time. It moves only when what it is told contradicts it surely and for a while. The performer's hand (tap, nudge, bpm
+...) outranks the ear until `auto`.
 
 Times are monotonic nanoseconds; the clock itself has no clock.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 BOUNCE_NS = 150_000_000
+_OVERDUE_NS = 40_000_000
+_NEAR_BEATS, _NEAR_OCTAVES = 0.17, 0.10
 
 
 class ClockOptions(BaseModel):
-    """How the beat clock follows the tracker."""
+    """How the beat clock follows the ear."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_bpm: float = Field(75.0, ge=20.0, le=300.0, description="slowest tempo; slower reports are doubled")
-    max_bpm: float = Field(185.0, ge=20.0, le=400.0, description="fastest tempo; faster reports are halved")
-    beats_per_bar: int = Field(4, ge=1, le=16)
-    phase_gain: float = Field(0.2, gt=0.0, le=1.0, description="share of a phase error mended at each beat")
-    tempo_gain: float = Field(0.15, gt=0.0, le=1.0, description="share of a tempo error mended at each beat")
-    insist_beats: int = Field(4, ge=2, description="how many contradicting beats in a row move the clock")
-    hold_bars: int = Field(16, ge=1, description="how long the clock runs on in a silence")
-    delay_ms: float = Field(0.0, ge=-200.0, le=200.0, description="how late the tracker's beat times are")
+    beats_per_bar: int = Field(4, ge=1, le=16, description="until another bar is heard")
+    bend_hz: float = Field(0.2, gt=0.0, le=2.0, description="how quickly the clock bends: the loop's natural frequency")
+    start_trust: float = Field(0.55, ge=0.0, le=1.0, description="how sure the ear must be to start or to move it")
+    insist_beats: float = Field(1.5, gt=0.0, description="how long a contradiction must last to move the clock")
+    hold_bars: int = Field(16, ge=1, description="how long the clock runs on with nothing to hold on to")
+    delay_ms: float = Field(0.0, ge=-200.0, le=200.0, description="how late the sound reaches us (the input's latency)")
 
-    @model_validator(mode="after")
-    def _octave(self) -> "ClockOptions":
-        if self.max_bpm < 2 * self.min_bpm:
-            raise ValueError(
-                f"max_bpm must be at least twice min_bpm, so that every tempo has a place: "
-                f"got {self.min_bpm}..{self.max_bpm}"
-            )
-        return self
+
+@dataclass(frozen=True, slots=True)
+class BeatReport:
+    """A beat seems to fall at ``t_ns`` (past or future) and every ``period_s``; ``trust`` is how surely, 0..1."""
+
+    t_ns: int
+    period_s: float
+    trust: float
 
 
 class BeatClock:
@@ -52,80 +52,93 @@ class BeatClock:
         self.grid = BeatGrid(beats_per_bar=options.beats_per_bar)
         self.by_hand = False
         self.octave_by_hand = False
+        self.bar_by_hand = False
         self._emitted = 0
-        self._heard_ns = 0
-        self._last: tuple[int, float] | None = None
-        self._strays: list[tuple[int, float]] = []
+        self._held_ns = 0
+        self._followed_ns = 0
+        self._against_s = 0.0
+        self._offset_s = 0.0
         self._taps: list[int] = []
 
-    # -- the tracker ---------------------------------------------------------------------------------------
+    # -- the ear -------------------------------------------------------------------------------------------
 
-    def hear(self, t_ns: int, bpm: float, confidence: float) -> None:
-        """Take a tracked beat at ``t_ns`` with the tracker's tempo; ``confidence`` is 0..1."""
-        if not (math.isfinite(bpm) and bpm > 0.0):
-            return
-        t_ns -= round(self._o.delay_ms * 1e6)
-        self._heard_ns = t_ns
+    def follow(self, now_ns: int, report: BeatReport) -> None:
+        """Take what the ear makes of the sound up to ``now_ns``; call it steadily."""
+        seconds = min(max((now_ns - self._followed_ns) * 1e-9, 0.0), 0.1)
+        self._followed_ns = now_ns
+        report = replace(report, t_ns=report.t_ns - round(self._o.delay_ms * 1e6))
         if self.by_hand:
             return
-        period_s = self._fold(60.0 / bpm)
+        sure = report.trust >= self._o.start_trust
         if not self.grid.running:
-            self._start(t_ns, period_s, confidence)
+            self._against_s = self._against_s + seconds if sure else 0.0
+            if self._against_s > 0.5 * report.period_s:
+                self._move(report, now_ns)
             return
-        error = self.grid.beats_since(t_ns)
-        error -= round(error)
-        off_tempo = abs(math.log2(period_s / self.grid.period_s))
-        if abs(error) < 0.2 and off_tempo < math.log2(1.08):
-            self._strays.clear()
-            self._bend(t_ns, error, period_s, confidence)
+        octaves = math.log2(report.period_s / self.grid.period_s)
+        error = self._error(report)
+        if self.octave_by_hand:  # the ear may count in another octave: its beats are some or more than all of ours
+            fold = round(octaves)
+            report, octaves = replace(report, period_s=report.period_s / 2.0**fold), octaves - fold
+            if fold < 0:
+                error = error - round(error * 2.0**-fold) / 2.0**-fold
+        if abs(error) < _NEAR_BEATS and abs(octaves) < _NEAR_OCTAVES:
+            self._against_s = max(0.0, self._against_s - 2.0 * seconds)
+            if sure:
+                self._held_ns = now_ns
+            self._bend(error, octaves, report.trust, seconds)
         else:
-            self._stray(t_ns, period_s, confidence)
+            self._against_s += seconds if sure else -0.5 * seconds
+            self._against_s = max(self._against_s, 0.0)
+            self._lose_confidence(report.trust * 0.5, seconds)
+            if self._against_s > self._o.insist_beats * report.period_s:
+                self._move(report, now_ns)
 
-    def _fold(self, period_s: float) -> float:
-        """Bring a period into the tempo range, and into the present octave if there is one."""
-        if self.grid.running:
-            octave = round(math.log2(period_s / self.grid.period_s))
-            near = period_s / 2.0**octave
-            in_range = 60.0 / self._o.max_bpm <= near <= 60.0 / self._o.min_bpm
-            if octave and (in_range or self.octave_by_hand):
-                return near
-            if self.octave_by_hand:
-                return period_s
-        while 60.0 / period_s < self._o.min_bpm:
-            period_s /= 2.0
-        while 60.0 / period_s > self._o.max_bpm:
-            period_s *= 2.0
-        return period_s
+    def _error(self, report: BeatReport) -> float:
+        """Return how far the report's beats lie behind the grid's, in beats, within half a beat."""
+        beats = self.grid.beats_since(report.t_ns + round(self._offset_s * NS))
+        return beats - round(beats)
 
-    def _start(self, t_ns: int, period_s: float, confidence: float) -> None:
-        """Begin to run once two reports lie a whole number of periods apart."""
-        last, self._last = self._last, (t_ns, period_s)
-        if last is None or not 0 < t_ns - last[0] < 4 * NS:
-            return
-        beats = (t_ns - last[0]) * 1e-9 / period_s
-        if round(beats) >= 1 and abs(beats - round(beats)) < 0.12:
-            self._anchor(t_ns, period_s, confidence * 0.5)
-
-    def _bend(self, t_ns: int, error: float, period_s: float, confidence: float) -> None:
-        grid = self._at(t_ns)
-        shift_ns = self._o.phase_gain * error * grid.period_s * NS
-        blended = grid.period_s + self._o.tempo_gain * (period_s - grid.period_s)
-        agreement = 1.0 - abs(error) * 5.0
-        trust = grid.confidence + 0.2 * (agreement * (0.5 + 0.5 * min(confidence, 1.0)) - grid.confidence)
-        self.grid = replace(grid, t_ns=grid.t_ns + round(shift_ns), period_s=blended, confidence=trust)
-
-    def _stray(self, t_ns: int, period_s: float, confidence: float) -> None:
-        """Move to where the tracker is once it insists: several reports that agree with each other."""
+    def _bend(self, error: float, octaves: float, trust: float, seconds: float) -> None:
         grid = self.grid
-        self.grid = replace(grid, confidence=grid.confidence * 0.9)
-        if self._strays:
-            last_ns, last_s = self._strays[-1]
-            beats = (t_ns - last_ns) * 1e-9 / period_s
-            if abs(beats - round(beats)) > 0.15 or abs(math.log2(period_s / last_s)) > 0.1:
-                self._strays.clear()
-        self._strays.append((t_ns, period_s))
-        if len(self._strays) >= self._o.insist_beats:
-            self._anchor(t_ns, float(np.median([p for _, p in self._strays])), confidence * 0.5)
+        turn = 2.0 * math.pi * self._o.bend_hz * seconds
+        weight = min(1.0, trust * 1.3) ** 2
+        # Second order, a little overdamped: the phase follows, the tempo follows what is left of the error.
+        shift_s = 1.8 * turn * weight * error * grid.period_s
+        period_s = grid.period_s * (1.0 + turn * turn / max(seconds, 1e-6) * weight * error * grid.period_s)
+        period_s *= 2.0 ** (0.5 * turn * weight * octaves * min(1.0, abs(octaves) / 0.03))
+        pivot = grid.t_ns + round(self._beats_to_now() * grid.period_s * NS)
+        moved = replace(grid, t_ns=pivot + round(shift_s * NS) - round(self._beats_to_now() * period_s * NS))
+        agreement = trust * (1.0 - 2.0 * abs(error))
+        step = min(1.0, seconds / 0.7)
+        self.grid = replace(moved, period_s=period_s, confidence=grid.confidence + step * (agreement - grid.confidence))
+
+    def _beats_to_now(self) -> float:
+        return self.grid.beats_since(self._followed_ns)
+
+    def _lose_confidence(self, towards: float, seconds: float) -> None:
+        trust = self.grid.confidence
+        self.grid = replace(self.grid, confidence=trust + min(1.0, seconds / 2.5) * (min(towards, trust) - trust))
+
+    def _move(self, report: BeatReport, now_ns: int) -> None:
+        """Give in. Where the ear has come round to the hand's correction by itself, the correction is over."""
+        grid, period_ns = self.grid, round(report.period_s * NS)
+        self._held_ns, self._against_s, self._offset_s = now_ns, 0.0, 0.0
+        # The next beat to be sounded: one that is long past is not, nor one that follows hard upon the last.
+        ahead_ns = report.t_ns + -(-(now_ns - _OVERDUE_NS - report.t_ns) // period_ns) * period_ns
+        last = self.at_count(self._emitted) if grid.running else None
+        if last is not None and ahead_ns - last.t_ns < 0.4 * period_ns:
+            ahead_ns += period_ns
+        position = 0 if last is None else (last.bar_position + 1) % grid.beats_per_bar
+        trust = 0.7 * report.trust
+        self.grid = BeatGrid(ahead_ns, self._emitted + 1, report.period_s, position, grid.beats_per_bar, trust, True)
+
+    def hear_bar(self, count: int, position: int, beats_per_bar: int) -> None:
+        """Take the place of beat ``count`` in its bar, unless the hand has set the one."""
+        if self.bar_by_hand or self.by_hand or not self.grid.running:
+            return
+        ahead = self.grid.count - count
+        self.grid = replace(self.grid, bar_position=(position + ahead) % beats_per_bar, beats_per_bar=beats_per_bar)
 
     # -- time ----------------------------------------------------------------------------------------------
 
@@ -133,11 +146,11 @@ class BeatClock:
         """Return a grid for each beat that fell due up to ``now_ns``, each anchored on its beat, oldest first."""
         if not self.grid.running:
             return []
-        silent_s = (now_ns - max(self._heard_ns, 0)) * 1e-9
         bar_s = self.grid.period_s * self.grid.beats_per_bar
-        if not self.by_hand and self._heard_ns and silent_s > self._o.hold_bars * bar_s:
+        alone_s = (now_ns - self._held_ns) * 1e-9
+        if not self.by_hand and alone_s > self._o.hold_bars * bar_s:
             self.grid = replace(self.grid, running=False, confidence=0.0)
-            self._last = None
+            self._against_s, self._offset_s, self.octave_by_hand = 0.0, 0.0, False
             return []
         due = []
         newest = self.grid.count_at(now_ns)
@@ -146,8 +159,8 @@ class BeatClock:
         while self._emitted < newest:
             self._emitted += 1
             beat = self.at_count(self._emitted)
-            if silent_s > 2 * bar_s and not self.by_hand:
-                beat = replace(beat, confidence=beat.confidence * 0.97)
+            if alone_s > bar_s and not self.by_hand:
+                beat = replace(beat, confidence=beat.confidence * 0.96)
             self.grid = beat
             due.append(beat)
         return due
@@ -168,8 +181,7 @@ class BeatClock:
 
     def _anchor(self, t_ns: int, period_s: float, confidence: float, bar_position: int | None = None) -> None:
         """Put a beat at ``t_ns``: the next to be emitted if it is still to come, else the newest emitted one."""
-        self._strays.clear()
-        self._last = None
+        self._against_s = 0.0
         if bar_position is None:
             bar_position = self._at(t_ns).bar_position if self.grid.running else 0
         # A beat just before or after the last emitted one is that same beat, moved: it must not sound twice.
@@ -200,16 +212,21 @@ class BeatClock:
         self._anchor(beat_ns, float(period_ns) * 1e-9, 1.0, position)
 
     def resync(self, t_ns: int) -> None:
-        """Make ``t_ns`` a downbeat; without a tempo there is none."""
-        if self.grid.running:
-            self._anchor(t_ns, self.grid.period_s, self.grid.confidence, 0)
+        """Make ``t_ns`` a downbeat, and bars count from it until `auto`; without a tempo there is none."""
+        if not self.grid.running:
+            return
+        self.bar_by_hand = True
+        beats = self.grid.beats_since(t_ns)
+        self._offset_s += (round(beats) - beats) * -self.grid.period_s
+        self._anchor(t_ns, self.grid.period_s, self.grid.confidence, 0)
 
     def nudge(self, ms: float) -> None:
-        """Shift the grid by ``ms`` (later if positive)."""
+        """Shift the grid by ``ms`` (later if positive); it stays shifted until `auto`."""
+        self._offset_s += ms * 1e-3
         self.grid = replace(self.grid, t_ns=self.grid.t_ns + round(ms * 1e6))
 
     def flip(self) -> None:
-        """Shift the grid by half a beat: the cure for a tracker that sits on the off-beat."""
+        """Shift the grid by half a beat: the cure for an ear that sits on the off-beat."""
         self.nudge(self.grid.period_s * 500.0)
 
     def double(self) -> None:
@@ -232,20 +249,23 @@ class BeatClock:
             self._anchor(t_ns, 60.0 / bpm, 1.0, 0)
 
     def lock(self, on: bool) -> None:
-        """Hold tempo and phase whatever the tracker says, or follow it again."""
+        """Hold tempo and phase whatever the ear says, or follow it again."""
         if on:
             self._hold()
         else:
             self.auto()
 
     def auto(self) -> None:
-        """Give the clock back to the tracker."""
-        self.by_hand = self.octave_by_hand = False
+        """Give the clock back to the ear."""
+        if self.by_hand:
+            self._held_ns = self._followed_ns  # what the hand set is held as long as a lost beat is
+        self.by_hand = self.octave_by_hand = self.bar_by_hand = False
+        self._offset_s = 0.0
         self._taps.clear()
 
     def _hold(self) -> None:
         self.by_hand = True
-        self._strays.clear()
+        self._against_s = 0.0
 
     def _set_period(self, period_s: float) -> None:
         if not 0.1 <= period_s <= 3.0:

@@ -1,65 +1,103 @@
-"""Tempo: mono hops go in, tracked beats come out (aubio's tracker, with the traps stepped around).
+"""Tempo: the slow front end goes in, reports of where the beat is come out; bars too.
 
-The tracker sees a whisper of dither (-80 dBFS), because digital silence leaves it at its last period for good, and
-is not heard at all while the room is silent. Source of the method: P. Brossier, "Automatic annotation of musical
-audio for interactive applications", 2006, as built in aubio.
+A recurrent network says how surely each frame is a beat, a bar pointer makes tempo and phase of it, and a small logistic
+model says how far that may be trusted: it was fitted on songs and on what is no music, so that noise is not believed.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal
 
-import aubio
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.dsp.barpointer import BarPointer, Pointer, TempoPrior
+from vjserver.dsp.beatclock import BeatReport
+from vjserver.dsp.network import BEAT_DELAY_FRAMES, Network, weights
 from vjserver.types.audio import Float32
 
+NS = 1_000_000_000
+# sharpness, share, salience, constant: fitted by bench/training/trust.py
+TRUST = (6.0, 2.5, 9.0, -9.0)
+_SALIENCE_S = 3.0
 
-class TrackerOptions(BaseModel):
-    """Which of aubio's onset functions drives the tempo, and how it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class BeatTracker:
+    """Follows the beat at ``frame_rate_hz`` frames a second."""
 
-    method: Literal["default", "specdiff", "hfc", "energy", "complex", "phase", "specflux", "kl", "mkl"] = "default"
-    window: Literal[512, 1024, 2048, 4096, 8192] = Field(
-        4096, description="samples; a long one is surer of the bass, and of the beat"
-    )
-    hop: Literal[128, 256, 512, 1024] = Field(512, description="samples; its own, a multiple of the ear's hop")
+    def __init__(self, frame_rate_hz: float, prior: TempoPrior) -> None:
+        self._rate = frame_rate_hz
+        self._network = Network(weights("beat"))
+        self._pointer = BarPointer(frame_rate_hz, prior)
+        self._kept = math.exp(-1.0 / (_SALIENCE_S * frame_rate_hz))
+        self._on = self._heard = 1e-3
+        self.activation = self.downbeat = 0.0
+        self.pointer = Pointer(0.0, frame_rate_hz / 2.0, 0.0, 0.0)
+        self.salience = 0.0
+
+    def set_prior(self, prior: TempoPrior) -> None:
+        """Expect other tempi from now on."""
+        self._pointer.set_prior(prior)
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass unheard (a dropout)."""
+        self._pointer.skip(min(round(seconds * self._rate), round(8.0 * self._rate)))
+
+    def __call__(self, slow: Float32, t_ns: int) -> BeatReport:
+        """Take what the front end sees of the frame that ended at ``t_ns``; return where the beat is."""
+        said = self._network(slow)
+        self.activation, self.downbeat = float(said[0]), float(said[1])
+        pointer = self.pointer = self._pointer(self.activation)
+        # Salience: how sure the network was where the pointer expects beats, over some seconds.
+        expected = self._pointer.expected
+        self._on = self._on * self._kept + expected
+        self._heard = self._heard * self._kept + expected * self.activation
+        self.salience = self._heard / self._on
+        since_s = (pointer.since + BEAT_DELAY_FRAMES) / self._rate
+        return BeatReport(t_ns - round(since_s * NS), pointer.period / self._rate, self.trust())
+
+    def trust(self) -> float:
+        """Return how surely the pointer is right, 0..1."""
+        a, b, c, d = TRUST
+        pointer = self.pointer
+        return 1.0 / (1.0 + math.exp(-(a * pointer.sharpness + b * pointer.share + c * self.salience + d)))
 
 
 @dataclass(frozen=True, slots=True)
-class TrackedBeat:
-    """A beat that the tracker heard ``ago_samples`` before the end of the hop."""
+class Bar:
+    """The place of a beat in its bar (0 is the downbeat), the bar's length in beats, and how surely, 0..1."""
 
-    ago_samples: int
-    bpm: float
-    confidence: float
+    position: int
+    beats_per_bar: int
+    trust: float
 
 
-class TempoTracker:
-    """Collects the ear's hops into the tracker's own and reports its beats."""
+class BarTracker:
+    """Tells bars: how surely each beat is a downbeat goes in. A forward filter over bars of 2, 3 and 4 beats."""
 
-    def __init__(self, rate_hz: int, hop: int, options: TrackerOptions) -> None:
-        if options.hop % hop:
-            raise ValueError(f"the tracker's hop must be a multiple of the ear's: got {options.hop} for {hop}")
-        self._tracker = aubio.tempo(options.method, options.window, options.hop, rate_hz)
-        self._buffer = np.zeros(options.hop, np.float32)
-        self._hop, self._filled, self._total = hop, 0, 0
-        self._dither = np.random.default_rng(1).normal(0.0, 1e-4, options.hop).astype(np.float32)
+    METRES = (2, 3, 4)
+    _SWITCH = 0.012
 
-    def __call__(self, samples: Float32) -> TrackedBeat | None:
-        """Take a hop, mono float32 ``(hop,)``; return the beat found with it, if any."""
-        self._buffer[self._filled : self._filled + self._hop] = samples
-        self._filled += self._hop
-        if self._filled < len(self._buffer):
-            return None
-        self._filled = 0
-        self._total += len(self._buffer)
-        self._buffer += self._dither
-        if not self._tracker(self._buffer)[0]:
-            return None
-        bpm = float(self._tracker.get_bpm())
-        if bpm <= 0.0:
-            return None
-        confidence = float(np.clip(self._tracker.get_confidence(), 0.0, 1.0))
-        return TrackedBeat(self._total - int(self._tracker.get_last()), bpm, confidence)
+    def __init__(self) -> None:
+        self._length = np.concatenate([np.full(m, m) for m in self.METRES])
+        self._place = np.concatenate([np.arange(m) for m in self.METRES])
+        firsts = np.cumsum((0, *self.METRES[:-1]))
+        follows = [first + (place + 1) % m for first, m in zip(firsts, self.METRES, strict=True) for place in range(m)]
+        self._walk = np.zeros((9, 9))
+        self._walk[np.arange(9), follows] = 1.0 - self._SWITCH
+        share = np.select([self._length == 2, self._length == 3], [0.08, 0.12], 0.8) / self._length
+        self._prior = share / share.sum()
+        self._walk += self._SWITCH * self._prior
+        self._p = self._prior.copy()
+        self.bar = Bar(0, 4, 0.0)
+
+    def forget(self) -> None:
+        """Begin anew: the beat has moved."""
+        self._p = 0.7 * self._prior + 0.3 * self._p
+
+    def __call__(self, downbeat: float) -> Bar:
+        """Take the probability that this beat is a downbeat; return where in its bar it most likely is."""
+        downbeat = min(max(downbeat, 0.02), 0.95)
+        p = (self._p @ self._walk) * np.where(self._place == 0, downbeat, (1.0 - downbeat) * 0.8)
+        self._p = p / p.sum()
+        best = int(np.argmax(self._p))
+        self.bar = Bar(int(self._place[best]), int(self._length[best]), float(self._p[best]))
+        return self.bar

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from vjserver.types.errors import OutputError
-from vjserver.types.events import Beat, Drum, EarEvent, Onset, event_name
+from vjserver.types.events import Beat, Drum, EarEvent, Onset, Section, event_name
 from vjserver.types.features import BeatGrid, Features
 
 NS = 1_000_000_000
@@ -29,9 +29,9 @@ PULSE_NS = 60_000_000
 CONTINUOUS = (
     ("/vj/beat/phase", 1), ("/vj/bar/phase", 1), ("/vj/bpm", 1), ("/vj/confidence", 1), ("/vj/level", 1),
     ("/vj/centroid", 1), ("/vj/flux", 1), ("/vj/pitch", 1), ("/vj/energy", 1), ("/vj/silence", 1),
-    ("/vj/bands", 6), ("/vj/spectrum", 32),
+    ("/vj/buildup", 1), ("/vj/break", 1), ("/vj/tonal_change", 1), ("/vj/bands", 6), ("/vj/spectrum", 32), ("/vj/chroma", 12),
 )  # fmt: skip
-SCALARS_TOLD = ("level", "centroid", "flux", "pitch_hz", "energy", "silence")
+SCALARS_TOLD = ("level", "centroid", "flux", "pitch_hz", "energy", "silence", "buildup", "break", "tonal_change")
 
 
 class OscTargetOptions(BaseModel):
@@ -82,7 +82,7 @@ class ContinuousBundle:
         scalars = [features.value(name, t_ns) for name in SCALARS_TOLD]
         rows = [
             (grid.beat_phase(t_ns),), (grid.bar_phase(t_ns),), (grid.bpm,), (grid.confidence,),
-            *[(value,) for value in scalars], features.bands.tolist(), features.spectrum.tolist(),
+            *[(value,) for value in scalars], features.bands.tolist(), features.spectrum.tolist(), features.chroma.tolist(),
         ]  # fmt: skip
         for (form, at), row in zip(self._places, rows, strict=True):
             form.pack_into(self._bytes, at, *row)
@@ -122,6 +122,9 @@ class OscTarget:
             address = f"/vj/{name}"
             self._send(message(address, float(event.strength)))
             self._ends[address] = now_ns + PULSE_NS
+        if self._numbers and isinstance(event, Section) and event.name == "drop":
+            self._send(message("/vj/drop", 1.0))
+            self._ends["/vj/drop"] = now_ns + PULSE_NS
         if self._texts:
             self._send(message("/vj/event", name))
 
@@ -164,6 +167,7 @@ class OscTarget:
         messages = []
         if self._numbers:
             messages += [message("/vj/beat", newest & 0x7FFFFFFF), message("/vj/beat/position", position)]
+            messages.append(message("/vj/bar/beats", grid.beats_per_bar))
             messages += [message(address, 1.0) for address in pulses]
             self._ends.update(dict.fromkeys(pulses, now_ns + PULSE_NS))
         if self._texts:
@@ -183,7 +187,7 @@ class OscTarget:
             self._socket.close()
 
 
-PULSES = ("/vj/beat/pulse", "/vj/downbeat/pulse", "/vj/kick", "/vj/snare", "/vj/hat", "/vj/onset")
+PULSES = ("/vj/beat/pulse", "/vj/downbeat/pulse", "/vj/kick", "/vj/snare", "/vj/hat", "/vj/onset", "/vj/drop")
 
 
 class StatusSender:

@@ -17,7 +17,7 @@ from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, F
 WORKERS = ("control", "ear", "generate", "deliver")
 STATE_CAPACITY = 262_144
 _GRID = struct.Struct("<qqqdqqd?7x")
-_COUNTS = (len(SCALARS), len(BAND_NAMES), N_SPECTRUM)
+_COUNTS = (len(SCALARS), len(BAND_NAMES), N_SPECTRUM, 12)
 _FEATURES_SIZE = _GRID.size + 4 * sum(_COUNTS)
 _state_decoder = msgspec.msgpack.Decoder(ShowState)
 
@@ -26,15 +26,15 @@ def pack_features(f: Features) -> bytes:
     """Return features as bytes of a fixed size."""
     g = f.grid
     head = _GRID.pack(f.t_ns, g.t_ns, g.count, g.period_s, g.bar_position, g.beats_per_bar, g.confidence, g.running)
-    return head + f.scalars.tobytes() + f.bands.tobytes() + f.spectrum.tobytes()
+    return head + f.scalars.tobytes() + f.bands.tobytes() + f.spectrum.tobytes() + f.chroma.tobytes()
 
 
 def unpack_features(data: bytes) -> Features:
     """Return the features of :func:`pack_features`."""
     t_ns, *grid = _GRID.unpack_from(data)
     values = np.frombuffer(data, np.float32, offset=_GRID.size)
-    scalars, bands, spectrum = np.split(values, np.cumsum(_COUNTS)[:-1])
-    return Features(t_ns, scalars, bands, spectrum, BeatGrid(*grid))
+    scalars, bands, spectrum, chroma = np.split(values, np.cumsum(_COUNTS)[:-1])
+    return Features(t_ns, scalars, bands, spectrum, chroma, BeatGrid(*grid))
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Mapping(_Strict):
 class Trigger(_Strict):
     """Something that happens on every ``every``-th event."""
 
-    on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset"]
+    on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset", "break", "groove", "drop"]
     every: int = Field(1, ge=1, le=4096)
     do: Annotated[str, AfterValidator(_address)]
     args: tuple[float | int | str | bool, ...] = ()

@@ -4,7 +4,7 @@ OSC in and out, presets, mappings, triggers and ``docs/osc.md`` are read off the
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,26 @@ Kind = Literal["parameter", "action", "output"]
 TypeName = Literal["float", "int", "bool", "text", "name"]
 
 N_PROMPTS = 8
+# Tempi a genre is counted in, bpm.
+GENRES: dict[str, tuple[float, float]] = {
+    "any": (52.0, 212.0),
+    "house": (112.0, 134.0),
+    "techno": (120.0, 158.0),
+    "trance": (124.0, 150.0),
+    "dnb": (158.0, 185.0),
+    "jungle": (150.0, 180.0),
+    "breaks": (108.0, 145.0),
+    "garage": (122.0, 142.0),
+    "dubstep": (132.0, 152.0),
+    "trap": (122.0, 165.0),
+    "hiphop": (68.0, 108.0),
+    "reggaeton": (80.0, 112.0),
+    "disco": (100.0, 132.0),
+    "funk": (88.0, 124.0),
+    "rock": (80.0, 170.0),
+    "punk": (145.0, 212.0),
+    "ballad": (52.0, 92.0),
+}
 MAX_TEXT = 2000
 MAX_SEED = 2**31 - 1
 
@@ -39,6 +59,8 @@ class Entry:
     arguments: tuple[Slot, ...]
     doc: str
     default: Argument | None = None
+    check: Callable[[tuple[Argument, ...]], None] | None = None
+    """Raises ConfigError for arguments that are in their ranges but make no sense together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,18 @@ PARAMS = {
 }
 
 
+def _is_range(args: tuple[Argument, ...]) -> None:
+    low, high = float(args[0]), float(args[1])
+    if high < 1.2 * low:
+        raise ConfigError(f"/vj/tempo/range: the highest tempo must be at least 1.2 x the lowest: got {low:g}, {high:g}")
+
+
+def _is_genre(args: tuple[Argument, ...]) -> None:
+    name = str(args[0])
+    if name not in GENRES:
+        raise ConfigError(f"/vj/tempo/genre: unknown genre {name!r}{nearest(name, GENRES)}; known: {', '.join(GENRES)}")
+
+
 def _entries() -> Iterable[Entry]:
     unit, switch = Slot("float"), Slot("bool")
     for i in range(1, N_PROMPTS + 1):
@@ -119,7 +153,11 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/tempo/double", "action", (), "twice the tempo")
     yield Entry("/vj/tempo/half", "action", (), "half the tempo")
     yield Entry("/vj/tempo/lock", "action", (switch,), "1 holds tempo and beat, 0 follows the music again")
-    yield Entry("/vj/tempo/auto", "action", (), "follow the music again")
+    yield Entry("/vj/tempo/auto", "action", (), "follow the music again; range and genre stay")
+    limit = Slot("float", 40.0, 240.0, "bpm")
+    yield Entry("/vj/tempo/range", "action", (limit, limit), "expect tempi from .. to: settles half and double", check=_is_range)
+    genre = Slot("name", unit=", ".join(GENRES))
+    yield Entry("/vj/tempo/genre", "action", (genre,), "expect a genre's tempi; `any` expects all", check=_is_genre)
     anything = Slot("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
 
@@ -132,6 +170,7 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/beat", "number of the beat, counted from the start; sent on (or ahead of) the beat", count)
     yield out("/vj/beat/pulse", "1 on the beat, 0 shortly after")
     yield out("/vj/beat/position", "place in the bar, 0 is the downbeat", Slot("int", 0, 15))
+    yield out("/vj/bar/beats", "beats in the bar: 2 (also 6/8), 3 or 4", Slot("int", 1, 16))
     yield out("/vj/downbeat/pulse", "1 on the downbeat, 0 shortly after")
     for name in ("kick", "snare", "hat", "onset"):
         yield out(f"/vj/{name}", f"strength of a {name} the moment it is heard, 0 shortly after")
@@ -145,15 +184,20 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/pitch", "strongest pitch, 0 where none is clear", Slot("float", 0.0, 5000.0, "Hz"))
     yield out("/vj/energy", "slow loudness")
     yield out("/vj/silence", "1 while the room is silent")
+    yield out("/vj/buildup", "how far a build-up has risen")
+    yield out("/vj/break", "1 while the low end is away")
+    yield out("/vj/drop", "1 when kick and low end come back after a break, 0 shortly after")
+    yield out("/vj/tonal_change", "how far the harmony has moved within the last second or two")
     yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[Slot("float")] * 6)
     yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Slot("float")] * 32)
+    yield out("/vj/chroma", "12 pitch classes, C first", *[Slot("float")] * 12)
     yield out("/vj/status/heartbeat", "counts once a second while the ear lives", count)
     for name in ("audio_to_osc", "audio_to_frame", "frame_to_output"):
         ms = Slot("float", 0.0, 10000.0, "ms")
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
     yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)
     text = Slot("text")
-    yield out("/vj/event", "name of what was heard: beat, downbeat, kick, snare, hat, onset, tempo, silence", text)
+    yield out("/vj/event", "name of what was heard: beat, downbeat, kick, snare, hat, onset, break, groove, drop, tempo, silence", text)
     yield out("/vj/status/error", "what works less well than it should, and why", text, text)
     yield out("/vj/status/ok", "what works again, and how", text, text)
     yield out("/vj/status/preset", "the preset that plays", text)
@@ -183,7 +227,10 @@ def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
         return ()  # a button may send its 1 or nothing
     if not least <= len(args) <= len(entry.arguments):
         raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
-    return tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
+    accepted = tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
+    if entry.check is not None:
+        entry.check(accepted)
+    return accepted
 
 
 def is_release(address: str, args: Sequence[object]) -> bool:

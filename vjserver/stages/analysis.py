@@ -1,31 +1,42 @@
 """Analysis: audio blocks go in, Features and Events come out. The same code listens live and to a file.
 
-Blocks of any size, channel count and rate are cut into mono hops. Everything is heard at the hop's own time, so
-live and offline give the same events; only the waiting differs, and that is the caller's.
+Blocks of any size, channel count and rate become mono hops of 128 samples at 40 to 50 kHz. What must be quick (drums,
+onsets) is done at each hop, the bands at every second, beat and bar at every fourth. Everything is heard at the hop's
+own time, so live and offline give the same events; only the waiting differs, and that is the caller's.
 """
 
 import math
+from collections import deque
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.dsp.barpointer import TempoPrior
 from vjserver.dsp.beatclock import BeatClock, ClockOptions
+from vjserver.dsp.chroma import Chroma
+from vjserver.dsp.drums import DrumDetector, DrumOptions
 from vjserver.dsp.filters import rms_db
+from vjserver.dsp.frontend import HOP, SLOW_EVERY, FrontEnd
 from vjserver.dsp.gain import AdaptiveGain, GainOptions
-from vjserver.dsp.onsets import DrumDetector, DrumOptions
 from vjserver.dsp.pitch import OnsetDetector, OnsetOptions, PitchTracker
+from vjserver.dsp.resample import Resampler, ratio_for
+from vjserver.dsp.section import Heard, SectionTracker
 from vjserver.dsp.spectrum import N_BANDS, Spectrum
-from vjserver.dsp.tempo import TempoTracker, TrackerOptions
+from vjserver.dsp.tempo import BarTracker, BeatTracker
 from vjserver.types.audio import AudioBlock, Float32
-from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo
+from vjserver.types.events import Beat, Drum, EarEvent, Onset, Section, Silence, Tempo
 from vjserver.types.features import DRUM_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
 from vjserver.walk.smoothing import smoothing
 
 NS = 1_000_000_000
+WIDE = 2 * HOP  # the bands' hop
+GAP_NS = 15_000_000
 _ENVELOPES = (*DRUM_NAMES, "onset")
 _LOWEST, _HIGHEST = np.float32(-1.0), np.float32(1.0)
 _RANKS = np.linspace(0.0, 1.0, N_SPECTRUM, dtype=np.float32)
+# A beat's place in its bar is judged so many frames after it, from the frames around it.
+_BAR_FRAMES, _BAR_AROUND = 6, 6
 
 
 class EarOptions(BaseModel):
@@ -33,75 +44,108 @@ class EarOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hop: Literal[64, 128, 256, 512] = Field(256, description="samples a step")
-    window: Literal[512, 1024, 2048, 4096] = Field(1024, description="samples a spectrum, a multiple of hop")
+    window: Literal[512, 1024, 2048, 4096] = Field(1024, description="samples a spectrum of the bands")
     channel: int | None = Field(None, ge=0, description="listen to this channel only; None mixes all to mono")
     silence_after_s: float = Field(1.5, ge=0.0, description="how long below the gate before it counts as silence")
     envelope_s: float = Field(0.12, gt=0.0, description="how long a hit glows in the kick, snare, hat features")
+    drop_s: float = Field(2.0, gt=0.0, description="how long a drop glows in the drop feature")
     pitch: bool = Field(True, description="track the pitch")
     gain: GainOptions = GainOptions()
     drums: DrumOptions = DrumOptions()
     onsets: OnsetOptions = OnsetOptions()
-    tracker: TrackerOptions = TrackerOptions()
+    tempo: TempoPrior = TempoPrior()
     clock: ClockOptions = ClockOptions()
-
-    @model_validator(mode="after")
-    def _fit(self) -> "EarOptions":
-        if self.tracker.hop % self.hop:
-            raise ValueError(f"tracker.hop must be a multiple of hop ({self.hop}): got {self.tracker.hop}")
-        return self
 
 
 class Analysis:
-    """The ear's whole understanding of one signal at ``rate_hz``."""
+    """The ear's whole understanding of one signal at ``rate_hz``. Raises ValueError for an impossible rate."""
 
     def __init__(self, rate_hz: int, options: EarOptions) -> None:
-        hop = options.hop
-        hop_s = hop / rate_hz
-        self._o, self._rate_hz, self._hop = options, rate_hz, hop
-        self._spectrum = Spectrum(rate_hz, hop, options.window)
+        ratio = ratio_for(rate_hz)
+        inner_hz = round(rate_hz * ratio)
+        hop_s = HOP / inner_hz
+        self._o, self._rate_hz = options, inner_hz
+        self._resampler = Resampler(ratio)
+        self._front = FrontEnd(inner_hz)
+        self._tracker = BeatTracker(inner_hz / (HOP * SLOW_EVERY), options.tempo)
+        self._bars = BarTracker()
+        self._downbeats = deque([0.0] * _BAR_AROUND, maxlen=_BAR_AROUND)
+        self._unplaced: deque[tuple[int, int]] = deque(maxlen=16)
+        self._drums = DrumDetector(inner_hz / HOP, options.drums)
+        self._onsets = OnsetDetector(inner_hz, HOP, options.onsets)
+        self._spectrum = Spectrum(inner_hz, WIDE, options.window)
         # One gain for all: the bands, the level and the flux.
-        self._gain = AdaptiveGain(N_BANDS + 1, hop_s, options.gain)
+        self._gain = AdaptiveGain(N_BANDS + 1, 2 * hop_s, options.gain)
         self._flux_gain = 1e-3
-        self._flux_sink = 1.0 - smoothing(hop_s, options.gain.fall_s)
-        self._drums = DrumDetector(rate_hz, hop, options.drums)
-        self._onsets = OnsetDetector(rate_hz, hop, options.onsets)
-        self._pitch = PitchTracker(rate_hz, hop) if options.pitch else None
-        self._tempo = TempoTracker(rate_hz, hop, options.tracker)
+        self._flux_sink = 1.0 - smoothing(2 * hop_s, options.gain.fall_s)
+        self._pitch = PitchTracker(inner_hz, WIDE) if options.pitch else None
+        self._chroma = Chroma(inner_hz)
+        self._section = SectionTracker(HOP * SLOW_EVERY / inner_hz)
         self.clock = BeatClock(options.clock)
         self._now = dict.fromkeys(SCALARS, 0.0)  # a dictionary of floats: single values in arrays cost more
         self._levels = np.zeros(N_BANDS + 1, np.float32)
         self._previous = np.zeros(N_SPECTRUM, np.float32)
         self._decay = 1.0 - smoothing(hop_s, options.envelope_s)
-        self._slow = smoothing(hop_s, 4.0)
+        self._drop_decay = 1.0 - smoothing(hop_s, options.drop_s)
+        self._slow = smoothing(2 * hop_s, 4.0)
         self._quiet_hops, self._silent = 0, True
         self._silence_hops = max(1, round(options.silence_after_s / hop_s))
         self._bpm_told = 0.0
+        self._kicked = self._struck = False
+        self._hops = 0
         self._rest = np.zeros(0, np.float32)
+        self._wide = np.zeros(WIDE, np.float32)
+        self._heard_ns: int | None = None
         self.features = Features(
-            0, np.zeros(len(SCALARS), np.float32), np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), BeatGrid()
+            0,
+            np.zeros(len(SCALARS), np.float32),
+            np.zeros(6, np.float32),
+            np.zeros(N_SPECTRUM, np.float32),
+            np.zeros(12, np.float32),
+            BeatGrid(),
         )
+
+    @property
+    def tracker(self) -> BeatTracker:
+        """What the ear makes of the beat, for a look inside."""
+        return self._tracker
+
+    def expect(self, min_bpm: float, max_bpm: float) -> None:
+        """Expect tempi of this range from now on, those in its middle first."""
+        hint = math.sqrt(min_bpm * max_bpm)
+        self._tracker.set_prior(TempoPrior(min_bpm=min_bpm, max_bpm=max_bpm, hint_bpm=hint))
 
     def hear(self, block: AudioBlock) -> list[EarEvent]:
         """Take a block of any length; return what happened in the hops it completed, oldest first."""
-        mono = self._mono(block.samples)
+        self._bridge(block)
+        mono = self._resampler(self._mono(block.samples))
         if len(self._rest):
             mono = np.concatenate((self._rest, mono))
-        hops = len(mono) // self._hop
+        hops = len(mono) // HOP
         events: list[EarEvent] = []
+        end_ns = block.t_ns - round(self._resampler.late * NS / self._rate_hz)
         for i in range(hops):
-            end = (i + 1) * self._hop
-            t_ns = block.t_ns - (len(mono) - end) * NS // block.rate_hz
-            events += self._hear_hop(mono[end - self._hop : end], t_ns)
-        self._rest = mono[hops * self._hop :]
+            end = (i + 1) * HOP
+            events += self._hear_hop(mono[end - HOP : end], end_ns - (len(mono) - end) * NS // self._rate_hz)
+        self._rest = mono[hops * HOP :]
         return events
+
+    def _bridge(self, block: AudioBlock) -> None:
+        """Where sound was lost, let the pointer walk on by the time that the stamps tell."""
+        length_ns = len(block.samples) * NS // block.rate_hz
+        if self._heard_ns is not None:
+            gap_ns = block.t_ns - length_ns - self._heard_ns
+            if gap_ns > GAP_NS:
+                self._tracker.skip(gap_ns / NS)
+                self._rest = self._rest[:0]
+        self._heard_ns = block.t_ns
 
     def advance(self, now_ns: int) -> list[EarEvent]:
         """Return the beats that fell due up to ``now_ns``: they do not wait for the next block."""
-        beats: list[EarEvent] = [
-            Beat(b.t_ns, now_ns, b.count, b.bar_position, b.beats_per_bar, b.bpm, b.confidence)
-            for b in self.clock.advance(now_ns)
-        ]
+        beats: list[EarEvent] = []
+        for b in self.clock.advance(now_ns):
+            beats.append(Beat(b.t_ns, now_ns, b.count, b.bar_position, b.beats_per_bar, b.bpm, b.confidence))
+            self._unplaced.append((b.count, b.t_ns))
         return beats
 
     def _mono(self, samples: Float32) -> Float32:
@@ -124,21 +168,65 @@ class Analysis:
         now = self._now
         for name in _ENVELOPES:
             now[name] *= self._decay
-        for hit in self._drums(samples):
-            events.append(Drum(t_ns, t_ns, hit.name, hit.strength))
-            now[hit.name] = 1.0
+        now["drop"] *= self._drop_decay
+        slow = self._front(samples)
+        hits = self._drums(self._front.fast)
         onset = self._onsets(samples)
-        if onset is not None and not self._silent:
-            events.append(Onset(t_ns - onset.ago_samples * NS // self._rate_hz, t_ns, onset.strength))
-            now["onset"] = 1.0
-        tracked = self._tempo(samples)
-        if tracked is not None and not self._silent:
-            ago_ns = tracked.ago_samples * NS // self._rate_hz
-            self.clock.hear(t_ns - ago_ns, tracked.bpm, tracked.confidence)
-            events += self._tell_tempo(t_ns)
+        if not self._silent:
+            for hit in hits:
+                events.append(Drum(t_ns, t_ns, hit.name, hit.strength))
+                now[hit.name] = 1.0
+                self._kicked = self._kicked or hit.name == "kick"
+            if onset is not None:
+                events.append(Onset(t_ns - onset.ago_samples * NS // self._rate_hz, t_ns, onset.strength))
+                now["onset"] = 1.0
+                self._struck = True
+        if slow:
+            events += self._hear_beat(t_ns)
         events += self.advance(t_ns)
-        self._measure(samples, level_db, t_ns)
+        second = self._hops % 2
+        self._hops += 1
+        self._wide[second * HOP : (second + 1) * HOP] = samples
+        if second:
+            self._measure(self._wide, rms_db(self._wide), t_ns)
+        if slow:
+            events += self._hear_section(t_ns)
         return events
+
+    def _hear_beat(self, t_ns: int) -> list[EarEvent]:
+        """Take a frame of the slow front end: where the beat is, and where in its bar a recent one was."""
+        running = self.clock.grid.running
+        self.clock.follow(t_ns, self._tracker(self._front.slow, t_ns))
+        self._downbeats.append(self._tracker.downbeat)
+        ripe_ns = t_ns - _BAR_FRAMES * SLOW_EVERY * HOP * NS // self._rate_hz
+        while self._unplaced and self._unplaced[0][1] <= ripe_ns:
+            count, _ = self._unplaced.popleft()
+            bar = self._bars(max(self._downbeats))
+            if bar.trust > 0.5:
+                self.clock.hear_bar(count, bar.position, bar.beats_per_bar)
+        grid = self.clock.grid
+        if not grid.running:
+            if running:
+                self._bars.forget()
+            return []
+        if abs(grid.bpm - self._bpm_told) < 0.5:
+            return []
+        self._bpm_told = grid.bpm
+        return [Tempo(t_ns, t_ns, grid.bpm, grid.confidence)]
+
+    def _hear_section(self, t_ns: int) -> list[EarEvent]:
+        now, levels = self._now, self._levels
+        low_db = float(max(levels[0], levels[1]))
+        heard = Heard(low_db, float(levels[N_BANDS]), now["centroid"], self._kicked, self._struck)
+        self._kicked = self._struck = False
+        begun = self._section(heard, self._silent)
+        now["buildup"] = self._section.buildup
+        now["break"] = float(self._section.is_break)
+        if begun is None:
+            return []
+        if begun == "drop":
+            now["drop"] = 1.0
+        return [Section(t_ns, t_ns, begun)]
 
     def _hear_silence(self, level_db: float, t_ns: int) -> list[EarEvent]:
         loud = level_db > self._o.gain.gate_db
@@ -149,15 +237,8 @@ class Analysis:
         self._silent = silent
         return [Silence(t_ns, t_ns, silent)]
 
-    def _tell_tempo(self, t_ns: int) -> list[EarEvent]:
-        grid = self.clock.grid
-        if not grid.running or abs(grid.bpm - self._bpm_told) < 0.5:
-            return []
-        self._bpm_told = grid.bpm
-        return [Tempo(t_ns, t_ns, grid.bpm, grid.confidence)]
-
     def _measure(self, samples: Float32, level_db: float, t_ns: int) -> None:
-        """Refresh :attr:`features` from this hop."""
+        """Refresh :attr:`features` from the last two hops."""
         now = self._now
         self._levels[:N_BANDS] = self._spectrum(samples)
         self._levels[N_BANDS] = level_db
@@ -176,4 +257,7 @@ class Analysis:
         now["silence"] = float(self._silent)
         if self._pitch is not None:
             now["pitch_hz"] = self._pitch(samples)
-        self.features = Features(t_ns, np.array(list(now.values()), np.float32), bands, spectrum, self.clock.grid)
+        self._chroma(samples)
+        now["tonal_change"] = self._chroma.change
+        scalars = np.array(list(now.values()), np.float32)
+        self.features = Features(t_ns, scalars, bands, spectrum, self._chroma.chroma, self.clock.grid)

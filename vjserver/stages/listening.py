@@ -14,6 +14,7 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import Latencies, StatsWriter
 from vjserver.runtime.store import pack_features
+from vjserver.show.registry import GENRES
 from vjserver.stages.analysis import Analysis, EarOptions
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event
@@ -205,6 +206,8 @@ def obey(analysis: Analysis | None, command: Event) -> None:
         "/vj/tempo/bpm": lambda: clock.set_bpm(float(args[0]), t_ns),
         "/vj/tempo/lock": lambda: clock.lock(bool(args[0])),
         "/vj/tempo/auto": clock.auto,
+        "/vj/tempo/range": lambda: analysis.expect(float(args[0]), float(args[1])),
+        "/vj/tempo/genre": lambda: analysis.expect(*GENRES[str(args[0])]),
     }
     action = actions.get(command.address)
     if action is not None:

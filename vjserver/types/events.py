@@ -59,6 +59,15 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """The track went into another section: ``break``, ``groove`` or, after a break, ``drop``."""
+
+    t_ns: int
+    heard_ns: int
+    name: Literal["break", "groove", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A control message that was accepted: ``address`` with typed, clamped ``args``."""
 
@@ -77,14 +86,14 @@ class Degraded:
     mended: bool = False
 
 
-EarEvent = Onset | Drum | Beat | Tempo | Silence
+EarEvent = Onset | Drum | Beat | Tempo | Silence | Section
 Event = EarEvent | Command | Degraded
-EVENT_TYPES: tuple[type[Event], ...] = (Onset, Drum, Beat, Tempo, Silence, Command, Degraded)
+EVENT_TYPES: tuple[type[Event], ...] = (Onset, Drum, Beat, Tempo, Silence, Section, Command, Degraded)
 
 
 def event_name(event: EarEvent) -> str:
-    """Return the name under which triggers, files and OSC know an event: ``beat``, ``downbeat``, ``kick`` ..."""
-    if isinstance(event, Drum):
+    """Return the name under which triggers, files and OSC know an event: ``beat``, ``downbeat``, ``kick``, ``drop`` ..."""
+    if isinstance(event, (Drum, Section)):
         return event.name
     if isinstance(event, Beat):
         return "beat" if event.bar_position else "downbeat"

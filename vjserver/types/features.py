@@ -10,6 +10,7 @@ from vjserver.types.audio import Float32
 BAND_NAMES = ("sub", "bass", "lowmid", "mid", "high", "air")
 DRUM_NAMES = ("kick", "snare", "hat")
 N_SPECTRUM = 32
+PITCH_CLASSES = ("c", "c#", "d", "d#", "e", "f", "f#", "g", "g#", "a", "a#", "b")
 
 # Scalars in the order in which they travel. One row is one feature that presets can name in `from`.
 SCALARS = {
@@ -23,6 +24,10 @@ SCALARS = {
     "hat": "hat envelope, 1 at the hit, falling",
     "onset": "onset envelope, 1 at the onset, falling",
     "energy": "slow loudness over seconds, 0..1",
+    "buildup": "how far a build-up has risen, 0..1",
+    "break": "1 while the low end is away, else 0",
+    "drop": "drop envelope, 1 at the drop, falling over seconds",
+    "tonal_change": "how far the harmony has moved within the last second or two, 0..1",
     "silence": "1 while the room is silent, else 0",
 }
 
@@ -72,13 +77,14 @@ class Features:
     """The sound at ``t_ns``.
 
     ``scalars`` is float32 ``(len(SCALARS),)``; ``bands`` float32 ``(6,)`` and ``spectrum`` float32 ``(32,)`` are 0..1
-    after gain; ``grid`` says where the beats lie.
+    after gain; ``chroma`` float32 ``(12,)`` says how strong each pitch class is, C first, 0..1; ``grid`` says where the beats lie.
     """
 
     t_ns: int
     scalars: Float32
     bands: Float32
     spectrum: Float32
+    chroma: Float32
     grid: BeatGrid
 
     def value(self, name: str, t_ns: int) -> float:
@@ -95,7 +101,7 @@ def quiet(t_ns: int) -> Features:
     scalars = np.zeros(len(SCALARS), np.float32)
     scalars[list(SCALARS).index("silence")] = 1.0
     scalars[list(SCALARS).index("level_db")] = -120.0
-    return Features(t_ns, scalars, np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), BeatGrid())
+    return Features(t_ns, scalars, np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), np.zeros(12, np.float32), BeatGrid())
 
 
 Reader = Callable[[Features, int], float]
@@ -113,10 +119,15 @@ def _line(i: int) -> Reader:
     return lambda f, _t: float(f.spectrum[i])
 
 
+def _class(i: int) -> Reader:
+    return lambda f, _t: float(f.chroma[i])
+
+
 READERS: dict[str, Reader] = {
     **{name: _scalar(i) for i, name in enumerate(SCALARS)},
     **{name: _band(i) for i, name in enumerate(BAND_NAMES)},
     **{f"spectrum/{i}": _line(i) for i in range(N_SPECTRUM)},
+    **{f"chroma/{name}": _class(i) for i, name in enumerate(PITCH_CLASSES)},
     "beat_phase": lambda f, t: f.grid.beat_phase(t),
     "bar_phase": lambda f, t: f.grid.bar_phase(t),
     "beat_pulse": lambda f, t: (1.0 - f.grid.beat_phase(t)) ** 2 if f.grid.running else 0.0,

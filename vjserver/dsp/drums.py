@@ -1,0 +1,84 @@
+"""Drums: the fast front end goes in, kick, snare and hat triggers come out, told apart, within a few hops of the hit.
+
+A small recurrent network says at each hop how surely each drum was struck in the last 17 ms. A drum fires as soon as its
+surety passes a threshold, once: not again before it has fallen and a refractory time has passed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.dsp.frontend import FAST_BANDS
+from vjserver.dsp.network import Network, weights
+from vjserver.types.audio import Float32
+from vjserver.types.events import DrumName
+from vjserver.types.features import DRUM_NAMES
+
+# Which of the fast bands tell how hard each drum was struck.
+_BANDS = {"kick": slice(0, 3), "snare": slice(3, 16), "hat": slice(17, FAST_BANDS)}
+
+
+class DrumOptions(BaseModel):
+    """How sure the ear must be of a drum, and how soon it may strike again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kick: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a kick fires")
+    snare: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a snare fires")
+    hat: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a hat fires")
+    kick_refractory_s: float = Field(0.07, ge=0.0, description="shortest time between two kicks")
+    snare_refractory_s: float = Field(0.06, ge=0.0, description="shortest time between two snares")
+    hat_refractory_s: float = Field(0.04, ge=0.0, description="shortest time between two hats")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A drum struck in this hop; ``strength`` 0..1 is relative to the loudest recent hit."""
+
+    name: DrumName
+    strength: float
+
+
+class _Trigger:
+    """One drum: what it takes to fire, and how hard its hits have been."""
+
+    def __init__(self, name: DrumName, threshold: float, refractory_hops: float, fade: float) -> None:
+        self.name = name
+        self._threshold, self._refractory, self._fade = threshold, refractory_hops, fade
+        self._bands = _BANDS[name]
+        self._since, self._armed, self._peak = refractory_hops, True, 0.05
+        self._rise = 0.0
+
+    def __call__(self, surety: float, rises: Float32) -> Hit | None:
+        self._since += 1
+        self._peak *= self._fade
+        self._rise = max(self._rise * 0.7, float(rises[self._bands].max()))
+        if surety < self._threshold:
+            self._armed = self._armed or surety < 0.6 * self._threshold
+            return None
+        if not self._armed or self._since < self._refractory:
+            return None
+        self._armed, self._since = False, 0
+        self._peak = max(self._peak, self._rise, 0.05)
+        return Hit(self.name, min(1.0, max(0.05, self._rise / self._peak)))
+
+
+class DrumDetector:
+    """Hears kick, snare and hat at ``hop_rate_hz`` hops a second."""
+
+    def __init__(self, hop_rate_hz: float, options: DrumOptions) -> None:
+        self._network = Network(weights("drum"))
+        fade = 0.85 ** (1.0 / hop_rate_hz)  # the memory of a loud hit fades by 15 % a second
+        self._triggers = [
+            _Trigger(name, getattr(options, name), getattr(options, f"{name}_refractory_s") * hop_rate_hz, fade)
+            for name in DRUM_NAMES
+        ]
+        self.surety = np.zeros(len(DRUM_NAMES), np.float32)
+
+    def __call__(self, fast: Float32) -> list[Hit]:
+        """Take what the front end sees of a hop; return the drums that were struck, in the order kick, snare, hat."""
+        self.surety = self._network(fast)
+        rises = fast[FAST_BANDS:]
+        hits = [one(surety, rises) for one, surety in zip(self._triggers, self.surety.tolist(), strict=True)]
+        return [hit for hit in hits if hit is not None]

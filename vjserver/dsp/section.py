@@ -1,0 +1,93 @@
+"""Section: levels and hits go in; where the track is (groove, break, build-up, drop) and its energy come out.
+
+A *break* begins when the low end has sunk well below what the track's loud part has, and no kick has come for a while.
+In a break, brightness, loudness and density that climb over seconds make the *build-up* rise towards 1. A *drop* is the
+moment at which kick and low end come back together after a break. Nothing here knows the key, the genre or the tempo.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from vjserver.walk.smoothing import smoothing
+
+SectionName = Literal["break", "groove", "drop"]
+_SUNK_DB, _BACK_DB = 8.0, 5.0
+_SHORTEST_BREAK_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a step brings: low-band and whole levels in dB, brightness 0..1, and whether a kick or any onset came."""
+
+    low_db: float
+    level_db: float
+    centroid: float
+    kick: bool
+    onset: bool
+
+
+class SectionTracker:
+    """Follows a track's form in steps of ``step_s`` seconds."""
+
+    def __init__(self, step_s: float) -> None:
+        self._step_s = step_s
+        self._fast, self._second, self._slow = (smoothing(step_s, s) for s in (0.25, 1.0, 6.0))
+        self._learn, self._forget = smoothing(step_s, 2.0), 0.15 * step_s
+        self._low_db, self._top_db, self._since_kick_s, self._kicks = -90.0, -90.0, 99.0, 0.0
+        self._near = [0.0, 0.0, 0.0]
+        self._far = [0.0, 0.0, 0.0]
+        self._heard_s = self._in_break_s = self._build = 0.0
+        self.name: SectionName = "groove"
+
+    @property
+    def buildup(self) -> float:
+        """How far a build-up has risen, 0..1."""
+        return self._build
+
+    @property
+    def is_break(self) -> bool:
+        """Whether the low end is away."""
+        return self.name == "break"
+
+    def __call__(self, heard: Heard, silent: bool) -> SectionName | None:
+        """Take a step; return the section that begins with it, if any: a drop is told once and is a groove then."""
+        step_s = self._step_s
+        self._since_kick_s = 0.0 if heard.kick else self._since_kick_s + step_s
+        self._low_db += self._fast * (heard.low_db - self._low_db)
+        self._trend(heard)
+        if silent:
+            return None
+        self._heard_s += step_s
+        kicking = self._since_kick_s < 1.2
+        if kicking:  # how loud the low end is while the kick plays
+            self._kicks += step_s
+            gap = self._low_db - self._top_db
+            self._top_db += gap * self._learn if gap > 0 else -self._forget
+        if self.name != "break":
+            known = self._kicks > 4.0 and self._heard_s > 5.0
+            if known and not kicking and self._low_db < self._top_db - _SUNK_DB:
+                self.name, self._in_break_s = "break", 0.0
+                return "break"
+            if known and self._since_kick_s > 2.6:
+                self.name, self._in_break_s = "break", 0.0
+                return "break"
+            return None
+        self._in_break_s += step_s
+        if self._since_kick_s < 0.25 and heard.low_db > self._top_db - _BACK_DB:
+            self.name = "groove"
+            return "drop" if self._in_break_s >= _SHORTEST_BREAK_S else "groove"
+        return None
+
+    def _trend(self, heard: Heard) -> None:
+        """Compare the last second with the six before: louder, brighter and denser together is a build-up."""
+        values = (max(heard.level_db, -70.0), heard.centroid, float(heard.onset) / self._step_s)
+        for i, value in enumerate(values):
+            self._near[i] += self._second * (value - self._near[i])
+            self._far[i] += self._slow * (value - self._far[i])
+        louder, brighter, denser = (near - far for near, far in zip(self._near, self._far, strict=True))
+        climb = louder / 6.0 + brighter / 0.12 + denser / 4.0
+        target = 1.0 / (1.0 + math.exp(-3.0 * (climb - 1.2))) if self._heard_s > 6.0 else 0.0
+        if self.name != "break":
+            target *= 0.3
+        self._build += (self._second if target > self._build else self._fast) * (target - self._build)
