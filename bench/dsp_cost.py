@@ -21,25 +21,21 @@ HOP = 256
 
 
 def bare(samples: Float32) -> None:
-    """Call aubio's objects with the ear's settings, and nothing else."""
+    """Call aubio's objects with the settings that would do the ear's job (its tracker for our networks) and nothing else."""
     o = EarOptions()
-    onset = aubio.onset(o.onsets.method, o.onsets.window, HOP, RATE_HZ)
-    tempo = aubio.tempo(o.tracker.method, o.tracker.window, o.tracker.hop, RATE_HZ)
+    onset = aubio.onset(o.onsets.method, o.onsets.window, 128, RATE_HZ)
+    tempo = aubio.tempo("default", 4096, 512, RATE_HZ)
     pitch = aubio.pitch("yinfast", 2048, 2048, RATE_HZ)
     pvoc, bank = aubio.pvoc(o.window, HOP), aubio.filterbank(N_BANDS, o.window)
     bank.set_power(2)
     bank.set_coeffs(band_weights(o.window, RATE_HZ))
-    filters = [aubio.digital_filter(3) for _ in range(6)]
-    for one in filters:
-        one.set_biquad(0.1, 0.2, 0.1, -0.5, 0.2)
-    for i in range(0, len(samples) - HOP, HOP):
-        hop = samples[i : i + HOP]
+    for i in range(0, len(samples) - 128, 128):
+        hop = samples[i : i + 128]
         onset(hop)
-        bank(pvoc(hop))
-        for one in filters:
-            one(hop)
-        if i % o.tracker.hop == 0 and i + o.tracker.hop <= len(samples):
-            tempo(samples[i : i + o.tracker.hop])
+        if i % HOP == 0 and i + HOP <= len(samples):
+            bank(pvoc(samples[i : i + HOP]))
+        if i % 512 == 0 and i + 512 <= len(samples):
+            tempo(samples[i : i + 512])
         if i % 2048 == 0 and i + 2048 <= len(samples):
             pitch(samples[i : i + 2048])
 

@@ -135,7 +135,7 @@ def run_ours(t: Take) -> Row:
     told_ones = sent_beats[np.array(positions) == 0] if beats else np.zeros(0)
     late_ones = t.downbeats[t.downbeats > 5.0]
     if len(t.beats):
-        row["downbeat F"] = float(mir_eval.beat.f_measure(late_ones, told_ones[told_ones > 5.0])) if len(told_ones) > 1 else 0.0
+        row["downbeat F"] = _f_of_ones(late_ones, told_ones[told_ones > 5.0])
         row["trust"] = [(c, bool(h)) for c, h in zip(trust, _hits(sent_beats, t.beats), strict=True)] if beats else []
         row["drums"] = score_drums(t, *[np.array(drums[name]) for name in ("kick", "snare", "hat")])
         row["onset F"] = float(mir_eval.onset.f_measure(t.onsets, np.unique(onsets))[0]) if onsets else 0.0
@@ -151,6 +151,10 @@ def run_ours(t: Take) -> Row:
                            if s > 4.0 and e - s > 4.0]  # fmt: skip
     row |= {"cpu": cpu, "hops_s": hops, "beats": len(beats), "seconds": len(t.sound) / RATE_HZ}
     return row
+
+
+def _f_of_ones(truth: Float64, told: Float64) -> float:
+    return float(mir_eval.beat.f_measure(truth, told)) if len(told) > 1 else 0.0
 
 
 def _missed(truth: Float64, sent: Float64, since_s: float) -> int:
@@ -258,7 +262,13 @@ def show(console: Console, which: str, rows: list[tuple[str, dict[str, Row]]]) -
     for column in ("tracker", *next(iter(lines.values()))):
         table.add_column(column)
     for who, line in lines.items():
-        table.add_row(who, *[str(v) if not isinstance(v, dict) else " ".join(f"{k} {n:g}" for k, n in v.items()) for v in line.values()])
+        table.add_row(
+            who,
+            *[
+                str(v) if not isinstance(v, dict) else " ".join(f"{k} {n:g}" for k, n in v.items())
+                for v in line.values()
+            ],
+        )
     console.print(table)
     more = details(rows)
     for key, value in more.items():

@@ -45,8 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(demo)
     demo.set_defaults(run=_demo)
 
-    ear = commands.add_parser("ear", help="say what the ear hears in a sound file")
-    ear.add_argument("file", type=Path)
+    ear = commands.add_parser("ear", help="say, and draw, what the ear hears in a sound file or at an audio input")
+    ear.add_argument("file", type=Path, nargs="?")
+    ear.add_argument("--device", metavar="NAME", help="listen to this audio input (part of its name, or its index)")
+    ear.add_argument("--seconds", type=_seconds, default=20.0, metavar="N", help="listen so long to --device")
+    ear.add_argument("--plot", type=Path, metavar="OUT.png", help="draw it (.png, .svg, .pdf or .html)")
     ear.add_argument("--json", action="store_true", help="one JSON line an event")
     ear.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the [ear] options of this show")
     ear.set_defaults(run=_ear)
@@ -156,15 +159,29 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _ear(args: argparse.Namespace) -> int:
-    from vjserver.app.offline import hear_file
+    from vjserver.app.ear_view import Record, check_plot, plot
+    from vjserver.app.offline import hear_device, hear_file
     from vjserver.app.show import load_show
+    from vjserver.types.errors import ConfigError
 
-    for row in hear_file(args.file, load_show(args.show).ear):
+    if (args.file is None) == (args.device is None):
+        raise ConfigError("ear takes a sound FILE or --device NAME, one of them")
+    if args.plot is not None:
+        check_plot(args.plot)
+    record = Record() if args.plot is not None else None
+    options = load_show(args.show).ear
+    if args.file is not None:
+        rows, title = hear_file(args.file, options, record), args.file.name
+    else:
+        rows, title = hear_device(args.device, args.seconds, options, record), f"audio input {args.device}"
+    for row in rows:
         if args.json:
             print(json.dumps(row))
         else:
             rest = "  ".join(f"{k} {v}" for k, v in row.items() if k not in ("event", "t_s", "sent_s"))
-            print(f"{row['t_s']:9.3f} s  {row['event']:9s} {rest}")
+            print(f"{row['t_s']:9.3f} s  {row['event']:9s} {rest}", flush=args.device is not None)
+    if record is not None:
+        plot(record, title, args.plot)
     return 0
 
 

@@ -29,7 +29,7 @@ Effect = Callable[[Float32, np.random.Generator], Float32]
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One or two plans (the second comes in at ``join_s`` by a cut or an eight-second mix) and what is done to the sound."""
+    """One or two plans (the second comes in at ``join_s``, by a cut or a mix of eight seconds), and effects."""
 
     plan: Plan
     effects: tuple[str, ...] = ()
@@ -259,14 +259,18 @@ def _join(first: Float32, second: Float32, at_s: float, fade_s: float) -> Float3
     turn = np.linspace(0.0, np.pi / 2, fade, dtype=np.float32)
     whole = np.zeros(start + len(second), np.float32)
     whole[:start] = first[:start]
-    whole[start : start + len(second)] += second * np.concatenate((np.sin(turn), np.ones(len(second) - fade, np.float32)))
+    whole[start : start + len(second)] += second * np.concatenate(
+        (np.sin(turn), np.ones(len(second) - fade, np.float32))
+    )
     tail = first[start : start + fade]
     whole[start : start + len(tail)] += tail * np.cos(turn)[: len(tail)]
     return whole
 
 
 def _cached(plan: Plan, seed: int, make: Callable[[], Float32]) -> Float32:
-    key = hashlib.sha256(f"{plan!r} {seed} {SOUNDFONT.stat().st_size if SOUNDFONT.exists() else 0} 1".encode()).hexdigest()
+    key = hashlib.sha256(
+        f"{plan!r} {seed} {SOUNDFONT.stat().st_size if SOUNDFONT.exists() else 0} 1".encode()
+    ).hexdigest()
     path = Path(platformdirs.user_cache_dir("vjserver")) / "band" / f"{key[:20]}.npy"
     if path.exists():
         return np.asarray(np.load(path))

@@ -81,14 +81,27 @@ STYLES = {
 
 # The kits and programs of the dev and test bands: no training song uses them.
 HELD_BACK_KITS = (8, 16, 24, 40)
-HELD_BACK_PROGRAMS = frozenset({2, 3, 7, 16, 19, 21, 26, 30, 32, 35, 37, 39, 46, 49, 51, 54, 57, 62, 66, 73, 83, 84, 87, 91, 92, 94})
+HELD_BACK_PROGRAMS = frozenset(
+    {2, 3, 7, 16, 19, 21, 26, 30, 32, 35, 37, 39, 46, 49, 51, 54, 57, 62, 66, 73, 83, 84, 87, 91, 92, 94}
+)
 TRAINING_KITS = (0, 1, 2, 25, 26, 32, 48, 0, 25)
 BASSES = (33, 34, 36, 38, 43, 87, 81, 58, 32, 35, 37, 39)
 KEYS = (0, 1, 4, 5, 6, 11, 12, 17, 18, 22, 24, 25, 27, 28, 29, 45, 48, 50, 61, 62, 63, 80, 81, 90, 2, 3, 16, 26, 30)
 LEADS = (11, 13, 40, 56, 60, 65, 68, 71, 74, 75, 80, 81, 82, 85, 98, 104, 106, 108, 114, 52, 53, 83, 84, 73)
 PADS = (48, 50, 52, 88, 89, 90, 93, 95, 20, 49, 51, 91, 94)
 PERCUSSION = (54, 56, 60, 61, 62, 63, 64, 69, 70, 75, 76, 77, 82)
-PROGRESSIONS = ((0, 5, 3, 4), (0, 4, 5, 3), (0,), (0, 3), (0, 6, 5, 6), (0, 0, 3, 4), (1, 4, 0, 0), (0, 5), (0, 2, 3, 4), (5, 3, 0, 4))
+PROGRESSIONS = (
+    (0, 5, 3, 4),
+    (0, 4, 5, 3),
+    (0,),
+    (0, 3),
+    (0, 6, 5, 6),
+    (0, 0, 3, 4),
+    (1, 4, 0, 0),
+    (0, 5),
+    (0, 2, 3, 4),
+    (5, 3, 0, 4),
+)
 
 
 def compose(rng: np.random.Generator, style_name: str | None = None) -> Plan:
@@ -141,7 +154,10 @@ def _hats(rng: np.random.Generator, figure: str, steps: int, style: Style) -> tu
         return ()
     if figure == "rolls":
         fine = ["x." * (steps // 2), "x.x.x.xx" * (steps // 8), "xxx" * 3 + "x." * ((steps * 2 - 9) // 2) + "."]
-        return tuple(str(rng.choice(fine[:2])) if i < 3 else ("x.x.x.x." * (steps // 8) + "xxxxxxxx" * (steps // 8)) for i in range(4))
+        return tuple(
+            str(rng.choice(fine[:2])) if i < 3 else ("x.x.x.x." * (steps // 8) + "xxxxxxxx" * (steps // 8))
+            for i in range(4)
+        )
     line = []
     for step in range(steps):
         at = step % beat
@@ -175,9 +191,7 @@ def _program(rng: np.random.Generator, choices: tuple[int, ...]) -> int:
     return int(rng.choice([p for p in choices if p not in HELD_BACK_PROGRAMS]))
 
 
-def _line(
-    rng: np.random.Generator, figure: str, steps: int, beat: int, kick: str, bars: int = 2
-) -> tuple[str, ...]:
+def _line(rng: np.random.Generator, figure: str, steps: int, beat: int, kick: str, bars: int = 2) -> tuple[str, ...]:
     """Return bars of a tonal line in the notation of :class:`Plan`."""
     if figure == "none":
         return ()
@@ -186,9 +200,13 @@ def _line(
 
 def _bar_line(rng: np.random.Generator, figure: str, steps: int, beat: int, kick: str) -> str:
     half = max(1, beat // 2)
-    degree = lambda *d: str(rng.choice(d))  # noqa: E731
-    hold = lambda n: "-" * max(0, n - 1)  # noqa: E731
     line = ["."] * steps
+
+    def degree(*choices: str) -> str:
+        return str(rng.choice(choices))
+
+    def hold(length: int) -> str:
+        return "-" * max(0, length - 1)
 
     def put(step: int, letter: str, length: int) -> None:
         if 0 <= step < steps:
@@ -208,7 +226,11 @@ def _bar_line(rng: np.random.Generator, figure: str, steps: int, beat: int, kick
                 continue
             if rng.random() < 0.05 and step:
                 continue
-            put(step, str((0, 2, 4, 7, 4, 2)[i % 6]) if moving else degree("0", "0", "0", "4") if figure == "16" else "0", every)
+            put(
+                step,
+                str((0, 2, 4, 7, 4, 2)[i % 6]) if moving else degree("0", "0", "0", "4") if figure == "16" else "0",
+                every,
+            )
         if figure == "walk":
             return "".join(degree("0", "2", "4", "5", "6", "7") if c.isdigit() else c for c in line)
         return "".join(line)
@@ -301,4 +323,3 @@ def _tempo(rng: np.random.Generator, bpm: float, bars: int) -> tuple[tuple[float
     if kind < 0.92:
         return ((0.0, bpm), (at, bpm), (min(bars - 1.0, at + float(rng.uniform(4, 14))), to))
     return ((0.0, bpm), (at, bpm), (at + 0.01, to))
-

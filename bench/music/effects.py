@@ -41,12 +41,12 @@ def band_limit(sound: Float32, low_hz: float | None, high_hz: float | None, orde
         if edge is not None:
             sos = scipy.signal.butter(order, edge, kind, fs=RATE_HZ, output="sos")
             sound = scipy.signal.sosfilt(sos, sound).astype(np.float32)
-    return sound
+    return np.asarray(sound, np.float32)
 
 
 def drive(sound: Float32, gain_db: float) -> Float32:
     """Push into soft clipping."""
-    return np.tanh(sound * np.float32(10 ** (gain_db / 20)))
+    return np.asarray(np.tanh(sound * np.float32(10 ** (gain_db / 20))), np.float32)
 
 
 def at_snr(sound: Float32, noise: Float32, snr_db: float) -> Float32:
@@ -102,7 +102,9 @@ def crowd(rng: np.random.Generator, seconds: float) -> Float32:
     """A room full of talk, clapping and air."""
     babble = np.zeros(round(seconds * RATE_HZ), np.float32)
     for i in range(5):
-        voice = speech(seconds, str(rng.choice(("en", "en-us", "en+f3", "en+m3", "de"))), int(rng.integers(130, 200)), i)
+        voice = speech(
+            seconds, str(rng.choice(("en", "en-us", "en+f3", "en+m3", "de"))), int(rng.integers(130, 200)), i
+        )
         babble += np.roll(voice, int(rng.integers(len(voice)))) * np.float32(rng.uniform(0.4, 1.0))
     babble /= np.float32(babble.std() + 1e-9)
     hands = applause(rng, seconds)

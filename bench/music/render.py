@@ -32,7 +32,9 @@ class MissingTool(RuntimeError):
 def check_tools() -> None:
     """Raise MissingTool with what to install."""
     if shutil.which("fluidsynth") is None or not SOUNDFONT.exists():
-        raise MissingTool("the test band needs fluidsynth and its sound font: apt install fluidsynth fluid-soundfont-gm")
+        raise MissingTool(
+            "the test band needs fluidsynth and its sound font: apt install fluidsynth fluid-soundfont-gm"
+        )
 
 
 def render(score: Score, parts: Sequence[str], font: Path = SOUNDFONT) -> Float32:
@@ -163,7 +165,9 @@ def _hat(rng: np.random.Generator, decay_s: float, rise_s: float = 0.0005) -> _S
 def _tom(rng: np.random.Generator) -> _Sound:
     t = _time(0.5)
     base = rng.uniform(80, 200)
-    return np.asarray(np.sin(2 * np.pi * (base * t + 1.5 * (1 - np.exp(-t / 0.03)))) * np.exp(-t / rng.uniform(0.1, 0.25)))
+    return np.asarray(
+        np.sin(2 * np.pi * (base * t + 1.5 * (1 - np.exp(-t / 0.03)))) * np.exp(-t / rng.uniform(0.1, 0.25))
+    )
 
 
 def mix(stems: dict[str, Float32], gains_db: dict[str, float]) -> Float32:
@@ -181,5 +185,3 @@ def sound_of(score: Score, gains_db: dict[str, float] | None = None) -> Float32:
     """Return a whole song through fluidsynth, drums and the rest balanced."""
     stems = {"drums": render(score, ("drums",)), "tonal": render(score, TONAL)}
     return mix(stems, {"drums": 3.0, **(gains_db or {})})
-
-

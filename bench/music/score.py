@@ -148,7 +148,9 @@ class _Writer:
         whole = int(step)
         if plan.swing != 0.5 and plan.division == 4:
             pair = step // 2 * 2
-            step = pair + (2 * plan.swing if whole % 2 else 0.0) + (step - whole) * (1.0 if whole % 2 else 2 * plan.swing)
+            step = (
+                pair + (2 * plan.swing if whole % 2 else 0.0) + (step - whole) * (1.0 if whole % 2 else 2 * plan.swing)
+            )
         return self._time(bar * plan.beats_per_bar + step / plan.division)
 
     def _play(self, part: str, bar: int, step: float, length: float, pitch: int, velocity: int) -> None:

@@ -6,8 +6,9 @@ own front end) with the truth beside it. One song in eight is no music at all: t
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from bench.music import effects
 from bench.music.compose import compose
 from bench.music.render import RATE_HZ, SOUNDFONT, DrumSynth, mix, render
-from bench.music.score import Score, write
+from bench.music.score import Note, Score, write
 from vjserver.dsp.frontend import FAST_SIZE, HOP, SLOW_EVERY, SLOW_SIZE, FrontEnd
 from vjserver.types.audio import Float32
 
@@ -83,9 +84,13 @@ def song(seed: int, noises: dict[str, Float32]) -> list[tuple[Float32, int, Trut
         stems["drums"] = kinds[int(rng.choice(3, p=(0.4, 0.45, 0.15)))]
         if rng.random() < 0.25:
             stems["tonal"] = _pump(stems["tonal"], score)
-        gains = {"drums": float(rng.uniform(-4, 9)), "bass": float(rng.uniform(-6, 5)), "tonal": float(rng.uniform(-9, 3))}
+        gains = {
+            "drums": float(rng.uniform(-4, 9)),
+            "bass": float(rng.uniform(-6, 5)),
+            "tonal": float(rng.uniform(-9, 3)),
+        }
         sound = spoil(mix(stems, gains), rng, noises)
-        rate_hz = int(rng.choice((44100, 48000, rng.integers(40000, 50000))))
+        rate_hz = int(rng.choice((44100, 48000, int(rng.integers(40000, 50000)))))
         variants.append((sound, rate_hz, truth_of(score, RATE_HZ / rate_hz)))
     return variants
 
@@ -129,8 +134,7 @@ def _resting(rng: np.random.Generator, seed: int) -> Float32:
     """Chords that change now and then, at no tempo."""
     plan = compose(rng, "solo")
     score = write(plan, seed)
-    parts = {name: [] for name in score.parts}
-    from bench.music.score import Note
+    parts: dict[str, list[Note]] = {name: [] for name in score.parts}
 
     t_s = 0.2
     while t_s < score.seconds - 2:
@@ -160,10 +164,9 @@ def make(seed: int, folder: Path) -> None:
     variants = no_music(seed, noises) if rng.random() < SILENT_SHARE else song(seed, noises)
     for i, (sound, rate_hz, truth) in enumerate(variants):
         slow, fast = see(sound, rate_hz)
+        arrays: dict[str, Any] = asdict(truth)
         part = folder / f"part-{seed:05d}-{i}.npz"
-        np.savez(
-            part, slow=slow, fast=fast, rate_hz=rate_hz, **{name: getattr(truth, name) for name in Truth.__slots__}
-        )
+        np.savez(part, slow=slow, fast=fast, rate_hz=rate_hz, **arrays)
         part.rename(folder / f"song-{seed:05d}-{i}.npz")
 
 
@@ -177,7 +180,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     if not (args.folder / "noises.npz").exists():
-        noises = {"crowd": effects.crowd(rng, 45), "applause": effects.applause(rng, 45), "pink": effects.pink(rng, 45),
+        noises: dict[str, Any] = {"crowd": effects.crowd(rng, 45), "applause": effects.applause(rng, 45), "pink": effects.pink(rng, 45),
                   "speech": effects.speech(45, "en+f4")}  # fmt: skip
         np.savez(args.folder / "noises.npz", **noises)
     with ProcessPoolExecutor(args.workers) as pool:

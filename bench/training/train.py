@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class Song:
     weight: NDArray[np.float16]
 
 
-def beat_song(d: dict[str, NDArray[np.float64]]) -> Song:
+def beat_song(d: dict[str, NDArray[Any]]) -> Song:
     x = d["slow"]
     rate = float(d["rate_hz"]) / (HOP * SLOW_EVERY)
     target = np.zeros((len(x), 2), np.float32)
@@ -87,7 +88,7 @@ def beat_song(d: dict[str, NDArray[np.float64]]) -> Song:
     return Song(x, target.astype(np.float16), weight.astype(np.float16))
 
 
-def drum_song(d: dict[str, NDArray[np.float64]]) -> Song:
+def drum_song(d: dict[str, NDArray[Any]]) -> Song:
     x = d["fast"]
     rate = float(d["rate_hz"]) / HOP
     target, weight = np.zeros((len(x), 3), np.float32), np.ones((len(x), 3), np.float32)
@@ -126,7 +127,9 @@ def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator) -> Iterato
         for at in range(skip, length - shape.chunk + 1, shape.chunk):
             cut = [slice(s + at, s + at + shape.chunk) for s in starts]
             stacked = [
-                torch.from_numpy(np.stack([getattr(s, field)[c] for s, c in zip(batch, cut, strict=True)]).astype(np.float32))
+                torch.from_numpy(
+                    np.stack([getattr(s, field)[c] for s, c in zip(batch, cut, strict=True)]).astype(np.float32)
+                )
                 for field in ("x", "target", "weight")
             ]
             yield at == skip, stacked[0], stacked[1], stacked[2]
@@ -160,7 +163,8 @@ def main() -> None:
     began, known, step = time.monotonic(), dict[str, Song](), 0
     while (done := (time.monotonic() - began) / 60.0 / args.minutes) < 1.0:
         songs, held = load(args.kind, args.pool, known)
-        total, count, state = 0.0, 0, None
+        total, count = 0.0, 0
+        state: Any = None
         for new, x, target, weight in chunks(songs, shape, rng):
             done = min(1.0, (time.monotonic() - began) / 60.0 / args.minutes)
             if done >= 1.0:
@@ -177,13 +181,16 @@ def main() -> None:
             total, count, step = total + loss.item(), count + 1, step + 1
         net.eval()
         with torch.no_grad():
-            losses, state = [], None
+            losses, state = list[float](), None
             for new, x, target, weight in chunks(held, shape, np.random.default_rng(2)):
                 said, state = net(x, None if new else state)
                 losses.append(loss_of(shape, said, target, weight).item())
         net.train()
         save_file({name: value.half().contiguous() for name, value in net.state_dict().items()}, args.out)
-        print(f"{done:5.1%} songs {len(songs)} steps {step} loss {total / max(count, 1):.4f} held {np.mean(losses or [0]):.4f}", flush=True)
+        print(
+            f"{done:5.1%} songs {len(songs)} steps {step} loss {total / max(count, 1):.4f} held {np.mean(losses or [0]):.4f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -101,9 +101,12 @@ def test_texts_go_to_text_targets_only(listener):
 
 def test_continuous_values_keep_their_rate(listener):
     one = target(listener, kind="numbers", rate_hz=50.0)
+    told = 0
     for i in range(400):
         one.tick(quiet(1), BeatGrid(), NS + i * 5_000_000)
-    assert sum(a == "/vj/level" for a, _ in received(listener)) == pytest.approx(100, abs=2)
+        if i % 100 == 99:  # before the socket's buffer is full
+            told += sum(a == "/vj/level" for a, _ in received(listener))
+    assert told == pytest.approx(100, abs=2)
     one.close()
 
 

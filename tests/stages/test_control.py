@@ -2,18 +2,20 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from vjserver.controls.osc import OscMessage
-from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter
+from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter, pack_features
 from vjserver.show.preset import Bank, Preset
 from vjserver.stages.control import Control
-from vjserver.types.events import Beat, Command, Degraded, Drum
-from vjserver.types.features import quiet
+from vjserver.types.events import Command, Degraded, Drum
+from vjserver.types.features import BeatGrid, quiet
 
 BANK = Bank(
     [
@@ -45,27 +47,54 @@ def desk():
         rounds = iter(range(4))
         asyncio.run(control.run(lambda: next(rounds, None) is None))
 
+    hear.features, hear.generate = SlotWriter(channels.features), StatsWriter(channels.stats("generate"))
     yield control, hear, told, StateReader(channels.state), make
     for segment in segments:
         segment.close()
     channels.remove()
 
 
-def beat(count):
-    return Beat(count, count, count, count % 4, 4, 120.0, 1.0)
+def pass_beats(hear, first, last, ahead_s=0.0):
+    """Let the clock tell beat after beat: each falls ``ahead_s`` from now."""
+    for count in range(first, last):
+        grid = BeatGrid(LiveClock().now_ns() + round(ahead_s * NS), count, 0.5, count % 4, 4, 0.9, True)
+        hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+        hear()
 
 
 def test_a_presets_triggers_are_carried_out(desk):
     control, hear, _, state, _ = desk
-    hear(*[beat(i) for i in range(16)])
+    pass_beats(hear, 1, 17)
     assert control.state.seed == 5 + 2
     assert state.get().seed == 7
+
+
+def test_what_hangs_on_a_beat_is_done_so_much_ahead_as_a_picture_takes(desk):
+    control, hear, _, _, _ = desk
+    pass_beats(hear, 1, 8)
+    pass_beats(hear, 8, 9, ahead_s=0.15)
+    assert control.state.seed == 5
+    hear.generate.put({"lookahead_ms": 200.0})
+    pass_beats(hear, 8, 9, ahead_s=0.15)
+    assert control.state.seed == 6
+    pass_beats(hear, 8, 9)  # the beat itself does it no second time
+    assert control.state.seed == 6
+
+
+def test_ableton_link_is_told_to_the_ear(desk):
+    control, hear, told, _, _ = desk
+    control.receive("/vj/tempo/link", ("loud",))
+    assert control.link == "off"
+    control.receive("/vj/tempo/link", ("follow",))
+    assert control.link == "follow"
+    assert not [e for e in told.get() if isinstance(e, Command)]
 
 
 def test_a_new_preset_brings_its_own_triggers(desk):
     control, hear, _, _, _ = desk
     control.receive("/vj/preset/next", ())
-    hear(*[beat(i) for i in range(16)], Drum(1, 1, "kick", 1.0))
+    pass_beats(hear, 1, 17)
+    hear(Drum(1, 1, "kick", 1.0))
     assert control.state.seed == 9
     assert control.state.params["zoom"] == pytest.approx(0.6)
 
@@ -112,7 +141,7 @@ def test_a_successor_takes_the_state_up_where_it_was(desk):
 
 def test_lost_events_are_announced_and_the_end_of_it_too(desk):
     control, hear, told, _, _ = desk
-    hear(*[beat(i) for i in range(600)])
+    hear(*[Drum(i, i, "hat", 1.0) for i in range(600)])
     why = [(e.why, e.mended) for e in told.get() if isinstance(e, Degraded)]
     assert why == [("88 lost: this process was stopped for too long", False)]
     assert "events" in control.troubles

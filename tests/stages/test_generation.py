@@ -10,7 +10,7 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.slot import SlotWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.stats import StatsReader, StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
 from vjserver.show.state import ShowState
 from vjserver.stages.generation import Generation
@@ -44,7 +44,8 @@ class Counter:
 
 
 @pytest.fixture
-def stage():
+def stage(request):
+    lookahead_ms = getattr(request, "param", 0.0)
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     channels.create()
     clock = ManualClock(NS)
@@ -58,7 +59,7 @@ def stage():
     generation = Generation(
         make, (32, 18), 30.0, clock, FeaturesReader(channels.features, quiet(0)), StateReader(channels.state),
         RingWriter(channels.generated, 32 * 18 * 4), QueueWriter(channels.events("generate")),
-        StatsWriter(channels.stats("generate")),
+        StatsWriter(channels.stats("generate")), StatsReader(channels.stats("deliver")), lookahead_ms,
     )  # fmt: skip
     events = QueueReader(channels.events("generate"))
     state = StateWriter(channels.state)
@@ -88,6 +89,18 @@ def test_frames_carry_numbers_times_and_the_generators_memory(stage):
     assert frame.info.t_generated_ns == clock.now_ns()
     play(20)
     assert StatsReader(channels.stats("generate")).get()["frames"] > 4
+
+
+@pytest.mark.parametrize("stage", [None], indirect=True)
+def test_pictures_are_made_for_the_middle_of_their_time_on_screen(stage):
+    play, made, _, channels, clock = stage
+    StatsWriter(channels.stats("deliver")).put({"frame_to_output": {"p50": 9.0}})
+    play(60)
+    stays_ms = 1000 / 30
+    asked = made["pattern"].requests[-1].t_ns - clock.now_ns()
+    assert asked * 1e-6 == pytest.approx(9.0 + stays_ms / 2, abs=1.0)
+    told = StatsReader(channels.stats("generate")).get()["lookahead_ms"]
+    assert told == pytest.approx(9.0 + stays_ms / 2, abs=1.0)
 
 
 def test_time_between_frames_is_real_and_bounded(stage):

@@ -42,13 +42,14 @@ async def _main(plan: Plan, stop: Stop) -> None:
         StatsWriter(channels.stats("control")),
         {name: StatsReader(channels.stats(name)) for name in WORKERS},
         show.osc.targets,
+        show.link.mode,
     )
     try:
         await listen(control.server, show.osc.host, show.osc.port)
     except OSError as error:
         why = f"port {show.osc.port} on {show.osc.host} cannot be used: {error.strerror or error}"
         control.announce("osc in", why)
-    tasks = [control.run(stop.is_set)]
+    tasks = [control.run(stop.is_set), control.run_link(stop.is_set)]
     if show.web.on:
         tasks.append(_serve(show, channels.generated, control, stop))
     await asyncio.gather(*tasks)

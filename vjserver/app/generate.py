@@ -6,7 +6,7 @@ from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
-from vjserver.runtime.stats import StatsWriter
+from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Stop
 from vjserver.stages.generation import Generation
@@ -36,5 +36,7 @@ def main(plan: Plan, stop: Stop) -> None:
         RingWriter(channels.generated, video.width * video.height * 4),
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
+        StatsReader(channels.stats("deliver")),
+        video.lookahead_ms,
     )
     generation.run(stop.is_set)

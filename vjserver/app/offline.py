@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vjserver.app.ear_view import Record
 from vjserver.dsp.frontend import HOP
-from vjserver.ports import find, options_of
-from vjserver.runtime.clock import NS, ManualClock
+from vjserver.ports import Source, find, options_of
+from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.mapping import Mapper
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import accept
@@ -26,8 +27,8 @@ from vjserver.types.frames import Pixels
 FOREVER_NS = 2**62
 
 
-def hear_file(path: Path, options: EarOptions) -> Iterator[dict[str, Any]]:
-    """Yield what the ear hears in a file, in the order in which it would have been sent.
+def hear_file(path: Path, options: EarOptions, record: Record | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what the ear hears in a file, in the order in which it would have been sent; fill ``record``.
 
     ``t_s`` is the time in the file that an event speaks of, ``sent_s`` the time at which it would have been sent.
     Raises DeviceError for a missing, damaged or empty file.
@@ -35,43 +36,66 @@ def hear_file(path: Path, options: EarOptions) -> Iterator[dict[str, Any]]:
     source = FileSource(FileOptions(path=path, loop=False, block=HOP), ManualClock())
     source.open()
     try:
-        for event, sent_ns in hear(Analysis(source.rate_hz, options), _blocks(source)):
-            yield _row(event, sent_ns)
+        analysis = Analysis(source.rate_hz, options)
+        for event, sent_ns in hear(analysis, _blocks(source, FOREVER_NS), record):
+            yield _row(event, sent_ns, 0)
     finally:
         source.close()
 
 
-def hear(analysis: Analysis, blocks: Iterable[AudioBlock]) -> Iterator[tuple[EarEvent, int]]:
+def hear_device(
+    device: str | int | None, seconds: float, options: EarOptions, record: Record | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield what the ear hears at an audio input for so many seconds, as it happens. Raises DeviceError."""
+    clock = LiveClock()
+    source = find("sources", "device")(options_of("sources", {"kind": "device", "name": device}), clock)
+    source.open()
+    try:
+        analysis, start_ns = Analysis(source.rate_hz, options), clock.now_ns()
+        for event, sent_ns in hear(analysis, _blocks(source, start_ns + round(seconds * NS)), record, start_ns):
+            yield _row(event, sent_ns, start_ns)
+    finally:
+        source.close()
+
+
+def hear(
+    analysis: Analysis, blocks: Iterable[AudioBlock], record: Record | None = None, start_ns: int = 0
+) -> Iterator[tuple[EarEvent, int]]:
     """Yield what the ear hears in blocks and when it would have been sent, oldest first.
 
-    Live, the ear wakes at the very time of a beat that it knows ahead, though no block ends then; one that it comes to
-    know late goes out with the block.
+    On stage, the ear wakes at the very time of a beat that it knows ahead, though no block ends then; one that it comes
+    to know late goes out with the block.
     """
     last_ns = 0
     for block in blocks:
-        for event in (*analysis.hear(block), *analysis.advance(block.t_ns)):
+        events = [*analysis.hear(block), *analysis.advance(block.t_ns)]
+        for event in events:
             sent_ns = min(max(event.t_ns, last_ns), event.heard_ns) if isinstance(event, Beat) else event.heard_ns
             yield event, sent_ns
+        if record is not None:
+            record.take(block, analysis, events, start_ns)
         last_ns = block.t_ns
 
 
-def _blocks(source: FileSource) -> Iterator[AudioBlock]:
+def _blocks(source: Source, until_ns: int) -> Iterator[AudioBlock]:
+    """Yield a source's blocks until it ends or ``until_ns``."""
     while True:
         try:
-            block = source.read(FOREVER_NS)
+            block = source.read(until_ns)
         except DeviceError as error:
             if "has ended" in str(error):
                 return
             raise
-        assert block is not None
+        if block is None:
+            return
         yield block
 
 
-def _row(event: EarEvent, sent_ns: int) -> dict[str, Any]:
+def _row(event: EarEvent, sent_ns: int, start_ns: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "event": event_name(event),
-        "t_s": round(event.t_ns / NS, 4),
-        "sent_s": round(sent_ns / NS, 4),
+        "t_s": round((event.t_ns - start_ns) / NS, 4),
+        "sent_s": round((sent_ns - start_ns) / NS, 4),
     }
     if isinstance(event, Beat):
         row |= {"count": event.count, "position": event.bar_position, "bpm": round(event.bpm, 2)}

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import vjserver
+from vjserver.controls.link import LinkOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, options_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
@@ -26,6 +27,9 @@ class VideoOptions(_Strict):
     height: int = Field(720, ge=64, le=4096, multiple_of=2)
     fps: float = Field(30.0, ge=1.0, le=240.0, description="pictures made a second, at most")
     output_fps: float = Field(60.0, ge=10.0, le=240.0, description="pictures delivered a second")
+    lookahead_ms: float | None = Field(
+        None, ge=0.0, le=500.0, description="pictures are made for a time so far ahead; None: as long as they take"
+    )
 
 
 class OscOptions(_Strict):
@@ -61,6 +65,7 @@ class Show(_Strict):
     presets: Path | None = Field(None, description="a folder of presets of your own, played after ours")
     source: Door = {"kind": "device"}
     ear: EarOptions = EarOptions()
+    link: LinkOptions = LinkOptions()
     video: VideoOptions = VideoOptions()
     generators: dict[str, Door] = {}
     outputs: tuple[Door, ...] = ({"kind": "sharedmem"}, {"kind": "zmq"}, {"kind": "ndi"})

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from vjserver.types.audio import Float32
-
 SLOWEST_BPM, FASTEST_BPM = 40.0, 240.0
 
 

@@ -19,6 +19,7 @@ from vjserver.types.features import BeatGrid
 NS = 1_000_000_000
 BOUNCE_NS = 150_000_000
 _OVERDUE_NS = 40_000_000
+_CREDIT_S, _CREDIT_BEATS = 8.0, 7.0
 _NEAR_BEATS, _NEAR_OCTAVES = 0.17, 0.10
 
 
@@ -57,6 +58,7 @@ class BeatClock:
         self._held_ns = 0
         self._followed_ns = 0
         self._against_s = 0.0
+        self._credit = 0.0
         self._offset_s = 0.0
         self._taps: list[int] = []
 
@@ -86,13 +88,20 @@ class BeatClock:
             self._against_s = max(0.0, self._against_s - 2.0 * seconds)
             if sure:
                 self._held_ns = now_ns
+                self._credit += min(1.0, seconds / _CREDIT_S) * (1.0 - self._credit)
             self._bend(error, octaves, report.trust, seconds)
         else:
             self._against_s += seconds if sure else -0.5 * seconds
             self._against_s = max(self._against_s, 0.0)
             self._lose_confidence(report.trust * 0.5, seconds)
-            if self._against_s > self._o.insist_beats * report.period_s:
+            if self._against_s > self._insist_s(report, octaves):
                 self._move(report, now_ns)
+
+    def _insist_s(self, report: BeatReport, octaves: float) -> float:
+        """Return how long a contradiction must last; half a beat or an octave off is most often the ear's lapse."""
+        lapse = abs(octaves) < _NEAR_OCTAVES or abs(abs(octaves) - 1.0) < _NEAR_OCTAVES
+        beats = self._o.insist_beats + (_CREDIT_BEATS * self._credit if lapse else 0.0)
+        return beats * report.period_s
 
     def _error(self, report: BeatReport) -> float:
         """Return how far the report's beats lie behind the grid's, in beats, within half a beat."""
@@ -122,15 +131,17 @@ class BeatClock:
 
     def _move(self, report: BeatReport, now_ns: int) -> None:
         """Give in. Where the ear has come round to the hand's correction by itself, the correction is over."""
+        self._held_ns, self._against_s, self._offset_s, self._credit = now_ns, 0.0, 0.0, 0.0
+        self._run_from(report, now_ns, 0.7 * report.trust)
+
+    def _run_from(self, report: BeatReport, now_ns: int, trust: float) -> None:
         grid, period_ns = self.grid, round(report.period_s * NS)
-        self._held_ns, self._against_s, self._offset_s = now_ns, 0.0, 0.0
         # The next beat to be sounded: one that is long past is not, nor one that follows hard upon the last.
         ahead_ns = report.t_ns + -(-(now_ns - _OVERDUE_NS - report.t_ns) // period_ns) * period_ns
         last = self.at_count(self._emitted) if grid.running else None
         if last is not None and ahead_ns - last.t_ns < 0.4 * period_ns:
             ahead_ns += period_ns
         position = 0 if last is None else (last.bar_position + 1) % grid.beats_per_bar
-        trust = 0.7 * report.trust
         self.grid = BeatGrid(ahead_ns, self._emitted + 1, report.period_s, position, grid.beats_per_bar, trust, True)
 
     def hear_bar(self, count: int, position: int, beats_per_bar: int) -> None:
@@ -247,6 +258,16 @@ class BeatClock:
             self.grid = replace(self.grid, confidence=1.0)
         else:
             self._anchor(t_ns, 60.0 / bpm, 1.0, 0)
+
+    def set_grid(self, beat_ns: int, bpm: float, position: int, now_ns: int) -> None:
+        """Take over a grid that somebody else keeps: a recent beat, the tempo, and that beat's place in its bar."""
+        if not (math.isfinite(bpm) and 20.0 <= bpm <= 400.0):
+            return
+        self._hold()
+        period_s = 60.0 / bpm
+        self._run_from(BeatReport(beat_ns, period_s, 1.0), now_ns, 1.0)
+        ahead = round((self.grid.t_ns - beat_ns) * 1e-9 / period_s)
+        self.grid = replace(self.grid, bar_position=(position + ahead) % self.grid.beats_per_bar)
 
     def lock(self, on: bool) -> None:
         """Hold tempo and phase whatever the ear says, or follow it again."""

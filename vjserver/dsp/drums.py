@@ -1,7 +1,7 @@
 """Drums: the fast front end goes in, kick, snare and hat triggers come out, told apart, within a few hops of the hit.
 
-A small recurrent network says at each hop how surely each drum was struck in the last 17 ms. A drum fires as soon as its
-surety passes a threshold, once: not again before it has fallen and a refractory time has passed.
+A small recurrent network says at each hop how surely each drum was struck in the last 17 ms. A drum fires as soon as
+its surety passes a threshold, once: not again before it has fallen and a refractory time has passed.
 """
 
 from dataclasses import dataclass

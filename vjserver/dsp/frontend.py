@@ -1,7 +1,7 @@
 """Front end: mono hops of sound go in, what the ear's two networks see comes out.
 
 Two spectra, both through aubio's FFT and filterbank: a *fast* one every 128 samples, whose window leans on the newest
-samples so that an attack shows within two hops, and a *slow* one every 512 samples that can tell a bass note from a kick.
+samples so that an attack shows within two hops, and a *slow* one every 512 samples that tells a bass note from a kick.
 Levels are in dB below a loudness that follows peaks at once and sinks by 2 dB a second, so a quiet master looks like a
 loud one; 50 dB are mapped to 0..1. Training sees its songs through these very classes.
 """

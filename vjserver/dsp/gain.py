@@ -5,6 +5,8 @@ rises slowly. Below the noise gate a band is 0. What comes out is smoothed with 
 ``a = 1 - exp(-dt / tau)``, so the feel does not change with the hop.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +16,12 @@ from vjserver.walk.smoothing import smoothing
 
 _NONE, _FULL = np.float32(0.0), np.float32(1.0)
 _RISE, _DROP = np.float32(0.5), np.float32(0.2)  # shares of a new top or bottom that are taken at once
+
+
+def rms_db(samples: Float32) -> float:
+    """Return the level of a hop in dBFS, -120 for digital silence."""
+    power = float(np.dot(samples, samples)) / len(samples)
+    return 10.0 * math.log10(power) if power > 1e-12 else -120.0
 
 
 class GainOptions(BaseModel):

@@ -1,7 +1,7 @@
 """Resampling: sound at any rate goes in, sound at 40 to 50 kHz comes out, which is what the ear was trained at.
 
-Rates in that range pass untouched. Others are changed by a small whole ratio with a windowed-sinc filter, so a telephone's
-8 kHz become 48 and a studio's 192 become 48. The ratio is exact, so time stays exact.
+Rates in that range pass untouched. Others are changed by a ratio of small numbers with a windowed-sinc filter: a
+telephone's 8 kHz become 48 and a studio's 192 become 48. The ratio is exact, so time stays exact.
 """
 
 from fractions import Fraction

@@ -1,7 +1,7 @@
 """Tempo: the slow front end goes in, reports of where the beat is come out; bars too.
 
 A recurrent network says how surely each frame is a beat, a bar pointer makes tempo and phase of it, and a small logistic
-model says how far that may be trusted: it was fitted on songs and on what is no music, so that noise is not believed.
+model says how far that may be trusted; it was fitted on songs and on what is no music, so noise is not believed.
 """
 
 import math
@@ -24,7 +24,7 @@ class BeatTracker:
     """Follows the beat at ``frame_rate_hz`` frames a second."""
 
     def __init__(self, frame_rate_hz: float, prior: TempoPrior) -> None:
-        self._rate = frame_rate_hz
+        self.frame_rate_hz = frame_rate_hz
         self._network = Network(weights("beat"))
         self._pointer = BarPointer(frame_rate_hz, prior)
         self._kept = math.exp(-1.0 / (_SALIENCE_S * frame_rate_hz))
@@ -39,7 +39,7 @@ class BeatTracker:
 
     def skip(self, seconds: float) -> None:
         """Let time pass unheard (a dropout)."""
-        self._pointer.skip(min(round(seconds * self._rate), round(8.0 * self._rate)))
+        self._pointer.skip(min(round(seconds * self.frame_rate_hz), round(8.0 * self.frame_rate_hz)))
 
     def __call__(self, slow: Float32, t_ns: int) -> BeatReport:
         """Take what the front end sees of the frame that ended at ``t_ns``; return where the beat is."""
@@ -51,8 +51,8 @@ class BeatTracker:
         self._on = self._on * self._kept + expected
         self._heard = self._heard * self._kept + expected * self.activation
         self.salience = self._heard / self._on
-        since_s = (pointer.since + BEAT_DELAY_FRAMES) / self._rate
-        return BeatReport(t_ns - round(since_s * NS), pointer.period / self._rate, self.trust())
+        since_s = (pointer.since + BEAT_DELAY_FRAMES) / self.frame_rate_hz
+        return BeatReport(t_ns - round(since_s * NS), pointer.period / self.frame_rate_hz, self.trust())
 
     def trust(self) -> float:
         """Return how surely the pointer is right, 0..1."""

@@ -29,7 +29,8 @@ PULSE_NS = 60_000_000
 CONTINUOUS = (
     ("/vj/beat/phase", 1), ("/vj/bar/phase", 1), ("/vj/bpm", 1), ("/vj/confidence", 1), ("/vj/level", 1),
     ("/vj/centroid", 1), ("/vj/flux", 1), ("/vj/pitch", 1), ("/vj/energy", 1), ("/vj/silence", 1),
-    ("/vj/buildup", 1), ("/vj/break", 1), ("/vj/tonal_change", 1), ("/vj/bands", 6), ("/vj/spectrum", 32), ("/vj/chroma", 12),
+    ("/vj/buildup", 1), ("/vj/break", 1), ("/vj/tonal_change", 1),
+    ("/vj/bands", 6), ("/vj/spectrum", 32), ("/vj/chroma", 12),
 )  # fmt: skip
 SCALARS_TOLD = ("level", "centroid", "flux", "pitch_hz", "energy", "silence", "buildup", "break", "tonal_change")
 
@@ -82,7 +83,8 @@ class ContinuousBundle:
         scalars = [features.value(name, t_ns) for name in SCALARS_TOLD]
         rows = [
             (grid.beat_phase(t_ns),), (grid.bar_phase(t_ns),), (grid.bpm,), (grid.confidence,),
-            *[(value,) for value in scalars], features.bands.tolist(), features.spectrum.tolist(), features.chroma.tolist(),
+            *[(value,) for value in scalars],
+            features.bands.tolist(), features.spectrum.tolist(), features.chroma.tolist(),
         ]  # fmt: skip
         for (form, at), row in zip(self._places, rows, strict=True):
             form.pack_into(self._bytes, at, *row)

@@ -110,13 +110,20 @@ PARAMS = {
 def _is_range(args: tuple[Argument, ...]) -> None:
     low, high = float(args[0]), float(args[1])
     if high < 1.2 * low:
-        raise ConfigError(f"/vj/tempo/range: the highest tempo must be at least 1.2 x the lowest: got {low:g}, {high:g}")
+        raise ConfigError(
+            f"/vj/tempo/range: the highest tempo must be at least 1.2 x the lowest: got {low:g}, {high:g}"
+        )
 
 
 def _is_genre(args: tuple[Argument, ...]) -> None:
     name = str(args[0])
     if name not in GENRES:
         raise ConfigError(f"/vj/tempo/genre: unknown genre {name!r}{nearest(name, GENRES)}; known: {', '.join(GENRES)}")
+
+
+def _is_link(args: tuple[Argument, ...]) -> None:
+    if args[0] not in ("off", "follow", "lead"):
+        raise ConfigError(f"/vj/tempo/link takes off, follow or lead: got {str(args[0])[:40]!r}")
 
 
 def _entries() -> Iterable[Entry]:
@@ -155,9 +162,13 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/tempo/lock", "action", (switch,), "1 holds tempo and beat, 0 follows the music again")
     yield Entry("/vj/tempo/auto", "action", (), "follow the music again; range and genre stay")
     limit = Slot("float", 40.0, 240.0, "bpm")
-    yield Entry("/vj/tempo/range", "action", (limit, limit), "expect tempi from .. to: settles half and double", check=_is_range)
+    yield Entry(
+        "/vj/tempo/range", "action", (limit, limit), "expect tempi from .. to: settles half and double", check=_is_range
+    )
     genre = Slot("name", unit=", ".join(GENRES))
     yield Entry("/vj/tempo/genre", "action", (genre,), "expect a genre's tempi; `any` expects all", check=_is_genre)
+    link = Slot("name", unit="off, follow or lead")
+    yield Entry("/vj/tempo/link", "action", (link,), "Ableton Link: follow its beat, or lead it", check=_is_link)
     anything = Slot("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
 
@@ -197,7 +208,11 @@ def _outputs() -> Iterable[Entry]:
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
     yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)
     text = Slot("text")
-    yield out("/vj/event", "name of what was heard: beat, downbeat, kick, snare, hat, onset, break, groove, drop, tempo, silence", text)
+    yield out(
+        "/vj/event",
+        "name of what was heard: beat, downbeat, kick, snare, hat, onset, break, groove, drop, tempo, silence",
+        text,
+    )
     yield out("/vj/status/error", "what works less well than it should, and why", text, text)
     yield out("/vj/status/ok", "what works again, and how", text, text)
     yield out("/vj/status/preset", "the preset that plays", text)

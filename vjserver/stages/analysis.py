@@ -16,9 +16,8 @@ from vjserver.dsp.barpointer import TempoPrior
 from vjserver.dsp.beatclock import BeatClock, ClockOptions
 from vjserver.dsp.chroma import Chroma
 from vjserver.dsp.drums import DrumDetector, DrumOptions
-from vjserver.dsp.filters import rms_db
 from vjserver.dsp.frontend import HOP, SLOW_EVERY, FrontEnd
-from vjserver.dsp.gain import AdaptiveGain, GainOptions
+from vjserver.dsp.gain import AdaptiveGain, GainOptions, rms_db
 from vjserver.dsp.pitch import OnsetDetector, OnsetOptions, PitchTracker
 from vjserver.dsp.resample import Resampler, ratio_for
 from vjserver.dsp.section import Heard, SectionTracker
@@ -109,6 +108,11 @@ class Analysis:
     def tracker(self) -> BeatTracker:
         """What the ear makes of the beat, for a look inside."""
         return self._tracker
+
+    @property
+    def drum_surety(self) -> Float32:
+        """How surely kick, snare and hat were just struck, float32 ``(3,)``, 0..1."""
+        return self._drums.surety
 
     def expect(self, min_bpm: float, max_bpm: float) -> None:
         """Expect tempi of this range from now on, those in its middle first."""

@@ -6,8 +6,9 @@ OSC, the web page and the preset's own triggers all end in :meth:`Control.receiv
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
+from vjserver.controls.link import STEP_S, LinkMode, LinkSession
 from vjserver.controls.osc import OscMessage, OscServer, Sender
 from vjserver.outputs.osc import OscTargetOptions, StatusSender, message
 from vjserver.runtime.clock import NS, Clock
@@ -17,8 +18,8 @@ from vjserver.runtime.store import FeaturesReader, StateWriter
 from vjserver.show.preset import Bank
 from vjserver.show.registry import REGISTRY, accept, is_release
 from vjserver.show.state import TEMPO, ShowState, Triggers, apply, enter, read
-from vjserver.types.errors import ConfigError
-from vjserver.types.events import Argument, Beat, Command, Degraded, Drum, Onset
+from vjserver.types.errors import ConfigError, DeviceError
+from vjserver.types.events import Argument, Beat, Command, Degraded, Drum, EarEvent, Onset, Section
 from vjserver.types.features import BAND_NAMES, Features
 
 POLL_S = 0.004
@@ -41,6 +42,7 @@ class Control:
         stats: StatsWriter,
         boards: dict[str, StatsReader],
         targets: Sequence[OscTargetOptions],
+        link: LinkMode = "off",
     ) -> None:
         self.bank, self._clock = bank, clock
         self._publish, self._features, self._events, self._others = state, features, events, others
@@ -51,12 +53,14 @@ class Control:
         self._triggers = Triggers(preset)
         self._publish.put(self.state)
         self.server = OscServer(self.receive_osc, self.refuse)
+        self.link: LinkMode = link
         self.troubles: dict[str, str] = {}
         self.messages = 0
         self.refused = 0
         self._last_refusal_ns = -NS
         self._told: tuple[str, str] = ("", "")
         self._lost = 0
+        self._foreseen = 0
 
     # -- what comes in -------------------------------------------------------------------------------------
 
@@ -83,9 +87,10 @@ class Control:
             self.refuse(str(error))
             return
         self.messages += 1
-        if address.startswith(TEMPO):
+        if address == "/vj/tempo/link":
+            self.link = cast(LinkMode, accepted[0])
+        elif address.startswith(TEMPO):
             self._events.put(Command(t_ns, address, accepted))
-            return
         if new is self.state:
             return
         if address.startswith("/vj/preset/"):
@@ -120,12 +125,43 @@ class Control:
                 for event in reader.get():
                     self._hear(event)
             now_ns = self._clock.now_ns()
+            self._foresee(now_ns)
             if now_ns >= next_status_ns:
                 next_status_ns = now_ns + NS // 2
                 self._tell_status(now_ns)
             await asyncio.sleep(POLL_S)
         self.server.close()
         self._status.close()
+
+    async def run_link(self, stopped: Callable[[], bool]) -> None:
+        """Sit in the Ableton Link session while it is wanted; what cannot be is announced once, and the ear goes on."""
+        session = LinkSession(self._clock, lambda: self._features.get().grid, self._follow_link)
+        before: LinkMode = "off"
+        while not stopped():
+            mode = self.link
+            if mode != before:
+                if before == "follow":
+                    self._follow_link(())
+                before = mode
+                if mode == "off":
+                    session.leave()
+                else:
+                    await self._join_link(session)
+            session.step(mode)
+            await asyncio.sleep(STEP_S)
+        session.leave()
+
+    async def _join_link(self, session: LinkSession) -> None:
+        try:
+            await session.join()
+        except DeviceError as error:
+            self.announce("link", str(error))
+        else:
+            if "link" in self.troubles:
+                self.announce("link", "joined", mended=True)
+
+    def _follow_link(self, grid: tuple[Argument, ...]) -> None:
+        self._events.put(Command(self._clock.now_ns(), "/vj/tempo/grid" if grid else "/vj/tempo/auto", grid))
 
     def announce(self, what: str, why: str, mended: bool = False) -> None:
         """Tell the terminal, the page and the listeners what works less well than it should, or works again."""
@@ -141,9 +177,28 @@ class Control:
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
             self._status.tell("/vj/status/ok" if event.mended else "/vj/status/error", event.what, event.why)
-        elif isinstance(event, (Beat, Drum, Onset)):
-            for address, args in self._triggers.hear(event):
-                self.receive(address, args)
+        elif isinstance(event, (Drum, Onset, Section)):
+            self._trigger(event)
+
+    def _trigger(self, event: EarEvent) -> None:
+        for address, args in self._triggers.hear(event):
+            self.receive(address, args)
+
+    def _foresee(self, now_ns: int) -> None:
+        """Fire what hangs on a beat so much ahead of it as a picture takes to be made and delivered."""
+        grid = self._features.get().grid
+        if not grid.running:
+            return
+        ahead_ns = round(float(self._boards["generate"].get().get("lookahead_ms", 0.0)) * 1e6)
+        newest = grid.count_at(now_ns + ahead_ns)
+        if not 0 <= newest - self._foreseen <= grid.beats_per_bar:  # another clock, or a long stop
+            self._foreseen = newest - 1
+        while self._foreseen < newest:
+            self._foreseen += 1
+            position = (grid.bar_position + self._foreseen - grid.count) % grid.beats_per_bar
+            t_ns = grid.t_ns + round((self._foreseen - grid.count) * grid.period_s * NS)
+            beat = Beat(t_ns, now_ns, self._foreseen, position, grid.beats_per_bar, grid.bpm, grid.confidence)
+            self._trigger(beat)
 
     def _tell_lost(self) -> None:
         lost = sum(reader.lost for reader in self._others)

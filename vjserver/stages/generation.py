@@ -8,7 +8,7 @@ from vjserver.ports import Generator
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
-from vjserver.runtime.stats import Latencies, Rate, StatsWriter
+from vjserver.runtime.stats import Latencies, Rate, StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.show.mapping import Mapper
 from vjserver.show.state import ShowState, prompt_hash
@@ -16,6 +16,7 @@ from vjserver.types.errors import GeneratorError, VJError
 from vjserver.types.events import Degraded
 
 LONGEST_STEP_S = 0.25
+LONGEST_AHEAD_MS = 500.0
 
 
 class Generation:
@@ -32,6 +33,8 @@ class Generation:
         ring: RingWriter,
         events: QueueWriter,
         stats: StatsWriter,
+        deliver: StatsReader,
+        lookahead_ms: float | None = None,
     ) -> None:
         self._make, self._size, self._clock = make, size, clock
         self._period_ns = round(NS / fps)
@@ -47,6 +50,8 @@ class Generation:
         self._generator: Generator | None = None
         self._memory: Any = None
         self._latency, self._render, self._rate = Latencies(), Latencies(), Rate()
+        self._deliver, self._lookahead_ms = deliver, lookahead_ms
+        self._ahead_ns = round((lookahead_ms or 0.0) * 1e6)
         self._frames = 0
         self._last_ns = 0
         self._next_stats_ns = 0
@@ -74,7 +79,7 @@ class Generation:
         seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
         self._last_ns = now_ns
         features = self._features.get()
-        request = self._mapper(state, features, now_ns, seconds, self._size)
+        request = self._mapper(state, features, now_ns + self._ahead_ns, seconds, self._size)
         try:
             frame, self._memory = self._generator.render(request, self._memory)
         except GeneratorError as error:
@@ -128,6 +133,17 @@ class Generation:
             self._generator.close()
         self._name, self._generator, self._memory = name, generator, None
 
+    def _look_ahead(self, now_ns: int) -> None:
+        """Aim at the middle of the time for which a picture begun now will be on screen.
+
+        It is sent after making and delivering it (as long as they took of late) and stays until the next one.
+        """
+        if self._lookahead_ms is None:
+            made_ms = self._render.summary().get("p50", 0.0)
+            sent_ms = self._deliver.get().get("frame_to_output", {}).get("p50", 0.0)
+            stays_ms = 1e3 / max(self._rate.per_second(now_ns), 10.0)
+            self._ahead_ns = round(min(made_ms + sent_ms + 0.5 * stays_ms, LONGEST_AHEAD_MS) * 1e6)
+
     def _announce(self, what: str, why: str, mended: bool) -> None:
         self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
 
@@ -135,6 +151,7 @@ class Generation:
         if now_ns < self._next_stats_ns:
             return
         self._next_stats_ns = now_ns + NS // 2
+        self._look_ahead(now_ns)
         self._stats.put(
             {
                 "t_ns": now_ns,
@@ -142,6 +159,7 @@ class Generation:
                 "fps": self._rate.per_second(now_ns),
                 "audio_to_frame": self._latency.summary(),
                 "render": self._render.summary(),
+                "lookahead_ms": round(self._ahead_ns * 1e-6, 1),
                 "generator": self._name,
             }
         )

@@ -206,6 +206,7 @@ def obey(analysis: Analysis | None, command: Event) -> None:
         "/vj/tempo/bpm": lambda: clock.set_bpm(float(args[0]), t_ns),
         "/vj/tempo/lock": lambda: clock.lock(bool(args[0])),
         "/vj/tempo/auto": clock.auto,
+        "/vj/tempo/grid": lambda: clock.set_grid(int(args[0]), float(args[1]), int(args[2]), t_ns),
         "/vj/tempo/range": lambda: analysis.expect(float(args[0]), float(args[1])),
         "/vj/tempo/genre": lambda: analysis.expect(*GENRES[str(args[0])]),
     }

@@ -92,7 +92,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (Onset, Drum, Beat, Tempo, Silence, Secti
 
 
 def event_name(event: EarEvent) -> str:
-    """Return the name under which triggers, files and OSC know an event: ``beat``, ``downbeat``, ``kick``, ``drop`` ..."""
+    """Return the name under which triggers, files and OSC know an event: ``beat``, ``downbeat``, ``kick`` ..."""
     if isinstance(event, (Drum, Section)):
         return event.name
     if isinstance(event, Beat):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vjserver.types.audio import Float32
+from vjserver.types.events import DrumName
 
 BAND_NAMES = ("sub", "bass", "lowmid", "mid", "high", "air")
-DRUM_NAMES = ("kick", "snare", "hat")
+DRUM_NAMES: tuple[DrumName, ...] = ("kick", "snare", "hat")
 N_SPECTRUM = 32
 PITCH_CLASSES = ("c", "c#", "d", "d#", "e", "f", "f#", "g", "g#", "a", "a#", "b")
 
@@ -77,7 +78,8 @@ class Features:
     """The sound at ``t_ns``.
 
     ``scalars`` is float32 ``(len(SCALARS),)``; ``bands`` float32 ``(6,)`` and ``spectrum`` float32 ``(32,)`` are 0..1
-    after gain; ``chroma`` float32 ``(12,)`` says how strong each pitch class is, C first, 0..1; ``grid`` says where the beats lie.
+    after gain; ``chroma`` float32 ``(12,)`` says how strong each pitch class is, C
+    first, 0..1; ``grid`` says where the beats lie.
     """
 
     t_ns: int
@@ -101,7 +103,9 @@ def quiet(t_ns: int) -> Features:
     scalars = np.zeros(len(SCALARS), np.float32)
     scalars[list(SCALARS).index("silence")] = 1.0
     scalars[list(SCALARS).index("level_db")] = -120.0
-    return Features(t_ns, scalars, np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), np.zeros(12, np.float32), BeatGrid())
+    return Features(
+        t_ns, scalars, np.zeros(6, np.float32), np.zeros(N_SPECTRUM, np.float32), np.zeros(12, np.float32), BeatGrid()
+    )
 
 
 Reader = Callable[[Features, int], float]
