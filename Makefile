@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN_PACKAGES := python3-venv python3-dev gcc portaudio19-dev libasound2-plugins libavahi-client3 libavahi-common3
-TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium
+EAR_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng
+TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium $(EAR_PACKAGES)
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench ear-bench docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -22,6 +23,9 @@ check: .venv/test-ready
 
 bench: .venv/test-ready
 	$(BIN)/python -m bench $(ARGS)
+
+ear-bench: .venv/test-ready
+	$(BIN)/python -m bench.ear_bench $(ARGS)
 
 docs: .venv/demo-ready
 	$(BIN)/vjserver osc reference > docs/osc.md

@@ -18,6 +18,7 @@ from vjserver.types.features import BeatGrid
 
 LinkMode = Literal["off", "follow", "lead"]
 STEP_S = 0.1
+BEATS = 4.0  # the bar that is shared (Link: the quantum)
 SETTLE_S = 0.5  # between making a session and joining it: without it, aalink's first peers are missed
 _SAME_BPM, _SAME_S, _PATIENCE_S = 0.05, 0.012, 1.0
 
@@ -63,7 +64,8 @@ class LinkSession:
         except ImportError as error:
             raise DeviceError(f"Ableton Link needs aalink ({error}); pip install 'vjserver[link]'") from None
         try:
-            link = aalink.Link(120.0, asyncio.get_running_loop())
+            link = aalink.Link(120.0)
+            link.quantum = BEATS
             await asyncio.sleep(SETTLE_S)
             link.enabled = True
         except (OSError, RuntimeError) as error:

@@ -31,6 +31,8 @@ from vjserver.walk.smoothing import smoothing
 NS = 1_000_000_000
 WIDE = 2 * HOP  # the bands' hop
 GAP_NS = 15_000_000
+# Energy is loudness over seconds in the range of the last minutes: a break is low, the loudest part is full.
+ENERGY = GainOptions(min_range_db=10.0, fall_s=120.0, attack_s=1.0, release_s=3.0)
 _ENVELOPES = (*DRUM_NAMES, "onset")
 _LOWEST, _HIGHEST = np.float32(-1.0), np.float32(1.0)
 _RANKS = np.linspace(0.0, 1.0, N_SPECTRUM, dtype=np.float32)
@@ -86,7 +88,7 @@ class Analysis:
         self._previous = np.zeros(N_SPECTRUM, np.float32)
         self._decay = 1.0 - smoothing(hop_s, options.envelope_s)
         self._drop_decay = 1.0 - smoothing(hop_s, options.drop_s)
-        self._slow = smoothing(2 * hop_s, 4.0)
+        self._energy = AdaptiveGain(1, 2 * hop_s, ENERGY)
         self._quiet_hops, self._silent = 0, True
         self._silence_hops = max(1, round(options.silence_after_s / hop_s))
         self._bpm_told = 0.0
@@ -257,7 +259,7 @@ class Analysis:
         now["level_db"] = level_db
         now["centroid"] = float(spectrum @ _RANKS) / total if total > 1e-3 else 0.0
         now["flux"] = rise / self._flux_gain if total > 1e-3 else 0.0
-        now["energy"] += self._slow * (level - now["energy"])
+        now["energy"] = float(self._energy(np.array([level_db], np.float32))[0])
         now["silence"] = float(self._silent)
         if self._pitch is not None:
             now["pitch_hz"] = self._pitch(samples)
