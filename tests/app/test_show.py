@@ -12,7 +12,7 @@ preset = "02-outrun"
 kind = "click"
 bpm = 128
 
-[ear.clock]
+[ear.tempo]
 min_bpm = 70
 max_bpm = 170
 
@@ -65,10 +65,10 @@ def test_a_show_is_read(tmp_path):
         ),
         ("width = 640", 'width = "wide"', 13, "valid integer"),
         ("width = 640", "width = 639", 13, "multiple of 2"),
-        ("min_bpm = 70", "min_bpm = 100", 8, "twice min_bpm"),
-        ("[ear.clock]", "[ear]\nhop = 300\n[ear.clock]", 9, "64, 128, 256 or 512"),
-        ("[ear.clock]", "[ear]\nhop = 256\n[ear.tracker]\nhop = 128\n[ear.clock]", 8, "multiple of hop (256): got 128"),
-        ("[ear.clock]", "[ear]\nwindow = 1000\n[ear.clock]", 9, "512, 1024, 2048 or 4096"),
+        ("min_bpm = 70", "min_bpm = 160", 8, "at least 1.2 x min_bpm: got 160..170"),
+        ("min_bpm = 70", "min_bpm = 7", 9, "greater than or equal to 40"),
+        ("[ear.tempo]", "[ear]\nwindow = 1000\n[ear.tempo]", 9, "512, 1024, 2048 or 4096"),
+        ("[ear.tempo]", "[link]\nmode = \"lea\"\n[ear.tempo]", 9, "'off', 'follow' or 'lead'"),
         ("bpm = 128", "bmp = 128", 4, "unknown key 'bmp'; nearest: bpm"),
         ("bpm = 128", "bpm = 1", 4, "greater than or equal to 30"),
         ('kind = "click"', 'kind = "clack"', 4, "unknown source 'clack'; nearest: click"),

@@ -92,6 +92,14 @@ class BarPointer:
         for _ in range(frames):
             self._walk()
 
+    def remind(self, since: float, period: float, share: float) -> None:
+        """Keep the belief alive that a beat fell ``since`` frames ago and one follows every ``period``: ``share`` of it."""
+        at = int(np.argmin(np.abs(self._periods - period)))
+        length = int(self._periods[at])
+        places = (round(since) + np.array((-1, 0, 1))) % length
+        self._p *= np.float32(1.0 - share)
+        self._p[self._first[at] + places] += np.float32(share) * _BUMP
+
     def __call__(self, beat: float) -> Pointer:
         """Take the probability ``beat`` (0..1) that this frame is one; return where the pointer is."""
         self._walk()
@@ -131,6 +139,7 @@ class BarPointer:
         return Pointer(phase * mean, mean, math.hypot(x, y) / share, share / float(tempi.sum()))
 
 
+_BUMP: NDArray[np.float32] = np.array([0.25, 0.5, 0.25], np.float32)
 _NEAR: NDArray[np.float32] = np.array([0.6, 1.0, 0.6], np.float32)
 TEMPO_STIFFNESS = 60.0
 OFF_BEAT = 5.0

@@ -20,6 +20,7 @@ NS = 1_000_000_000
 BOUNCE_NS = 150_000_000
 _OVERDUE_NS = 40_000_000
 _CREDIT_S, _CREDIT_BEATS = 8.0, 7.0
+_GOOD_BEATS = 8
 _NEAR_BEATS, _NEAR_OCTAVES = 0.17, 0.10
 
 
@@ -31,6 +32,7 @@ class ClockOptions(BaseModel):
     beats_per_bar: int = Field(4, ge=1, le=16, description="until another bar is heard")
     bend_hz: float = Field(0.2, gt=0.0, le=2.0, description="how quickly the clock bends: the loop's natural frequency")
     start_trust: float = Field(0.55, ge=0.0, le=1.0, description="how sure the ear must be to start or to move it")
+    break_trust: float = Field(0.8, ge=0.0, le=1.0, description="the same while the drums are away")
     insist_beats: float = Field(1.5, gt=0.0, description="how long a contradiction must last to move the clock")
     hold_bars: int = Field(16, ge=1, description="how long the clock runs on with nothing to hold on to")
     delay_ms: float = Field(0.0, ge=-200.0, le=200.0, description="how late the sound reaches us (the input's latency)")
@@ -54,11 +56,14 @@ class BeatClock:
         self.by_hand = False
         self.octave_by_hand = False
         self.bar_by_hand = False
+        self.in_break = False
+        """Set where the drums are away: what is heard then moves the clock less easily."""
         self._emitted = 0
         self._held_ns = 0
         self._followed_ns = 0
         self._against_s = 0.0
         self._credit = 0.0
+        self._good: list[BeatGrid] = []
         self._offset_s = 0.0
         self._taps: list[int] = []
 
@@ -71,7 +76,7 @@ class BeatClock:
         report = replace(report, t_ns=report.t_ns - round(self._o.delay_ms * 1e6))
         if self.by_hand:
             return
-        sure = report.trust >= self._o.start_trust
+        sure = report.trust >= (self._o.break_trust if self.in_break else self._o.start_trust)
         if not self.grid.running:
             self._against_s = self._against_s + seconds if sure else 0.0
             if self._against_s > 0.5 * report.period_s:
@@ -89,19 +94,37 @@ class BeatClock:
             if sure:
                 self._held_ns = now_ns
                 self._credit += min(1.0, seconds / _CREDIT_S) * (1.0 - self._credit)
-            self._bend(error, octaves, report.trust, seconds)
+                self._bend(error, octaves, report.trust, seconds)
+            else:
+                self._coast()
+                self._lose_confidence(report.trust, seconds)
         else:
             self._against_s += seconds if sure else -0.5 * seconds
             self._against_s = max(self._against_s, 0.0)
+            self._coast()
             self._lose_confidence(report.trust * 0.5, seconds)
             if self._against_s > self._insist_s(report, octaves):
                 self._move(report, now_ns)
+
+    def _coast(self) -> None:
+        """Run on alone, on the grid of the last good beats: the newest ones may already have been bent by a doubt."""
+        if len(self._good) < _GOOD_BEATS // 2:
+            return
+        period_s = float(np.median([g.period_s for g in self._good]))
+        good = self._good[max(0, len(self._good) - 3)]
+        self._good.clear()
+        good = replace(self.grid, t_ns=good.t_ns, count=good.count, bar_position=good.bar_position, period_s=period_s)
+        ahead = replace(self.grid, period_s=period_s)
+        shift_s = (ahead.t_ns - good.t_ns) * 1e-9 - (ahead.count - good.count) * period_s
+        if abs(shift_s) < 0.12 * period_s:
+            ahead = replace(ahead, t_ns=ahead.t_ns - round(shift_s * NS))
+        self.grid = ahead
 
     def _insist_s(self, report: BeatReport, octaves: float) -> float:
         """Return how long a contradiction must last; half a beat or an octave off is most often the ear's lapse."""
         lapse = abs(octaves) < _NEAR_OCTAVES or abs(abs(octaves) - 1.0) < _NEAR_OCTAVES
         beats = self._o.insist_beats + (_CREDIT_BEATS * self._credit if lapse else 0.0)
-        return beats * report.period_s
+        return beats * report.period_s * (2.0 if self.in_break else 1.0)
 
     def _error(self, report: BeatReport) -> float:
         """Return how far the report's beats lie behind the grid's, in beats, within half a beat."""
@@ -111,7 +134,7 @@ class BeatClock:
     def _bend(self, error: float, octaves: float, trust: float, seconds: float) -> None:
         grid = self.grid
         turn = 2.0 * math.pi * self._o.bend_hz * seconds
-        weight = min(1.0, trust * 1.3) ** 2
+        weight = min(1.0, trust * 1.2) ** 2
         # Second order, a little overdamped: the phase follows, the tempo follows what is left of the error.
         shift_s = 1.8 * turn * weight * error * grid.period_s
         period_s = grid.period_s * (1.0 + turn * turn / max(seconds, 1e-6) * weight * error * grid.period_s)
@@ -132,6 +155,7 @@ class BeatClock:
     def _move(self, report: BeatReport, now_ns: int) -> None:
         """Give in. Where the ear has come round to the hand's correction by itself, the correction is over."""
         self._held_ns, self._against_s, self._offset_s, self._credit = now_ns, 0.0, 0.0, 0.0
+        self._good.clear()
         self._run_from(report, now_ns, 0.7 * report.trust)
 
     def _run_from(self, report: BeatReport, now_ns: int, trust: float) -> None:
@@ -173,6 +197,8 @@ class BeatClock:
             if alone_s > bar_s and not self.by_hand:
                 beat = replace(beat, confidence=beat.confidence * 0.96)
             self.grid = beat
+            if self._held_ns >= self._followed_ns:
+                self._good = [*self._good, beat][-_GOOD_BEATS:]
             due.append(beat)
         return due
 

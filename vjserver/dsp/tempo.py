@@ -13,6 +13,7 @@ from vjserver.dsp.barpointer import BarPointer, Pointer, TempoPrior
 from vjserver.dsp.beatclock import BeatReport
 from vjserver.dsp.network import BEAT_DELAY_FRAMES, Network, weights
 from vjserver.types.audio import Float32
+from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 # sharpness, share, salience, constant: fitted by bench/training/trust.py
@@ -40,6 +41,12 @@ class BeatTracker:
     def skip(self, seconds: float) -> None:
         """Let time pass unheard (a dropout)."""
         self._pointer.skip(min(round(seconds * self.frame_rate_hz), round(8.0 * self.frame_rate_hz)))
+
+    def remind(self, grid: BeatGrid, t_ns: int, share: float) -> None:
+        """Keep the clock's own beat among what is thought possible, so that it is found again at once after a break."""
+        period = grid.period_s * self.frame_rate_hz
+        since = grid.beat_phase(t_ns - round(BEAT_DELAY_FRAMES / self.frame_rate_hz * NS)) * period
+        self._pointer.remind(since, period, share)
 
     def __call__(self, slow: Float32, t_ns: int) -> BeatReport:
         """Take what the front end sees of the frame that ended at ``t_ns``; return where the beat is."""

@@ -38,6 +38,8 @@ _LOWEST, _HIGHEST = np.float32(-1.0), np.float32(1.0)
 _RANKS = np.linspace(0.0, 1.0, N_SPECTRUM, dtype=np.float32)
 # A beat's place in its bar is judged so many frames after it, from the frames around it.
 _BAR_FRAMES, _BAR_AROUND = 6, 6
+# How much of the pointer's belief is kept on the clock's beat, a frame.
+_KEPT, _KEPT_IN_BREAK = 1e-3, 1e-2
 
 
 class EarOptions(BaseModel):
@@ -202,6 +204,9 @@ class Analysis:
     def _hear_beat(self, t_ns: int) -> list[EarEvent]:
         """Take a frame of the slow front end: where the beat is, and where in its bar a recent one was."""
         running = self.clock.grid.running
+        if running:
+            self._tracker.remind(self.clock.grid, t_ns, _KEPT_IN_BREAK if self._section.is_break else _KEPT)
+        self.clock.in_break = self._section.is_break
         self.clock.follow(t_ns, self._tracker(self._front.slow, t_ns))
         self._downbeats.append(self._tracker.downbeat)
         ripe_ns = t_ns - _BAR_FRAMES * SLOW_EVERY * HOP * NS // self._rate_hz
