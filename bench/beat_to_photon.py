@@ -112,7 +112,8 @@ def _prepare(home: Path, stream: str, ahead: str, ports: list[int]) -> None:
         f'preset = "Flash"\npresets = "{(home / "presets").as_posix()}"\n'
         f'outputs = [{{kind = "sharedmem", stream = "{stream}"}}, {{kind = "ndi", name = "{stream}"}}]\n'
         f'[source]\nkind = "photon"\nbpm = {BPM}\n[video]\nwidth = 640\nheight = 360\nfps = {FPS}\n{ahead}'
-        f"[osc]\nport = {_free()}\ntargets = [{{port = {ports[0]}}}, {{port = {ports[1]}, lookahead_ms = {OSC_AHEAD_MS}}}]\n"
+        f"[osc]\nport = {_free()}\n"
+        f"targets = [{{port = {ports[0]}}}, {{port = {ports[1]}, lookahead_ms = {OSC_AHEAD_MS}}}]\n"
         f"[web]\non = false\n"
     )
 

@@ -21,7 +21,7 @@ HOP = 256
 
 
 def bare(samples: Float32) -> None:
-    """Call aubio's objects with the settings that would do the ear's job (its tracker for our networks) and nothing else."""
+    """Call the aubio objects that would do the ear's job (its tracker for our networks), and nothing else."""
     o = EarOptions()
     onset = aubio.onset(o.onsets.method, o.onsets.window, 128, RATE_HZ)
     tempo = aubio.tempo("default", 4096, 512, RATE_HZ)

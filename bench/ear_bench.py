@@ -1,4 +1,4 @@
-"""``python -m bench.ear_bench [--sets dev ...] [--json FILE]``: the ear scored on the test band, beside aubio's trackers.
+"""``python -m bench.ear_bench [--sets dev ...] [--json FILE]``: the ear on the test band, beside aubio's trackers.
 
 A beat counts at the time at which its message would have been *sent*. Beat scores are mir_eval's (F-measure with 70 ms,
 CMLt, AMLt; the first five seconds are left out, as is its custom); the time to lock is counted from the first beat.
@@ -10,7 +10,7 @@ import json
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from vjserver.types.events import Beat, Drum, Onset, Section
 NS = 1_000_000_000
 Float64 = NDArray[np.float64]
 Row = dict[str, Any]
+Results = list[tuple[str, dict[str, Row]]]
 # name: method, window, hop, rate
 AUBIO = {
     "aubio specdiff 1024/512": ("specdiff", 1024, 512, 44100),
@@ -147,8 +148,9 @@ def run_ours(t: Take) -> Row:
         row["drops"] = [any(-0.1 < d - end < 1.0 for d in drops) for end in ends]
         row["false drops"] = sum(not any(-0.1 < d - end < 1.0 for end in ends) for d in drops)
         row["after break, beats"] = [_missed(t.beats, sent_beats, end) for end in ends]
-        row["in break"] = [float(_hits(t.beats[(t.beats > s) & (t.beats < e)], sent_beats).mean()) for s, e in t.drumless
-                           if s > 4.0 and e - s > 4.0]  # fmt: skip
+        breaks = [(start, end) for start, end in t.drumless if start > 4.0 and end - start > 4.0]
+        inside = [t.beats[(t.beats > start) & (t.beats < end)] for start, end in breaks]
+        row["in break"] = [float(_hits(beats_, sent_beats).mean()) for beats_ in inside]
     row |= {"cpu": cpu, "hops_s": hops, "beats": len(beats), "seconds": len(t.sound) / RATE_HZ}
     return row
 
@@ -169,11 +171,10 @@ def run_aubio(t: Take, method: str, window: int, hop: int, rate: int) -> Row:
     if rate != RATE_HZ:
         sound = scipy.signal.resample_poly(sound, rate // 300, RATE_HZ // 300).astype(np.float32)
     sound = sound + np.random.default_rng(0).normal(0, 1e-4, len(sound)).astype(np.float32)
-    tracker, sent = aubio.tempo(method, window, hop, rate), []
+    tracker = aubio.tempo(method, window, hop, rate)
     began = time.process_time()
-    for start in range(0, len(sound) - hop, hop):
-        if tracker(sound[start : start + hop])[0]:
-            sent.append((start + hop) / rate)
+    starts = range(0, len(sound) - hop, hop)
+    sent = [(start + hop) / rate for start in starts if tracker(sound[start : start + hop])[0]]
     row = score_beats(t.beats, np.array(sent)) if len(t.beats) else {}
     cpu = (time.process_time() - began) / (len(sound) / rate)
     return row | {"cpu": cpu, "beats": len(sent), "seconds": len(sound) / rate}
@@ -195,87 +196,94 @@ def run_track(job: tuple[SetName, int, bool]) -> tuple[str, dict[str, Row]]:
     return t.name, rows
 
 
-def summary(rows: list[tuple[str, dict[str, Row]]], who: str) -> Row:
-    """Return one line: the mean over the tracks of a set."""
+def _mean(values: Iterable[float]) -> float:
+    return round(float(np.mean(list(values))), 3)
+
+
+def _ms(values: Float64, *percents: float) -> list[float]:
+    return [round(float(np.percentile(values, q)) * 1e3, 3 if len(percents) > 2 else 1) for q in percents]
+
+
+def _share(part: float, whole: float) -> float:
+    return round(part / whole, 3) if whole else 0.0
+
+
+def summary(rows: Results, who: str) -> Row:
+    """Return one line: the mean over the tracks of a set; medians where it says ms or s."""
     music = [r[who] for name, r in rows if not name.startswith("~")]
-    off = np.array([o for r in music for o in r["off_s"]]) * 1e3
-    line: Row = {key: round(float(np.mean([r[key] for r in music])), 3) for key in ("F", "CMLt", "AMLt")}
-    line["worst F"] = round(min(r["F"] for r in music), 2)
-    line |= {
-        "off ms": round(float(np.median(off)), 1), "sd ms": round(float(np.median([np.std(r["off_s"]) for r in music]) * 1e3), 1),
-        "sd of all ms": round(float(np.std(off)), 1), "lock s": round(float(np.median([r["lock_s"] for r in music])), 2),
-        "slowest lock s": round(max(r["lock_s"] for r in music), 1),
-        "cpu %": round(100 * float(np.mean([r["cpu"] for r in music])), 2),
-        "beats/min": {name[1:]: round(60 * r[who]["beats"] / r[who]["seconds"], 1) for name, r in rows if name.startswith("~")},
-    }  # fmt: skip
-    return line
+    off = np.array([o for r in music for o in r["off_s"]])
+    return {
+        **{key: _mean(r[key] for r in music) for key in ("F", "CMLt", "AMLt")},
+        "worst F": round(min(r["F"] for r in music), 2),
+        "off ms": _ms(off, 50)[0],
+        "sd ms": _ms(np.array([np.std(r["off_s"]) for r in music if r["off_s"]]), 50)[0],
+        "sd of all ms": round(float(np.std(off)) * 1e3, 1),
+        "lock s": round(float(np.median([r["lock_s"] for r in music])), 2),
+        "slowest s": round(max(r["lock_s"] for r in music), 1),
+        "cpu %": round(100 * _mean(r["cpu"] for r in music), 2),
+        "beats/min": {n[1:]: round(60 * r[who]["beats"] / r[who]["seconds"], 1) for n, r in rows if n.startswith("~")},
+    }
 
 
-def details(rows: list[tuple[str, dict[str, Row]]]) -> Row:
+def details(rows: Results) -> Row:
     """Return what only our ear tells."""
     music = [r[OURS] for name, r in rows if not name.startswith("~")]
     drums = [r["drums"] for r in music]
-    late = np.array([x for d in drums for x in d["late_s"]]) * 1e3
-    hops = np.concatenate([r["hops_s"] for r in music]) * 1e3
-    trust: dict[int, list[bool]] = defaultdict(list)
-    for r in music:
-        for surety, right in r["trust"]:
-            trust[min(9, int(surety * 10))].append(right)
-    sums = {name: np.sum([d[name] for d in drums], axis=0) for name in ("kick", "snare", "hat")}
+    found, true, told = (sum(d[key] for d in drums) for key in ("found", "true", "told"))
+    each = {name: np.sum([d[name] for d in drums], axis=0).tolist() for name in ("kick", "snare", "hat")}
+    trust: dict[str, list[bool]] = defaultdict(list)
+    for surety, right in sorted(pair for r in music for pair in r["trust"]):
+        trust[f"{min(0.9, int(surety * 10) / 10):.1f}"].append(right)
     spans = np.array([r["bands"] for r in music])
-    follow = [r["follow_s"] for r in music if "follow_s" in r]
     drops = [d for r in music for d in r["drops"]]
     return {
-        "drum recall": round(sum(d["found"] for d in drums) / sum(d["true"] for d in drums), 3),
-        "drum precision": round(sum(d["found"] for d in drums) / max(1, sum(d["told"] for d in drums)), 3),
-        "drum latency ms p50/p95": [round(float(np.percentile(late, q)), 1) for q in (50, 95)],
-        **{f"{name} recall/precision": [round(float(n[2] / n[0]), 3), round(float(n[2] / max(1, n[1])), 3)] for name, n in sums.items()},
-        "onset F": round(float(np.mean([r["onset F"] for r in music])), 3),
-        "downbeat F": round(float(np.mean([r["downbeat F"] for r in music])), 3),
-        "right beats by confidence": {f"{k / 10:.1f}": [round(float(np.mean(v)), 3), len(v)] for k, v in sorted(trust.items())},
-        "band span, least and median": [round(float(spans.min()), 2), round(float(np.median(spans)), 2)],
-        "follow a cut or mix s": follow,
-        "drops told": [sum(drops), len(drops)], "false drops": sum(r["false drops"] for r in music),
-        "hit in breaks": [round(x, 2) for r in music for x in r["in break"]],
+        "kick and snare recall, precision": [_share(found, true), _share(found, told)],
+        "kick and snare latency ms p50, p95": _ms(np.array([x for d in drums for x in d["late_s"]]), 50, 95),
+        **{f"{name} recall, precision": [_share(n[2], n[0]), _share(n[2], n[1])] for name, n in each.items()},
+        "onset F": _mean(r["onset F"] for r in music),
+        "downbeat F": _mean(r["downbeat F"] for r in music),
+        "right beats by confidence, of": {low: [_mean(hits), len(hits)] for low, hits in trust.items()},
+        "span of a band 5-95 %, least, median": [round(float(spans.min()), 2), round(float(np.median(spans)), 2)],
+        "a cut or mix followed after s": [round(r["follow_s"], 2) for r in music if "follow_s" in r],
+        "drops told, of, false": [sum(drops), len(drops), sum(r["false drops"] for r in music)],
+        "beats hit in breaks": [round(x, 2) for r in music for x in r["in break"]],
         "beats missed after a break": [x for r in music for x in r["after break, beats"]],
-        "hop ms p50/p99/max": [round(float(np.percentile(hops, q)), 3) for q in (50, 99, 100)],
-    }  # fmt: skip
+        "hop ms p50, p99, max": _ms(np.concatenate([r["hops_s"] for r in music]), 50, 99, 100),
+    }
 
 
-def show(console: Console, which: str, rows: list[tuple[str, dict[str, Row]]]) -> Row:
-    table = Table(title=f"{which}: tracks (ours)")
-    for column in ("track", "F", "CMLt", "AMLt", "off ms", "sd ms", "lock s", "one F", "drums r/p", "bands"):
+def _track_row(name: str, r: Row) -> list[str]:
+    if name.startswith("~"):
+        return [name, f"{60 * r['beats'] / r['seconds']:.1f} beats/min"]
+    drums, off = r["drums"], np.array(r["off_s"] or [0.0]) * 1e3
+    return [
+        name, *[f"{r[key]:.2f}" for key in ("F", "CMLt", "AMLt")], f"{np.median(off):.1f}", f"{off.std():.1f}",
+        f"{r['lock_s']:.1f}", f"{r['downbeat F']:.2f}", f"{_share(drums['found'], drums['true']):.2f}",
+        f"{_share(drums['found'], drums['told']):.2f}", " ".join(f"{band:.2f}" for band in r["bands"]),
+    ]  # fmt: skip
+
+
+def show(console: Console, which: str, rows: Results) -> Row:
+    table = Table(title=f"{which}: our ear, track by track")
+    for column in ("track", "F", "CMLt", "AMLt", "off ms", "sd ms", "lock s", "one F", "drums r", "p", "bands"):
         table.add_column(column)
     for name, r in rows:
-        o = r[OURS]
-        if name.startswith("~"):
-            table.add_row(name, f"{60 * o['beats'] / o['seconds']:.1f} beats a minute")
-            continue
-        d = o["drums"]
-        off = np.array(o["off_s"] or [0.0]) * 1e3
-        table.add_row(name, f"{o['F']:.2f}", f"{o['CMLt']:.2f}", f"{o['AMLt']:.2f}", f"{np.median(off):.1f}", f"{off.std():.1f}",
-                      f"{o['lock_s']:.1f}", f"{o['downbeat F']:.2f}", f"{d['found'] / max(1, d['true']):.2f}/{d['found'] / max(1, d['told']):.2f}",
-                      " ".join(f"{b:.2f}" for b in o["bands"]))  # fmt: skip
+        table.add_row(*_track_row(name, r[OURS]))
     console.print(table)
     lines = {who: summary(rows, who) for who in rows[0][1]}
-    table = Table(title=f"{which}: trackers (means over tracks; medians where ms or s)")
-    for column in ("tracker", *next(iter(lines.values()))):
+    table = Table(title=f"{which}: trackers")
+    for column in ("tracker", *lines[OURS]):
         table.add_column(column)
     for who, line in lines.items():
-        table.add_row(
-            who,
-            *[
-                str(v) if not isinstance(v, dict) else " ".join(f"{k} {n:g}" for k, n in v.items())
-                for v in line.values()
-            ],
-        )
+        silent = " ".join(f"{k} {n:g}" for k, n in line["beats/min"].items())
+        table.add_row(who, *[str(value) for value in list(line.values())[:-1]], silent)
     console.print(table)
     more = details(rows)
     for key, value in more.items():
         console.print(f"  {key}: {value}")
-    per_track = {name: {k: round(r[OURS][k], 3) for k in ("F", "CMLt", "AMLt", "lock_s", "downbeat F")} for name, r in rows
-                 if not name.startswith("~")}  # fmt: skip
-    return {"set": which, "trackers": lines, "ear": more, "tracks": per_track}
+    kept = ("F", "CMLt", "AMLt", "lock_s", "downbeat F")
+    tracks_ = {n: {key: round(r[OURS][key], 3) for key in kept} for n, r in rows if not n.startswith("~")}
+    return {"set": which, "trackers": lines, "ear": more, "tracks": tracks_}
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ SENTENCES = (
 
 
 def room(sound: Float32, rng: np.random.Generator, rt60_s: float, wet: float) -> Float32:
-    """Add the tail of a room: noise that falls by 60 dB in ``rt60_s``, darker as it falls; ``wet`` is its share, 0..1."""
+    """Add the tail of a room: noise that falls by 60 dB in ``rt60_s``, ever darker; ``wet`` is its share, 0..1."""
     t = np.arange(round(rt60_s * RATE_HZ)) / RATE_HZ
     tail = rng.normal(size=len(t)) * 10 ** (-3 * t / rt60_s)
     tail[: round(0.004 * RATE_HZ)] = 0.0  # the first reflection

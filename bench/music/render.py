@@ -25,14 +25,14 @@ SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 TONAL = ("bass", "chords", "lead", "pad")
 
 
-class MissingTool(RuntimeError):
+class MissingToolError(RuntimeError):
     """A program or sound font that rendering needs is not installed."""
 
 
 def check_tools() -> None:
-    """Raise MissingTool with what to install."""
+    """Raise MissingToolError with what to install."""
     if shutil.which("fluidsynth") is None or not SOUNDFONT.exists():
-        raise MissingTool(
+        raise MissingToolError(
             "the test band needs fluidsynth and its sound font: apt install fluidsynth fluid-soundfont-gm"
         )
 
@@ -106,7 +106,8 @@ class DrumSynth:
 
 
 _KEYS = {35: "kick", 36: "kick", 37: "rim", 38: "snare", 40: "snare", 39: "clap", 42: "hat", 44: "hat", 46: "open",
-         49: "crash", 51: "crash", 57: "crash", 59: "crash", 54: "shaker", 69: "shaker", 70: "shaker", 82: "shaker"}  # fmt: skip
+         49: "crash", 51: "crash", 57: "crash", 59: "crash", 54: "shaker", 69: "shaker", 70: "shaker",
+         82: "shaker"}  # fmt: skip
 _Sound = NDArray[np.float64]
 
 

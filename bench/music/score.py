@@ -1,6 +1,6 @@
 """Scores: a plan of bars and sounds goes in; notes in seconds and the exact truth about beats and drums come out.
 
-A plan is data: step patterns as strings, programs, sections, a tempo line. The same :func:`write` turns the hand-written
+A plan is data: step patterns as strings, programs, sections, a tempo line. The same :func:`write` turns the written
 plans of the test band and the random ones of the training pool into notes, so truth and sound come from one place.
 """
 
@@ -35,9 +35,9 @@ class Plan:
     """A song to be written.
 
     Patterns have one letter a step, ``division`` steps a beat: ``x`` hit, ``X`` accent, ``g`` ghost, ``o``/``O`` open
-    hat, ``.`` nothing; a tuple of bars is cycled. Bass, chords and lead use digits: scale degrees from the chord's root,
-    ``-`` holds on. ``sections`` are (bars, parts): ``k`` kick, ``s`` snare, ``h`` hat, ``e`` extra percussion, ``b`` bass,
-    ``c`` chords, ``l`` lead, ``p`` pad, ``r`` snare roll, ``f`` a fill in the last bar.
+    hat, ``.`` nothing; a tuple of bars is cycled. Bass, chords and lead use digits: scale degrees from the chord's
+    root, ``-`` holds on. ``sections`` are (bars, parts): ``k`` kick, ``s`` snare, ``h`` hat, ``e`` extra percussion,
+    ``b`` bass, ``c`` chords, ``l`` lead, ``p`` pad, ``r`` snare roll, ``f`` a fill in the last bar.
     ``tempo`` are (bar, bpm) points between which the tempo runs straight.
     """
 

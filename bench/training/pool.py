@@ -1,7 +1,7 @@
 """The training pool: ``python -m bench.training.pool FOLDER --songs N [--first I]`` makes songs nobody wrote.
 
-Each song is composed, rendered as stems, mixed and spoilt in several ways, and stored as what the networks see (the ear's
-own front end) with the truth beside it. One song in eight is no music at all: there the truth is that nothing beats.
+Each song is composed, rendered as stems, mixed and spoilt in several ways, and stored as what the networks see (through
+the ear's own front end) with the truth beside it. One song in eight is no music at all: there nothing beats.
 """
 
 import argparse
@@ -180,7 +180,8 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     if not (args.folder / "noises.npz").exists():
-        noises: dict[str, Any] = {"crowd": effects.crowd(rng, 45), "applause": effects.applause(rng, 45), "pink": effects.pink(rng, 45),
+        noises: dict[str, Any] = {"crowd": effects.crowd(rng, 45), "applause": effects.applause(rng, 45),
+                  "pink": effects.pink(rng, 45),
                   "speech": effects.speech(45, "en+f4")}  # fmt: skip
         np.savez(args.folder / "noises.npz", **noises)
     with ProcessPoolExecutor(args.workers) as pool:

@@ -1,8 +1,8 @@
 """Training: ``python -m bench.training.train beat|drum POOL OUT.safetensors --minutes M``. Needs torch (CPU is enough).
 
-The *beat* network sees the slow front end and says, about 35 ms late, how surely this frame is a beat and a downbeat. The
-*drum* network sees the fast one and says how surely a kick, snare or hat was struck within the last 17 ms. Both are a
-dense layer and gated recurrent units (Cho et al. 2014, in the form of PyTorch's GRU), run in numpy by
+The *beat* network sees the slow front end and says, about 35 ms late, how surely this frame is a beat and a downbeat.
+The *drum* network sees the fast one and says how surely a kick, snare or hat was struck within the last 17 ms. Both
+are a dense layer and gated recurrent units (Cho et al. 2014, in the form of PyTorch's GRU), run in numpy by
 ``vjserver.dsp.network``. Songs are played from their start to their end with the state carried on, as on stage.
 Songs whose number ends in 00..04 are held back to be validated on.
 """
@@ -57,6 +57,7 @@ class Net(nn.Module):
         self.out = nn.Linear(shape.units, shape.outputs)
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the logits of a chunk and the state after it."""
         y, state = self.gru(torch.relu(self.dense(x)), state)
         return self.out(y), state
 
@@ -188,7 +189,8 @@ def main() -> None:
         net.train()
         save_file({name: value.half().contiguous() for name, value in net.state_dict().items()}, args.out)
         print(
-            f"{done:5.1%} songs {len(songs)} steps {step} loss {total / max(count, 1):.4f} held {np.mean(losses or [0]):.4f}",
+            f"{done:5.1%} songs {len(songs)} steps {step} loss {total / max(count, 1):.4f} "
+            f"held {np.mean(losses or [0]):.4f}",
             flush=True,
         )
 

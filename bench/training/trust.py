@@ -1,8 +1,8 @@
 """Fitting trust: ``python -m bench.training.trust POOL`` prints the constants of ``vjserver.dsp.tempo.TRUST``.
 
-The pool's held-back songs (and what is no music among them) are played to the tracker. Twenty times in ten seconds it is
-noted how sharp, how undivided and how salient the pointer was, and whether it was right: beats within 70 ms, tempo
-within 8 %. A logistic regression makes a probability of it (Newton's method; a weak ridge).
+The pool's held-back songs (and what is no music among them) are played to the tracker. Twice a second it is noted how
+sharp, how undivided and how salient the pointer was, and whether it was right: beats within 70 ms, tempo within 8 %.
+A logistic regression makes a probability of it (Newton's method; a weak ridge).
 """
 
 import argparse

@@ -11,6 +11,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -84,6 +85,52 @@ def test_the_ear_speaks_json(tmp_path):
     assert all(b >= a - 0.006 for a, b in pairwise(sent))
 
 
+@pytest.mark.parametrize("kind", ["png", "svg", "html"])
+def test_the_ear_is_drawn(tmp_path, kind):
+    sound, picture = tmp_path / "click <1>.wav", tmp_path / f"ear.{kind}"
+    soundfile.write(sound, click_track(ClickOptions(), 8.0), 48000)
+    result = vj("ear", sound, "--plot", picture)
+    assert result.returncode == 0, result.stderr
+    if kind == "png":
+        pixels = cv2.imread(str(picture))
+        assert min(pixels.shape[:2]) > 500
+        assert pixels.std() > 5
+    else:
+        text = picture.read_text(encoding="utf-8")
+        assert "<svg" in text
+        assert "<1>" not in text
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["a.wav", "--plot", "out.gif"], "--plot writes .png, .svg, .pdf, .html: got 'out.gif'"),
+        (["a.wav", "--plot", "nowhere/out.png"], "there is no folder"),
+        (["a.wav", "--device", "x"], "a sound FILE or --device NAME, one of them"),
+        ([], "a sound FILE or --device NAME, one of them"),
+    ],
+)
+def test_what_the_ear_cannot_draw_is_one_clear_line(args, says):
+    result = vj("ear", *args)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_ear_listens_to_a_device(pulse, tmp_path):
+    player = pulse.play(np.repeat(click_track(ClickOptions(bpm=120), 30.0), 2, axis=1))
+    picture = tmp_path / "now.png"
+    result = vj("ear", "--device", "default", "--seconds", "9", "--json", "--plot", picture, env=pulse.env)
+    player.kill()
+    player.wait()
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    told = [r for r in rows if r["event"] in ("beat", "downbeat")]
+    assert told[-1]["bpm"] == pytest.approx(120, rel=0.02)
+    assert 0 < rows[0]["t_s"] < rows[-1]["sent_s"] < 9.5
+    assert picture.stat().st_size > 10_000
+
+
 def test_the_ear_hears_the_demos_song(tmp_path):
     path = tmp_path / "song.flac"
     write_song(path)
@@ -113,7 +160,7 @@ def test_a_bad_show_is_one_clear_line(tmp_path):
     result = vj("run", path)
     assert result.returncode == 1
     assert result.stderr.strip() == (
-        f"vjserver: {path}:2: video.widht: unknown key; nearest: width, height; allowed: width, height, fps, output_fps"
+        f"vjserver: {path}:2: video.widht: unknown key; nearest: width, height; allowed: width, height, fps, output_fps, lookahead_ms"
     )
     assert "unknown preset" in vj("run", "--source", "click", "--preset", "zzz").stderr
     assert "WIDTHxHEIGHT" in vj("run", "--source", "click", "--size", "big").stderr

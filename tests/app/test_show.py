@@ -51,7 +51,7 @@ def test_the_ports_are_as_promised():
 
 def test_a_show_is_read(tmp_path):
     show = load_show(write(tmp_path, GOOD))
-    assert (show.source["bpm"], show.osc.targets[0].lookahead_ms, show.ear.clock.min_bpm) == (128, 20.0, 70.0)
+    assert (show.source["bpm"], show.osc.targets[0].lookahead_ms, show.ear.tempo.min_bpm) == (128, 20.0, 70.0)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_a_show_is_read(tmp_path):
             "width = 640",
             "widht = 640",
             13,
-            "unknown key; nearest: width, height; allowed: width, height, fps, output_fps",
+            "unknown key; nearest: width, height; allowed: width, height, fps, output_fps, lookahead_ms",
         ),
         ("width = 640", 'width = "wide"', 13, "valid integer"),
         ("width = 640", "width = 639", 13, "multiple of 2"),
         ("min_bpm = 70", "min_bpm = 160", 8, "at least 1.2 x min_bpm: got 160..170"),
         ("min_bpm = 70", "min_bpm = 7", 9, "greater than or equal to 40"),
         ("[ear.tempo]", "[ear]\nwindow = 1000\n[ear.tempo]", 9, "512, 1024, 2048 or 4096"),
-        ("[ear.tempo]", "[link]\nmode = \"lea\"\n[ear.tempo]", 9, "'off', 'follow' or 'lead'"),
+        ("[ear.tempo]", '[link]\nmode = "lea"\n[ear.tempo]', 9, "'off', 'follow' or 'lead'"),
         ("bpm = 128", "bmp = 128", 4, "unknown key 'bmp'; nearest: bpm"),
         ("bpm = 128", "bpm = 1", 4, "greater than or equal to 30"),
         ('kind = "click"', 'kind = "clack"', 4, "unknown source 'clack'; nearest: click"),

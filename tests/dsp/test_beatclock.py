@@ -96,7 +96,7 @@ def test_a_short_contradiction_moves_nothing_a_lasting_one_does(bpm, shift_s, pa
     first, t = play(clock, 120, 16)
     held, u = play(clock, bpm, 0.6, start_s=t, shift_s=shift_s)
     assert np.abs(errors_s(held, 120)).max(initial=0.0) < 0.03
-    moved, end = play(clock, bpm, patience, start_s=u, shift_s=shift_s)
+    moved, _end = play(clock, bpm, patience, start_s=u, shift_s=shift_s)
     assert clock.grid.bpm == pytest.approx(bpm, rel=0.02)
     assert abs(errors_s(moved[-1:], bpm, u + shift_s)[0]) < 0.02
     every = [*first, *held, *moved]

@@ -82,7 +82,7 @@ def test_what_hangs_on_a_beat_is_done_so_much_ahead_as_a_picture_takes(desk):
 
 
 def test_ableton_link_is_told_to_the_ear(desk):
-    control, hear, told, _, _ = desk
+    control, _hear, told, _, _ = desk
     control.receive("/vj/tempo/link", ("loud",))
     assert control.link == "off"
     control.receive("/vj/tempo/link", ("follow",))

@@ -10,7 +10,7 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.slot import SlotWriter
-from vjserver.runtime.stats import StatsReader, StatsReader, StatsWriter
+from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
 from vjserver.show.state import ShowState
 from vjserver.stages.generation import Generation

@@ -14,13 +14,17 @@ import numpy as np
 from vjserver.stages.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import ConfigError, VJError
-from vjserver.types.events import Beat, Drum, EarEvent, Section
+from vjserver.types.events import Beat, Drum, DrumName, EarEvent, Section
 from vjserver.types.features import BAND_NAMES, DRUM_NAMES
 
 NS = 1_000_000_000
 KINDS = (".png", ".svg", ".pdf", ".html")
 _INCHES_A_SECOND, _WIDEST = 0.45, 120.0
-_DRUM_COLOURS = {"kick": "#ff5d73", "snare": "#ffd166", "hat": "#4cc9f0"}
+_STYLE: dict[Any, Any] = {
+    "font.size": 9, "axes.edgecolor": "#555", "axes.facecolor": "#14141c", "figure.facecolor": "#0c0c12",
+    "text.color": "#ddd", "axes.labelcolor": "#ccc", "xtick.color": "#999", "ytick.color": "#999",
+}  # fmt: skip
+_DRUM_COLOURS: dict[DrumName, str] = {"kick": "#ff5d73", "snare": "#ffd166", "hat": "#4cc9f0"}
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Record:
     wave: list[tuple[float, float]] = field(default_factory=list)
     beat: list[tuple[float, float]] = field(default_factory=list)
     drums: list[Float32] = field(default_factory=list)
+    flux: list[float] = field(default_factory=list)
     bands: list[Float32] = field(default_factory=list)
     tempo: list[tuple[float, float, float, float]] = field(default_factory=list)
     events: list[EarEvent] = field(default_factory=list)
@@ -44,6 +49,7 @@ class Record:
         self.wave.append((float(block.samples.min(initial=0.0)), float(block.samples.max(initial=0.0))))
         self.beat.append((tracker.activation, tracker.downbeat))
         self.drums.append(analysis.drum_surety.copy())
+        self.flux.append(analysis.features.value("flux", block.t_ns))
         self.bands.append(analysis.features.bands)
         heard_bpm = 60.0 * tracker.frame_rate_hz / tracker.pointer.period
         self.tempo.append((grid.bpm or np.nan, heard_bpm, grid.confidence, tracker.trust()))
@@ -80,8 +86,7 @@ def _draw(record: Record, title: str) -> Any:
 
     t = np.array(record.times_s)
     seconds = float(t[-1]) if len(t) else 1.0
-    with rc_context({"font.size": 9, "axes.edgecolor": "#555", "axes.facecolor": "#14141c", "figure.facecolor": "#0c0c12",
-                     "text.color": "#ddd", "axes.labelcolor": "#ccc", "xtick.color": "#999", "ytick.color": "#999"}):  # fmt: skip
+    with rc_context(_STYLE):
         figure = Figure(figsize=(float(np.clip(seconds * _INCHES_A_SECOND, 14.0, _WIDEST)), 13.0), layout="constrained")
         rows = figure.subplots(6, 1, sharex=True, height_ratios=(2, 2, 1.6, 2, 1.4, 1.2))
         figure.suptitle(title)
@@ -93,6 +98,7 @@ def _draw(record: Record, title: str) -> Any:
     drums = np.array(record.drums).reshape(-1, len(DRUM_NAMES))
     for i, name in enumerate(DRUM_NAMES):
         rows[2].plot(t, drums[:, i], color=_DRUM_COLOURS[name], lw=0.8, label=name)
+    rows[2].plot(t, record.flux, color="#777", lw=0.5, label="flux")
     bands = np.array(record.bands).reshape(-1, len(BAND_NAMES)).T
     rows[3].imshow(bands, aspect="auto", origin="lower", extent=(0, seconds, -0.5, 5.5), cmap="magma", vmin=0, vmax=1)
     rows[3].set_yticks(range(6), BAND_NAMES)
@@ -101,8 +107,8 @@ def _draw(record: Record, title: str) -> Any:
     rows[4].plot(t, tempo[:, 0], color="#4cc9f0", lw=1.4, label="clock")
     rows[5].plot(t, tempo[:, 2], color="#9ef01a", lw=1.2, label="confidence")
     rows[5].plot(t, tempo[:, 3], color="#888", lw=0.7, label="trust in what is heard")
-    for axis, name in zip(rows, ("sound", "beat", "drums", "bands", "tempo, bpm", "confidence"), strict=True):
-        axis.set_ylabel(name)
+    for axis, label in zip(rows, ("sound", "beat", "onsets", "bands", "tempo, bpm", "confidence"), strict=True):
+        axis.set_ylabel(label)
         axis.margins(x=0)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(loc="upper right", fontsize=7, framealpha=0.3, labelcolor="#ddd", facecolor="#000")

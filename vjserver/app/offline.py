@@ -11,7 +11,7 @@ import numpy as np
 from vjserver.app.ear_view import Record
 from vjserver.dsp.frontend import HOP
 from vjserver.ports import Source, find, options_of
-from vjserver.runtime.clock import NS, LiveClock, ManualClock
+from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.show.mapping import Mapper
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import accept
@@ -33,11 +33,12 @@ def hear_file(path: Path, options: EarOptions, record: Record | None = None) -> 
     ``t_s`` is the time in the file that an event speaks of, ``sent_s`` the time at which it would have been sent.
     Raises DeviceError for a missing, damaged or empty file.
     """
-    source = FileSource(FileOptions(path=path, loop=False, block=HOP), ManualClock())
+    clock = ManualClock()
+    source = FileSource(FileOptions(path=path, loop=False, block=HOP), clock)
     source.open()
     try:
         analysis = Analysis(source.rate_hz, options)
-        for event, sent_ns in hear(analysis, _blocks(source, FOREVER_NS), record):
+        for event, sent_ns in hear(analysis, _blocks(source, clock, FOREVER_NS), record):
             yield _row(event, sent_ns, 0)
     finally:
         source.close()
@@ -52,7 +53,7 @@ def hear_device(
     source.open()
     try:
         analysis, start_ns = Analysis(source.rate_hz, options), clock.now_ns()
-        for event, sent_ns in hear(analysis, _blocks(source, start_ns + round(seconds * NS)), record, start_ns):
+        for event, sent_ns in hear(analysis, _blocks(source, clock, start_ns + round(seconds * NS)), record, start_ns):
             yield _row(event, sent_ns, start_ns)
     finally:
         source.close()
@@ -77,18 +78,17 @@ def hear(
         last_ns = block.t_ns
 
 
-def _blocks(source: Source, until_ns: int) -> Iterator[AudioBlock]:
+def _blocks(source: Source, clock: Clock, until_ns: int) -> Iterator[AudioBlock]:
     """Yield a source's blocks until it ends or ``until_ns``."""
-    while True:
+    while clock.now_ns() < until_ns:
         try:
             block = source.read(until_ns)
         except DeviceError as error:
             if "has ended" in str(error):
                 return
             raise
-        if block is None:
-            return
-        yield block
+        if block is not None:
+            yield block
 
 
 def _row(event: EarEvent, sent_ns: int, start_ns: int) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class BarPointer:
             self._walk()
 
     def remind(self, since: float, period: float, share: float) -> None:
-        """Keep the belief alive that a beat fell ``since`` frames ago and one follows every ``period``: ``share`` of it."""
+        """Put ``share`` of the belief on a beat that fell ``since`` frames ago and follows every ``period``."""
         at = int(np.argmin(np.abs(self._periods - period)))
         length = int(self._periods[at])
         places = (round(since) + np.array((-1, 0, 1))) % length

@@ -1,7 +1,7 @@
 """Gain: levels in dB go in, 0..1 that really uses 0..1 comes out, whatever the microphone.
 
 Levels are smoothed first, with an attack and a release in seconds (``a = 1 - exp(-dt / tau)``, so the feel does not
-change with the hop), and each band then learns the range of what it really shows: the top follows peaks at once and sinks
+change with the hop), and each band then learns the range of what it shows: the top follows peaks at once and sinks
 slowly, the bottom follows troughs soon and rises slowly: what never stops is its floor, be it noise or a drone. While
 the whole is below the gate, everything falls to 0 and nothing is learnt, so a break does not turn the noise up.
 """

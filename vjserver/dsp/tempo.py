@@ -1,6 +1,6 @@
 """Tempo: the slow front end goes in, reports of where the beat is come out; bars too.
 
-A recurrent network says how surely each frame is a beat, a bar pointer makes tempo and phase of it, and a small logistic
+A recurrent network says how surely each frame is a beat, a bar pointer makes tempo and phase of it, and a logistic
 model says how far that may be trusted; it was fitted on songs and on what is no music, so noise is not believed.
 """
 
