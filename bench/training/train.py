@@ -43,7 +43,7 @@ class Shape:
 
 SHAPES = {
     "beat": Shape(SLOW_SIZE, 64, 128, 2, 2, 640, 32, 2.0),
-    "drum": Shape(FAST_SIZE, 48, 56, 1, 3, 768, 32, 1.0),
+    "drum": Shape(FAST_SIZE, 64, 96, 1, 3, 768, 32, 1.0),
 }
 
 
