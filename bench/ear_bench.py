@@ -144,10 +144,9 @@ def run_ours(t: Take) -> Row:
         row["bands"] = (np.percentile(settled, 95, axis=0) - np.percentile(settled, 5, axis=0)).tolist()
         if t.join_s is not None:
             row["follow_s"] = _recovery(t.beats, sent_beats, t.join_s)
-        ends = [end for start, end in t.drumless if end - start > 4.0 and start > 4.0 and end < t.beats[-1] - 2.0]
-        row["drops"] = [any(-0.1 < d - end < 1.0 for d in drops) for end in ends]
-        row["false drops"] = sum(not any(-0.1 < d - end < 1.0 for end in ends) for d in drops)
-        row["after break, beats"] = [_missed(t.beats, sent_beats, end) for end in ends]
+        row["drops"] = [any(-0.1 < told - drop < 1.0 for told in drops) for drop in t.drops]
+        row["false drops"] = sum(not any(-0.1 < told - drop < 1.0 for drop in t.drops) for told in drops)
+        row["after break, beats"] = [_missed(t.beats, sent_beats, drop) for drop in t.drops]
         breaks = [(start, end) for start, end in t.drumless if start > 4.0 and end - start > 4.0]
         inside = [t.beats[(t.beats > start) & (t.beats < end)] for start, end in breaks]
         row["in break"] = [float(_hits(beats_, sent_beats).mean()) for beats_ in inside]
@@ -189,7 +188,7 @@ def run_track(job: tuple[SetName, int, bool]) -> tuple[str, dict[str, Row]]:
     else:
         name, sound = list(no_music(which))[index - len(known)]
         none = np.zeros(0)
-        t = Take(f"~{name}", "none", sound, none, none, none, none, none, none, ())
+        t = Take(f"~{name}", "none", sound, none, none, none, none, none, none, (), none)
     rows = {OURS: run_ours(t)}
     if rivals:
         rows |= {name: run_aubio(t, *setting) for name, setting in AUBIO.items()}

@@ -58,6 +58,7 @@ class Take:
     hat: Float64
     onsets: Float64
     drumless: tuple[tuple[float, float], ...]
+    drops: Float64
     join_s: float | None = None
 
 
@@ -225,7 +226,15 @@ def take(track: Track, which: SetName) -> Take:
     if "quiet" not in track.effects:
         sound = effects.to_level(sound, -1.0)
     stereo = np.stack((sound, np.zeros_like(sound)), axis=1) if track.one_sided else sound[:, None]
-    return Take(track.name, track.plan.style, stereo.astype(np.float32), drumless=drumless, join_s=join_s, **truth)
+    return Take(
+        track.name,
+        track.plan.style,
+        stereo.astype(np.float32),
+        drumless=drumless,
+        drops=score.drops,
+        join_s=join_s,
+        **truth,
+    )
 
 
 def no_music(which: SetName) -> Iterator[tuple[str, Float32]]:

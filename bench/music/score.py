@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 DRUM_NOTES = {"kick": (35, 36), "snare": (37, 38, 39, 40), "hat": (42, 44, 46)}
 LOUDNESS = {".": 0, "g": 38, "x": 92, "X": 118, "o": 92, "O": 112}
+_SHORTEST_BREAK_S = 4.0
 MODES = {"minor": (0, 2, 3, 5, 7, 8, 10), "major": (0, 2, 4, 5, 7, 9, 11), "dorian": (0, 2, 3, 5, 7, 9, 10)}
 
 
@@ -76,13 +77,17 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A written song: notes by part, and the truth. Times are seconds from the song's start."""
+    """A written song: notes by part, and the truth. Times are seconds from the song's start.
+
+    ``drops`` are where the kick comes back after four seconds or more.
+    """
 
     plan: Plan
     parts: Mapping[str, list[Note]]
     beats: Float64
     downbeats: Float64
     drumless: tuple[tuple[float, float], ...]
+    drops: Float64
     seconds: float
 
     def hits(self, name: str) -> Float64:
@@ -124,10 +129,16 @@ class _Writer:
         return np.asarray(line)
 
     def write(self) -> Score:
-        plan, bar, drumless = self._plan, 0, []
+        plan, bar, drumless, drops = self._plan, 0, [], []
+        kicked_s: float | None = None
         for bars, parts in plan.sections:
             if not set(parts) & set("ksher"):
                 drumless.append((self._time(bar * plan.beats_per_bar), self._time((bar + bars) * plan.beats_per_bar)))
+            if "k" in parts:
+                begin_s = self._time(bar * plan.beats_per_bar)
+                if kicked_s is not None and begin_s - kicked_s > _SHORTEST_BREAK_S:
+                    drops.append(begin_s)
+                kicked_s = self._time((bar + bars) * plan.beats_per_bar)
             for i in range(bars):
                 self._bar(bar, parts, last=i == bars - 1)
                 bar += 1
@@ -135,9 +146,14 @@ class _Writer:
         for part in self._parts.values():
             part.sort(key=lambda n: (n.t_s, n.pitch))
         return Score(
-            plan, self._parts, self._beats[:count], self._beats[:count:plan.beats_per_bar], tuple(drumless),
-            float(self._beats[-1]) + 0.5,
-        )  # fmt: skip
+            plan=plan,
+            parts=self._parts,
+            beats=self._beats[:count],
+            downbeats=self._beats[: count : plan.beats_per_bar],
+            drumless=tuple(drumless),
+            drops=np.array(drops),
+            seconds=float(self._beats[-1]) + 0.5,
+        )
 
     def _time(self, beat: float) -> float:
         return float(np.interp(beat, np.arange(len(self._beats)), self._beats))

@@ -142,7 +142,7 @@ def _resting(rng: np.random.Generator, seed: int) -> Float32:
         for pitch in rng.choice(np.arange(40, 76), 4, replace=False):
             parts["pad"].append(Note(t_s, length, int(pitch), 70))
         t_s += length
-    return render(Score(plan, parts, score.beats, score.downbeats, (), score.seconds), ("pad",))
+    return render(Score(plan, parts, score.beats, score.downbeats, (), score.drops, score.seconds), ("pad",))
 
 
 def _pump(stem: Float32, score: Score) -> Float32:

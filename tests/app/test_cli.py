@@ -160,7 +160,8 @@ def test_a_bad_show_is_one_clear_line(tmp_path):
     result = vj("run", path)
     assert result.returncode == 1
     assert result.stderr.strip() == (
-        f"vjserver: {path}:2: video.widht: unknown key; nearest: width, height; allowed: width, height, fps, output_fps, lookahead_ms"
+        f"vjserver: {path}:2: video.widht: unknown key; nearest: width, height; "
+        "allowed: width, height, fps, output_fps, lookahead_ms"
     )
     assert "unknown preset" in vj("run", "--source", "click", "--preset", "zzz").stderr
     assert "WIDTHxHEIGHT" in vj("run", "--source", "click", "--size", "big").stderr

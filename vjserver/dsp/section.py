@@ -2,7 +2,7 @@
 
 A *break* begins when the low end has sunk well below what the track's loud part has, and no kick has come for a while.
 In a break, brightness, loudness and density that climb over seconds make the *build-up* rise towards 1. A *drop* is the
-moment at which kick and low end come back together after a break. Nothing here knows the key, the genre or the tempo.
+moment at which the low end comes back with a kick, or with a jump, after a break. Nothing here knows the key, the genre or the tempo.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Literal
 from vjserver.walk.smoothing import smoothing
 
 SectionName = Literal["break", "groove", "drop"]
-_SUNK_DB, _BACK_DB = 8.0, 5.0
+_SUNK_DB, _BACK_DB, _JUMP_DB = 8.0, 5.0, 14.0
 _SHORTEST_BREAK_S = 3.0
 
 
@@ -54,7 +54,8 @@ class SectionTracker:
         """Take a step; return the section that begins with it, if any: a drop is told once and is a groove then."""
         step_s = self._step_s
         self._since_kick_s = 0.0 if heard.kick else self._since_kick_s + step_s
-        self._low_db += self._fast * (heard.low_db - self._low_db)
+        jump_db = heard.low_db - self._low_db
+        self._low_db += self._fast * jump_db
         self._trend(heard)
         if silent:
             return None
@@ -74,7 +75,8 @@ class SectionTracker:
                 return "break"
             return None
         self._in_break_s += step_s
-        if self._since_kick_s < 0.25 and heard.low_db > self._top_db - _BACK_DB:
+        struck = self._since_kick_s < 0.25 or jump_db > _JUMP_DB
+        if struck and heard.low_db > self._top_db - _BACK_DB:
             self.name = "groove"
             return "drop" if self._in_break_s >= _SHORTEST_BREAK_S else "groove"
         return None
