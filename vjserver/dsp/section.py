@@ -1,8 +1,9 @@
-"""Section: levels and hits go in; where the track is (groove, break, build-up, drop) and its energy come out.
+"""Section: levels and hits go in; where the track is (groove, break, build-up, drop) comes out.
 
 A *break* begins when the low end has sunk well below what the track's loud part has, and no kick has come for a while.
 In a break, brightness, loudness and density that climb over seconds make the *build-up* rise towards 1. A *drop* is the
-moment at which the low end comes back with a kick, or with a jump, after a break. Nothing here knows the key, the genre or the tempo.
+moment at which the low end comes back with a kick, or with a jump, after a break. Nothing here knows key, genre or
+tempo.
 """
 
 import math
@@ -77,7 +78,7 @@ class SectionTracker:
         self._in_break_s += step_s
         struck = self._since_kick_s < 0.25 or jump_db > _JUMP_DB
         if struck and heard.low_db > self._top_db - _BACK_DB:
-            self.name = "groove"
+            self.name, self._since_kick_s = "groove", 0.0
             return "drop" if self._in_break_s >= _SHORTEST_BREAK_S else "groove"
         return None
 
