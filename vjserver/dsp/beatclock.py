@@ -21,7 +21,7 @@ BOUNCE_NS = 150_000_000
 _OVERDUE_NS = 40_000_000
 _CREDIT_S, _CREDIT_BEATS = 8.0, 7.0
 _GOOD_BEATS = 8
-_NEAR_BEATS, _NEAR_OCTAVES = 0.17, 0.10
+_NEAR_BEATS, _NEAR_OCTAVES, _USUAL_OCTAVES = 0.17, 0.10, 0.03
 
 
 class ClockOptions(BaseModel):
@@ -62,7 +62,7 @@ class BeatClock:
         self._held_ns = 0
         self._followed_ns = 0
         self._against_s = 0.0
-        self._credit = 0.0
+        self._credit, self._usual_s = 0.0, 0.5
         self._good: list[BeatGrid] = []
         self._offset_s = 0.0
         self._taps: list[int] = []
@@ -94,6 +94,7 @@ class BeatClock:
             if sure:
                 self._held_ns = now_ns
                 self._credit += min(1.0, seconds / _CREDIT_S) * (1.0 - self._credit)
+                self._usual_s += min(1.0, seconds / _CREDIT_S) * (self.grid.period_s - self._usual_s)
                 self._bend(error, octaves, report.trust, seconds)
             else:
                 self._coast()
@@ -103,7 +104,7 @@ class BeatClock:
             self._against_s = max(self._against_s, 0.0)
             self._coast()
             self._lose_confidence(report.trust * 0.5, seconds)
-            if self._against_s > self._insist_s(report, octaves):
+            if self._against_s > self._insist_s(report):
                 self._move(report, now_ns)
 
     def _coast(self) -> None:
@@ -120,9 +121,13 @@ class BeatClock:
             ahead = replace(ahead, t_ns=ahead.t_ns - round(shift_s * NS))
         self.grid = ahead
 
-    def _insist_s(self, report: BeatReport, octaves: float) -> float:
-        """Return how long a contradiction must last; half a beat or an octave off is most often the ear's lapse."""
-        lapse = abs(octaves) < _NEAR_OCTAVES or abs(abs(octaves) - 1.0) < _NEAR_OCTAVES
+    def _insist_s(self, report: BeatReport) -> float:
+        """Return how long a contradiction must last.
+
+        Half a beat or an octave off what has long been right is most often the ear's lapse; another tempo is not.
+        """
+        octaves = math.log2(report.period_s / self._usual_s)
+        lapse = abs(octaves - round(octaves)) < _USUAL_OCTAVES
         beats = self._o.insist_beats + (_CREDIT_BEATS * self._credit if lapse else 0.0)
         return beats * report.period_s * (2.0 if self.in_break else 1.0)
 
@@ -139,14 +144,10 @@ class BeatClock:
         shift_s = 1.8 * turn * weight * error * grid.period_s
         period_s = grid.period_s * (1.0 + turn * turn / max(seconds, 1e-6) * weight * error * grid.period_s)
         period_s *= 2.0 ** (0.5 * turn * weight * octaves * min(1.0, abs(octaves) / 0.03))
-        pivot = grid.t_ns + round(self._beats_to_now() * grid.period_s * NS)
-        moved = replace(grid, t_ns=pivot + round(shift_s * NS) - round(self._beats_to_now() * period_s * NS))
+        shift_s += grid.beats_since(self._followed_ns) * (grid.period_s - period_s)  # the phase of now stays
         agreement = trust * (1.0 - 2.0 * abs(error))
-        step = min(1.0, seconds / 0.7)
-        self.grid = replace(moved, period_s=period_s, confidence=grid.confidence + step * (agreement - grid.confidence))
-
-    def _beats_to_now(self) -> float:
-        return self.grid.beats_since(self._followed_ns)
+        confidence = grid.confidence + min(1.0, seconds / 0.7) * (agreement - grid.confidence)
+        self.grid = replace(grid, t_ns=grid.t_ns + round(shift_s * NS), period_s=period_s, confidence=confidence)
 
     def _lose_confidence(self, towards: float, seconds: float) -> None:
         trust = self.grid.confidence
@@ -156,6 +157,7 @@ class BeatClock:
         """Give in. Where the ear has come round to the hand's correction by itself, the correction is over."""
         self._held_ns, self._against_s, self._offset_s, self._credit = now_ns, 0.0, 0.0, 0.0
         self._good.clear()
+        self._usual_s = report.period_s
         self._run_from(report, now_ns, 0.7 * report.trust)
 
     def _run_from(self, report: BeatReport, now_ns: int, trust: float) -> None:
@@ -254,7 +256,7 @@ class BeatClock:
             return
         self.bar_by_hand = True
         beats = self.grid.beats_since(t_ns)
-        self._offset_s += (round(beats) - beats) * -self.grid.period_s
+        self._offset_s += (beats - round(beats)) * self.grid.period_s
         self._anchor(t_ns, self.grid.period_s, self.grid.confidence, 0)
 
     def nudge(self, ms: float) -> None:
