@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.music import effects
-from bench.music.compose import compose
-from bench.music.render import RATE_HZ, SOUNDFONT, DrumSynth, mix, render
+from bench.music.compose import STYLES, compose
+from bench.music.render import RATE_HZ, SOUNDFONT, DrumMachine, analogue, mix, render
 from bench.music.score import Note, Score, write
+from bench.training import kits
 from vjserver.dsp.frontend import FAST_SIZE, HOP, SLOW_EVERY, SLOW_SIZE, FrontEnd
 from vjserver.types.audio import Float32
 
@@ -69,19 +70,22 @@ def spoil(sound: Float32, rng: np.random.Generator, noises: dict[str, Float32]) 
     return effects.to_level(sound, float(rng.choice((-1.0, rng.uniform(-30, 0)))))
 
 
-def song(seed: int, noises: dict[str, Float32]) -> list[tuple[Float32, int, Truth]]:
+def song(seed: int, noises: dict[str, Float32], style: str | None = None) -> list[tuple[Float32, int, Truth]]:
     """Return the variants of song ``seed``: sound, the rate it is to be seen at, and its truth."""
     rng = np.random.default_rng([seed, 7])
-    score = write(compose(rng), seed)
+    score = write(compose(rng, style), seed)
     font = SMALL_FONT if rng.random() < 0.3 and SMALL_FONT.exists() else SOUNDFONT
     frames = round(score.seconds * RATE_HZ)
     stems = {"bass": render(score, ("bass",), SMALL_FONT), "tonal": render(score, ("chords", "lead", "pad"), font)}
-    machine = DrumSynth(rng)(score.parts["drums"], frames)
-    sampled = render(score, ("drums",), font)
-    kinds: list[Float32] = [machine, sampled, np.asarray(machine + 1.5 * sampled, np.float32)]
+    strike = score.parts["drums"]
+    machine = DrumMachine(analogue(rng), rng)(strike, frames)
+    midi = render(score, ("drums",), font)
+    kit = kits.sampled(rng)
+    recorded = machine if kit is None else DrumMachine(kit, rng)(strike, frames)
+    kinds: list[Float32] = [recorded, machine, midi, np.asarray(machine + 1.5 * midi, np.float32)]
     variants = []
     for _ in range(VARIANTS):
-        stems["drums"] = kinds[int(rng.choice(3, p=(0.4, 0.45, 0.15)))]
+        stems["drums"] = kinds[int(rng.choice(4, p=(0.45, 0.2, 0.25, 0.1)))]
         if rng.random() < 0.25:
             stems["tonal"] = _pump(stems["tonal"], score)
         gains = {
@@ -157,11 +161,12 @@ def _pump(stem: Float32, score: Score) -> Float32:
     return stem * gain
 
 
-def make(seed: int, folder: Path) -> None:
+def make(seed: int, folder: Path, style: str | None = None) -> None:
     """Make song ``seed`` and store its variants."""
     noises = dict(np.load(folder / "noises.npz"))
     rng = np.random.default_rng([seed, 9])
-    variants = no_music(seed, noises) if rng.random() < SILENT_SHARE else song(seed, noises)
+    silent = style is None and rng.random() < SILENT_SHARE
+    variants = no_music(seed, noises) if silent else song(seed, noises, style)
     for i, (sound, rate_hz, truth) in enumerate(variants):
         slow, fast = see(sound, rate_hz)
         arrays: dict[str, Any] = asdict(truth)
@@ -175,6 +180,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--songs", type=int, default=500)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--styles", nargs="+", choices=list(STYLES), help="these in turn, not drawn by weight")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +191,9 @@ def main() -> None:
                   "speech": effects.speech(45, "en+f4")}  # fmt: skip
         np.savez(args.folder / "noises.npz", **noises)
     with ProcessPoolExecutor(args.workers) as pool:
-        for future in [pool.submit(make, seed, args.folder) for seed in range(args.first, args.first + args.songs)]:
+        styles = args.styles or [None]
+        seeds = range(args.first, args.first + args.songs)
+        for future in [pool.submit(make, seed, args.folder, styles[seed % len(styles)]) for seed in seeds]:
             future.result()
 
 

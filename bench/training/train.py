@@ -10,7 +10,7 @@ Songs whose number ends in 00..04 are held back to be validated on.
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vjserver.dsp.frontend import FAST_SIZE, HOP, SLOW_EVERY, SLOW_SIZE
+from vjserver.dsp.frontend import FAST_SIZE, HOP, SLOW_BANDS, SLOW_EVERY, SLOW_SIZE
 from vjserver.dsp.network import BEAT_DELAY_FRAMES
 
 Array = NDArray[np.float32]
@@ -71,6 +71,16 @@ class Song:
     weight: NDArray[np.float16]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A chunk of a batch of songs; where it is ``new``, the songs begin here and nothing is remembered."""
+
+    new: bool
+    x: Tensor
+    target: Tensor
+    weight: Tensor
+
+
 def beat_song(d: dict[str, NDArray[Any]]) -> Song:
     x = d["slow"]
     rate = float(d["rate_hz"]) / (HOP * SLOW_EVERY)
@@ -117,28 +127,65 @@ def load(kind: str, pool: Path, known: dict[str, Song]) -> tuple[list[Song], lis
     return [song for name, song in known.items() if int(name[5:10]) % 100 >= 5], held
 
 
-def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator) -> Iterator[tuple[bool, Tensor, Tensor, Tensor]]:
-    """Yield chunks of batches: (a batch begins here, x, target, weight)."""
+def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator, joined: bool = False) -> Iterator[Batch]:
+    """Yield chunks of batches. Where they are ``joined``, most songs are cut or mixed into the next, as a DJ would."""
     order = rng.permutation(len(songs))
+    going: Batch | None = None
     for first in range(0, len(order) - shape.batch + 1, shape.batch):
         batch = [songs[i] for i in order[first : first + shape.batch]]
         length = min(len(s.x) for s in batch)
         starts = [int(rng.integers(0, len(s.x) - length + 1)) for s in batch]
         skip = int(rng.integers(0, shape.chunk)) if rng.random() < 0.7 else 0
+        parts = []
         for at in range(skip, length - shape.chunk + 1, shape.chunk):
             cut = [slice(s + at, s + at + shape.chunk) for s in starts]
-            stacked = [
-                torch.from_numpy(
-                    np.stack([getattr(s, field)[c] for s, c in zip(batch, cut, strict=True)]).astype(np.float32)
-                )
+            arrays = [
+                np.stack([getattr(s, field)[c] for s, c in zip(batch, cut, strict=True)]).astype(np.float32)
                 for field in ("x", "target", "weight")
             ]
-            yield at == skip, stacked[0], stacked[1], stacked[2]
+            parts.append(Batch(False, *map(torch.from_numpy, arrays)))
+        if joined:
+            curves = torch.from_numpy(_curves(rng, shape))
+            for part in parts:
+                part.x.add_(curves * (part.x > 0.02))
+        if going is None or rng.random() < 0.3:
+            parts[0] = replace(parts[0], new=True)
+        elif rng.random() < 0.6:
+            parts[0] = mixed(going, parts[0], rng)
+        if joined:
+            *parts, going = parts
+        yield from parts
 
 
-def loss_of(shape: Shape, said: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def _curves(rng: np.random.Generator, shape: Shape) -> Array:
+    """Return a smooth random curve over the slow levels for each song of a batch: another room, another mastering."""
+    curves = np.zeros((shape.batch, 1, shape.inputs), np.float32)
+    for curve in curves:
+        curve[0, :SLOW_BANDS] = np.interp(np.linspace(0, 5, SLOW_BANDS), np.arange(6), 0.05 * rng.normal(size=6))
+    return curves
+
+
+def mixed(going: Batch, coming: Batch, rng: np.random.Generator) -> Batch:
+    """Fade from one chunk to another over some seconds; the louder one is heard, and its beat is the true one."""
+    frames = going.x.shape[1]
+    length, middle = float(rng.uniform(0.2, 1.0)) * frames, frames / 2
+    turn = np.clip((np.arange(frames) - middle) / length + 0.5, 0.0, 1.0) * np.pi / 2
+    out, into = (torch.tensor(np.maximum(g, 1e-3), dtype=torch.float32)[None, :, None] for g in (np.cos(turn), np.sin(turn)))
+    x = torch.empty_like(going.x)
+    levels = slice(0, SLOW_BANDS)
+    down, up = 20 * torch.log10(out) / 50, 20 * torch.log10(into) / 50
+    x[..., levels] = torch.maximum(going.x[..., levels] + down, coming.x[..., levels] + up).clamp(min=0.0)
+    x[..., SLOW_BANDS:] = torch.maximum(going.x[..., SLOW_BANDS:] * out, coming.x[..., SLOW_BANDS:] * into)
+    later = torch.tensor(np.arange(frames) >= middle)[None, :, None]
+    unsure = torch.tensor(np.where(np.abs(np.arange(frames) - middle) < length / 4, 0.2, 1.0), dtype=torch.float32)[None, :, None]
+    return Batch(
+        False, x, torch.where(later, coming.target, going.target), torch.where(later, coming.weight, going.weight) * unsure
+    )
+
+
+def loss_of(shape: Shape, said: Tensor, part: Batch) -> Tensor:
     each = nn.functional.binary_cross_entropy_with_logits(
-        said, target, weight, reduction="none", pos_weight=torch.tensor(shape.positive)
+        said, part.target, part.weight, reduction="none", pos_weight=torch.tensor(shape.positive)
     )
     return each.mean()
 
@@ -166,15 +213,15 @@ def main() -> None:
         songs, held = load(args.kind, args.pool, known)
         total, count = 0.0, 0
         state: Any = None
-        for new, x, target, weight in chunks(songs, shape, rng):
+        for part in chunks(songs, shape, rng, joined=args.kind == "beat"):
             done = min(1.0, (time.monotonic() - began) / 60.0 / args.minutes)
             if done >= 1.0:
                 break
             rate = args.rate * min(1.0, (step + 1) / 40) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            said, state = net(x + 0.02 * torch.randn_like(x), None if new else state.detach())
-            loss = loss_of(shape, said, target, weight)
+            said, state = net(part.x + 0.02 * torch.randn_like(part.x), None if part.new else state.detach())
+            loss = loss_of(shape, said, part)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -183,9 +230,9 @@ def main() -> None:
         net.eval()
         with torch.no_grad():
             losses, state = list[float](), None
-            for new, x, target, weight in chunks(held, shape, np.random.default_rng(2)):
-                said, state = net(x, None if new else state)
-                losses.append(loss_of(shape, said, target, weight).item())
+            for part in chunks(held, shape, np.random.default_rng(2)):
+                said, state = net(part.x, None if part.new else state)
+                losses.append(loss_of(shape, said, part).item())
         net.train()
         save_file({name: value.half().contiguous() for name, value in net.state_dict().items()}, args.out)
         print(

@@ -10,7 +10,7 @@ from bench.ear_bench import run_ours, score_beats
 from bench.music import effects
 from bench.music.band import SETS, Take, no_music, take, tracks
 from bench.music.compose import HELD_BACK_KITS, HELD_BACK_PROGRAMS, STYLES, compose
-from bench.music.render import RATE_HZ, DrumSynth, render
+from bench.music.render import RATE_HZ, DrumMachine, analogue, render
 from bench.music.score import Plan, write
 
 needs_synth = pytest.mark.skipif(
@@ -105,7 +105,8 @@ def test_a_ramp_arrives_at_its_tempo():
 def test_the_drum_machine_strikes_on_time():
     score = write(Plan("x", "house", 120.0, kick=("x...x...x...x...",), sections=((2, "k"),)))
     for seed in range(4):
-        sound = DrumSynth(np.random.default_rng(seed))(score.parts["drums"], round(score.seconds * RATE_HZ))
+        rng = np.random.default_rng(seed)
+        sound = DrumMachine(analogue(rng), rng)(score.parts["drums"], round(score.seconds * RATE_HZ))
         for t in score.hits("kick"):
             at = round(t * RATE_HZ)
             early, hit = np.abs(sound[at - 400 : at - 1]).max(), np.abs(sound[at : at + 400]).max()

@@ -77,9 +77,11 @@ class SectionTracker:
             return None
         self._in_break_s += step_s
         struck = self._since_kick_s < 0.25 or jump_db > _JUMP_DB
-        if struck and heard.low_db > self._top_db - _BACK_DB:
+        settled = self._in_break_s >= _SHORTEST_BREAK_S
+        # At first the low end must be back to stay: one hit may be a fill, or the bass.
+        if struck and (heard.low_db if settled else self._low_db) > self._top_db - _BACK_DB:
             self.name, self._since_kick_s = "groove", 0.0
-            return "drop" if self._in_break_s >= _SHORTEST_BREAK_S else "groove"
+            return "drop" if settled else "groove"
         return None
 
     def _trend(self, heard: Heard) -> None:
