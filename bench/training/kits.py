@@ -1,4 +1,4 @@
-"""Drum kits to train on: samples of Debian's Hydrogen kits and of some sound fonts go in, sounds for a machine come out.
+"""Drum kits to train on: samples of Debian's Hydrogen kits and sound fonts go in, sounds for a drum machine come out.
 
 None of them is heard in the test band. Packages: hydrogen-data hydrogen-drumkits opl3-soundfont
 csound-soundfont. Where none is installed there are no kits, and the pool does with its machines and General MIDI.
@@ -17,10 +17,7 @@ from bench.music.render import RATE_HZ, Sound, fluidsynth
 from bench.music.score import Note, Sounds
 
 HYDROGEN = Path("/usr/share/hydrogen/data/drumkits")
-FONTS = tuple(
-    Path("/usr/share/sounds/sf2") / f"{name}.sf2"
-    for name in ("OPL-3_FM_128M", "sf_GMbank")
-)
+FONTS = tuple(Path("/usr/share/sounds/sf2") / f"{name}.sf2" for name in ("OPL-3_FM_128M", "sf_GMbank"))
 _WORDS = {
     "kick": r"kick|bass ?drum|thump", "rim": r"stick|rim click|clave|woodblock", "clap": r"clap|snaps",
     "snare": r"^(?!.*roll).*(snare|cajon slap)", "open": r"(hat|hh|hi-hat).*(op|ring|free|semi)|open h|side ohh",
@@ -52,7 +49,7 @@ def sampled(rng: np.random.Generator) -> dict[str, Sound] | None:
 @cache
 def kits() -> dict[str, dict[str, list[Sound]]]:
     """Return kits by name; each has sounds by drum, their attack at the first sample, peak 1."""
-    found = {folder.name: _hydrogen(folder) for folder in sorted(HYDROGEN.glob("*")) if (folder / "drumkit.xml").exists()}
+    found = {xml.parent.name: _hydrogen(xml.parent) for xml in sorted(HYDROGEN.glob("*/drumkit.xml"))}
     found |= {font.stem: _font(font) for font in FONTS if font.exists()}
     return {name: kit for name, kit in found.items() if kit}
 
@@ -110,4 +107,3 @@ def _resampled(sound: Sound, ratio: float) -> Sound:
         return sound
     at = np.arange(0.0, len(sound) - 1, ratio)
     return np.asarray(np.interp(at, np.arange(len(sound)), sound))
-

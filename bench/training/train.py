@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vjserver.dsp.frontend import FAST_SIZE, HOP, SLOW_BANDS, SLOW_EVERY, SLOW_SIZE
+from vjserver.dsp.frontend import FAST_BANDS, FAST_SIZE, HOP, SLOW_BANDS, SLOW_EVERY, SLOW_SIZE
 from vjserver.dsp.network import BEAT_DELAY_FRAMES
 
 Array = NDArray[np.float32]
@@ -39,11 +39,12 @@ class Shape:
     chunk: int
     batch: int
     positive: float
+    joined: bool
 
 
 SHAPES = {
-    "beat": Shape(SLOW_SIZE, 64, 128, 2, 2, 640, 32, 2.0),
-    "drum": Shape(FAST_SIZE, 64, 96, 1, 3, 768, 32, 1.0),
+    "beat": Shape(SLOW_SIZE, 64, 128, 2, 2, 640, 32, 2.0, joined=True),
+    "drum": Shape(FAST_SIZE, 64, 96, 1, 3, 768, 32, 1.0, joined=False),
 }
 
 
@@ -112,7 +113,7 @@ def drum_song(d: dict[str, NDArray[Any]]) -> Song:
     for i, name in enumerate(DRUMS):
         weight[span(d[name], 0, 12), i] = 0.0
         target[span(d[name], 1, 6), i] = 1.0
-        weight[span(d[name], 1, 2), i] = 0.4
+        weight[span(d[name], 1, 2), i] = 0.7
         weight[span(d[name], 2, 6), i] = 1.0
     return Song(x, target.astype(np.float16), weight.astype(np.float16))
 
@@ -127,8 +128,12 @@ def load(kind: str, pool: Path, known: dict[str, Song]) -> tuple[list[Song], lis
     return [song for name, song in known.items() if int(name[5:10]) % 100 >= 5], held
 
 
-def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator, joined: bool = False) -> Iterator[Batch]:
-    """Yield chunks of batches. Where they are ``joined``, most songs are cut or mixed into the next, as a DJ would."""
+def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator, live: bool = False) -> Iterator[Batch]:
+    """Yield chunks of batches.
+
+    ``live``: each song sounds as in another room, and where :attr:`Shape.joined` says so, most are cut or mixed into
+    the next, as a DJ would.
+    """
     order = rng.permutation(len(songs))
     going: Batch | None = None
     for first in range(0, len(order) - shape.batch + 1, shape.batch):
@@ -144,7 +149,7 @@ def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator, joined: bo
                 for field in ("x", "target", "weight")
             ]
             parts.append(Batch(False, *map(torch.from_numpy, arrays)))
-        if joined:
+        if live:
             curves = torch.from_numpy(_curves(rng, shape))
             for part in parts:
                 part.x.add_(curves * (part.x > 0.02))
@@ -152,38 +157,39 @@ def chunks(songs: list[Song], shape: Shape, rng: np.random.Generator, joined: bo
             parts[0] = replace(parts[0], new=True)
         elif rng.random() < 0.6:
             parts[0] = mixed(going, parts[0], rng)
-        if joined:
+        if live and shape.joined:
             *parts, going = parts
         yield from parts
 
 
 def _curves(rng: np.random.Generator, shape: Shape) -> Array:
-    """Return a smooth random curve over the slow levels for each song of a batch: another room, another mastering."""
+    """Return a smooth random curve over the levels for each song of a batch: another room, another mastering."""
+    levels = SLOW_BANDS if shape.inputs == SLOW_SIZE else FAST_BANDS
     curves = np.zeros((shape.batch, 1, shape.inputs), np.float32)
     for curve in curves:
-        curve[0, :SLOW_BANDS] = np.interp(np.linspace(0, 5, SLOW_BANDS), np.arange(6), 0.05 * rng.normal(size=6))
+        curve[0, :levels] = np.interp(np.linspace(0, 5, levels), np.arange(6), 0.05 * rng.normal(size=6))
     return curves
 
 
 def mixed(going: Batch, coming: Batch, rng: np.random.Generator) -> Batch:
     """Fade from one chunk to another over some seconds; the louder one is heard, and its beat is the true one."""
-    frames = going.x.shape[1]
-    length, middle = float(rng.uniform(0.2, 1.0)) * frames, frames / 2
-    turn = np.clip((np.arange(frames) - middle) / length + 0.5, 0.0, 1.0) * np.pi / 2
-    out, into = (torch.tensor(np.maximum(g, 1e-3), dtype=torch.float32)[None, :, None] for g in (np.cos(turn), np.sin(turn)))
+    frames = torch.arange(going.x.shape[1], dtype=torch.float32)[None, :, None]
+    off = frames - going.x.shape[1] / 2
+    length = float(rng.uniform(0.2, 1.0)) * going.x.shape[1]
+    turn = torch.clamp(off / length + 0.5, 0.0, 1.0) * np.pi / 2
+    down, up = torch.cos(turn).clamp(min=1e-3), torch.sin(turn).clamp(min=1e-3)
+    levels, rises = slice(0, SLOW_BANDS), slice(SLOW_BANDS, None)
     x = torch.empty_like(going.x)
-    levels = slice(0, SLOW_BANDS)
-    down, up = 20 * torch.log10(out) / 50, 20 * torch.log10(into) / 50
-    x[..., levels] = torch.maximum(going.x[..., levels] + down, coming.x[..., levels] + up).clamp(min=0.0)
-    x[..., SLOW_BANDS:] = torch.maximum(going.x[..., SLOW_BANDS:] * out, coming.x[..., SLOW_BANDS:] * into)
-    later = torch.tensor(np.arange(frames) >= middle)[None, :, None]
-    unsure = torch.tensor(np.where(np.abs(np.arange(frames) - middle) < length / 4, 0.2, 1.0), dtype=torch.float32)[None, :, None]
-    return Batch(
-        False, x, torch.where(later, coming.target, going.target), torch.where(later, coming.weight, going.weight) * unsure
-    )
+    faded = [part.x[..., levels] + 20 / 50 * torch.log10(gain) for part, gain in ((going, down), (coming, up))]
+    x[..., levels] = torch.maximum(*faded).clamp(min=0.0)
+    x[..., rises] = torch.maximum(going.x[..., rises] * down, coming.x[..., rises] * up)
+    target = torch.where(off >= 0, coming.target, going.target)
+    unsure = torch.where(off.abs() < length / 4, 0.2, 1.0)
+    return Batch(False, x, target, torch.where(off >= 0, coming.weight, going.weight) * unsure)
 
 
 def loss_of(shape: Shape, said: Tensor, part: Batch) -> Tensor:
+    """Return the mean cross entropy."""
     each = nn.functional.binary_cross_entropy_with_logits(
         said, part.target, part.weight, reduction="none", pos_weight=torch.tensor(shape.positive)
     )
@@ -213,7 +219,7 @@ def main() -> None:
         songs, held = load(args.kind, args.pool, known)
         total, count = 0.0, 0
         state: Any = None
-        for part in chunks(songs, shape, rng, joined=args.kind == "beat"):
+        for part in chunks(songs, shape, rng, live=True):
             done = min(1.0, (time.monotonic() - began) / 60.0 / args.minutes)
             if done >= 1.0:
                 break
