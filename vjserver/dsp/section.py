@@ -1,7 +1,7 @@
 """Section: levels and hits go in; where the track is (groove, break, build-up, drop) comes out.
 
-A *break* begins when the low end has sunk well below what the track's loud part has, and no kick has come for a while.
-In a break, brightness, loudness and density that climb over seconds make the *build-up* rise towards 1. A *drop* is the
+A *break* begins when the low end has sunk well below what the track's loud part has and no kick has come for longer than
+kicks are usually apart. In a break, brightness, loudness and density that climb over seconds make the *build-up* rise towards 1. A *drop* is the
 moment at which the low end comes back with a kick, or with a jump, after a break. Nothing here knows key, genre or
 tempo.
 """
@@ -14,7 +14,7 @@ from vjserver.walk.smoothing import smoothing
 
 SectionName = Literal["break", "groove", "drop"]
 _SUNK_DB, _BACK_DB, _JUMP_DB = 8.0, 5.0, 14.0
-_SHORTEST_BREAK_S = 3.0
+_SHORTEST_BREAK_S, _WIDEST_GAP_S = 3.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SectionTracker:
         self._low_db, self._top_db, self._since_kick_s, self._kicks = -90.0, -90.0, 99.0, 0.0
         self._near = [0.0, 0.0, 0.0]
         self._far = [0.0, 0.0, 0.0]
-        self._heard_s = self._in_break_s = self._build = 0.0
+        self._heard_s = self._in_break_s = self._sunk_s = self._gap_s = self._build = 0.0
         self.name: SectionName = "groove"
 
     @property
@@ -54,14 +54,17 @@ class SectionTracker:
     def __call__(self, heard: Heard, silent: bool) -> SectionName | None:
         """Take a step; return the section that begins with it, if any: a drop is told once and is a groove then."""
         step_s = self._step_s
+        if heard.kick and self.name != "break":
+            self._gap_s = max(min(self._since_kick_s, _WIDEST_GAP_S), 0.85 * self._gap_s)
         self._since_kick_s = 0.0 if heard.kick else self._since_kick_s + step_s
+        self._sunk_s = self._sunk_s + step_s if self._low_db < self._top_db - _SUNK_DB else 0.0
         jump_db = heard.low_db - self._low_db
         self._low_db += self._fast * jump_db
         self._trend(heard)
         if silent:
             return None
         self._heard_s += step_s
-        kicking = self._since_kick_s < 1.2
+        kicking = self._since_kick_s < max(1.2, 1.6 * self._gap_s)
         if kicking:  # how loud the low end is while the kick plays
             self._kicks += step_s
             gap = self._low_db - self._top_db
@@ -71,12 +74,12 @@ class SectionTracker:
             if known and not kicking and self._low_db < self._top_db - _SUNK_DB:
                 self.name, self._in_break_s = "break", 0.0
                 return "break"
-            if known and self._since_kick_s > 2.6:
+            if known and self._since_kick_s > max(2.6, 2.2 * self._gap_s):
                 self.name, self._in_break_s = "break", 0.0
                 return "break"
             return None
         self._in_break_s += step_s
-        struck = self._since_kick_s < 0.25 or jump_db > _JUMP_DB
+        struck = self._since_kick_s < 0.25 or (jump_db > _JUMP_DB and self._sunk_s > 1.0)
         settled = self._in_break_s >= _SHORTEST_BREAK_S
         # At first the low end must be back to stay: one hit may be a fill, or the bass.
         if struck and (heard.low_db if settled else self._low_db) > self._top_db - _BACK_DB:
