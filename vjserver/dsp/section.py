@@ -1,9 +1,9 @@
 """Section: levels and hits go in; where the track is (groove, break, build-up, drop) comes out.
 
-A *break* begins when the low end has sunk well below what the track's loud part has and no kick has come for longer than
-kicks are usually apart. In a break, brightness, loudness and density that climb over seconds make the *build-up* rise towards 1. A *drop* is the
-moment at which the low end comes back with a kick, or with a jump, after a break. Nothing here knows key, genre or
-tempo.
+A *break* begins when the low end has sunk well below what the track's loud part has and no kick has come for longer
+than kicks are usually apart. In a break, brightness, loudness and density that climb over seconds make the *build-up*
+rise towards 1. A *drop* is the moment at which the low end comes back with a kick, or with a jump, after a break.
+Nothing here knows key, genre or tempo.
 """
 
 import math
