@@ -95,6 +95,7 @@ def score_drums(t: Take, kicks: Float64, snares: Float64, hats: Float64) -> Row:
     row: Row = {
         "late_s": [float(told[j] - true[i]) for i, j in pairs],
         "true": len(true), "told": len(told), "found": len(pairs),
+        "loud": len(loud := set(true) - set(t.ghosts)), "loud found": sum(true[i] in loud for i, _ in pairs),
     }  # fmt: skip
     for name, ref, est in (("kick", t.kick, kicks), ("snare", t.snare, snares), ("hat", t.hat, hats)):
         found = len(mir_eval.util.match_events(ref, est, 0.05)) if len(ref) and len(est) else 0
@@ -188,7 +189,7 @@ def run_track(job: tuple[SetName, int, bool]) -> tuple[str, dict[str, Row]]:
     else:
         name, sound = list(no_music(which))[index - len(known)]
         none = np.zeros(0)
-        t = Take(f"~{name}", "none", sound, none, none, none, none, none, none, (), none)
+        t = Take(f"~{name}", "none", sound, *[none] * 7, (), none)
     rows = {OURS: run_ours(t)}
     if rivals:
         rows |= {name: run_aubio(t, *setting) for name, setting in AUBIO.items()}
@@ -228,7 +229,7 @@ def details(rows: Results) -> Row:
     """Return what only our ear tells."""
     music = [r[OURS] for name, r in rows if not name.startswith("~")]
     drums = [r["drums"] for r in music]
-    found, true, told = (sum(d[key] for d in drums) for key in ("found", "true", "told"))
+    found, true, told, loud, heard = (sum(d[k] for d in drums) for k in ("found", "true", "told", "loud", "loud found"))
     each = {name: np.sum([d[name] for d in drums], axis=0).tolist() for name in ("kick", "snare", "hat")}
     trust: dict[str, list[bool]] = defaultdict(list)
     for surety, right in sorted(pair for r in music for pair in r["trust"]):
@@ -237,6 +238,7 @@ def details(rows: Results) -> Row:
     drops = [d for r in music for d in r["drops"]]
     return {
         "kick and snare recall, precision": [_share(found, true), _share(found, told)],
+        "kick and snare recall without ghosts": _share(heard, loud),
         "kick and snare latency ms p50, p95": _ms(np.array([x for d in drums for x in d["late_s"]]), 50, 95),
         **{f"{name} recall, precision": [_share(n[2], n[0]), _share(n[2], n[1])] for name, n in each.items()},
         "onset F": _mean(r["onset F"] for r in music),

@@ -56,6 +56,7 @@ class Take:
     kick: Float64
     snare: Float64
     hat: Float64
+    ghosts: Float64
     onsets: Float64
     drumless: tuple[tuple[float, float], ...]
     drops: Float64
@@ -257,7 +258,7 @@ def no_music(which: SetName) -> Iterator[tuple[str, Float32]]:
 def _truth(score: Score) -> dict[str, Float64]:
     return {
         "beats": score.beats, "downbeats": score.downbeats, "kick": score.hits("kick"), "snare": score.hits("snare"),
-        "hat": score.hits("hat"), "onsets": score.onsets,
+        "hat": score.hits("hat"), "ghosts": score.ghosts, "onsets": score.onsets,
     }  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 DRUM_NOTES = {"kick": (35, 36), "snare": (37, 38, 39, 40), "hat": (42, 44, 46)}
 LOUDNESS = {".": 0, "g": 38, "x": 92, "X": 118, "o": 92, "O": 112}
+_STRUCK = (*DRUM_NOTES["kick"], *DRUM_NOTES["snare"])
+GHOST_VELOCITY = 60
 _SHORTEST_BREAK_S = 4.0
 MODES = {"minor": (0, 2, 3, 5, 7, 8, 10), "major": (0, 2, 4, 5, 7, 9, 11), "dorian": (0, 2, 3, 5, 7, 9, 10)}
 
@@ -94,6 +96,13 @@ class Score:
         """Return the times of ``kick``, ``snare`` or ``hat``, sorted, seconds."""
         keys = DRUM_NOTES[name]
         return np.array(sorted({n.t_s for n in self.parts["drums"] if n.pitch in keys}))
+
+    @property
+    def ghosts(self) -> Float64:
+        """Times of the kicks and snares that are struck so softly that they may go unheard, seconds."""
+        struck = [n for n in self.parts["drums"] if n.pitch in _STRUCK]
+        loud = {n.t_s for n in struck if n.velocity >= GHOST_VELOCITY}
+        return np.array(sorted({n.t_s for n in struck} - loud))
 
     @property
     def onsets(self) -> Float64:

@@ -113,6 +113,11 @@ def test_the_drum_machine_strikes_on_time():
             assert hit > 3 * early
 
 
+def test_ghosts_are_the_hits_that_are_soft():
+    score = write(Plan("x", "house", 120.0, kick=("x...x...x...x...",), snare=("g.g.X...........",), sections=((1, "ks"),)))
+    assert score.ghosts == pytest.approx([score.beats[0] + 0.25])  # the first ghost falls with a kick
+
+
 def test_noise_is_added_at_the_wanted_ratio():
     rng = np.random.default_rng(0)
     sound, noise = rng.normal(0, 0.1, 40000).astype(np.float32), rng.normal(0, 1, 1000).astype(np.float32)
@@ -161,5 +166,5 @@ def test_the_ear_follows_music_it_was_not_trained_on(name):
 def test_the_ear_says_nothing_where_nothing_beats():
     none = np.zeros(0)
     for name, sound in no_music("dev"):
-        result = run_ours(Take(name, "none", sound[: 30 * RATE_HZ], none, none, none, none, none, none, (), none))
+        result = run_ours(Take(name, "none", sound[: 30 * RATE_HZ], *[none] * 7, (), none))
         assert result["beats"] <= 2, name
