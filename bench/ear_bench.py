@@ -189,7 +189,7 @@ def run_track(job: tuple[SetName, int, bool]) -> tuple[str, dict[str, Row]]:
     else:
         name, sound = list(no_music(which))[index - len(known)]
         none = np.zeros(0)
-        t = Take(f"~{name}", "none", sound, *[none] * 7, (), none)
+        t = Take(f"~{name}", "none", sound, none, none, none, none, none, none, none, (), none)
     rows = {OURS: run_ours(t)}
     if rivals:
         rows |= {name: run_aubio(t, *setting) for name, setting in AUBIO.items()}

@@ -114,7 +114,8 @@ def test_the_drum_machine_strikes_on_time():
 
 
 def test_ghosts_are_the_hits_that_are_soft():
-    score = write(Plan("x", "house", 120.0, kick=("x...x...x...x...",), snare=("g.g.X...........",), sections=((1, "ks"),)))
+    plan = Plan("x", "house", 120.0, kick=("x...x...x...x...",), snare=("g.g.X...........",), sections=((1, "ks"),))
+    score = write(plan)
     assert score.ghosts == pytest.approx([score.beats[0] + 0.25])  # the first ghost falls with a kick
 
 

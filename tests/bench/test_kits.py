@@ -41,7 +41,7 @@ def test_a_sound_begins_with_its_attack_at_full_level(kit):
 
 
 def test_a_machine_plays_recorded_sounds_on_time(kit):
-    sounds = {name: kit["one"]["kick"][0] for name in ("kick", "tom")}
+    sounds = dict.fromkeys(("kick", "tom"), kit["one"]["kick"][0])
     played = DrumMachine(sounds, np.random.default_rng(0))([Note(0.5, 0.1, 36, 100)], RATE_HZ)
     assert np.abs(played[: RATE_HZ // 2]).max() == 0.0
     assert np.abs(played[RATE_HZ // 2 : RATE_HZ // 2 + 50]).max() > 0.05
