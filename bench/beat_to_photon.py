@@ -17,9 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.ndi import NotReceivedError, receiving
 from bench.report import percentiles, row
 from vjserver.controls.osc import decode
 from vjserver.runtime.ring import RingReader
@@ -82,7 +84,11 @@ def _measure(ahead: str, name: str) -> list[dict[str, object]]:
                 time.sleep(WARM_S)
                 start_ns = int((home / "start_ns").read_text())
                 rows = [_watch(f"{name}: ring", _ring(stream), start_ns)]
-                rows.append(_watch(f"{name}: NDI", _ndi(stream), start_ns))
+                try:
+                    with receiving(stream) as capture:
+                        rows.append(_watch(f"{name}: NDI", lambda: capture(_green), start_ns))
+                except NotReceivedError as error:
+                    rows.append(row("beat_to_photon", f"{name}: NDI: not measured ({error})", "ms", n=0))
                 if ahead:
                     late = _osc(now_port, start_ns)
                     rows.append(row("beat_to_photon", "beat message, lookahead 0", "ms", **percentiles(late)))
@@ -158,29 +164,8 @@ def _ring(stream: str) -> Receiver:
     return brightness
 
 
-def _ndi(sender: str) -> Receiver:
-    import NDIlib
-
-    NDIlib.initialize()
-    where = NDIlib.FindCreate()
-    where.extra_ips = "127.0.0.1"
-    deadline, source = time.monotonic() + 15.0, None
-    finder = NDIlib.find_create_v2(where)
-    while source is None and time.monotonic() < deadline:
-        NDIlib.find_wait_for_sources(finder, 500)
-        source = next((s for s in NDIlib.find_get_current_sources(finder) if f"({sender})" in s.ndi_name), None)
-    receiver = NDIlib.recv_create_v3(NDIlib.RecvCreateV3())
-    NDIlib.recv_connect(receiver, source)
-
-    def brightness() -> float | None:
-        kind, video, _, _ = NDIlib.recv_capture_v2(receiver, 200, want_audio=False)
-        if kind != NDIlib.FRAME_TYPE_VIDEO:
-            return None
-        value = float(np.asarray(video.data)[::8, ::8, 1].mean())  # green, or the luma of UYVY
-        NDIlib.recv_free_video_v2(receiver, video)
-        return value
-
-    return brightness
+def _green(video: Any) -> float:
+    return float(np.asarray(video.data)[::8, ::8, 1].mean())  # green, or the luma of UYVY
 
 
 def _osc(listener: socket.socket, start_ns: int) -> list[float]:

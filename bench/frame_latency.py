@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zmq
 
+from bench.ndi import NotReceivedError, receiving
 from bench.report import percentiles, row
 from vjserver.runtime.ring import RingReader
 from vjserver.types.frames import HEADER_SIZE, FrameInfo
@@ -96,38 +98,18 @@ def _watch_zmq(name: str, subscriber: "zmq.Socket[bytes]") -> list[dict[str, obj
 
 
 def _watch_ndi(name: str, sender: str) -> list[dict[str, object]]:
-    try:
-        import NDIlib
-    except ImportError as error:
-        return [row("frame_latency", f"{name} NDI: not measured ({error})", "ms", n=0)]
-    NDIlib.initialize()
-    where = NDIlib.FindCreate()
-    where.extra_ips = "127.0.0.1"
-    finder = NDIlib.find_create_v2(where)
-    deadline = time.monotonic() + 5.0
-    source = None
-    while source is None and time.monotonic() < deadline:
-        NDIlib.find_wait_for_sources(finder, 500)
-        source = next((s for s in NDIlib.find_get_current_sources(finder) if f"({sender})" in s.ndi_name), None)
-    if source is None:
-        return [row("frame_latency", f"{name} NDI: not measured (sender not found)", "ms", n=0)]
-    receiver = NDIlib.recv_create_v3(NDIlib.RecvCreateV3())
-    NDIlib.recv_connect(receiver, source)
+    width, height = (int(side) for side in name.split("x"))
 
-    def newest() -> FrameInfo | None:
-        kind, video, _, _ = NDIlib.recv_capture_v2(receiver, 200, want_audio=False)
-        if kind != NDIlib.FRAME_TYPE_VIDEO:
-            return None
+    def look(video: Any) -> FrameInfo:
         np.array(video.data)
         told = {key: value.strip('"') for key, _, value in (p.partition("=") for p in video.metadata[4:-2].split())}
-        NDIlib.recv_free_video_v2(receiver, video)
-        width, height = (int(side) for side in name.split("x"))
         return FrameInfo(width, height, int(told["frame"]), 0, int(told["generated_ns"]), int(told["sent_ns"]))
 
     try:
-        return _ages(f"{name} NDI", newest)
-    finally:
-        NDIlib.recv_destroy(receiver)
+        with receiving(sender, wait_s=5.0) as capture:
+            return _ages(f"{name} NDI", lambda: capture(look))
+    except NotReceivedError as error:
+        return [row("frame_latency", f"{name} NDI: not measured ({error})", "ms", n=0)]
 
 
 def _ages(name: str, newest: Callable[[], FrameInfo | None]) -> list[dict[str, object]]:
