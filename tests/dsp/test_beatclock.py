@@ -75,6 +75,24 @@ def test_it_runs_on_through_a_break_with_falling_confidence_and_stops_after_the_
     assert not clock.grid.running
 
 
+def test_a_long_break_that_began_with_doubtful_reports_is_crossed_on_the_tempo_before_it():
+    clock = BeatClock(ClockOptions())
+    _, now = play(clock, 138.9, 20, noise_s=0.004)
+    clock.in_break = True
+    misled, now = play(clock, 139.7, 3, start_s=now - now % (60 / 138.9), trust=0.85)
+    coasted, _ = play(clock, 141.0, 25, start_s=now, trust=0.5)
+    assert np.abs(errors_s(misled, 138.9)).max() > 0.008  # they did bend it
+    assert np.abs(errors_s(coasted[2:], 138.9)).max() < 0.008
+
+
+def test_a_nudge_is_kept_when_the_clock_is_left_alone():
+    clock = BeatClock(ClockOptions())
+    _, now = play(clock, 120, 20)
+    clock.nudge(40.0)
+    alone, _ = play(clock, 120, 10, start_s=now, trust=0.1)
+    assert np.abs(errors_s(alone[1:], 120, 0.04)).max() < 0.008
+
+
 def test_a_ramp_of_a_tenth_in_twenty_seconds_is_followed():
     clock, now, phase, beats, truth = BeatClock(ClockOptions()), 0.0, 0.0, [], []
     while now < 32:

@@ -9,6 +9,7 @@ Times are monotonic nanoseconds; the clock itself has no clock.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ NS = 1_000_000_000
 BOUNCE_NS = 150_000_000
 _OVERDUE_NS = 40_000_000
 _CREDIT_S, _CREDIT_BEATS = 8.0, 7.0
-_GOOD_BEATS = 8
+_GOOD_BEATS, _STRAIGHT_S = 32, 0.012
 _NEAR_BEATS, _NEAR_OCTAVES, _USUAL_OCTAVES = 0.17, 0.10, 0.03
 
 
@@ -45,6 +46,22 @@ class BeatReport:
     t_ns: int
     period_s: float
     trust: float
+
+
+def _line(beats: list[BeatGrid]) -> Callable[[int], tuple[int, float]] | None:
+    """Fit a steady tempo to as many of the newest beats as have one; return beat number -> (time in ns, period)."""
+    for many in (_GOOD_BEATS, _GOOD_BEATS // 2, _GOOD_BEATS // 4):
+        newest = beats[-many:]
+        if len(newest) < _GOOD_BEATS // 8:
+            return None
+        first = newest[0]
+        numbers = np.array([b.count - first.count for b in newest], np.float64)
+        times_s = np.array([(b.t_ns - first.t_ns) * 1e-9 for b in newest])
+        period_s, start_s = np.polyfit(numbers, times_s, 1)
+        if many == _GOOD_BEATS // 4 or np.std(times_s - start_s - period_s * numbers) < _STRAIGHT_S:
+            break
+    start_ns = first.t_ns + round(float(start_s) * NS)
+    return lambda count: (start_ns + round((count - first.count) * float(period_s) * NS), float(period_s))
 
 
 class BeatClock:
@@ -108,18 +125,17 @@ class BeatClock:
                 self._move(report, now_ns)
 
     def _coast(self) -> None:
-        """Run on alone, on the grid of the last good beats: the newest ones may already have been bent by a doubt."""
-        if len(self._good) < _GOOD_BEATS // 2:
+        """Run on alone, along the line of the last good beats: the newest may already have been bent by a doubt."""
+        good, self._good = self._good, []
+        line = _line(good)
+        if line is None:
             return
-        period_s = float(np.median([g.period_s for g in self._good]))
-        good = self._good[max(0, len(self._good) - 3)]
-        self._good.clear()
-        good = replace(self.grid, t_ns=good.t_ns, count=good.count, bar_position=good.bar_position, period_s=period_s)
-        ahead = replace(self.grid, period_s=period_s)
-        shift_s = (ahead.t_ns - good.t_ns) * 1e-9 - (ahead.count - good.count) * period_s
+        at_ns, period_s = line(self.grid.count)
+        shift_s = (self.grid.t_ns - at_ns) * 1e-9
         if abs(shift_s) < 0.12 * period_s:
-            ahead = replace(ahead, t_ns=ahead.t_ns - round(shift_s * NS))
-        self.grid = ahead
+            self.grid = replace(self.grid, t_ns=at_ns, period_s=period_s)
+        else:
+            self.grid = replace(self.grid, period_s=period_s)
 
     def _insist_s(self, report: BeatReport) -> float:
         """Return how long a contradiction must last.
@@ -199,7 +215,7 @@ class BeatClock:
             if alone_s > bar_s and not self.by_hand:
                 beat = replace(beat, confidence=beat.confidence * 0.96)
             self.grid = beat
-            if self._held_ns >= self._followed_ns:
+            if self._held_ns >= self._followed_ns and not self.in_break:
                 self._good = [*self._good, beat][-_GOOD_BEATS:]
             due.append(beat)
         return due
@@ -221,6 +237,7 @@ class BeatClock:
     def _anchor(self, t_ns: int, period_s: float, confidence: float, bar_position: int | None = None) -> None:
         """Put a beat at ``t_ns``: the next to be emitted if it is still to come, else the newest emitted one."""
         self._against_s = 0.0
+        self._good.clear()
         if bar_position is None:
             bar_position = self._at(t_ns).bar_position if self.grid.running else 0
         # A beat just before or after the last emitted one is that same beat, moved: it must not sound twice.
@@ -262,6 +279,7 @@ class BeatClock:
     def nudge(self, ms: float) -> None:
         """Shift the grid by ``ms`` (later if positive); it stays shifted until `auto`."""
         self._offset_s += ms * 1e-3
+        self._good.clear()
         self.grid = replace(self.grid, t_ns=self.grid.t_ns + round(ms * 1e6))
 
     def flip(self) -> None:
@@ -319,5 +337,6 @@ class BeatClock:
     def _set_period(self, period_s: float) -> None:
         if not 0.1 <= period_s <= 3.0:
             return
+        self._good.clear()
         # The beat last emitted is the pivot, so nothing sounds twice and nothing is skipped.
         self.grid = replace(self.at_count(self._emitted) if self.grid.running else self.grid, period_s=period_s)

@@ -1,7 +1,8 @@
 """Drums: the fast front end goes in, kick, snare and hat triggers come out, told apart, within a few hops of the hit.
 
 A small recurrent network says at each hop how surely each drum was struck in the last 17 ms. A drum fires as soon as
-its surety passes a threshold, once: not again before it has fallen and a refractory time has passed.
+its surety passes a threshold, once: not again before it has fallen and a refractory time has passed. Kick and snare
+mask each other: right after the one the other needs more, since most often it is the same hit, heard twice.
 """
 
 from dataclasses import dataclass
@@ -24,9 +25,13 @@ class DrumOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kick: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a kick fires")
+    kick: float = Field(0.25, gt=0.0, lt=1.0, description="surety from which a kick fires")
     snare: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a snare fires")
-    hat: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a hat fires")
+    hat: float = Field(0.4, gt=0.0, lt=1.0, description="surety from which a hat fires")
+    masking: float = Field(
+        0.8, gt=0.0, le=1.0, description="surety from which a kick fires right after a snare, a snare after a kick"
+    )
+    masking_s: float = Field(0.03, ge=0.0, description="how long they mask each other")
     kick_refractory_s: float = Field(0.07, ge=0.0, description="shortest time between two kicks")
     snare_refractory_s: float = Field(0.06, ge=0.0, description="shortest time between two snares")
     hat_refractory_s: float = Field(0.04, ge=0.0, description="shortest time between two hats")
@@ -47,19 +52,19 @@ class _Trigger:
         self.name = name
         self._threshold, self._refractory, self._fade = threshold, refractory_hops, fade
         self._bands = _BANDS[name]
-        self._since, self._armed, self._peak = refractory_hops, True, 0.05
+        self.since, self._armed, self._peak = refractory_hops, True, 0.05
         self._rise = 0.0
 
-    def __call__(self, surety: float, rises: Float32) -> Hit | None:
-        self._since += 1
+    def __call__(self, surety: float, rises: Float32, needed: float) -> Hit | None:
+        self.since += 1
         self._peak *= self._fade
         self._rise = max(self._rise * 0.7, float(rises[self._bands].max()))
         if surety < self._threshold:
             self._armed = self._armed or surety < 0.6 * self._threshold
             return None
-        if not self._armed or self._since < self._refractory:
+        if surety < needed or not self._armed or self.since < self._refractory:
             return None
-        self._armed, self._since = False, 0
+        self._armed, self.since = False, 0
         self._peak = max(self._peak, self._rise, 0.05)
         return Hit(self.name, min(1.0, max(0.05, self._rise / self._peak)))
 
@@ -74,11 +79,18 @@ class DrumDetector:
             _Trigger(name, getattr(options, name), getattr(options, f"{name}_refractory_s") * hop_rate_hz, fade)
             for name in DRUM_NAMES
         ]
+        kick, snare, _ = self._triggers
+        self._others = (snare, kick, None)
+        self._masking, self._masked_hops = options.masking, options.masking_s * hop_rate_hz
         self.surety = np.zeros(len(DRUM_NAMES), np.float32)
 
     def __call__(self, fast: Float32) -> list[Hit]:
         """Take what the front end sees of a hop; return the drums that were struck, in the order kick, snare, hat."""
         self.surety = self._network(fast)
-        rises = fast[FAST_BANDS:]
-        hits = [one(surety, rises) for one, surety in zip(self._triggers, self.surety.tolist(), strict=True)]
-        return [hit for hit in hits if hit is not None]
+        rises, hits = fast[FAST_BANDS:], []
+        for one, surety, other in zip(self._triggers, self.surety.tolist(), self._others, strict=True):
+            masked = other is not None and other.since < self._masked_hops
+            hit = one(surety, rises, self._masking if masked else 0.0)
+            if hit is not None:
+                hits.append(hit)
+        return hits

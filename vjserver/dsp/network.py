@@ -86,3 +86,19 @@ class Network:
         np.exp(said, out=said)
         said += _ONE
         return np.asarray(_ONE / said)
+
+
+class Committee:
+    """Networks trained apart, whose mean errs less than any of them; call it as one."""
+
+    def __init__(self, *names: str) -> None:
+        self._networks = [Network(weights(name)) for name in names]
+
+    def __call__(self, x: Float32) -> Float32:
+        """Return the mean of their probabilities, float32 ``(outputs,)``."""
+        first, *others = self._networks
+        said = first(x)
+        for network in others:
+            said += network(x)
+        said /= np.float32(len(self._networks))
+        return said

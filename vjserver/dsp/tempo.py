@@ -1,6 +1,6 @@
 """Tempo: the slow front end goes in, reports of where the beat is come out; bars too.
 
-A recurrent network says how surely each frame is a beat, a bar pointer makes tempo and phase of it, and a logistic
+Two recurrent networks say how surely each frame is a beat, a bar pointer makes tempo and phase of it, and a logistic
 model says how far that may be trusted; it was fitted on songs and on what is no music, so noise is not believed.
 """
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from vjserver.dsp.barpointer import BarPointer, Pointer, TempoPrior
 from vjserver.dsp.beatclock import BeatReport
-from vjserver.dsp.network import BEAT_DELAY_FRAMES, Network, weights
+from vjserver.dsp.network import BEAT_DELAY_FRAMES, Committee
 from vjserver.types.audio import Float32
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 # sharpness, share, salience, constant: fitted by bench/training/trust.py
-TRUST = (3.46, 1.09, 11.35, -7.05)
+TRUST = (1.99, 0.84, 11.24, -5.64)
 _SALIENCE_S = 3.0
 
 
@@ -26,7 +26,7 @@ class BeatTracker:
 
     def __init__(self, frame_rate_hz: float, prior: TempoPrior) -> None:
         self.frame_rate_hz = frame_rate_hz
-        self._network = Network(weights("beat"))
+        self._network = Committee("beat-1", "beat-2")
         self._pointer = BarPointer(frame_rate_hz, prior)
         self._kept = math.exp(-1.0 / (_SALIENCE_S * frame_rate_hz))
         self._on = self._heard = 1e-3
