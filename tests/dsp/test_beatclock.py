@@ -47,7 +47,7 @@ def test_it_starts_within_a_beat_of_trust():
     assert emitted[0].t_ns <= ns(0.55)
 
 
-@pytest.mark.parametrize("trust", [0.0, 0.2, 0.38])
+@pytest.mark.parametrize("trust", [0.0, 0.2, 0.28])
 def test_it_never_starts_on_doubtful_reports(trust):
     clock = BeatClock(ClockOptions())
     assert play(clock, 120, 20, trust=trust)[0] == []

@@ -142,5 +142,5 @@ class BarPointer:
 _BUMP: NDArray[np.float32] = np.array([0.25, 0.5, 0.25], np.float32)
 _NEAR: NDArray[np.float32] = np.array([0.6, 1.0, 0.6], np.float32)
 TEMPO_STIFFNESS = 90.0
-OFF_BEAT = 6.0
+OFF_BEAT = 8.0
 LEAK = 1e-4

@@ -32,7 +32,7 @@ class ClockOptions(BaseModel):
 
     beats_per_bar: int = Field(4, ge=1, le=16, description="until another bar is heard")
     bend_hz: float = Field(0.2, gt=0.0, le=2.0, description="how quickly the clock bends: the loop's natural frequency")
-    start_trust: float = Field(0.4, ge=0.0, le=1.0, description="how sure the ear must be to start or to move it")
+    start_trust: float = Field(0.3, ge=0.0, le=1.0, description="how sure the ear must be to start or to move it")
     break_trust: float = Field(0.8, ge=0.0, le=1.0, description="the same while the drums are away")
     insist_beats: float = Field(1.5, gt=0.0, description="how long a contradiction must last to move the clock")
     hold_bars: int = Field(16, ge=1, description="how long the clock runs on with nothing to hold on to")

@@ -17,7 +17,7 @@ from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 # sharpness, share, salience, constant: fitted by bench/training/trust.py
-TRUST = (1.99, 0.84, 11.24, -5.64)
+TRUST = (1.0, 1.12, 11.16, -4.92)
 _SALIENCE_S = 3.0
 
 
@@ -81,7 +81,7 @@ class BarTracker:
     """Tells bars: how surely each beat is a downbeat goes in. A forward filter over bars of 2, 3 and 4 beats."""
 
     METRES = (2, 3, 4)
-    _SWITCH = 0.012
+    _SWITCH = 0.004
 
     def __init__(self) -> None:
         self._length = np.concatenate([np.full(m, m) for m in self.METRES])
@@ -103,7 +103,7 @@ class BarTracker:
     def __call__(self, downbeat: float) -> Bar:
         """Take the probability that this beat is a downbeat; return where in its bar it most likely is."""
         downbeat = min(max(downbeat, 0.02), 0.95)
-        p = (self._p @ self._walk) * np.where(self._place == 0, downbeat, (1.0 - downbeat) * 0.8)
+        p = (self._p @ self._walk) * np.where(self._place == 0, downbeat, (1.0 - downbeat) * 0.65)
         self._p = p / p.sum()
         best = int(np.argmax(self._p))
         self.bar = Bar(int(self._place[best]), int(self._length[best]), float(self._p[best]))
