@@ -68,6 +68,8 @@ class BarPointer:
         self._p, self._next = np.zeros(len(frames), np.float32), np.zeros(len(frames), np.float32)
         self._work = np.zeros(len(frames), np.float32)
         self.expected = 0.0
+        self.crossing = MILD
+        """From which probability on a frame speaks for a beat; below, it speaks against one."""
         self.set_prior(prior)
         self.reset()
 
@@ -106,7 +108,7 @@ class BarPointer:
         self.expected = float(self._p @ self._on)  # how surely a beat was due in this frame
         beat = min(max(beat, 0.005), 0.98)
         p, work = self._p, self._work
-        off = (1.0 - beat) / OFF_BEAT
+        off = (1.0 - beat) * self.crossing / (1.0 - self.crossing)
         np.multiply(self._on, np.float32(beat - off), out=work)
         work += np.float32(off)
         p *= work
@@ -142,5 +144,5 @@ class BarPointer:
 _BUMP: NDArray[np.float32] = np.array([0.25, 0.5, 0.25], np.float32)
 _NEAR: NDArray[np.float32] = np.array([0.6, 1.0, 0.6], np.float32)
 TEMPO_STIFFNESS = 90.0
-OFF_BEAT = 8.0
+MILD, STRICT = 0.11, 0.5
 LEAK = 1e-4

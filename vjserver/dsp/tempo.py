@@ -5,11 +5,12 @@ model says how far that may be trusted; it was fitted on songs and on what is no
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
-from vjserver.dsp.barpointer import BarPointer, Pointer, TempoPrior
+from vjserver.dsp.barpointer import MILD, STRICT, BarPointer, Pointer, TempoPrior
 from vjserver.dsp.beatclock import BeatReport
 from vjserver.dsp.network import BEAT_DELAY_FRAMES, Committee
 from vjserver.types.audio import Float32
@@ -17,8 +18,8 @@ from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 # sharpness, share, salience, constant: fitted by bench/training/trust.py
-TRUST = (1.0, 1.12, 11.16, -4.92)
-_SALIENCE_S = 3.0
+TRUST = (1.54, 1.73, 10.55, -5.7)
+_SALIENCE_S, _ALTERNATING = 3.0, 8
 
 
 class BeatTracker:
@@ -33,6 +34,8 @@ class BeatTracker:
         self.activation = self.downbeat = 0.0
         self.pointer = Pointer(0.0, frame_rate_hz / 2.0, 0.0, 0.0)
         self.salience = 0.0
+        self._levels: deque[float] = deque(maxlen=_ALTERNATING)
+        self._level, self._phase, self._period = 0.0, 0.0, 1.0
 
     def set_prior(self, prior: TempoPrior) -> None:
         """Expect other tempi from now on."""
@@ -58,8 +61,32 @@ class BeatTracker:
         self._on = self._on * self._kept + expected
         self._heard = self._heard * self._kept + expected * self.activation
         self.salience = self._heard / self._on
+        self._pointer.crossing = self._crossing()
         since_s = (pointer.since + BEAT_DELAY_FRAMES) / self.frame_rate_hz
         return BeatReport(t_ns - round(since_s * NS), pointer.period / self.frame_rate_hz, self.trust())
+
+    def _crossing(self) -> float:
+        """Return from which probability on the pointer is to take a frame for a beat: half of what beats usually have.
+
+        Where every other beat is much weaker, the pointer may go at twice the tempo: then the weak ones are none.
+        """
+        pointer = self.pointer
+        phase = pointer.since / pointer.period
+        if abs(pointer.period / self._period - 1.0) > 0.2:
+            self._levels.clear()
+        self._period = pointer.period
+        self._level = max(self._level, self.activation)
+        if self._phase < 0.5 <= phase:
+            self._levels.append(self._level)
+            self._level = 0.0
+        self._phase = phase
+        crossing = 0.5 * self.salience
+        if len(self._levels) == _ALTERNATING:
+            levels = list(self._levels)
+            weak, strong = sorted((sum(levels[::2]), sum(levels[1::2])))
+            if weak < 0.65 * strong:
+                crossing = max(crossing, (weak + strong) / _ALTERNATING)
+        return min(max(crossing, MILD), STRICT)
 
     def trust(self) -> float:
         """Return how surely the pointer is right, 0..1."""
