@@ -60,10 +60,12 @@ def _hydrogen(folder: Path) -> dict[str, list[Sound]]:
     for instrument in ET.fromstring(re.sub(r'\sxmlns="[^"]+"', "", text)).iter("instrument"):
         label = (instrument.findtext("name") or "").lower()
         name = next((name for name, words in _WORDS.items() if re.search(words, label)), None)
+        if name is None:
+            continue
         files = [e.text for e in instrument.iter("filename") if e.text]
         for file in files[-3:]:  # the loudest layers come last
             path = next(iter(folder.glob(f"{Path(file).stem}.*")), None)
-            if name and path is not None:
+            if path is not None:
                 sound, rate = soundfile.read(path, dtype="float64", always_2d=True)
                 kit.setdefault(name, []).extend(_trimmed(_resampled(sound.mean(axis=1), rate / RATE_HZ)))
     return kit

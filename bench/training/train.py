@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vjserver.dsp.frontend import FAST_BANDS, FAST_SIZE, HOP, SLOW_BANDS, SLOW_EVERY, SLOW_SIZE
+from vjserver.dsp.frontend import FAST_BANDS, FAST_SIZE, HOP, RANGE_DB, SLOW_BANDS, SLOW_EVERY, SLOW_SIZE
 from vjserver.dsp.network import BEAT_DELAY_FRAMES
 
 Array = NDArray[np.float32]
@@ -180,7 +180,7 @@ def mixed(going: Batch, coming: Batch, rng: np.random.Generator) -> Batch:
     down, up = torch.cos(turn).clamp(min=1e-3), torch.sin(turn).clamp(min=1e-3)
     levels, rises = slice(0, SLOW_BANDS), slice(SLOW_BANDS, None)
     x = torch.empty_like(going.x)
-    faded = [part.x[..., levels] + 20 / 50 * torch.log10(gain) for part, gain in ((going, down), (coming, up))]
+    faded = [part.x[..., levels] + 20.0 / RANGE_DB * torch.log10(gain) for part, gain in ((going, down), (coming, up))]
     x[..., levels] = torch.maximum(*faded).clamp(min=0.0)
     x[..., rises] = torch.maximum(going.x[..., rises] * down, coming.x[..., rises] * up)
     target = torch.where(off >= 0, coming.target, going.target)

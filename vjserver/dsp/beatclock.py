@@ -9,7 +9,6 @@ Times are monotonic nanoseconds; the clock itself has no clock.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,8 +47,11 @@ class BeatReport:
     trust: float
 
 
-def _line(beats: list[BeatGrid]) -> Callable[[int], tuple[int, float]] | None:
-    """Fit a steady tempo to as many of the newest beats as have one; return beat number -> (time in ns, period)."""
+def _along(beats: list[BeatGrid], count: int) -> tuple[int, float] | None:
+    """Fit a steady tempo to as many of the newest beats as have one; return when beat ``count`` falls, and the period.
+
+    In ns and seconds; None where there are too few beats.
+    """
     for many in (_GOOD_BEATS, _GOOD_BEATS // 2, _GOOD_BEATS // 4):
         newest = beats[-many:]
         if len(newest) < _GOOD_BEATS // 8:
@@ -60,8 +62,7 @@ def _line(beats: list[BeatGrid]) -> Callable[[int], tuple[int, float]] | None:
         period_s, start_s = np.polyfit(numbers, times_s, 1)
         if many == _GOOD_BEATS // 4 or np.std(times_s - start_s - period_s * numbers) < _STRAIGHT_S:
             break
-    start_ns = first.t_ns + round(float(start_s) * NS)
-    return lambda count: (start_ns + round((count - first.count) * float(period_s) * NS), float(period_s))
+    return first.t_ns + round(float(start_s + (count - first.count) * period_s) * NS), float(period_s)
 
 
 class BeatClock:
@@ -127,15 +128,13 @@ class BeatClock:
     def _coast(self) -> None:
         """Run on alone, along the line of the last good beats: the newest may already have been bent by a doubt."""
         good, self._good = self._good, []
-        line = _line(good)
+        line = _along(good, self.grid.count)
         if line is None:
             return
-        at_ns, period_s = line(self.grid.count)
-        shift_s = (self.grid.t_ns - at_ns) * 1e-9
-        if abs(shift_s) < 0.12 * period_s:
-            self.grid = replace(self.grid, t_ns=at_ns, period_s=period_s)
-        else:
-            self.grid = replace(self.grid, period_s=period_s)
+        t_ns, period_s = line
+        if abs(self.grid.t_ns - t_ns) * 1e-9 > 0.12 * period_s:  # the beat has moved since: keep it
+            t_ns = self.grid.t_ns
+        self.grid = replace(self.grid, t_ns=t_ns, period_s=period_s)
 
     def _insist_s(self, report: BeatReport) -> float:
         """Return how long a contradiction must last.

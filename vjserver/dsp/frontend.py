@@ -19,7 +19,7 @@ FAST_BANDS, SLOW_BANDS = 24, 40
 FAST_SIZE = 2 * FAST_BANDS
 SLOW_SIZE = 2 * SLOW_BANDS + FAST_BANDS
 _FAST_WINDOW, _SLOW_WINDOW = 512, 2048
-_RANGE_DB, _FLOOR_DB, _SINK_DB_S = 50.0, -62.0, 2.0
+RANGE_DB, _FLOOR_DB, _SINK_DB_S = 50.0, -62.0, 2.0
 _ZERO, _TOP = np.float32(0.0), np.float32(1.2)
 
 
@@ -117,8 +117,8 @@ class FrontEnd:
         return True
 
     def _scaled(self, levels_db: Float32) -> Float32:
-        levels_db -= np.float32(self._loudness_db - _RANGE_DB)
-        levels_db *= np.float32(1.0 / _RANGE_DB)
+        levels_db -= np.float32(self._loudness_db - RANGE_DB)
+        levels_db *= np.float32(1.0 / RANGE_DB)
         np.maximum(levels_db, _ZERO, out=levels_db)
         np.minimum(levels_db, _TOP, out=levels_db)
         return levels_db

@@ -71,13 +71,11 @@ class SectionTracker:
             self._top_db += gap * self._learn if gap > 0 else -self._forget
         if self.name != "break":
             known = self._kicks > 4.0 and self._heard_s > 5.0
-            if known and not kicking and self._low_db < self._top_db - _SUNK_DB:
-                self.name, self._in_break_s = "break", 0.0
-                return "break"
-            if known and self._since_kick_s > max(2.6, 2.2 * self._gap_s):
-                self.name, self._in_break_s = "break", 0.0
-                return "break"
-            return None
+            sunk = not kicking and self._low_db < self._top_db - _SUNK_DB
+            if not known or not (sunk or self._since_kick_s > max(2.6, 2.2 * self._gap_s)):
+                return None
+            self.name, self._in_break_s = "break", 0.0
+            return "break"
         self._in_break_s += step_s
         struck = self._since_kick_s < 0.25 or (jump_db > _JUMP_DB and self._sunk_s > 1.0)
         settled = self._in_break_s >= _SHORTEST_BREAK_S
