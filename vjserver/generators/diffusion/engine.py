@@ -1,0 +1,550 @@
+"""The engine: everything that is live is a number or a buffer that one captured frame reads.
+
+    encode (or the last latent) -> noise -> UNet, one to four times -> decode -> grade, crossfade -> RGBA8
+
+A :class:`Canvas` holds the static buffers of one size, number of decks and steps; its frame is captured once as a CUDA
+graph and replayed. Nothing is allocated in it and nobody waits, until the finished picture lies in pinned memory. What
+stays while prompts, timesteps, guidance and LoRA weights stay (:class:`Conditions`) is computed apart, when it changes.
+
+Without CUDA the same functions run as they are, on the CPU and on MPS.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vjserver.generators.diffusion.model import Parts
+from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
+from vjserver.generators.diffusion.text import Encoded, blend
+from vjserver.types.errors import GeneratorError
+from vjserver.types.frames import Pixels
+
+BANK = 40  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
+DIRECTIONS = 4
+DIRECTION_SEED = 1_000_003
+NOISES = MAX_STEPS + 1
+CANVASES = 6
+Float32 = NDArray[np.float32]
+Weighted = Sequence[tuple[Encoded, float]]
+
+# The control vector: name -> how many numbers. A frame reads all of them, and they are uploaded at once.
+CONTROLS = {
+    "schedule": 2 + 4 * MAX_STEPS,  # see sampler.Schedule.numbers
+    "guidance": 1,
+    "noise": 2,  # weights of the two noises between which the seed walks
+    "lean": DIRECTIONS + 1,  # weights of fixed directions in noise, and what keeps the sum's spread at 1
+    "warp": 6,  # where a point of the picture was in the last one
+    "last": 1,  # share of the last picture in the picture to start from
+    "match": 1,  # how far the last picture's colours are brought back to the anchor's
+    "anchor": 1,  # how far the anchor moves to the colours of this frame; 1 drops it there
+    "sharpen": 1,
+    "fader": 1,  # deck A 0 .. 1 deck B
+    "grade": 5,  # saturation, contrast, brightness, flash, hue in turns
+}
+_ENDS = np.cumsum(list(CONTROLS.values()))
+PLACE = {
+    name: slice(int(end) - count, int(end)) for (name, count), end in zip(CONTROLS.items(), _ENDS, strict=True)
+}
+NEUTRAL = {
+    "noise": (1.0, 0.0),
+    "lean": (0.0,) * DIRECTIONS + (1.0,),
+    "warp": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    "grade": (1.0, 1.0, 1.0, 0.0, 0.0),
+}
+
+
+class OutOfMemoryError(GeneratorError):
+    """The GPU's memory does not hold what was asked; what could be freed was freed."""
+
+
+class GpuFaultError(GeneratorError):
+    """The GPU failed in a way after which this process can compute nothing more on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a canvas is made for: the size at which the model thinks, the picture's size, and how many decks."""
+
+    width: int
+    height: int
+    out_width: int
+    out_height: int
+    decks: int = 1
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Everything of one frame.
+
+    ``prompts`` has one row of (prompt, weight) a deck; ``negative`` counts where guidance works by a negative prompt.
+    ``noise`` are two arrays ``(5, 1, 4, height / 8, width / 8)`` of which the frame takes a weighted sum; ``image`` is
+    RGBA8 at the canvas's size, or None; ``feed`` tells that the last picture is started from. ``controls`` are named
+    as in :data:`CONTROLS`; those not given are neutral.
+    """
+
+    prompts: Sequence[Weighted]
+    schedule: Schedule
+    noise: tuple[Float32, Float32]
+    negative: Encoded | None = None
+    guidance: float = 1.0
+    loras: Sequence[float] = ()
+    image: Pixels | None = None
+    feed: bool = False
+    eps: Float32 | None = None
+    controls: dict[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished frame: ``pixels`` uint8 ``(outputs, height, width, 4)``, and what was measured in it.
+
+    With two decks, output 0 is the program and 1 the preview. ``finite`` is false where a number was none;
+    ``brightness`` is the mean of the picture before grading and ``jump`` the mean difference to the frame before, 0..1;
+    ``unsafe`` is the safety filter's score.
+    """
+
+    pixels: Pixels
+    finite: bool
+    brightness: float
+    jump: float
+    unsafe: float
+
+
+class Conditions:
+    """What the UNet needs of prompts, timesteps, guidance and LoRA weights, for so many rows; kept until one changes."""
+
+    def __init__(self, parts: Parts, bank: Tensor, pooled: Tensor | None, rows: int, ids: tuple[float, ...]) -> None:
+        unet, device = parts.unet, parts.device
+        self._parts, self._bank, self._pooled = parts, bank, pooled
+        self.mix = torch.zeros(rows, BANK, device=device)
+        self.lora = torch.zeros(rows, parts.loras, device=device, dtype=parts.dtype)
+        self.timesteps = torch.zeros(MAX_STEPS, device=device)
+        self.guidance = torch.ones(1, device=device)
+        self._ids = torch.tensor([ids] * (rows * MAX_STEPS), device=device) if parts.sdxl else None
+        self.keys_values = torch.zeros(rows, 77, unet.prompts.weight.shape[0], device=device, dtype=parts.dtype)
+        self.times = torch.zeros(MAX_STEPS, rows, unet.times.weight.shape[0], device=device, dtype=parts.dtype)
+
+    def compute(self) -> None:
+        """Fill ``keys_values`` and ``times``."""
+        unet, rows = self._parts.unet, len(self.mix)
+        tokens = blend(self._bank, self.mix)
+        self.keys_values.copy_(unet.keys_values(tokens.to(self._parts.dtype), self.lora))
+        pooled = None
+        if self._pooled is not None:
+            pooled = blend(self._pooled, self.mix)[:, 0].repeat(MAX_STEPS, 1)
+        timesteps = self.timesteps.repeat_interleave(rows)
+        guidance, lora = self.guidance.expand(rows * MAX_STEPS), self.lora.repeat(MAX_STEPS, 1)
+        self.times.copy_(unet.time_biases(timesteps, guidance, pooled, self._ids, lora).unflatten(0, (MAX_STEPS, rows)))
+
+
+class Canvas:
+    """The static buffers of one shape, and the frames captured on them."""
+
+    def __init__(self, engine: "Engine", shape: Shape) -> None:
+        parts, device = engine.parts, engine.parts.device
+        h, w, decks = shape.height // 8, shape.width // 8, shape.decks
+        self.shape, self.outputs = shape, decks
+        rows = decks * (2 if parts.guidance == "negative" else 1)
+        ids = (shape.height, shape.width, 0.0, 0.0, shape.height, shape.width)
+        self.conditions = Conditions(parts, engine.bank, engine.pooled, rows, tuple(map(float, ids)))
+        self.controls = torch.zeros(int(_ENDS[-1]), device=device)
+        self.noise_a, self.noise_b = torch.zeros(2, NOISES, 1, 4, h, w, device=device)
+        draw = torch.Generator("cpu").manual_seed(DIRECTION_SEED)
+        self.directions = torch.randn(DIRECTIONS, 4, h, w, generator=draw).to(device)
+        self.eps = torch.zeros(1, 4, h, w, device=device)
+        self.image = torch.zeros(1, shape.height, shape.width, 4, dtype=torch.uint8, device=device)
+        self.latent = torch.zeros(decks, 4, h, w, device=device)
+        self.last = torch.zeros(decks, 3, shape.height, shape.width, device=device, dtype=parts.decoder.dtype)
+        self.anchor = torch.zeros(decks, 2, 3, device=device)
+        self.decoded = torch.zeros(decks, 3, shape.height, shape.width, device=device)
+        self.rgba = torch.zeros(decks, shape.out_height, shape.out_width, 4, dtype=torch.uint8, device=device)
+        self.report = torch.zeros(4, device=device)
+        pinned = device.type == "cuda"
+        self.host = [torch.zeros_like(self.rgba, device="cpu", pin_memory=pinned) for _ in range(2)]
+        self.host_report = torch.zeros(4, pin_memory=pinned)
+        self.host_controls = torch.zeros(len(self.controls), pin_memory=pinned)
+        self.host_image = torch.zeros_like(self.image, device="cpu", pin_memory=pinned)
+        self.programs: dict[tuple[bool, int], Callable[[], None]] = {}
+        self.condition: Callable[[], None] | None = None
+        self.laid: tuple[Any, ...] = ()
+        self.noises: tuple[Float32 | None, Float32 | None] = (None, None)
+        self.turn = 0
+
+
+class Engine:
+    """Renders frames of one model. Every call belongs to one thread at a time; ``lock`` guards captures."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        compile_frames: bool,
+        lock: AbstractContextManager[Any] | None = None,
+        classify: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.parts, self._classify = parts, classify
+        device, width = parts.device, parts.unet.prompts.weight.shape[1]
+        self.bank = torch.zeros(BANK, 77, width, device=device)
+        pooled = parts.unet.pooled1 is not None
+        widths = 0 if parts.unet.pooled1 is None else self._pooled_width()
+        self.pooled = torch.zeros(BANK, 1, widths, device=device) if pooled else None
+        self._places: dict[str, int] = {}
+        self._canvases: dict[Shape, Canvas] = {}
+        self._newest: Canvas | None = None
+        self._lock = lock or threading.Lock()
+        self.remarks: list[str] = list(parts.remarks)
+        self._unet: Callable[..., Tensor] = parts.unet
+        self._encode: Callable[..., Tensor] = parts.decoder.encode
+        self._decode: Callable[..., Tensor] = parts.decoder.decode
+        self.compiled = compile_frames
+        if compile_frames:
+            self._unet, self._encode, self._decode = (
+                torch.compile(f, dynamic=False, fullgraph=True) for f in (parts.unet, self._encode, self._decode)
+            )
+        self._cuda = device.type == "cuda"
+        if self._cuda:
+            torch.backends.cudnn.benchmark = True
+
+    def _pooled_width(self) -> int:
+        unet = self.parts.unet
+        assert unet.pooled1 is not None
+        return int(unet.pooled1.weight.shape[1]) - 6 * int(unet.config["addition_time_embed_dim"])
+
+    # -- from outside --------------------------------------------------------------------------------------
+
+    def noise(self, seed: int, width: int, height: int) -> Float32:
+        """Return the noise of a seed, ``(5, 1, 4, height / 8, width / 8)``: a frame's first, then one for each step.
+
+        It is what diffusers draws with ``torch.Generator("cpu").manual_seed(seed)`` in float32.
+        """
+        return self.drawn(seed, width, height)[1]
+
+    def drawn(self, seed: int, width: int, height: int, sampled: bool = False) -> tuple[Float32 | None, Float32]:
+        """Return the noise of a seed, and before it, where ``sampled``, what the full encoder's sample takes."""
+        generator = torch.Generator("cpu").manual_seed(seed)
+        shape = (1, 4, height // 8, width // 8)
+        eps = torch.randn(shape, generator=generator).numpy() if sampled else None
+        return eps, np.stack([torch.randn(shape, generator=generator).numpy() for _ in range(NOISES)])
+
+    @torch.inference_mode()
+    def ready(self, shape: Shape, steps: int, pictures: Sequence[bool] = (False, True)) -> None:
+        """Make, capture and run the frames of a shape, so that none has to be made in the show.
+
+        Raises OutOfMemoryError, GpuFaultError.
+        """
+        with _told(self):
+            canvas = self._canvas(shape)
+            self._program(canvas, self._condition_of(canvas), None)
+            for from_picture in pictures:
+                self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))
+
+    @torch.inference_mode()
+    def render(self, shape: Shape, inputs: Inputs) -> Result:
+        """Render a frame. The pixels stay valid until the frame after the next.
+
+        Raises OutOfMemoryError, GpuFaultError.
+        """
+        with _told(self):
+            canvas = self._canvas(shape)
+            self._lay_conditions(canvas, inputs)
+            self._lay_inputs(canvas, inputs)
+            from_picture = inputs.image is not None or inputs.feed
+            steps = len(inputs.schedule.steps)
+            self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))()
+            return self._fetch(canvas)
+
+    def forget(self) -> None:
+        """Let nothing of the past frames be in the next."""
+        for canvas in self._canvases.values():
+            for buffer in (canvas.latent, canvas.last, canvas.anchor):
+                buffer.zero_()
+
+    def free(self) -> None:
+        """Give all buffers and captured frames back."""
+        self._canvases.clear()
+        self._newest = None
+        if self._cuda:
+            torch.cuda.empty_cache()
+
+    @property
+    def decoded(self) -> Tensor:
+        """The newest frame before grading, float32 ``(decks, 3, height, width)``, 0..1."""
+        assert self._newest is not None
+        return self._newest.decoded
+
+    # -- what a frame is laid out with ---------------------------------------------------------------------
+
+    def _canvas(self, shape: Shape) -> Canvas:
+        canvas = self._canvases.pop(shape, None)
+        if canvas is None:
+            if len(self._canvases) >= CANVASES:
+                del self._canvases[next(iter(self._canvases))]
+            canvas = Canvas(self, shape)
+        self._canvases[shape] = canvas  # the newest is the last to go
+        if self._newest is not None and self._newest is not canvas:
+            _carry_over(self._newest, canvas)
+        self._newest = canvas
+        return canvas
+
+    def _lay_conditions(self, canvas: Canvas, inputs: Inputs) -> None:
+        rows: list[Weighted] = list(inputs.prompts)
+        if self.parts.guidance == "negative":
+            assert inputs.negative is not None
+            rows += [[(inputs.negative, 1.0)]] * len(rows)
+        timesteps = [step.timestep for step in inputs.schedule.steps]
+        loras = [*inputs.loras, *(0.0,) * self.parts.loras][: self.parts.loras]
+        laid = (
+            [[(prompt.text, weight) for prompt, weight in row] for row in rows],
+            timesteps,
+            inputs.guidance if self.parts.guidance == "embedded" else 1.0,
+            loras,
+        )
+        if laid == canvas.laid:
+            return
+        canvas.laid = laid
+        mix = torch.zeros(len(rows), BANK)
+        for i, row in enumerate(rows):
+            for prompt, weight in row:
+                mix[i, self._place(prompt, rows)] += weight
+        c = canvas.conditions
+        c.mix.copy_(mix)
+        c.lora.copy_(torch.tensor([loras] * len(rows)))
+        c.timesteps.copy_(torch.tensor([*timesteps, *[0] * (MAX_STEPS - len(timesteps))], dtype=torch.float32))
+        c.guidance.fill_(laid[2])
+        self._program(canvas, self._condition_of(canvas), None)()
+
+    def _place(self, prompt: Encoded, rows: Sequence[Weighted]) -> int:
+        """Return the prompt's place in the bank, laying it there if it is new."""
+        place = self._places.get(prompt.text)
+        if place is None:
+            if len(self._places) < BANK:
+                place = len(self._places)
+            else:
+                wanted = {p.text for row in rows for p, _ in row}
+                gone = next(text for text in self._places if text not in wanted)
+                place = self._places.pop(gone)
+            self._places[prompt.text] = place
+            self.bank[place].copy_(prompt.tokens)
+            if self.pooled is not None and prompt.pooled is not None:
+                self.pooled[place, 0].copy_(prompt.pooled)
+        return place
+
+    def _lay_inputs(self, canvas: Canvas, inputs: Inputs) -> None:
+        numbers = canvas.host_controls.numpy()
+        numbers[:] = 0.0
+        schedule = inputs.schedule.numbers()
+        given = {**NEUTRAL, **inputs.controls, "schedule": schedule, "guidance": (inputs.guidance,)}
+        if inputs.image is None:
+            given["last"] = (1.0,)
+        for name, values in given.items():
+            numbers[PLACE[name]][: len(values)] = values
+        canvas.controls.copy_(canvas.host_controls, non_blocking=True)
+        for new, old, buffer in zip(inputs.noise, canvas.noises, (canvas.noise_a, canvas.noise_b), strict=True):
+            if new is not old:
+                buffer.copy_(torch.from_numpy(new))
+        canvas.noises = inputs.noise
+        if inputs.image is not None:
+            canvas.host_image[0].numpy()[:] = inputs.image
+            canvas.image.copy_(canvas.host_image, non_blocking=True)
+        if inputs.eps is not None:
+            canvas.eps.copy_(torch.from_numpy(inputs.eps))
+
+    # -- what is captured ----------------------------------------------------------------------------------
+
+    def _condition_of(self, canvas: Canvas) -> Callable[[], None]:
+        return canvas.conditions.compute
+
+    def _frame_of(self, canvas: Canvas, from_picture: bool, steps: int) -> Callable[[], None]:
+        def frame() -> None:
+            noise = _noise(canvas)
+            base = self._encode(_start(canvas), canvas.eps) if from_picture else canvas.latent
+            latent = self._denoise(canvas, base, noise, steps)
+            picture = self._decode(latent)
+            _keep(canvas, latent, picture)
+            _show(canvas, self._classify)
+
+        return frame
+
+    def _denoise(self, canvas: Canvas, base: Tensor, noise: Tensor, steps: int) -> Tensor:
+        """Return the latent after ``steps`` calls of the UNet; see ``sampler`` for the arithmetic."""
+        c, decks, conditions = canvas.controls, canvas.shape.decks, canvas.conditions
+        x = c[0] * base + c[1] * noise[0]
+        x = x.expand(decks, -1, -1, -1)
+        for i in range(steps):
+            scale, keep, use, again = c[2 + 4 * i : 6 + 4 * i].unbind()
+            given = (x * scale).to(self.parts.dtype).contiguous(memory_format=torch.channels_last)
+            if self.parts.guidance == "negative":
+                given = torch.cat([given, given])
+            out = self._unet(given, conditions.times[i], conditions.keys_values, conditions.lora).float()
+            if self.parts.guidance == "negative":
+                wanted, unwanted = out.chunk(2)
+                out = unwanted + c[PLACE["guidance"]] * (wanted - unwanted)
+            x = keep * x + use * out + again * noise[i + 1]
+        return x
+
+    def _program(self, canvas: Canvas, run: Callable[[], None], key: tuple[bool, int] | None) -> Callable[[], None]:
+        """Return what renders: ``run`` captured as a CUDA graph, or itself where there is none."""
+        known = canvas.condition if key is None else canvas.programs.get(key)
+        if known is None:
+            known = self._captured(canvas, run) if self._cuda else run
+            if not self._cuda and self.compiled and key is not None:
+                run()
+            if key is None:
+                canvas.condition = known
+            else:
+                canvas.programs[key] = known
+        return known
+
+    def _captured(self, canvas: Canvas, run: Callable[[], None]) -> Callable[[], None]:
+        """Capture ``run``; the buffers that carry one frame into the next are as they were afterwards."""
+        carried = (canvas.latent, canvas.last, canvas.anchor, canvas.rgba)
+        with self._lock:
+            before = [buffer.clone() for buffer in carried]
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    run()
+            torch.cuda.current_stream().wait_stream(stream)
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                run()
+            for buffer, old in zip(carried, before, strict=True):
+                buffer.copy_(old)
+        return graph.replay  # type: ignore[no-any-return]
+
+    def _fetch(self, canvas: Canvas) -> Result:
+        canvas.turn = 1 - canvas.turn
+        host = canvas.host[canvas.turn]
+        host.copy_(canvas.rgba, non_blocking=True)
+        canvas.host_report.copy_(canvas.report, non_blocking=True)
+        if self._cuda:
+            torch.cuda.current_stream().synchronize()
+        finite, brightness, jump, unsafe = canvas.host_report.tolist()
+        return Result(host.numpy(), finite > 0.5, brightness, jump, unsafe)
+
+
+# -- the frame, step by step: every function reads and fills buffers of the canvas -----------------------------
+
+
+def _noise(canvas: Canvas) -> Tensor:
+    """Return the frame's noises ``(5, 1, 4, h, w)``: between two seeds, and leaning where the music pulls."""
+    c = canvas.controls
+    (a, b), lean = c[PLACE["noise"]].unbind(), c[PLACE["lean"]]
+    noise = a * canvas.noise_a + b * canvas.noise_b
+    pulled = (canvas.directions * lean[:DIRECTIONS, None, None, None]).sum(0)
+    return torch.cat([((noise[0] + pulled) * lean[DIRECTIONS])[None], noise[1:]])
+
+
+def _start(canvas: Canvas) -> Tensor:
+    """Return the picture to start from, -1..1: the one that came in, the last one as it flew on, or both."""
+    c, shape = canvas.controls, canvas.shape
+    came = canvas.image[..., :3].permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    matrix = c[PLACE["warp"]].reshape(1, 2, 3).expand(shape.decks, 2, 3)
+    grid = F.affine_grid(matrix, [shape.decks, 3, shape.height, shape.width], align_corners=False)
+    last = canvas.last.float()
+    flown = F.grid_sample(last, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    mean, spread = flown.mean((2, 3), keepdim=True), flown.std((2, 3), keepdim=True) + 1e-4
+    want_mean, want_spread = canvas.anchor[:, 0, :, None, None], canvas.anchor[:, 1, :, None, None]
+    matched = (flown - mean) / spread * want_spread + want_mean
+    flown = torch.lerp(flown, matched, c[PLACE["match"]])
+    flown = flown + c[PLACE["sharpen"]] * (flown - F.avg_pool2d(flown, 3, 1, 1, count_include_pad=False))
+    return torch.lerp(came, flown, c[PLACE["last"]]).clamp(-1.0, 1.0)
+
+
+def _keep(canvas: Canvas, latent: Tensor, picture: Tensor) -> None:
+    """Keep what the next frame may start from; a number that is none goes no further than this frame."""
+    finite = torch.isfinite(latent).all() & torch.isfinite(picture).all()
+    canvas.latent.copy_(torch.where(finite, latent, 0.0))
+    picture = torch.where(finite, picture.float(), 0.0)
+    canvas.last.copy_(picture)
+    canvas.decoded.copy_((picture * 0.5 + 0.5).clamp(0.0, 1.0))
+    colours = torch.stack([picture.mean((2, 3)), picture.std((2, 3))], 1)
+    canvas.anchor.copy_(torch.lerp(canvas.anchor, colours, canvas.controls[PLACE["anchor"]]))
+    canvas.report[0].copy_(finite)
+    canvas.report[1].copy_(canvas.decoded.mean())
+
+
+def _show(canvas: Canvas, classify: Callable[[Tensor], Tensor] | None) -> None:
+    """Grade and crossfade the decoded decks and write them as RGBA8 at the picture's size."""
+    c, shape = canvas.controls, canvas.shape
+    picture = _graded(canvas.decoded, c[PLACE["grade"]])
+    if shape.decks == 2:
+        fader = c[PLACE["fader"]]
+        picture = torch.cat([torch.lerp(picture[:1], picture[1:], fader), torch.lerp(picture[1:], picture[:1], fader)])
+    if (shape.out_width, shape.out_height) != (shape.width, shape.height):
+        picture = _covering(picture, shape).clamp(0.0, 1.0)
+    if classify is not None:
+        canvas.report[3].copy_(classify(picture[:1]))
+    old = canvas.rgba[:1, ..., :3].float()
+    pixels = (picture * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+    canvas.report[2].copy_((pixels[:1].float() - old).abs().mean() / 255.0)
+    canvas.rgba[..., :3].copy_(pixels)
+    canvas.rgba[..., 3].fill_(255)
+
+
+def _graded(picture: Tensor, grade: Tensor) -> Tensor:
+    """Return the picture graded: hue turned about the grey axis, then saturation, contrast, brightness and flash."""
+    saturation, contrast, brightness, flash, turns = grade.unbind()
+    angle = turns * (2.0 * torch.pi)
+    cos, sin = torch.cos(angle), torch.sin(angle) * 3.0**-0.5
+    third = (1.0 - cos) / 3.0
+    r, g, b = picture.unbind(1)
+    turned = torch.stack(
+        [
+            r * (cos + third) + g * (third - sin) + b * (third + sin),
+            r * (third + sin) + g * (cos + third) + b * (third - sin),
+            r * (third - sin) + g * (third + sin) + b * (cos + third),
+        ],
+        1,
+    )
+    grey = (turned * turned.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
+    toned = torch.lerp(grey, turned, saturation)
+    return (((toned - 0.5) * contrast + 0.5) * brightness + flash).clamp(0.0, 1.0)
+
+
+def _covering(picture: Tensor, shape: Shape) -> Tensor:
+    """Return the picture at its output's size; where the shapes differ the sides that stick out are cut off."""
+    scale = max(shape.out_width / shape.width, shape.out_height / shape.height)
+    width, height = round(shape.out_width / scale), round(shape.out_height / scale)
+    left, top = (shape.width - width) // 2, (shape.height - height) // 2
+    cut = picture[..., top : top + height, left : left + width]
+    size = (shape.out_height, shape.out_width)
+    return F.interpolate(cut, size=size, mode="bicubic", align_corners=False, antialias=False)
+
+
+def _carry_over(old: Canvas, new: Canvas) -> None:
+    """Bring what the next frame may start from to another canvas, so that a change of size is no cut."""
+    decks = range(new.shape.decks)
+    sources = [min(i, old.shape.decks - 1) for i in decks]
+    size = new.last.shape[-2:]
+    new.last.copy_(F.interpolate(old.last[sources].float(), size=size, mode="bilinear", align_corners=False))
+    new.latent.copy_(F.interpolate(old.latent[sources], size=new.latent.shape[-2:], mode="nearest"))
+    new.anchor.copy_(old.anchor[sources])
+    if old.rgba.shape == new.rgba.shape:
+        new.rgba.copy_(old.rgba)
+
+
+class _told:  # noqa: N801 - reads as a clause: with _told(engine)
+    """Tells torch's faults apart: memory that ran out is freed, anything else that CUDA says ends the process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, torch.OutOfMemoryError):
+            self._engine.free()
+            raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
+        if isinstance(error, RuntimeError) and "CUDA" in str(error):
+            raise GpuFaultError(f"the GPU failed: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,301 @@
+"""The model store: folders in the diffusers layout, safetensors only, each with a manifest of SHA-256 sums.
+
+    DATA/models/NAME/...                the files as their maker laid them out
+    DATA/models/NAME/vjserver.json      where they came from, licence, size and sum of each
+
+DATA is the user's data folder (platformdirs), or ``$VJSERVER_DATA``. Nothing here imports torch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+from vjserver.types.errors import ConfigError, GeneratorError, nearest
+
+MANIFEST = "vjserver.json"
+PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
+KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+CHUNK = 1 << 22
+WHY_NOT_PICKLES = (
+    "such a file is a Python pickle, which can run any code when it is opened; "
+    "take the .safetensors version, or convert it once on a machine you trust (see docs/models.md)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A model that ``pull`` finds by name: its repository on huggingface.co, licence, rough size, and what it is."""
+
+    repository: str
+    licence: str
+    gigabytes: float
+    what: str
+    decoder: str = "taesd"
+    variant: str = ""
+    files: tuple[str, ...] = ()
+
+
+KNOWN = {
+    "sd-turbo": Known("stabilityai/sd-turbo", "Stability AI Community License", 2.6, "1 step, 512 px", variant="fp16"),
+    "lcm-dreamshaper-v7": Known("SimianLuo/LCM_Dreamshaper_v7", "MIT", 4.0, "2 to 4 steps, guidance, 512 to 768 px"),
+    "sdxl-turbo": Known("stabilityai/sdxl-turbo", "Stability AI Community License", 6.9, "1 step, 512 px, large",
+                        "taesdxl", "fp16"),
+    "sdxs-512": Known("IDKiro/sdxs-512-0.9", "CreativeML OpenRAIL++-M", 1.4, "1 step, 512 px, smallest"),
+    "taesd": Known("madebyollin/taesd", "MIT", 0.01, "fast decoder of SD1.5 and SD2.1", ""),
+    "taesdxl": Known("madebyollin/taesdxl", "MIT", 0.01, "fast decoder of SDXL", ""),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that is here: where, since when, under which licence, with which files (name -> size and SHA-256)."""
+
+    name: str
+    folder: Path
+    source: str
+    licence: str
+    files: dict[str, dict[str, Any]] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Size of all files, bytes."""
+        return sum(row["size"] for row in self.files.values())
+
+
+def store_folder() -> Path:
+    """Return the folder of all models; it may not be there yet."""
+    own = os.environ.get("VJSERVER_DATA")
+    return (Path(own) if own else user_data_path("vjserver", appauthor=False)) / "models"
+
+
+def models() -> list[Model]:
+    """Return what is in the store, by name. A folder whose manifest cannot be read is left out."""
+    found = []
+    for manifest in sorted(store_folder().glob(f"*/{MANIFEST}")):
+        try:
+            row = json.loads(manifest.read_text(encoding="utf-8"))
+            found.append(Model(manifest.parent.name, manifest.parent, row["source"], row["licence"], row["files"]))
+        except (OSError, ValueError, KeyError):
+            continue
+    return found
+
+
+def find_model(name: str) -> Path:
+    """Return the folder of a model given by its name in the store, or by its path.
+
+    Raises GeneratorError saying how to get one that is not here.
+    """
+    for model in models():
+        if model.name == name:
+            return model.folder
+    path = Path(name).expanduser()
+    if path.suffix.lower() in PICKLES:
+        raise GeneratorError(f"{path} is refused: {WHY_NOT_PICKLES}")
+    if path.is_dir():
+        return path
+    if name in KNOWN:
+        raise GeneratorError(f"model {name!r} is not here yet: vjserver models pull {name}")
+    known = sorted({model.name for model in models()} | set(KNOWN))
+    raise GeneratorError(f"unknown model {name!r}{nearest(name, known)}; known: {', '.join(known)}, or a folder")
+
+
+def find_decoder(family: str) -> Path | None:
+    """Return the folder of the fast decoder of a family (``sd`` or ``sdxl``) if the store has it."""
+    wanted = "taesdxl" if family == "sdxl" else "taesd"
+    return next((model.folder for model in models() if model.name == wanted), None)
+
+
+def add(path: Path, name: str = "", licence: str = "") -> tuple[Model, list[str]]:
+    """Take a folder in the diffusers layout into the store; return it, and sentences on what was left behind.
+
+    Files are linked where they can be, else copied. Raises ConfigError for what is no model, or only a pickled one.
+    """
+    path = path.expanduser()
+    if path.suffix.lower() in PICKLES:
+        raise ConfigError(f"{path} is refused: {WHY_NOT_PICKLES}")
+    if path.suffix == ".safetensors":
+        raise ConfigError(f"{path} is a single file; a model is a folder in the diffusers layout (see docs/models.md)")
+    if not path.is_dir():
+        raise ConfigError(f"no such folder: {path}")
+    check_layout(path)
+    name = name or path.resolve().name.lower()
+    target = store_folder() / _checked_name(name)
+    if target.exists():
+        raise ConfigError(f"the store has a model {name!r} already: remove {target}, or choose another --name")
+    remarks, kept = [], []
+    for file in _files(path):
+        relative = file.relative_to(path).as_posix()
+        if file.suffix in KEPT and file.name != MANIFEST:
+            kept.append(relative)
+        elif file.suffix.lower() in PICKLES:
+            remarks.append(f"{relative} was left behind: {WHY_NOT_PICKLES.split(';', maxsplit=1)[0]}")
+    passing = target.with_name(f".{name}.part")
+    shutil.rmtree(passing, ignore_errors=True)
+    try:
+        for relative in kept:
+            _link(path / relative, passing / relative)
+        _write_manifest(passing, str(path.resolve()), licence or _licence_told(path))
+        passing.rename(target)
+    except OSError as error:
+        shutil.rmtree(passing, ignore_errors=True)
+        raise ConfigError(f"{name!r} cannot be taken into {target}: {error}") from None
+    return next(model for model in models() if model.name == name), remarks
+
+
+def pull(name: str, endpoint: str | None = None) -> Model:
+    """Fetch a known model with huggingface_hub: a progress bar, and what was broken off is taken up again.
+
+    Raises ConfigError for an unknown name or a failed download.
+    """
+    if name not in KNOWN:
+        raise ConfigError(f"unknown model {name!r}{nearest(name, KNOWN)}; pull knows: {', '.join(KNOWN)}")
+    known = KNOWN[name]
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    except ImportError as error:
+        raise ConfigError(f"models are fetched with huggingface_hub: pip install 'vjserver[diffusion]' ({error})") from None
+    target = store_folder() / name
+    try:
+        # Whatever its framework raises, a download fails for the network's or the disk's reasons.
+        listed = HfApi(endpoint=endpoint).list_repo_files(known.repository)
+        wanted = _wanted(listed, known.variant)
+        snapshot_download(known.repository, local_dir=target, allow_patterns=wanted, endpoint=endpoint)
+    except (OSError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"{name} could not be fetched from {known.repository}: {reason}; "
+            f"run the same line again to go on where it stopped"
+        ) from None
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+    check_layout(target)
+    _write_manifest(target, f"https://huggingface.co/{known.repository}", known.licence)
+    return next(model for model in models() if model.name == name)
+
+
+def verify(model: Model, tell: Callable[[str], None] = lambda _name: None) -> list[str]:
+    """Return a sentence for each file that is missing or changed; none when the model is whole."""
+    faults = []
+    for relative, row in model.files.items():
+        tell(relative)
+        file = model.folder / relative
+        if not file.is_file():
+            faults.append(f"{file} is missing")
+        elif file.stat().st_size != row["size"]:
+            faults.append(f"{file} has {file.stat().st_size} bytes, the manifest says {row['size']}")
+        elif sha256(file) != row["sha256"]:
+            faults.append(f"{file} was changed: its SHA-256 is not the manifest's")
+    known = set(model.files) | {MANIFEST}
+    for file in _files(model.folder):
+        relative = file.relative_to(model.folder).as_posix()
+        if relative not in known:
+            faults.append(f"{file} is not in the manifest")
+    return faults
+
+
+def check_layout(folder: Path) -> None:
+    """Raise ConfigError unless ``folder`` is a whole model or decoder, with safetensors for every part."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        config = folder / "config.json"
+        if not config.is_file():
+            raise ConfigError(f"{folder} is no model: it has neither model_index.json nor config.json")
+        parts: Sequence[Path] = [folder]
+    else:
+        row = _json(index)
+        missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if part not in row]
+        if missing:
+            raise ConfigError(f"{index} names no {missing[0]}: not a model of the Stable Diffusion families")
+        parts = [folder / part for part in PARTS if isinstance(row.get(part), list) and row[part][0]]
+    for part in parts:
+        if any(part.glob("*.safetensors")):
+            continue
+        pickle = next((file for file in _files(part) if file.suffix.lower() in PICKLES), None)
+        if pickle is not None:
+            raise ConfigError(f"{pickle} is refused: {WHY_NOT_PICKLES}")
+        raise ConfigError(f"{part} has no .safetensors file")
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _wanted(listed: Sequence[str], variant: str) -> list[str]:
+    """Return the files of a repository to fetch: the layout's folders, the half-precision variant where there is one."""
+    folders = ("unet/", "vae/", "text_encoder/", "text_encoder_2/", "tokenizer/", "tokenizer_2/", "scheduler/")
+    rows = [f for f in listed if f.endswith(KEPT) and (f.startswith(folders) or "/" not in f)]
+    rows = [f for f in rows if "/" in f or not f.endswith(".safetensors") or f.startswith(("diffusion_pytorch", "model."))]
+    weights = [f for f in rows if f.endswith(".safetensors")]
+    light = {f.replace(f".{variant}.", ".") for f in weights if variant and f".{variant}." in f}
+    dropped = {f for f in weights if f in light or (f".{variant}." not in f and ".fp16." in f)} if variant else {
+        f for f in weights if ".fp16." in f or ".non_ema." in f
+    }
+    if any("/" in f for f in weights):
+        dropped |= {f for f in weights if "/" not in f}
+    return [f for f in rows if f not in dropped]
+
+
+def _checked_name(name: str) -> str:
+    if not name or name.startswith(".") or any(not (sign.isalnum() or sign in "._-") for sign in name):
+        raise ConfigError(f"a model's name has letters, digits, '.', '_' and '-' only: got {name!r}")
+    return name
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and ".cache" not in file.parts)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
+
+
+def _write_manifest(folder: Path, source: str, licence: str) -> None:
+    files = {
+        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "sha256": sha256(file)}
+        for file in _files(folder)
+        if file.name != MANIFEST
+    }
+    row = {"source": source, "licence": licence, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(row, indent=1), encoding="utf-8")
+
+
+def _licence_told(folder: Path) -> str:
+    """Return the licence that a model card names, or that none is known."""
+    card = folder / "README.md"
+    if card.is_file():
+        for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:60]:
+            key, _, value = line.partition(":")
+            if key.strip() in ("license", "license_name") and value.strip():
+                return value.strip().strip("\"'")
+    return "not told: ask its maker"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if not isinstance(row, dict):
+        raise ConfigError(f"{path} is no JSON object")
+    return row
+
+
+def as_row(model: Model) -> dict[str, Any]:
+    """Return a model as JSON values, without its files."""
+    row = asdict(model)
+    del row["files"]
+    return row | {"folder": str(model.folder), "size": model.size}
