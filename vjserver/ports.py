@@ -4,7 +4,7 @@ A door is a class with an ``Options`` model and a few methods, registered under 
 stranger's would. Configuration names a door by ``kind`` and holds its options.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
@@ -15,7 +15,7 @@ from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import ConfigError, VJError, nearest
 from vjserver.types.frames import Frame, FrameRequest
 
-Room = Literal["sources", "generators", "outputs"]
+Room = Literal["sources", "generators", "inputs", "outputs"]
 
 
 class Source(Protocol):
@@ -44,14 +44,28 @@ class Generator(Protocol):
     def open(self) -> None:
         """Get ready. Raises GeneratorError."""
 
-    def warm_up(self, width: int, height: int) -> None:
-        """Do what would make the first frame slow."""
+    def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:
+        """Do what would make the first frame slow; ``prompts`` are texts that are likely to be asked for."""
 
     def render(self, request: FrameRequest, state: Any) -> tuple[Frame, Any]:
         """Return the frame, ``(request.height, request.width, 4)`` RGBA, and the state for the next.
 
-        Times, numbers and beats of its header are filled in by the generate loop. Raises GeneratorError.
+        The pixels stay valid until the frame after the next. Times, numbers and beats of its header are filled in by
+        the generate loop. Raises GeneratorError, or WorkerFault where only a new process can go on.
         """
+
+    def close(self) -> None:
+        """Let go; may be called twice."""
+
+
+class Input(Protocol):
+    """Brings pictures from outside, to start from. Called from the generate loop: it must not wait."""
+
+    def open(self) -> None:
+        """Get ready. Raises InputError."""
+
+    def read(self) -> Frame | None:
+        """Return the newest picture if there is one since the last call, else None. Raises InputError."""
 
     def close(self) -> None:
         """Let go; may be called twice."""

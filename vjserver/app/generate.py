@@ -1,7 +1,11 @@
 """The generate process: opens generators as presets ask for them and fills the frame ring."""
 
-from vjserver.app.workers import Plan
-from vjserver.ports import Generator, find, options_of
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from vjserver.app.show import load_bank
+from vjserver.app.workers import PREVIEW_RING, Plan
+from vjserver.ports import Generator, Input, find, kinds, options_of
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueWriter
@@ -10,6 +14,9 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Stop
 from vjserver.stages.generation import Generation
+from vjserver.stages.pictures import Pictures
+from vjserver.stages.players import Announce, Part
+from vjserver.types.errors import ConfigError
 from vjserver.types.features import quiet
 
 
@@ -19,24 +26,58 @@ def main(plan: Plan, stop: Stop) -> None:
     raise_priority(-5)  # a picture may be late; a beat may not
     video = show.video
 
-    def make(name: str) -> Generator:
-        door = {"kind": name, **show.generators.get(name, {})}
-        generator: Generator = find("generators", name)(options_of("generators", door))
+    bank = load_bank(show.presets)
+
+    def made(part: Part) -> Generator:
+        door = {"kind": part.kind, **show.generators.get(part.kind, {})}
+        if part.kind == "diffusion":
+            door = {"target_fps": video.fps, **door} | ({"model": stored(part.model)} if part.model else {})
+        generator: Generator = find("generators", part.kind)(options_of("generators", door))
         generator.open()
-        generator.warm_up(video.width, video.height)
         return generator
+
+    def make(part: Part) -> Generator:
+        generator = made(part)
+        presets = [preset for _, preset in bank.presets if Part(preset.generator, preset.model) == part]
+        texts = [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
+        generator.warm_up(video.width, video.height, texts)
+        return generator
+
+    def opened(name: str) -> Input:
+        door = show.inputs[name]
+        source: Input = find("inputs", door["kind"])(options_of("inputs", door))
+        source.open()
+        return source
+
+    def pictures(announce: Announce) -> Pictures:
+        chained = [kind for kind in kinds("generators") if kind != "diffusion"]
+        return Pictures(
+            {name: partial(opened, name) for name in show.inputs},
+            {kind: partial(made, Part(kind)) for kind in chained},
+            announce,
+        )
 
     generation = Generation(
         make,
+        ThreadPoolExecutor(1, thread_name_prefix="loader"),
+        pictures,
         (video.width, video.height),
         video.fps,
         clock,
         FeaturesReader(channels.features, quiet(0)),
         StateReader(channels.state),
         RingWriter(channels.generated, video.width * video.height * 4),
+        lambda: RingWriter(PREVIEW_RING, video.width * video.height * 4),
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
         video.lookahead_ms,
     )
     generation.run(stop.is_set)
+
+
+def stored(model: str) -> str:
+    """Return a model's name if it is one: what comes over the network names no file. Raises ConfigError."""
+    if any(sign in model for sign in "/\\~") or model.startswith("."):
+        raise ConfigError(f"a model is named as `vjserver models list` does, not by a path: got {model!r}")
+    return model

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from vjserver.app.show import Show, load_bank
-from vjserver.app.workers import Plan, workers
+from vjserver.app.workers import PREVIEW_RING, Plan, workers
 from vjserver.runtime import shared
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import ring_owner
@@ -182,12 +182,11 @@ class Runner:
     def _remove_rings(self) -> None:
         """Remove what killed workers may have left; rings of other servers stay."""
         pids = {os.getpid(), 0}
-        for door in self._show.outputs:
-            if door["kind"] == "sharedmem":
-                name = f"vjserver-{door.get('stream', 'program')}"
-                owner = ring_owner(name)
-                if owner and (owner in pids or not _alive(owner)):
-                    shared.remove_by_name(name)
+        shown = [f"vjserver-{d.get('stream', 'program')}" for d in self._show.outputs if d["kind"] == "sharedmem"]
+        for name in (*shown, PREVIEW_RING):
+            owner = ring_owner(name)
+            if owner and (owner in pids or not _alive(owner)):
+                shared.remove_by_name(name)
 
 
 def _alive(pid: int) -> bool:

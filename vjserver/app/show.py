@@ -68,6 +68,7 @@ class Show(_Strict):
     link: LinkOptions = LinkOptions()
     video: VideoOptions = VideoOptions()
     generators: dict[str, Door] = {}
+    inputs: dict[str, Door] = {}
     outputs: tuple[Door, ...] = ({"kind": "sharedmem"}, {"kind": "zmq"}, {"kind": "ndi"})
     osc: OscOptions = OscOptions()
     web: WebOptions = WebOptions()
@@ -81,6 +82,11 @@ class Show(_Strict):
     @classmethod
     def _known_outputs(cls, doors: tuple[Door, ...]) -> tuple[Door, ...]:
         return tuple(_checked("outputs", door) for door in doors)
+
+    @field_validator("inputs")
+    @classmethod
+    def _known_inputs(cls, doors: dict[str, Door]) -> dict[str, Door]:
+        return {name: _checked("inputs", door) for name, door in doors.items()}
 
     @field_validator("generators")
     @classmethod

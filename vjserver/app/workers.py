@@ -15,6 +15,8 @@ from vjserver.app.show import Show
 from vjserver.runtime.store import WORKERS, Channels
 from vjserver.runtime.supervisor import Worker
 
+PREVIEW_RING = "vjserver-preview"  # the deck that is not on air, for any program to read
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

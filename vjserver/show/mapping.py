@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vjserver.show.registry import PARAMS
-from vjserver.show.state import MappingRow, ShowState
+from vjserver.show.registry import N_PROMPTS, PARAMS, size_of
+from vjserver.show.state import FEEDBACK, MappingRow, ShowState
+from vjserver.show.travel import PromptTravel, spread
 from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest
 from vjserver.walk.smoothing import follow
@@ -18,6 +19,7 @@ CURVES: dict[str, Callable[[float], float]] = {
     "smooth": lambda x: x * x * (3.0 - 2.0 * x),
     "invert": lambda x: 1.0 - x,
 }
+DECK_SLOTS = N_PROMPTS // 2  # deck A has the first four prompts, deck B the others
 # Features that are not 0..1 by themselves, and what makes them so.
 SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
 COMBINE: dict[str, Callable[[float, float], float]] = {
@@ -29,10 +31,11 @@ COMBINE: dict[str, Callable[[float, float], float]] = {
 
 @dataclass(slots=True)
 class Mapper:
-    """Evaluates a state's mappings; remembers only how far each smoothed feature has come."""
+    """Evaluates a state's mappings; remembers how far each smoothed feature has come, and each prompt's travel."""
 
     _rows: tuple[MappingRow, ...] = ()
     _values: list[float] = field(default_factory=list)
+    _travel: PromptTravel = field(default_factory=PromptTravel)
 
     def __call__(
         self, state: ShowState, features: Features, t_ns: int, seconds: float, size: tuple[int, int]
@@ -40,7 +43,9 @@ class Mapper:
         """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one."""
         if state.mappings != self._rows:
             self._rows, self._values = state.mappings, [0.0] * len(state.mappings)
-        params, weights = dict(state.params), list(state.weights)
+        lasts_s = state.travel.lasts_s(features.grid.period_s)
+        slots = self._travel(state, seconds, lasts_s)
+        params, weights = dict(state.params), [weight for _, weight in slots]
         for i, row in enumerate(self._rows):
             heard = features.value(row.source, t_ns)
             low, high = SCALES.get(row.source, (0.0, 1.0))
@@ -53,11 +58,18 @@ class Mapper:
             else:
                 place = int(parts[3]) - 1
                 weights[place] = _unit(COMBINE[row.mode](weights[place], moved))
+        weighted = [(shares, weight) for (shares, _), weight in zip(slots, weights, strict=True)]
         return FrameRequest(
             t_ns=t_ns,
             width=size[0],
             height=size[1],
-            prompts=tuple((t, w) for t, w in zip(state.texts, weights, strict=True) if w > 0.0 and t.strip()),
+            prompts=spread(weighted),
+            decks=(spread(weighted[:DECK_SLOTS]), spread(weighted[DECK_SLOTS:])),
+            negative=state.negative,
+            think_size=size_of(state.size),
+            feedback=state.input == FEEDBACK,
+            travel_s=lasts_s,
+            ease=state.travel.ease,
             params={name: PARAMS[name].raw(value) for name, value in params.items()},
             seed=state.seed,
             seconds=seconds,

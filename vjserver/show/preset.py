@@ -6,7 +6,17 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vjserver.show.registry import MAX_SEED, MAX_TEXT, N_PROMPTS, PARAMS, REGISTRY, accept, lookup
+from vjserver.show.registry import (
+    MAX_NAME,
+    MAX_SEED,
+    MAX_TEXT,
+    N_PROMPTS,
+    PARAMS,
+    REGISTRY,
+    accept,
+    lookup,
+    size_of,
+)
 from vjserver.types.errors import ConfigError, nearest
 from vjserver.types.events import Argument
 from vjserver.types.features import FEATURE_NAMES
@@ -81,18 +91,58 @@ class Trigger(_Strict):
         return self
 
 
+class TravelTime(_Strict):
+    """How long a change of prompts or seed is on its way: beats, or seconds where beats is 0."""
+
+    beats: float = Field(0.0, ge=0.0, le=64.0)
+    seconds: float = Field(0.0, ge=0.0, le=60.0)
+    ease: Literal["linear", "smooth", "in", "out"] = "smooth"
+
+
+def _size(text: str) -> str:
+    try:
+        size_of(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 class Preset(_Strict):
-    """A look: prompts, a generator, its knobs (0..1, those not named at their defaults), mappings and triggers."""
+    """A look: prompts, a generator, its knobs (those not named at their defaults), mappings and triggers.
+
+    ``params`` are 0..1; ``raw`` holds the same knobs in their own units.
+    """
 
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
     tags: tuple[str, ...] = ()
     generator: str = "pattern"
+    model: str = Field("", max_length=MAX_NAME)
+    input: str = Field("", max_length=MAX_NAME)
+    size: Annotated[str, AfterValidator(_size)] = "auto"
+    negative: str = Field("", max_length=MAX_TEXT)
+    travel: TravelTime = TravelTime()
     seed: int = Field(1, ge=0, le=MAX_SEED)
     prompts: tuple[Prompt, ...] = Field((), max_length=N_PROMPTS)
     params: dict[Annotated[str, AfterValidator(_param)], Annotated[float, Field(ge=0.0, le=1.0)]] = {}
+    raw: dict[Annotated[str, AfterValidator(_param)], float] = {}
     mappings: tuple[Mapping, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+
+    @model_validator(mode="after")
+    def _in_range(self) -> "Preset":
+        for name, value in self.raw.items():
+            p = PARAMS[name]
+            if not p.low <= value <= p.high:
+                raise ValueError(f"raw.{name} is in {p.low:g}..{p.high:g} {p.unit}".rstrip() + f": got {value:g}")
+            if name in self.params:
+                raise ValueError(f"{name} stands in both [params] and [raw]")
+        return self
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """The knobs that are named, 0..1."""
+        return {**self.params, **{name: PARAMS[name].norm(value) for name, value in self.raw.items()}}
 
 
 def parse_preset(text: str, where: str) -> Preset:

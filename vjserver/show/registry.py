@@ -10,11 +10,16 @@ from typing import Literal
 
 from vjserver.types.errors import ConfigError, nearest
 from vjserver.types.events import Argument
+from vjserver.walk.slerp import EASES
 
 Kind = Literal["parameter", "action", "output"]
 TypeName = Literal["float", "int", "bool", "text", "name"]
 
 N_PROMPTS = 8
+N_DIRECTIONS = 4
+N_LORAS = 4
+MAX_NAME = 80
+SIDES = (64, 2048)
 # Tempi a genre is counted in, bpm.
 GENRES: dict[str, tuple[float, float]] = {
     "any": (52.0, 212.0),
@@ -103,7 +108,21 @@ PARAMS = {
         Param("contrast", 0.0, 2.0, 1.0, "x", "flat to hard"),
         Param("bloom", 0.0, 1.0, 0.4, "", "how far light glows"),
         Param("flash", 0.0, 1.0, 0.0, "", "white light over everything; map a snare here"),
-    )
+        Param("strength", 0.0, 1.0, 0.5, "", "diffusion: how far a picture that comes in is made anew"),
+        Param("steps", 1.0, 4.0, 1.0, "steps", "diffusion: calls of the model a picture"),
+        Param("guidance", 1.0, 15.0, 8.0, "", "diffusion: how closely the prompt is followed, where the model can"),
+        Param("coherence", 0.0, 1.0, 0.3, "", "diffusion: still noise, turning noise, last latent, flight"),
+        Param("turn", 0.0, 180.0, 0.0, "degrees/s", "diffusion: noise turned besides; map energy here"),
+        Param("pan_x", -1.0, 1.0, 0.0, "half heights/s", "diffusion: flight to the right, above 0.5"),
+        Param("pan_y", -1.0, 1.0, 0.0, "half heights/s", "diffusion: flight upwards, above 0.5"),
+        *(Param(f"latent_{i}", 0.0, 1.0, 0.0, "", f"diffusion: lean of the latent to direction {i}; map a band here")
+          for i in range(1, N_DIRECTIONS + 1)),
+        *(Param(f"lora_{i}", 0.0, 2.0, 1.0, "x", f"diffusion: weight of LoRA {i}") for i in range(1, N_LORAS + 1)),
+        Param("decks", 1.0, 2.0, 1.0, "decks", "diffusion: 2 renders prompts 1-4 and 5-8 as decks A and B"),
+        Param("crossfade", 0.0, 1.0, 0.0, "", "diffusion: deck A to deck B"),
+        Param("similar", 0.0, 1.0, 0.0, "", "diffusion: frames whose input changed no more than this may be skipped"),
+        Param("safety", 0.0, 1.0, 0.5, "", "diffusion: score above which the safety filter acts, where it is on"),
+    )  # fmt: skip
 }
 
 
@@ -119,6 +138,32 @@ def _is_genre(args: tuple[Argument, ...]) -> None:
     name = str(args[0])
     if name not in GENRES:
         raise ConfigError(f"/vj/tempo/genre: unknown genre {name!r}{nearest(name, GENRES)}; known: {', '.join(GENRES)}")
+
+
+def _is_ease(args: tuple[Argument, ...]) -> None:
+    if args[0] not in EASES:
+        raise ConfigError(f"/vj/travel/ease takes {', '.join(EASES)}: got {args[0]!r}")
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Return (width, height) for ``WIDTHxHEIGHT``, or (0, 0) for ``auto``. Raises ConfigError saying what is allowed."""
+    if text.strip().lower() == "auto":
+        return 0, 0
+    width, _, height = text.strip().lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(f"a size is WIDTHxHEIGHT, such as 768x432, or auto: got {text[:40]!r}")
+    sides = int(width), int(height)
+    low, high = SIDES
+    if any(side % 8 or not low <= side <= high for side in sides):
+        raise ConfigError(f"a side is a multiple of 8 in {low}..{high}: got {text[:40]!r}")
+    return sides
+
+
+def _is_size(args: tuple[Argument, ...]) -> None:
+    try:
+        size_of(str(args[0]))
+    except ConfigError as error:
+        raise ConfigError(f"/vj/size: {error}") from None
 
 
 def _is_link(args: tuple[Argument, ...]) -> None:
@@ -143,6 +188,21 @@ def _entries() -> Iterable[Entry]:
     seed = Slot("int", 0, MAX_SEED)
     yield Entry("/vj/seed", "parameter", (seed,), "the seed: another one, another picture of the same look", 1)
     yield Entry("/vj/seed/next", "action", (), "the next seed")
+    name = Slot("text", unit="a name")
+    yield Entry("/vj/generator", "parameter", (name,), "who makes the picture: pattern, diffusion, or a plug-in", "pattern")
+    yield Entry("/vj/model", "parameter", (name,), "the diffusion model; empty: the show file's", "")
+    yield Entry("/vj/input", "parameter", (name,), "what diffusion starts from: an input of the show file, a generator "
+                "(pattern), feedback, or empty for noise", "")  # fmt: skip
+    yield Entry("/vj/negative", "parameter", (text,), "what the picture shall not be, where the model can", "")
+    size = Slot("text", unit="WIDTHxHEIGHT, multiples of 8, or auto")
+    yield Entry("/vj/size", "parameter", (size,), "size at which a model thinks; the picture stays as large", "auto",
+                check=_is_size)  # fmt: skip
+    span = Slot("float", 0.0, 64.0, "beats")
+    yield Entry("/vj/travel/beats", "parameter", (span,), "how long a change of prompts or seed travels; 0: see seconds", 0.0)
+    span = Slot("float", 0.0, 60.0, "s")
+    yield Entry("/vj/travel/seconds", "parameter", (span,), "the same in seconds, where beats is 0; 0 jumps", 0.0)
+    ease = Slot("text", unit=", ".join(EASES))
+    yield Entry("/vj/travel/ease", "parameter", (ease,), "how a travel begins and ends", "smooth", check=_is_ease)
     go = Slot("name", unit="a preset's name, or its number from 1")
     yield Entry("/vj/preset/go", "action", (go,), "go to a preset")
     yield Entry("/vj/preset/next", "action", (), "the next preset")

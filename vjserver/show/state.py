@@ -13,6 +13,7 @@ from vjserver.types.events import Argument, EarEvent, event_name
 
 DEFAULT_PARAMS = {name: p.norm(p.default) for name, p in PARAMS.items()}
 TEMPO = "/vj/tempo/"
+FEEDBACK = "feedback"  # the input that is the last picture itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,19 @@ class MappingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Travel:
+    """How long a change of prompts or seed is on its way: beats, or seconds where beats is 0; and its ease."""
+
+    beats: float = 0.0
+    seconds: float = 0.0
+    ease: str = "smooth"
+
+    def lasts_s(self, period_s: float) -> float:
+        """Return its length in seconds where a beat lasts ``period_s``."""
+        return self.beats * period_s if self.beats > 0.0 else self.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class ShowState:
     """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt; ``params`` are 0..1."""
 
@@ -40,6 +54,11 @@ class ShowState:
     params: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_PARAMS))
     seed: int = 1
     generator: str = "pattern"
+    model: str = ""
+    input: str = ""
+    size: str = "auto"
+    negative: str = ""
+    travel: Travel = field(default_factory=Travel)
     preset: int = 0
     preset_name: str = ""
     mappings: tuple[MappingRow, ...] = ()
@@ -74,9 +93,14 @@ def enter(state: ShowState, place: int, preset: Preset) -> ShowState:
         state,
         texts=tuple(texts),
         weights=tuple(weights),
-        params={**DEFAULT_PARAMS, **preset.params},
+        params={**DEFAULT_PARAMS, **preset.settings},
         seed=preset.seed,
         generator=preset.generator,
+        model=preset.model,
+        input=preset.input,
+        size=preset.size,
+        negative=preset.negative,
+        travel=Travel(preset.travel.beats, preset.travel.seconds, preset.travel.ease),
         preset=place,
         preset_name=preset.name,
         mappings=rows,
@@ -107,6 +131,14 @@ def apply(state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...],
     simple: dict[str, Callable[[], ShowState]] = {
         "/vj/seed": lambda: replace(state, seed=int(args[0])),
         "/vj/seed/next": lambda: replace(state, seed=(state.seed + 1) & MAX_SEED),
+        "/vj/generator": lambda: replace(state, generator=str(args[0]).strip()),
+        "/vj/model": lambda: replace(state, model=str(args[0]).strip()),
+        "/vj/input": lambda: replace(state, input=str(args[0]).strip()),
+        "/vj/size": lambda: replace(state, size=str(args[0]).strip()),
+        "/vj/negative": lambda: replace(state, negative=str(args[0])),
+        "/vj/travel/beats": lambda: replace(state, travel=replace(state.travel, beats=float(args[0]))),
+        "/vj/travel/seconds": lambda: replace(state, travel=replace(state.travel, seconds=float(args[0]))),
+        "/vj/travel/ease": lambda: replace(state, travel=replace(state.travel, ease=str(args[0]))),
         "/vj/preset/go": lambda: enter(state, *bank.find(args[0])),
         "/vj/preset/next": lambda: _step(state, bank, 1),
         "/vj/preset/prev": lambda: _step(state, bank, -1),
@@ -119,7 +151,7 @@ def apply(state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...],
     elif address.startswith("/vj/prompt/"):
         new = _set_prompt(state, address, args)
     elif address.startswith("/vj/param/"):
-        home = bank.presets[state.preset][1].params if bank.presets else {}
+        home = bank.presets[state.preset][1].settings if bank.presets else {}
         new = _set_param(state, address, args, home)
     else:
         return state  # tempo and ping are not of the state
@@ -142,10 +174,14 @@ def read(state: ShowState, address: str) -> Argument | None:
         return state.params[parts[1]]
     if parts[0] == "param" and parts[2] == "raw":
         return PARAMS[parts[1]].raw(state.params[parts[1]])
-    if parts[0] == "master":
-        value: Argument = getattr(state, parts[1])
+    owner = {"master": state, "travel": state.travel}.get(parts[0])
+    if owner is not None:
+        value: Argument = getattr(owner, parts[1])
         return value
-    return state.seed if address == "/vj/seed" else None
+    if address in ("/vj/seed", "/vj/generator", "/vj/model", "/vj/input", "/vj/size", "/vj/negative"):
+        own: Argument = getattr(state, parts[0])
+        return own
+    return None
 
 
 class Triggers:

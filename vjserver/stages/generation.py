@@ -1,42 +1,49 @@
 """Generation: the newest sound and state go in, frames come out into the ring. Requests never queue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any
 
-from vjserver.ports import Generator
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.show.mapping import Mapper
-from vjserver.show.state import ShowState, prompt_hash
-from vjserver.types.errors import GeneratorError, VJError
+from vjserver.show.state import prompt_hash
+from vjserver.stages.pictures import Pictures
+from vjserver.stages.players import Announce, Make, Part, Players
+from vjserver.types.errors import GeneratorError, OutputError, WorkerFault
 from vjserver.types.events import Degraded
+from vjserver.types.frames import Frame
 
 LONGEST_STEP_S = 0.25
 LONGEST_AHEAD_MS = 500.0
+PicturesOf = Callable[[Announce], Pictures]
 
 
 class Generation:
-    """The generate process's loop. ``make`` turns a generator's name into an opened, warm one, or raises VJError."""
+    """The generate process's loop."""
 
     def __init__(
         self,
-        make: Callable[[str], Generator],
+        make: Make,
+        loader: Executor,
+        pictures: PicturesOf,
         size: tuple[int, int],
         fps: float,
         clock: Clock,
         features: FeaturesReader,
         state: StateReader,
         ring: RingWriter,
+        preview: Callable[[], RingWriter],
         events: QueueWriter,
         stats: StatsWriter,
         deliver: StatsReader,
         lookahead_ms: float | None = None,
     ) -> None:
-        self._make, self._size, self._clock = make, size, clock
+        """``make`` opens a generator, on ``loader``; ``preview`` makes the ring for deck previews when there is one."""
+        self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
         self._features, self._state, self._ring, self._events, self._stats = (
             features,
@@ -46,9 +53,11 @@ class Generation:
             stats,
         )
         self._mapper = Mapper()
-        self._name, self._refused = "", ""
-        self._generator: Generator | None = None
-        self._memory: Any = None
+        self._players = Players(make, loader, self._announce)
+        self._pictures = pictures(self._announce)
+        self._open_preview, self._preview_failed = preview, False
+        self._preview: RingWriter | None = None
+        self._figures: Mapping[str, float] = {}
         self._latency, self._render, self._rate = Latencies(), Latencies(), Rate()
         self._deliver, self._lookahead_ms = deliver, lookahead_ms
         self._ahead_ns = round((lookahead_ms or 0.0) * 1e6)
@@ -65,26 +74,34 @@ class Generation:
                 slot_ns = max(slot_ns + self._period_ns, self._clock.now_ns())
                 self._clock.sleep_until(slot_ns)
         finally:
-            if self._generator is not None:
-                self._generator.close()
+            self._players.close()
+            self._pictures.close()
             self._ring.close()
+            if self._preview is not None:
+                self._preview.close()
 
     def step(self) -> None:
         """Make one frame from the newest sound and state."""
         state = self._state.get()
-        self._choose(state)
-        if self._generator is None:
-            return
+        generator = self._players.choose(Part(state.generator, state.model))
         now_ns = self._clock.now_ns()
         seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
         self._last_ns = now_ns
         features = self._features.get()
         request = self._mapper(state, features, now_ns + self._ahead_ns, seconds, self._size)
+        if getattr(generator, "takes_pictures", False):
+            image, source_id = self._pictures.get(state.input, request)
+            request = replace(request, image=image)
+        else:
+            source_id = 0
         try:
-            frame, self._memory = self._generator.render(request, self._memory)
+            frame, self._players.memory = generator.render(request, self._players.memory)
         except GeneratorError as error:
-            self._refuse(self._name, str(error))
+            self._players.refuse(str(error))
             return
+        except WorkerFault as error:
+            self._announce("generator", f"{error}; starting again", False)
+            raise
         done_ns = self._clock.now_ns()
         self._frames += 1
         info = replace(
@@ -98,40 +115,32 @@ class Generation:
             beat_index=max(request.beat_count, 0),
             prompt_hash=prompt_hash(request.prompts),
             seed=request.seed,
+            source_frame_id=source_id,
         )
-        self._ring.put(replace(frame, info=info))
+        frame = replace(frame, info=info)
+        self._ring.put(frame)
+        self._hear(frame)
         self._render.add(now_ns, done_ns)
         if features.t_ns:
             self._latency.add(features.t_ns, done_ns)
         self._rate.tick(done_ns)
         self._show_stats(done_ns)
 
-    def _choose(self, state: ShowState) -> None:
-        """Take up the state's generator; one that was refused is not tried again until another was asked for."""
-        name = state.generator
-        if name == self._refused:
+    def _hear(self, frame: Frame) -> None:
+        """Announce what a frame has to tell, take its figures, and put its preview where any program can read it."""
+        for notice in frame.notices:
+            self._announce(notice.what, notice.why, notice.mended)
+        self._figures = frame.figures
+        if frame.preview is None:
             return
-        if name != self._name:
-            try:
-                self._take(name, self._make(name))
-            except VJError as error:
-                self._refuse(name, str(error))
-                return
-        if self._refused:
-            self._refused = ""
-            self._announce("generator", f"{name} plays", True)
-
-    def _refuse(self, name: str, why: str) -> None:
-        """Announce a generator that cannot play; the pattern generator plays in its place."""
-        self._refused = name
-        self._announce("generator", f"{why}; the pattern generator plays instead", False)
-        if self._name != "pattern":
-            self._take("pattern", self._make("pattern"))
-
-    def _take(self, name: str, generator: Generator) -> None:
-        if self._generator is not None:
-            self._generator.close()
-        self._name, self._generator, self._memory = name, generator, None
+        try:
+            if self._preview is None:
+                self._preview = self._open_preview()
+            self._preview.put(Frame(frame.preview, frame.info))
+        except OutputError as error:
+            if not self._preview_failed:
+                self._preview_failed = True
+                self._announce("preview", str(error), False)
 
     def _look_ahead(self, now_ns: int) -> None:
         """Aim at the middle of the time for which a picture begun now will be on screen.
@@ -160,6 +169,7 @@ class Generation:
                 "audio_to_frame": self._latency.summary(),
                 "render": self._render.summary(),
                 "lookahead_ms": round(self._ahead_ns * 1e-6, 1),
-                "generator": self._name,
+                "generator": str(self._players.playing),
+                "figures": dict(self._figures),
             }
         )

@@ -20,6 +20,14 @@ class GeneratorError(VJError):
     """A generator that cannot start or cannot render."""
 
 
+class WorkerFault(VJError):  # noqa: N818 - not an error in what was asked: this process can do no more
+    """Something after which only a new process can go on; the supervisor starts one."""
+
+
+class InputError(VJError):
+    """A source of pictures that cannot be opened or read."""
+
+
 class OutputError(VJError):
     """An output that cannot be opened or cannot send."""
 

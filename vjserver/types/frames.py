@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vjserver.types.errors import VJError
 
 Pixels = NDArray[np.uint8]
+Prompts = tuple[tuple[str, float], ...]
 
 MAGIC = b"VJF1"
 VERSION = 1
@@ -33,14 +34,17 @@ class HeaderError(VJError):
 class FrameRequest:
     """What the next picture should be, mapped from the newest sound and state.
 
-    ``prompts`` are (text, weight) pairs with weight > 0; ``params`` are in their own units (see
-    ``show.registry``); ``seconds`` is the time since the last request; beats and phases are those of ``t_ns``.
+    ``prompts`` are (text, weight) pairs with weight > 0, ``decks`` the same for decks A and B; ``params`` are in their
+    own units (see ``show.registry``); ``seconds`` is the time since the last request; beats and phases are those of
+    ``t_ns``. ``think_size`` is the size at which a model shall think, (0, 0) leaves it the choice; ``image`` is the
+    picture to start from, RGBA8 of any size, and ``feedback`` asks for the last one. A change of seed is to take
+    ``travel_s``, eased by ``ease``.
     """
 
     t_ns: int
     width: int
     height: int
-    prompts: tuple[tuple[str, float], ...]
+    prompts: Prompts
     params: Mapping[str, float]
     seed: int
     seconds: float
@@ -49,6 +53,13 @@ class FrameRequest:
     beat_phase: float = 0.0
     bar_phase: float = 0.0
     audio_ns: int = 0
+    decks: tuple[Prompts, ...] = ()
+    negative: str = ""
+    think_size: tuple[int, int] = (0, 0)
+    image: Pixels | None = None
+    feedback: bool = False
+    travel_s: float = 0.0
+    ease: str = "smooth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +124,23 @@ class FrameInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What a generator has to say: ``what`` works less well than it should and ``why``, or is whole again."""
+
+    what: str
+    why: str
+    mended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture: ``pixels`` uint8 ``(height, width, 4)`` RGBA, top row first."""
+    """A picture: ``pixels`` uint8 ``(height, width, 4)`` RGBA, top row first.
+
+    From a generator it may bring a ``preview`` of the same shape, ``notices`` to announce and ``figures`` to show.
+    """
 
     pixels: Pixels
     info: FrameInfo = field(repr=False)
+    preview: Pixels | None = None
+    notices: tuple[Notice, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)

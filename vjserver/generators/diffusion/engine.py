@@ -27,7 +27,7 @@ from vjserver.generators.diffusion.text import Encoded, blend
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import Pixels
 
-BANK = 40  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
+BANK = 64  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
 DIRECTIONS = 4
 DIRECTION_SEED = 1_000_003
 NOISES = MAX_STEPS + 1
@@ -259,6 +259,12 @@ class Engine:
             steps = len(inputs.schedule.steps)
             self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))()
             return self._fetch(canvas)
+
+    def interpret(self) -> None:
+        """Go on without torch.compile."""
+        self.compiled = False
+        self._unet, self._encode, self._decode = self.parts.unet, self.parts.decoder.encode, self.parts.decoder.decode
+        self.free()
 
     def forget(self) -> None:
         """Let nothing of the past frames be in the next."""

@@ -120,6 +120,7 @@ def _diffusers_names(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
         named = {f"unet.{key}": tensor for key, tensor in named.items()}
     result = {}
     for key, alpha in {**own, **(alphas or {})}.items():
-        name, _ = _split(key.removesuffix(".alpha") + ".lora_A.weight")
+        stem = key.removesuffix(".alpha")
+        name = _split(stem)[0] or _split(stem + ".lora_A.weight")[0]
         result[name] = float(alpha)
     return {key: torch.as_tensor(tensor) for key, tensor in named.items()}, result

@@ -7,7 +7,7 @@ second: the picture does not change its character with the frame rate.
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +70,7 @@ class PatternGenerator:
         if self._threads > 1 and self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="pattern")
 
-    def warm_up(self, width: int, height: int) -> None:
+    def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:  # noqa: ARG002
         """Compile every kernel (or load it from the cache of an earlier run)."""
         self._resize(width, height)
         params = dict.fromkeys(PARAMS, 0.5)

@@ -1,0 +1,421 @@
+"""The diffusion generator's door: a frame request goes in, the engine's numbers and buffers come out of it, then a frame.
+
+torch is imported when a model is opened, not before: a show file can be checked without it.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
+from vjserver.generators.diffusion.governor import Effort, Governor
+from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.types.errors import GeneratorError, WorkerFault
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
+from vjserver.walk.noise import Array, NoiseWalk, begin, step
+from vjserver.walk.smoothing import smoothing
+
+if TYPE_CHECKING:
+    from vjserver.generators.diffusion.engine import Engine, Inputs, Result, Shape
+    from vjserver.generators.diffusion.text import Encoded
+    from vjserver.generators.diffusion.text import Prompts as PromptCache
+
+AREA = 512 * 512
+WIDE = (768, 432)  # what 16:9 thinks at unless told otherwise; others get about AREA
+N_LEAN, N_LORAS = 4, 4
+COLOUR_MATCH, SHARPEN = 0.5, 0.12
+ANCHOR_S = 20.0
+BLACK = 1.0 / 255.0
+JUMPS_S = 2.0
+THUMB = 32
+LONGEST_SKIP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionState:
+    """What one frame hands to the next, beside the latent and the picture that stay on the device.
+
+    ``serial`` says which frame of the generator that was: a state of an older one begins anew.
+    """
+
+    serial: int
+    noise: NoiseWalk
+    size: tuple[int, int]
+    place: Place
+    prompts: tuple[Prompts, ...]
+    last: Frame
+    thumb: Array | None = None
+    skipped: int = 0
+    jumps: tuple[tuple[float, float], ...] = ()
+
+
+class DiffusionGenerator:
+    """SD-Turbo, LCM and their kin as a live instrument."""
+
+    Options = DiffusionOptions
+    takes_pictures = True
+
+    def __init__(self, options: DiffusionOptions) -> None:
+        self._options = options
+        self._governor = Governor(options.target_fps)
+        self._engine: Engine | None = None
+        self._prompts: PromptCache | None = None
+        self._notices: list[Notice] = []
+        self._serial = 0
+        self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
+        self._troubled: set[str] = set()
+        self._chance = random.Random(0)
+
+    # -- coming and going ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Load the model. Raises GeneratorError: torch missing, model missing or damaged, no such device."""
+        try:
+            import torch
+
+            from vjserver.generators.diffusion.engine import Engine
+            from vjserver.generators.diffusion.model import load
+            from vjserver.generators.diffusion.safety import Classifier
+            from vjserver.generators.diffusion.text import Prompts as PromptCache
+        except ImportError as error:
+            raise GeneratorError(f"diffusion needs torch: pip install 'vjserver[diffusion]' ({error})") from None
+        parts = load(self._options)
+        safety = self._options.safety
+        classify = Classifier(safety.model, safety.labels, parts.device, parts.dtype) if safety else None
+        self._prompts = PromptCache(parts.text, self._options.prompts_kept)
+        cuda = parts.device.type == "cuda"
+        wanted = self._options.compile == "on" or (self._options.compile == "auto" and cuda and _has_triton())
+        self._engine = Engine(parts, wanted, self._prompts.lock, classify)
+        if cuda and not wanted and self._options.compile == "auto":
+            self._tell("diffusion speed", "Triton is not installed: frames are captured but not fused, and slower")
+        for remark in parts.remarks:
+            self._tell(f"model {parts.folder.name}", remark)
+        torch.set_grad_enabled(False)
+
+    def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:
+        """Encode ``prompts``, then make and capture the frames of the size that a picture of this size asks for."""
+        engine, cache = self._opened()
+        for text in ("", *prompts):
+            cache.encode(text)
+        size = self._think_size((0, 0), width, height)
+        engine.ready(self._shape(Effort(*size), width, height), 1)
+
+    def close(self) -> None:
+        """Let go of the device's memory."""
+        if self._prompts is not None:
+            self._prompts.close()
+        if self._engine is not None:
+            self._engine.free()
+        self._engine = self._prompts = None
+
+    # -- a frame -------------------------------------------------------------------------------------------
+
+    def render(self, request: FrameRequest, state: DiffusionState | None) -> tuple[Frame, DiffusionState]:
+        """Return the frame for ``request`` and the state for the next.
+
+        Raises GeneratorError where nothing can be rendered, WorkerFault where only a new process can.
+        """
+        engine, _ = self._opened()
+        p = request.params
+        asked = Effort(
+            *self._think_size(request.think_size, request.width, request.height), round(p["steps"]), round(p["decks"])
+        )
+        if state is not None and state.serial != self._serial:
+            state = None
+        if state is None:
+            engine.forget()
+        thumb = None if request.image is None else _thumb(request.image)
+        if state is not None and self._may_skip(request, state, thumb):
+            return self._again(replace(state, skipped=state.skipped + 1), "skipped_frames")
+        while True:
+            effort = self._governor.choose(asked)
+            try:
+                return self._render(request, state, effort, thumb)
+            except Exception as error:
+                self._overcome(error)
+
+    def _overcome(self, error: Exception) -> None:
+        """Find a way past what went wrong in a frame, or raise."""
+        from vjserver.generators.diffusion.engine import GpuFaultError, OutOfMemoryError
+
+        if isinstance(error, GpuFaultError):
+            raise WorkerFault(str(error)) from error
+        if isinstance(error, OutOfMemoryError):
+            if not self._governor.step_down():
+                raise GeneratorError(f"{error}; there is no smaller size to try") from error
+            self._tell("GPU memory", f"{error}; stepping down")
+            return
+        if self._engine is not None and self._engine.compiled and isinstance(error, RuntimeError):
+            self._engine.interpret()
+            self._tell("diffusion speed", f"torch.compile failed, frames are slower: {str(error).splitlines()[0][:200]}")
+            return
+        raise error
+
+    def _render(
+        self, request: FrameRequest, state: DiffusionState | None, effort: Effort, thumb: Array | None
+    ) -> tuple[Frame, DiffusionState]:
+        engine, cache = self._opened()
+        p, size = request.params, (effort.width, effort.height)
+        hang = thread(p["coherence"], p["turn"], request.seconds)
+        if request.feedback:
+            hang = replace(hang, picture=1.0, latent=1.0)
+        noise = self._walk(request, state, size, hang)
+        before = place(p) if state is None else state.place
+        prompts = self._ready_prompts(request, state, effort.decks)
+        shape = self._shape(effort, request.width, request.height)
+        inputs = self._inputs(request, state, effort, hang, noise, before, prompts)
+        began = cv2.getTickCount()
+        result = engine.render(shape, inputs)
+        took_s = (cv2.getTickCount() - began) / cv2.getTickFrequency()
+        told = self._governor.hear(took_s)
+        if told:
+            self._tell("frame rate", told, self._governor.rung == 0)
+        for remark in cache.remarks():
+            self._tell("prompt", remark)
+        self._serial += 1
+        here = DiffusionState(
+            self._serial, noise, size, place(p), prompts, _frame(request, result), thumb,
+            jumps=() if state is None else state.jumps,
+        )  # fmt: skip
+        return self._checked(request, result, state, here, effort)
+
+    def _walk(
+        self, request: FrameRequest, state: DiffusionState | None, size: tuple[int, int], hang: Thread
+    ) -> NoiseWalk:
+        engine, _ = self._opened()
+
+        def draw(seed: int) -> Array:
+            return engine.noise(seed, *size)
+
+        if state is None:
+            return begin(request.seed, draw)
+        walk = state.noise
+        if size != state.size:
+            walk = begin(walk.seed, draw)
+        turn = math.radians(hang.turn_deg)
+        return step(walk, request.seed, turn, request.seconds, request.travel_s, request.ease, draw)
+
+    def _inputs(
+        self, request: FrameRequest, state: DiffusionState | None, effort: Effort, hang: Thread, noise: NoiseWalk,
+        before: Place, prompts: tuple[Prompts, ...],
+    ) -> "Inputs":  # fmt: skip
+        from vjserver.generators.diffusion.engine import Inputs
+
+        engine, _ = self._opened()
+        p = request.params
+        came = request.image is not None
+        feed = state is not None and hang.picture > 0.0
+        again = state is not None and hang.latent > 0.0
+        strength = p["strength"] if came else 1.0 + hang.latent * (p["strength"] - 1.0)
+        lean = [p[f"latent_{i}"] for i in range(1, N_LEAN + 1)]
+        changed = state is None or state.noise.seed != request.seed or prompts != state.prompts
+        grade = [p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")]
+        return Inputs(
+            [self._weighted(row) for row in prompts],
+            engine.parts.sampler.schedule(effort.steps, strength, came or feed or again),
+            (noise.a, noise.b),
+            negative=self._negative(request.negative),
+            guidance=p["guidance"] if engine.parts.guidance != "none" else 1.0,
+            loras=[p[f"lora_{i}"] for i in range(1, N_LORAS + 1)],
+            image=_fitted(request.image, effort.width, effort.height) if request.image is not None else None,
+            feed=feed,
+            controls={
+                "noise": noise.weights,
+                "lean": (*lean, 1.0 / math.sqrt(1.0 + sum(x * x for x in lean))),
+                "warp": warp(request, before).ravel().tolist(),
+                "last": (0.6 * hang.picture if feed else 0.0,),
+                "match": (COLOUR_MATCH if feed else 0.0,),
+                "sharpen": (SHARPEN if feed else 0.0,),
+                "anchor": (1.0 if changed and not feed else smoothing(request.seconds, ANCHOR_S),),
+                "fader": (p["crossfade"],),
+                "grade": grade,
+            },
+        )
+
+    # -- prompts -------------------------------------------------------------------------------------------
+
+    def _ready_prompts(
+        self, request: FrameRequest, state: DiffusionState | None, decks: int
+    ) -> tuple[Prompts, ...]:
+        """Return the prompts of each deck that are encoded; the others are asked for, the newest first.
+
+        A deck none of whose prompts is ready keeps what it had.
+        """
+        _, cache = self._opened()
+        rows = request.decks if decks == 2 else (request.prompts,)
+        missing: list[str] = []
+        if request.negative and cache.get(request.negative) is None:
+            missing.append(request.negative)
+        result = []
+        for i, row in enumerate(rows):
+            ready = tuple((text, weight) for text, weight in row if cache.get(text) is not None)
+            missing += [text for text, _ in row if cache.get(text) is None]
+            if row and not ready and state is not None:
+                ready = state.prompts[min(i, len(state.prompts) - 1)]
+            result.append(ready or (("", 1.0),))
+        if missing:
+            cache.want(missing)
+        return tuple(result)
+
+    def _weighted(self, row: Prompts) -> "list[tuple[Encoded, float]]":
+        _, cache = self._opened()
+        return [(cache.encode(text), weight) for text, weight in row]
+
+    def _negative(self, text: str) -> "Encoded | None":
+        engine, cache = self._opened()
+        if engine.parts.guidance != "negative":
+            if text.strip():
+                self._tell_once("negative prompt", f"{engine.parts.folder.name} takes none: it is left out")
+            return None
+        found = cache.get(text) or cache.encode("")
+        if not text and engine.parts.empty_is_zero:
+            return _zeroed(found)
+        return found
+
+    # -- what comes out ------------------------------------------------------------------------------------
+
+    def _checked(
+        self, request: FrameRequest, result: "Result", before: DiffusionState | None, here: DiffusionState,
+        effort: Effort,
+    ) -> tuple[Frame, DiffusionState]:  # fmt: skip
+        """Return the frame if it may be shown, else the last good one."""
+        for what, why, is_bad in (
+            ("broken_frames", "a frame had numbers that are none; the last good one stays", not result.finite),
+            ("black_frames", "a frame was black; the last good one stays", result.brightness < BLACK),
+            ("unsafe_frames", "the safety filter held a frame back", self._is_unsafe(request, result)),
+        ):
+            name = what.replace("_", " ")
+            if is_bad:
+                self._counts[what] += 1
+                if what not in self._troubled:
+                    self._troubled.add(what)
+                    self._tell(name, why)
+                held = _blank(request) if before is None or self._blanks(what) else before.last
+                # The pixels are the engine's, which writes over them two frames on: what is held needs its own.
+                here = replace(here, last=replace(held, pixels=held.pixels.copy(), preview=None))
+                return self._dressed(here.last, here, effort), here
+            if what in self._troubled:
+                self._troubled.discard(what)
+                self._tell(name, f"good frames again, {self._counts[what]} were held back", True)
+        now_s = (here.jumps[-1][0] if here.jumps else 0.0) + request.seconds
+        kept = [(t, jump) for t, jump in here.jumps if t > now_s - JUMPS_S]
+        here = replace(here, jumps=(*kept, (now_s, result.jump)) if before is not None else ())
+        return self._dressed(here.last, here, effort), here
+
+    def _blanks(self, what: str) -> bool:
+        safety = self._options.safety
+        return what == "unsafe_frames" and safety is not None and safety.fallback == "blank"
+
+    def _is_unsafe(self, request: FrameRequest, result: "Result") -> bool:
+        return self._options.safety is not None and result.unsafe > request.params["safety"]
+
+    def _dressed(self, frame: Frame, here: DiffusionState, effort: Effort) -> Frame:
+        """Return the frame with what there is to tell."""
+        jumps = [jump for _, jump in here.jumps]
+        figures = {
+            "jumpiness_mean": round(float(np.mean(jumps)), 4) if jumps else 0.0,
+            "jumpiness_max": round(max(jumps), 4) if jumps else 0.0,
+            "width": effort.width,
+            "height": effort.height,
+            "steps": effort.steps,
+            "decks": effort.decks,
+            **self._counts,
+        }
+        notices, self._notices = tuple(self._notices), []
+        return replace(frame, notices=notices, figures=figures)
+
+    def _again(self, state: DiffusionState, count: str) -> tuple[Frame, DiffusionState]:
+        self._counts[count] += 1
+        notices, self._notices = tuple(self._notices), []
+        return replace(state.last, notices=notices, figures=dict(self._counts)), state
+
+    def _may_skip(self, request: FrameRequest, state: DiffusionState, thumb: Array | None) -> bool:
+        """Tell whether this frame may be the last one again: its input hardly changed.
+
+        P(skip) = max(0, 1 - (1 - cos) / (1 - threshold)), as in StreamDiffusion (arXiv 2312.12491), with the cosine of
+        thumbnails taken on the CPU, where the input comes from: nothing waits for the GPU.
+        """
+        threshold = 1.0 - 0.1 * request.params["similar"]
+        if threshold >= 1.0 or thumb is None or state.thumb is None or state.skipped >= LONGEST_SKIP:
+            return False
+        lengths = float(np.linalg.norm(thumb) * np.linalg.norm(state.thumb))
+        cosine = float(np.vdot(thumb, state.thumb)) / lengths if lengths else 1.0
+        return self._chance.random() < max(0.0, 1.0 - (1.0 - cosine) / (1.0 - threshold))
+
+    # -- small things --------------------------------------------------------------------------------------
+
+    def _opened(self) -> "tuple[Engine, PromptCache]":
+        if self._engine is None or self._prompts is None:
+            raise GeneratorError("the diffusion generator is not open")
+        return self._engine, self._prompts
+
+    def _think_size(self, asked: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+        """Return the size at which to think of a picture ``width`` x ``height``."""
+        if asked == (0, 0) and self._options.size != "auto":
+            from vjserver.show.registry import size_of
+
+            asked = size_of(self._options.size)
+        if asked != (0, 0):
+            return asked
+        if abs(width / height - 16 / 9) < 0.02 and width >= WIDE[0]:
+            return WIDE
+        if width * height <= AREA and width % 8 == 0 and height % 8 == 0:
+            return width, height
+        scale = math.sqrt(AREA / (width * height))
+        return max(64, round(width * scale / 8) * 8), max(64, round(height * scale / 8) * 8)
+
+    def _shape(self, effort: Effort, width: int, height: int) -> "Shape":
+        from vjserver.generators.diffusion.engine import Shape
+
+        return Shape(effort.width, effort.height, width, height, effort.decks)
+
+    def _tell(self, what: str, why: str, mended: bool = False) -> None:
+        self._notices.append(Notice(what, why, mended))
+
+    def _tell_once(self, what: str, why: str) -> None:
+        if what not in self._troubled:
+            self._troubled.add(what)
+            self._tell(what, why)
+
+
+def _has_triton() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("triton") is not None
+
+
+def _frame(request: FrameRequest, result: "Result") -> Frame:
+    preview = result.pixels[1] if len(result.pixels) == 2 else None
+    return Frame(result.pixels[0], FrameInfo(request.width, request.height), preview)
+
+
+def _blank(request: FrameRequest) -> Frame:
+    pixels = np.zeros((request.height, request.width, 4), np.uint8)
+    pixels[..., 3] = 255
+    return Frame(pixels, FrameInfo(request.width, request.height))
+
+
+def _zeroed(prompt: "Encoded") -> "Encoded":
+    pooled = None if prompt.pooled is None else prompt.pooled * 0.0
+    return replace(prompt, text="\0zero", tokens=prompt.tokens * 0.0, pooled=pooled)
+
+
+def _thumb(image: Pixels) -> Array:
+    return cv2.resize(image[..., :3], (THUMB, THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _fitted(image: Pixels, width: int, height: int) -> Pixels:
+    """Return a picture at another size; what sticks out at the sides is cut off."""
+    scale = max(width / image.shape[1], height / image.shape[0])
+    w, h = round(width / scale), round(height / scale)
+    left, top = (image.shape[1] - w) // 2, (image.shape[0] - h) // 2
+    cut = image[top : top + h, left : left + w]
+    if cut.shape[:2] == (height, width):
+        return cut
+    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(cut, (width, height), interpolation=how), np.uint8)

@@ -1,0 +1,1 @@
+"""Where pictures come in from outside, for a generator to start from."""

@@ -1,0 +1,115 @@
+"""Who makes the pictures: generators are opened in the background while another plays, and kept for coming back."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
+
+from vjserver.ports import Generator
+from vjserver.types.errors import VJError
+
+KEPT = 3
+SAFE = "pattern"
+
+
+class Part(NamedTuple):
+    """Who is to play: a generator's kind, and a model's name where it takes one (empty: its own choice)."""
+
+    kind: str
+    model: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.model})" if self.model else self.kind
+
+
+Make = Callable[[Part], Generator]
+Announce = Callable[[str, str, bool], None]
+
+
+class Players:
+    """Opens and keeps generators. ``make`` turns a part into an opened, warm one, or raises VJError, on ``loader``.
+
+    ``playing`` is the part that plays; ``memory`` is what its last frame handed on.
+    """
+
+    def __init__(self, make: Make, loader: Executor, announce: Announce) -> None:
+        self._make, self._loader, self._announce = make, loader, announce
+        self._kept: dict[Part, Generator] = {}
+        self._coming: tuple[Part, Future[Generator]] | None = None
+        self._refused: Part | None = None
+        self._told = False
+        self.playing = Part("")
+        self.memory: Any = None
+
+    def choose(self, wanted: Part) -> Generator:
+        """Return who plays now where ``wanted`` shall; one that was refused is not tried until another was asked for."""
+        self._welcome(wanted)
+        if wanted != self.playing and wanted != self._refused:
+            if wanted in self._kept:
+                self._take(wanted)
+            elif self._coming is None:
+                self._coming = wanted, self._loader.submit(self._make, wanted)
+                self._welcome(wanted)
+        if wanted == self.playing and (self._refused or self._told):
+            self._refused, self._told = None, False
+            self._announce("generator", f"{wanted} plays", True)
+        if self._coming is not None and not self._told:
+            self._told = True
+            meanwhile = str(self.playing) if self.playing.kind else SAFE
+            self._announce("generator", f"{self._coming[0]} is getting ready; {meanwhile} plays meanwhile", False)
+        if self.playing.kind not in {part.kind for part in self._kept}:
+            self._play_safe()
+        return self._kept[self.playing]
+
+    def refuse(self, why: str) -> None:
+        """Let go of who plays, because it cannot; the pattern generator plays in its place."""
+        self._reject(self.playing, why)
+
+    def close(self) -> None:
+        """Close everyone."""
+        if self._coming is not None and not self._coming[1].cancel():
+            try:
+                self._coming[1].result(0.0).close()
+            except (VJError, TimeoutError):
+                pass  # it never played; one that is still loading ends with the process
+        for generator in self._kept.values():
+            generator.close()
+        self._kept.clear()
+
+    def _welcome(self, wanted: Part) -> None:
+        """Take in who has become ready, if anybody."""
+        if self._coming is None or not self._coming[1].done():
+            return
+        part, future = self._coming
+        self._coming = None
+        try:
+            self._kept[part] = future.result()
+        except VJError as error:
+            if part == wanted:
+                self._reject(part, str(error))
+            return
+        if part == wanted:
+            self._take(part)
+        self._make_room()
+
+    def _take(self, part: Part) -> None:
+        self._kept[part] = self._kept.pop(part)  # the newest is the last to go
+        self.playing, self.memory = part, None
+
+    def _make_room(self) -> None:
+        for part in list(self._kept):
+            if len(self._kept) > KEPT and part != self.playing and part.kind != SAFE:
+                self._kept.pop(part).close()
+
+    def _reject(self, part: Part, why: str) -> None:
+        self._refused, self._told = part, False
+        self._announce("generator", f"{why}; the pattern generator plays instead", False)
+        if part in self._kept:
+            self._kept.pop(part).close()
+        self._play_safe()
+
+    def _play_safe(self) -> None:
+        if self.playing.kind != SAFE or self.playing not in self._kept:
+            safe = Part(SAFE)
+            if safe not in self._kept:
+                self._kept[safe] = self._make(safe)
+            self._take(safe)
