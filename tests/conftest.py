@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def wait_for(what, seconds: float = 10.0, step: float = 0.02):
             return found
         time.sleep(step)
     pytest.fail(f"nothing within {seconds} s")
+
+
+@contextmanager
+def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
+    """Run a program while the block runs; one that is still there afterwards, because a test failed, is killed."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -70,6 +70,37 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--png", type=Path, metavar="OUT.png", help="draw four seconds into it, at 124 bpm")
     show.set_defaults(run=_presets_show)
 
+    models = commands.add_parser("models", help="list, fetch, take in or verify diffusion models")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="list what is here and what can be fetched").set_defaults(run=_models_list)
+    pull = actions.add_parser("pull", help="fetch a known model; one that was broken off goes on")
+    pull.add_argument("name")
+    pull.set_defaults(run=_models_pull)
+    add = actions.add_parser("add", help="take in a folder in the diffusers layout")
+    add.add_argument("path", type=Path)
+    add.add_argument("--name", default="", help="what to call it (default: the folder's name)")
+    add.add_argument("--licence", default="", help="its licence, if the folder does not tell")
+    add.set_defaults(run=_models_add)
+    verify = actions.add_parser("verify", help="compare every file with its SHA-256")
+    verify.add_argument("names", nargs="*")
+    verify.set_defaults(run=_models_verify)
+
+    frame = commands.add_parser("frame", help="make one picture with a diffusion model")
+    frame.add_argument("--model", required=True, metavar="NAME|PATH", help="a model of the store, or a folder")
+    frame.add_argument("--prompt", required=True)
+    frame.add_argument("--negative", default="", help="what it shall not be, where the model can")
+    frame.add_argument("--image", type=Path, metavar="IN.png", help="start from this picture")
+    frame.add_argument("--strength", type=float, default=0.5, help="how far it is made anew, 0..1 (default 0.5)")
+    frame.add_argument("--steps", type=int, default=1, help="calls of the model, 1..4")
+    frame.add_argument("--guidance", type=float, default=8.0, help="where the model can (default 8)")
+    frame.add_argument("--seed", type=int, default=1)
+    frame.add_argument("--size", default="512x512", metavar="WxH")
+    frame.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="up to four")
+    frame.add_argument("--decoder", choices=("auto", "taesd", "full"), default="auto")
+    frame.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    frame.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
+    frame.set_defaults(run=_frame)
+
     doctor = commands.add_parser("doctor", help="what works here, what is missing, and the line that installs it")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(run=_doctor)
@@ -241,6 +272,63 @@ def _presets_show(args: argparse.Namespace) -> int:
 
         draw_preset(preset, args.png)
         print(f"drawn into {args.png}")
+    return 0
+
+
+def _models_list(_args: argparse.Namespace) -> int:
+    from vjserver.generators.diffusion.store import KNOWN, models, store_folder
+
+    here = models()
+    for model in here:
+        print(f"here  {model.name:20s} {model.size / 1e9:6.2f} GB  {model.licence:32s} {model.source}")
+    for name, known in KNOWN.items():
+        if name not in {model.name for model in here}:
+            print(f"pull  {name:20s} {known.gigabytes:6.2f} GB  {known.licence:32s} {known.what}")
+    print(f"in {store_folder()}")
+    return 0
+
+
+def _models_pull(args: argparse.Namespace) -> int:
+    from vjserver.generators.diffusion.store import KNOWN, pull
+
+    if args.name in KNOWN:
+        known = KNOWN[args.name]
+        print(f"{args.name}: about {known.gigabytes:g} GB from {known.repository}, licence: {known.licence}")
+    model = pull(args.name)
+    print(f"{model.name} is here: {model.size / 1e9:.2f} GB, {len(model.files)} files, in {model.folder}")
+    return 0
+
+
+def _models_add(args: argparse.Namespace) -> int:
+    from vjserver.generators.diffusion.store import add
+
+    model, remarks = add(args.path, args.name, args.licence)
+    for remark in remarks:
+        print(remark)
+    print(f"{model.name} is here: {model.size / 1e9:.2f} GB, licence: {model.licence}, in {model.folder}")
+    return 0
+
+
+def _models_verify(args: argparse.Namespace) -> int:
+    from vjserver.generators.diffusion.store import models, verify
+    from vjserver.types.errors import ConfigError, nearest
+
+    here = {model.name: model for model in models()}
+    for name in args.names:
+        if name not in here:
+            raise ConfigError(f"no model {name!r} is here{nearest(name, here)}; here: {', '.join(here) or 'none'}")
+    faults = 0
+    for name in args.names or here:
+        found = verify(here[name])
+        faults += len(found)
+        print("\n".join(found) if found else f"{name}: whole, {len(here[name].files)} files")
+    return 1 if faults else 0
+
+
+def _frame(args: argparse.Namespace) -> int:
+    from vjserver.app.frame import make_frame
+
+    print(make_frame(args))
     return 0
 
 

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 import zmq
-from conftest import free_port, wait_for
+from conftest import free_port, running, wait_for
 
 from vjserver.controls.osc import decode
 from vjserver.outputs.osc import message
@@ -93,7 +93,7 @@ def test_sound_in_beats_and_pictures_out_while_the_show_is_played(pulse, tmp_pat
             hand.sendto(message(*args), ("127.0.0.1", control))
 
         command = [sys.executable, "-m", "vjserver", "run", str(show)]
-        with subprocess.Popen(command, env=pulse.env, stdout=subprocess.PIPE, text=True) as server:
+        with running(command, env=pulse.env, stdout=subprocess.PIPE, text=True) as server:
             wait_for(lambda: eye.poll(50), 30)
             player = pulse.play(demo_song()[48000 * 30 : 48000 * 60])
             watcher = subprocess.Popen([sys.executable, "-c", NDI_WATCHER, name], stdout=subprocess.PIPE, text=True)

@@ -5,7 +5,7 @@ import uuid
 
 import numpy as np
 import pytest
-from conftest import free_port, wait_for
+from conftest import free_port, running, wait_for
 
 from vjserver.controls.osc import decode
 from vjserver.outputs.osc import OscTarget, OscTargetOptions
@@ -192,7 +192,7 @@ def test_a_real_device_hears_a_click_track(pulse, tmp_path):
         sock.bind(("127.0.0.1", port))
         sock.settimeout(0.2)
         command = [sys.executable, "-m", "vjserver", "run", str(show), "--json", "--seconds", "16"]
-        with subprocess.Popen(command, env=pulse.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        with running(command, env=pulse.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
             wait_for(lambda: arrives(sock), 20)
             player = pulse.play(np.repeat(click_track(ClickOptions(bpm=PLAYER_BPM), 15.0), 2, axis=1))
             while run.poll() is None:
@@ -230,7 +230,7 @@ def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
     command = [sys.executable, "-m", "vjserver", "run", str(show)]
     with (
         log.open("w") as out,
-        subprocess.Popen(command, env=pulse.env, stdout=out, stderr=subprocess.STDOUT) as run,
+        running(command, env=pulse.env, stdout=out, stderr=subprocess.STDOUT) as run,
     ):
         wait_for(lambda: "pictures/s" in log.read_text(), 30)
         assert "degraded" not in log.read_text()

@@ -46,6 +46,8 @@ class Players:
         if wanted != self.playing and wanted != self._refused:
             if wanted in self._kept:
                 self._take(wanted)
+            elif wanted == Part(SAFE):
+                self._play_safe()
             elif self._coming is None:
                 self._coming = wanted, self._loader.submit(self._make, wanted)
                 self._welcome(wanted)
@@ -54,9 +56,9 @@ class Players:
             self._announce("generator", f"{wanted} plays", True)
         if self._coming is not None and not self._told:
             self._told = True
-            meanwhile = str(self.playing) if self.playing.kind else SAFE
+            meanwhile = self.playing if self.playing.kind else SAFE
             self._announce("generator", f"{self._coming[0]} is getting ready; {meanwhile} plays meanwhile", False)
-        if self.playing.kind not in {part.kind for part in self._kept}:
+        if self.playing not in self._kept:
             self._play_safe()
         return self._kept[self.playing]
 

@@ -266,6 +266,7 @@ class Engine:
         self._unet, self._encode, self._decode = self.parts.unet, self.parts.decoder.encode, self.parts.decoder.decode
         self.free()
 
+    @torch.inference_mode()
     def forget(self) -> None:
         """Let nothing of the past frames be in the next."""
         for canvas in self._canvases.values():
@@ -535,8 +536,8 @@ def _carry_over(old: Canvas, new: Canvas) -> None:
     new.last.copy_(F.interpolate(old.last[sources].float(), size=size, mode="bilinear", align_corners=False))
     new.latent.copy_(F.interpolate(old.latent[sources], size=new.latent.shape[-2:], mode="nearest"))
     new.anchor.copy_(old.anchor[sources])
-    if old.rgba.shape == new.rgba.shape:
-        new.rgba.copy_(old.rgba)
+    if old.rgba.shape[1:] == new.rgba.shape[1:]:
+        new.rgba[:1].copy_(old.rgba[:1])  # the program, which the jumpiness is measured against
 
 
 class _told:  # noqa: N801 - reads as a clause: with _told(engine)

@@ -65,6 +65,7 @@ class DiffusionGenerator:
         self._governor = Governor(options.target_fps)
         self._engine: Engine | None = None
         self._prompts: PromptCache | None = None
+        self._zero: Encoded | None = None
         self._notices: list[Notice] = []
         self._serial = 0
         self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
@@ -272,10 +273,10 @@ class DiffusionGenerator:
             if text.strip():
                 self._tell_once("negative prompt", f"{engine.parts.folder.name} takes none: it is left out")
             return None
-        found = cache.get(text) or cache.encode("")
         if not text and engine.parts.empty_is_zero:
-            return _zeroed(found)
-        return found
+            self._zero = self._zero or engine.parts.text.negative("", empty_is_zero=True)
+            return self._zero
+        return cache.get(text) or cache.encode("")
 
     # -- what comes out ------------------------------------------------------------------------------------
 
@@ -364,9 +365,7 @@ class DiffusionGenerator:
             return asked
         if abs(width / height - 16 / 9) < 0.02 and width >= WIDE[0]:
             return WIDE
-        if width * height <= AREA and width % 8 == 0 and height % 8 == 0:
-            return width, height
-        scale = math.sqrt(AREA / (width * height))
+        scale = min(1.0, math.sqrt(AREA / (width * height)))
         return max(64, round(width * scale / 8) * 8), max(64, round(height * scale / 8) * 8)
 
     def _shape(self, effort: Effort, width: int, height: int) -> "Shape":
@@ -398,11 +397,6 @@ def _blank(request: FrameRequest) -> Frame:
     pixels = np.zeros((request.height, request.width, 4), np.uint8)
     pixels[..., 3] = 255
     return Frame(pixels, FrameInfo(request.width, request.height))
-
-
-def _zeroed(prompt: "Encoded") -> "Encoded":
-    pooled = None if prompt.pooled is None else prompt.pooled * 0.0
-    return replace(prompt, text="\0zero", tokens=prompt.tokens * 0.0, pooled=pooled)
 
 
 def _thumb(image: Pixels) -> Array:

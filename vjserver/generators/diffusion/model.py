@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import diffusers
 import torch
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -23,6 +24,10 @@ from vjserver.generators.diffusion.store import check_layout, find_decoder, find
 from vjserver.generators.diffusion.text import TextEncoder
 from vjserver.generators.diffusion.unet import UNet, Weights
 from vjserver.types.errors import ConfigError, GeneratorError
+
+for _library in (diffusers, transformers):  # what matters is told by us; their bars and hints would fill the terminal
+    _library.utils.logging.set_verbosity_error()
+    _library.utils.logging.disable_progress_bar()
 
 # How guidance reaches a model: not at all, as an embedded number (LCM), or by a second, negative prompt.
 Guidance = Literal["none", "embedded", "negative"]

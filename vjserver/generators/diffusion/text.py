@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 
+NOTHING = "\0"  # the name under which a prompt of zeros is kept
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -62,6 +64,14 @@ class TextEncoder:
             else:
                 tokens.append(out[0][0])
         return Encoded(text, torch.cat(tokens, -1).float(), pooled, lost)
+
+    def negative(self, text: str, empty_is_zero: bool) -> Encoded:
+        """Encode a negative prompt; for some models an empty one is not that of no words but zero."""
+        found = self(text)
+        if text or not empty_is_zero:
+            return found
+        pooled = None if found.pooled is None else torch.zeros_like(found.pooled)
+        return Encoded(NOTHING, torch.zeros_like(found.tokens), pooled, "")
 
 
 class Prompts:

@@ -1,0 +1,103 @@
+"""One picture from the shell: the engine of the show with a prompt and a seed, comparable with diffusers' own."""
+
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vjserver.generators.diffusion.options import MAX_LORAS, DiffusionOptions
+from vjserver.show.registry import MAX_SEED, size_of
+from vjserver.types.errors import ConfigError
+from vjserver.types.frames import Pixels
+
+
+def make_frame(args: Namespace) -> str:
+    """Render what the command line of ``vjserver frame`` says and write it; return a sentence on it.
+
+    The seed gives the noise that diffusers draws with ``torch.Generator("cpu").manual_seed(seed)``; in float32 on the
+    CPU the pictures agree. Raises ConfigError, GeneratorError.
+    """
+    _check(args)
+    width, height = size_of(args.size)
+    picture = None if args.image is None else _read(args.image, width, height)
+    loras = [_lora(text) for text in args.lora]
+    options = DiffusionOptions(
+        model=args.model, device=args.device, decoder=args.decoder, compile="off", loras=tuple(p for p, _ in loras)
+    )
+    try:
+        from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
+        from vjserver.generators.diffusion.model import load
+    except ImportError as error:
+        raise ConfigError(f"frame needs torch: pip install 'vjserver[diffusion]' ({error})") from None
+    parts = load(options)
+    engine = Engine(parts, compile_frames=False)
+    began = time.perf_counter()
+    prompt = parts.text(args.prompt)
+    eps, noise = engine.drawn(args.seed, width, height, picture is not None and parts.decoder.samples)
+    result = engine.render(
+        Shape(width, height, width, height),
+        Inputs(
+            [[(prompt, 1.0)]],
+            parts.sampler.schedule(args.steps, args.strength, picture is not None),
+            (noise, noise),
+            negative=parts.text.negative(args.negative, parts.empty_is_zero),
+            guidance=args.guidance,
+            loras=[weight for _, weight in loras],
+            image=picture,
+            eps=eps,
+        ),
+    )
+    took_s = time.perf_counter() - began
+    _write(args.output, result.pixels[0])
+    remarks = [*parts.remarks, *([f"cut off after 77 tokens: {prompt.lost!r}"] if prompt.lost else [])]
+    if args.negative and parts.guidance != "negative":
+        remarks.append("this model takes no negative prompt: it was left out")
+    told = "".join(f"\nnote: {remark}" for remark in remarks)
+    dtype = str(parts.dtype).removeprefix("torch.")
+    return f"{args.output}: {width}x{height}, {args.steps} step(s), {took_s:.2f} s on {parts.device} in {dtype}{told}"
+
+
+def _check(args: Namespace) -> None:
+    rows = (
+        ("--steps", args.steps, 1, 4),
+        ("--strength", args.strength, 0.0, 1.0),
+        ("--guidance", args.guidance, 0.0, 100.0),
+        ("--seed", args.seed, 0, MAX_SEED),
+    )
+    for name, value, low, high in rows:
+        if not low <= value <= high:
+            raise ConfigError(f"{name} must be in {low:g}..{high:g}: got {value:g}")
+    if size_of(args.size) == (0, 0):
+        raise ConfigError("--size is WIDTHxHEIGHT, such as 512x512: got 'auto'")
+    if len(args.lora) > MAX_LORAS:
+        raise ConfigError(f"at most {MAX_LORAS} LoRAs are taken: got {len(args.lora)}")
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """Return path and weight of ``FILE[:WEIGHT]``; a Windows drive's colon is no weight."""
+    path, colon, weight = text.rpartition(":")
+    try:
+        return (Path(path), float(weight)) if colon and path else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0
+
+
+def _read(path: Path, width: int, height: int) -> Pixels:
+    data = np.fromfile(path, np.uint8) if path.is_file() else None
+    image = None if data is None else cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise ConfigError(f"{path} is no picture that can be read (PNG, JPEG, WebP, TIFF)")
+    if image.shape[:2] != (height, width):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), np.uint8)
+
+
+def _write(path: Path, pixels: Pixels) -> None:
+    try:
+        written = cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR))
+    except cv2.error:
+        written = False
+    if not written:
+        raise ConfigError(f"{path} cannot be written (PNG, JPEG or WebP, in a folder that is there)")
