@@ -141,6 +141,8 @@ def make_model(folder: Path, name: str, full: bool = False, seed: int = 0, dtype
         narrow: dict[str, Any] = {"block_out_channels": (8,) * 4, "norm_num_groups": 4,
                 "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}  # fmt: skip
         parts["vae"] = diffusers.AutoencoderKL(**narrow)
+        parts["vae"].encoder.conv_out.weight.data.mul_(5.0)  # or the latent would hardly depend on the picture
+        parts["vae"].quant_conv.weight.data.mul_(3.0)
     if layout.text2 is not None:
         parts |= {"text_encoder_2": encoder(layout.text2, True), "tokenizer_2": tokenizer(vocabulary, 77)}
         pipeline = diffusers.StableDiffusionXLPipeline(**parts)
@@ -157,7 +159,11 @@ def make_taesd(full: bool = False) -> Any:
 
     if full:
         return diffusers.AutoencoderTiny()
-    return diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
+    tiny = diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
+    for layer in tiny.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.weight.data.mul_(1.9)  # or the picture would die away on its way through so few channels
+    return tiny
 
 
 def make_lora(folder: Path, name: str, weights: dict[str, torch.Tensor], rank: int = 4, seed: int = 1) -> Path:

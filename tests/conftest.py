@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vjserver.generators.diffusion import store
 from vjserver.generators.pattern import PatternGenerator
 from vjserver.generators.pattern.render import PatternOptions
 
@@ -115,3 +117,42 @@ def pulse(tmp_path: Path) -> Iterator[Pulse]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the folder of each layout by name, and ``taesd``: tiny random weights, laid out as the real ones."""
+    pytest.importorskip("torch", reason="the diffusion generator needs torch: pip install 'vjserver[diffusion]'")
+    from bench.random_models import LAYOUTS, make_model, make_taesd
+
+    home = tmp_path_factory.mktemp("models")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folders = {name: make_model(home / name, name) for name in LAYOUTS}
+        make_taesd().save_pretrained(home / "taesd")
+    return folders | {"taesd": home / "taesd"}
+
+
+@pytest.fixture
+def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a model store with nothing in it, and use it."""
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
+    return store.store_folder()
+
+
+@pytest.fixture(scope="session")
+def filled_store(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data folder of a store into which every tiny model was taken as ``models add`` does."""
+    data = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VJSERVER_DATA", str(data))
+        for name, folder in models.items():
+            store.add(folder, name)
+    return data
+
+
+@pytest.fixture
+def stocked(filled_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Use the store with all tiny models."""
+    monkeypatch.setenv("VJSERVER_DATA", str(filled_store))
+    return filled_store / "models"

@@ -366,7 +366,7 @@ class DiffusionGenerator:
         if abs(width / height - 16 / 9) < 0.02 and width >= WIDE[0]:
             return WIDE
         scale = min(1.0, math.sqrt(AREA / (width * height)))
-        return max(64, round(width * scale / 8) * 8), max(64, round(height * scale / 8) * 8)
+        return max(64, math.ceil(width * scale / 8) * 8), max(64, math.ceil(height * scale / 8) * 8)
 
     def _shape(self, effort: Effort, width: int, height: int) -> "Shape":
         from vjserver.generators.diffusion.engine import Shape

@@ -150,7 +150,7 @@ def add(path: Path, name: str = "", licence: str = "") -> tuple[Model, list[str]
     return next(model for model in models() if model.name == name), remarks
 
 
-def pull(name: str, endpoint: str | None = None) -> Model:
+def pull(name: str) -> Model:
     """Fetch a known model with huggingface_hub: a progress bar, and what was broken off is taken up again.
 
     Raises ConfigError for an unknown name or a failed download.
@@ -160,24 +160,22 @@ def pull(name: str, endpoint: str | None = None) -> Model:
     known = KNOWN[name]
     try:
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     except ImportError as error:
         raise ConfigError(f"models are fetched with huggingface_hub: pip install 'vjserver[diffusion]' ({error})") from None
     target = store_folder() / name
     try:
-        # Whatever its framework raises, a download fails for the network's or the disk's reasons.
-        listed = HfApi(endpoint=endpoint).list_repo_files(known.repository)
-        wanted = _wanted(listed, known.variant)
-        snapshot_download(known.repository, local_dir=target, allow_patterns=wanted, endpoint=endpoint)
-    except (OSError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        info = HfApi().model_info(known.repository)
+        wanted = _wanted([row.rfilename for row in info.siblings or ()], known.variant)
+        snapshot_download(known.repository, revision=info.sha, local_dir=target, allow_patterns=wanted)
+    except Exception as error:  # noqa: BLE001 - its HTTP library, and so its errors, change with its version
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"{name} could not be fetched from {known.repository}: {reason}; "
             f"run the same line again to go on where it stopped"
         ) from None
     shutil.rmtree(target / ".cache", ignore_errors=True)
     check_layout(target)
-    _write_manifest(target, f"https://huggingface.co/{known.repository}", known.licence)
+    _write_manifest(target, f"https://huggingface.co/{known.repository}/tree/{info.sha}", known.licence)
     return next(model for model in models() if model.name == name)
 
 
