@@ -111,8 +111,19 @@ def tokenizer(vocabulary: int, length: int) -> Any:
     return CLIPTokenizer(vocab=table, merges=[], model_max_length=length)
 
 
-def make_model(folder: Path, name: str, full: bool = False, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
-    """Write a model of layout ``name`` with random weights to ``folder`` and return it."""
+def make_model(
+    folder: Path, name: str, full: bool = False, seed: int = 0, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> Path:
+    """Write a model of layout ``name`` with random weights to ``folder`` and return it; ``device`` draws them."""
+    with torch.device(device):
+        pipeline = _pipeline(name, full, seed)
+    if dtype is not None:
+        pipeline.to(dtype=dtype)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def _pipeline(name: str, full: bool, seed: int) -> Any:
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -145,12 +156,9 @@ def make_model(folder: Path, name: str, full: bool = False, seed: int = 0, dtype
         parts["vae"].quant_conv.weight.data.mul_(3.0)
     if layout.text2 is not None:
         parts |= {"text_encoder_2": encoder(layout.text2, True), "tokenizer_2": tokenizer(vocabulary, 77)}
-        pipeline = diffusers.StableDiffusionXLPipeline(**parts)
-    else:
-        kind = diffusers.LatentConsistencyModelPipeline if name == "lcm" else diffusers.StableDiffusionPipeline
-        pipeline = kind(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-    pipeline.to(dtype=dtype).save_pretrained(folder, safe_serialization=True)
-    return folder
+        return diffusers.StableDiffusionXLPipeline(**parts)
+    kind = diffusers.LatentConsistencyModelPipeline if name == "lcm" else diffusers.StableDiffusionPipeline
+    return kind(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
 
 def make_taesd(full: bool = False) -> Any:

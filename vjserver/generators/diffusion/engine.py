@@ -32,6 +32,7 @@ DIRECTIONS = 4
 DIRECTION_SEED = 1_000_003
 NOISES = MAX_STEPS + 1
 CANVASES = 6
+LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 Float32 = NDArray[np.float32]
 Weighted = Sequence[tuple[Encoded, float]]
 
@@ -164,6 +165,7 @@ class Canvas:
         self.latent = torch.zeros(decks, 4, h, w, device=device)
         self.last = torch.zeros(decks, 3, shape.height, shape.width, device=device, dtype=parts.decoder.dtype)
         self.anchor = torch.zeros(decks, 2, 3, device=device)
+        self.luma = torch.tensor(LUMA, device=device)[:, None, None]
         self.decoded = torch.zeros(decks, 3, shape.height, shape.width, device=device)
         self.rgba = torch.zeros(decks, shape.out_height, shape.out_width, 4, dtype=torch.uint8, device=device)
         self.report = torch.zeros(4, device=device)
@@ -205,10 +207,15 @@ class Engine:
         self._decode: Callable[..., Tensor] = parts.decoder.decode
         self.compiled = compile_frames
         if compile_frames:
+            for limit in ("recompile_limit", "cache_size_limit"):  # every size and batch is a compilation of its own
+                if hasattr(torch._dynamo.config, limit):
+                    setattr(torch._dynamo.config, limit, 64)
             self._unet, self._encode, self._decode = (
                 torch.compile(f, dynamic=False, fullgraph=True) for f in (parts.unet, self._encode, self._decode)
             )
         self._cuda = device.type == "cuda"
+        # One pool for all captured frames: they never run at once, and what outlives them lies in the canvases.
+        self._pool = torch.cuda.graph_pool_handle() if self._cuda else None
         if self._cuda:
             torch.backends.cudnn.benchmark = True
 
@@ -352,14 +359,14 @@ class Engine:
             given["last"] = (1.0,)
         for name, values in given.items():
             numbers[PLACE[name]][: len(values)] = values
-        canvas.controls.copy_(canvas.host_controls, non_blocking=True)
+        canvas.controls.copy_(canvas.host_controls, non_blocking=self._cuda)
         for new, old, buffer in zip(inputs.noise, canvas.noises, (canvas.noise_a, canvas.noise_b), strict=True):
             if new is not old:
                 buffer.copy_(torch.from_numpy(new))
         canvas.noises = inputs.noise
         if inputs.image is not None:
             canvas.host_image[0].numpy()[:] = inputs.image
-            canvas.image.copy_(canvas.host_image, non_blocking=True)
+            canvas.image.copy_(canvas.host_image, non_blocking=self._cuda)
         if inputs.eps is not None:
             canvas.eps.copy_(torch.from_numpy(inputs.eps))
 
@@ -422,7 +429,7 @@ class Engine:
             torch.cuda.current_stream().wait_stream(stream)
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 run()
             for buffer, old in zip(carried, before, strict=True):
                 buffer.copy_(old)
@@ -431,8 +438,8 @@ class Engine:
     def _fetch(self, canvas: Canvas) -> Result:
         canvas.turn = 1 - canvas.turn
         host = canvas.host[canvas.turn]
-        host.copy_(canvas.rgba, non_blocking=True)
-        canvas.host_report.copy_(canvas.report, non_blocking=True)
+        host.copy_(canvas.rgba, non_blocking=self._cuda)
+        canvas.host_report.copy_(canvas.report, non_blocking=self._cuda)
         if self._cuda:
             torch.cuda.current_stream().synchronize()
         finite, brightness, jump, unsafe = canvas.host_report.tolist()
@@ -483,7 +490,7 @@ def _keep(canvas: Canvas, latent: Tensor, picture: Tensor) -> None:
 def _show(canvas: Canvas, classify: Callable[[Tensor], Tensor] | None) -> None:
     """Grade and crossfade the decoded decks and write them as RGBA8 at the picture's size."""
     c, shape = canvas.controls, canvas.shape
-    picture = _graded(canvas.decoded, c[PLACE["grade"]])
+    picture = _graded(canvas.decoded, c[PLACE["grade"]], canvas.luma)
     if shape.decks == 2:
         fader = c[PLACE["fader"]]
         picture = torch.cat([torch.lerp(picture[:1], picture[1:], fader), torch.lerp(picture[1:], picture[:1], fader)])
@@ -498,7 +505,7 @@ def _show(canvas: Canvas, classify: Callable[[Tensor], Tensor] | None) -> None:
     canvas.rgba[..., 3].fill_(255)
 
 
-def _graded(picture: Tensor, grade: Tensor) -> Tensor:
+def _graded(picture: Tensor, grade: Tensor, luma: Tensor) -> Tensor:
     """Return the picture graded: hue turned about the grey axis, then saturation, contrast, brightness and flash."""
     saturation, contrast, brightness, flash, turns = grade.unbind()
     angle = turns * (2.0 * torch.pi)
@@ -513,7 +520,7 @@ def _graded(picture: Tensor, grade: Tensor) -> Tensor:
         ],
         1,
     )
-    grey = (turned * turned.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
+    grey = (turned * luma).sum(1, keepdim=True)
     toned = torch.lerp(grey, turned, saturation)
     return (((toned - 0.5) * contrast + 0.5) * brightness + flash).clamp(0.0, 1.0)
 
@@ -553,5 +560,5 @@ class _told:  # noqa: N801 - reads as a clause: with _told(engine)
         if isinstance(error, torch.OutOfMemoryError):
             self._engine.free()
             raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
-        if isinstance(error, RuntimeError) and "CUDA" in str(error):
+        if isinstance(error, RuntimeError) and "CUDA error" in str(error):
             raise GpuFaultError(f"the GPU failed: {str(error).splitlines()[0]}") from error

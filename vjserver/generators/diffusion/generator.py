@@ -5,6 +5,7 @@ torch is imported when a model is opened, not before: a show file can be checked
 
 import math
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,6 @@ class DiffusionGenerator:
     def open(self) -> None:
         """Load the model. Raises GeneratorError: torch missing, model missing or damaged, no such device."""
         try:
-            import torch
-
             from vjserver.generators.diffusion.engine import Engine
             from vjserver.generators.diffusion.model import load
             from vjserver.generators.diffusion.safety import Classifier
@@ -96,7 +95,6 @@ class DiffusionGenerator:
             self._tell("diffusion speed", "Triton is not installed: frames are captured but not fused, and slower")
         for remark in parts.remarks:
             self._tell(f"model {parts.folder.name}", remark)
-        torch.set_grad_enabled(False)
 
     def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:
         """Encode ``prompts``, then make and capture the frames of the size that a picture of this size asks for."""
@@ -170,10 +168,9 @@ class DiffusionGenerator:
         prompts = self._ready_prompts(request, state, effort.decks)
         shape = self._shape(effort, request.width, request.height)
         inputs = self._inputs(request, state, effort, hang, noise, before, prompts)
-        began = cv2.getTickCount()
+        began_s = time.perf_counter()
         result = engine.render(shape, inputs)
-        took_s = (cv2.getTickCount() - began) / cv2.getTickFrequency()
-        told = self._governor.hear(took_s)
+        told = self._governor.hear(time.perf_counter() - began_s)
         if told:
             self._tell("frame rate", told, self._governor.rung == 0)
         for remark in cache.remarks():

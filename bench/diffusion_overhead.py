@@ -1,0 +1,75 @@
+"""What the engine adds to the bare calls of UNet and decoder: tiny models on the CPU, in pairs, one after the other."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.report import percentiles, row
+
+PAIRS, WARM = 60, 8
+
+
+def main() -> list[dict[str, object]]:
+    try:
+        import torch
+
+        from bench.random_models import make_model
+        from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
+        from vjserver.generators.diffusion.model import load
+        from vjserver.generators.diffusion.options import DiffusionOptions
+    except ImportError as error:
+        return [row("diffusion_overhead", f"not measured: {error}", "ms", n=0)]
+    rows = []
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as home:
+        for layout, side in (("sd-turbo", 256), ("sd-turbo", 512), ("lcm", 512)):
+            folder = make_model(Path(home) / f"{layout}{side}", layout)
+            parts = load(DiffusionOptions(model=str(folder), device="cpu", decoder="full"))
+            engine = Engine(parts, compile_frames=False)
+            prompt, noise = parts.text("a red fish"), engine.noise(1, side, side)
+            shape = Shape(side, side, side, side)
+            given = [[(prompt, 1.0)]], parts.sampler.schedule(1), (noise, noise)
+
+            def ours(
+                engine: Any = engine, shape: Any = shape, given: Any = given, inputs: Any = Inputs
+            ) -> None:
+                engine.render(shape, inputs(*given))
+
+            ours()
+            canvas = next(iter(engine._canvases.values()))
+            latent = torch.from_numpy(noise[0]).contiguous(memory_format=torch.channels_last)
+            conditions = canvas.conditions
+
+            @torch.inference_mode()
+            def bare(parts: Any = parts, latent: Any = latent, c: Any = conditions) -> None:
+                parts.decoder.decode(parts.unet(latent, c.times[0], c.keys_values, c.lora))
+
+            ours_ms, bare_ms = pairs(ours, bare)
+            ratio = float(np.median(np.array(ours_ms) / np.array(bare_ms)))
+            name = f"{layout} {side}x{side}"
+            rows += [
+                row("diffusion_overhead", f"{name} bare UNet and decoder", "ms", **percentiles(bare_ms)),
+                row("diffusion_overhead", f"{name} engine", "ms", **percentiles(ours_ms)),
+                row("diffusion_overhead", f"{name} engine / bare", "ratio", p50=round(ratio, 3), n=PAIRS),
+            ]
+    return rows
+
+
+def pairs(first: Callable[[], None], second: Callable[[], None]) -> tuple[list[float], list[float]]:
+    """Return the times of both, in ms, called alternately."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for i in range(PAIRS + WARM):
+        for work, kept in zip((first, second), times, strict=True):
+            began = time.perf_counter()
+            work()
+            if i >= WARM:
+                kept.append(1e3 * (time.perf_counter() - began))
+    return times
+
+
+if __name__ == "__main__":
+    main()
