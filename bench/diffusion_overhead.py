@@ -11,32 +11,35 @@ import numpy as np
 from bench.report import percentiles, row
 
 PAIRS, WARM = 60, 8
+CASES = (("sd-turbo", 256, "full"), ("sd-turbo", 512, "full"), ("lcm", 512, "full"),
+         ("sd-turbo", 256, "taesd"), ("sd-turbo", 512, "taesd"))  # fmt: skip
 
 
 def main() -> list[dict[str, object]]:
     try:
         import torch
 
-        from bench.random_models import make_model
+        from bench.random_models import make_model, make_taesd
         from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
-        from vjserver.generators.diffusion.model import load
+        from vjserver.generators.diffusion.model import Decoder, load
         from vjserver.generators.diffusion.options import DiffusionOptions
     except ImportError as error:
         return [row("diffusion_overhead", f"not measured: {error}", "ms", n=0)]
     rows = []
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as home:
-        for layout, side in (("sd-turbo", 256), ("sd-turbo", 512), ("lcm", 512)):
-            folder = make_model(Path(home) / f"{layout}{side}", layout)
+        fast = make_taesd()
+        for layout, side, decoder in CASES:
+            folder = make_model(Path(home) / f"{layout}{side}{decoder}", layout)
             parts = load(DiffusionOptions(model=str(folder), device="cpu", decoder="full"))
+            if decoder == "taesd":
+                parts.decoder = Decoder(fast, fast.config, torch.float32)
             engine = Engine(parts, compile_frames=False)
             prompt, noise = parts.text("a red fish"), engine.noise(1, side, side)
             shape = Shape(side, side, side, side)
             given = [[(prompt, 1.0)]], parts.sampler.schedule(1), (noise, noise)
 
-            def ours(
-                engine: Any = engine, shape: Any = shape, given: Any = given, inputs: Any = Inputs
-            ) -> None:
+            def ours(engine: Any = engine, shape: Any = shape, given: Any = given, inputs: Any = Inputs) -> None:
                 engine.render(shape, inputs(*given))
 
             ours()
@@ -50,7 +53,7 @@ def main() -> list[dict[str, object]]:
 
             ours_ms, bare_ms = pairs(ours, bare)
             ratio = float(np.median(np.array(ours_ms) / np.array(bare_ms)))
-            name = f"{layout} {side}x{side}"
+            name = f"tiny {layout} {side}x{side}, {decoder} decoder"
             rows += [
                 row("diffusion_overhead", f"{name} bare UNet and decoder", "ms", **percentiles(bare_ms)),
                 row("diffusion_overhead", f"{name} engine", "ms", **percentiles(ours_ms)),

@@ -87,7 +87,9 @@ class Bench:
             self.dtype = torch.bfloat16
         self.folders = {}
         for layout in ("sd-turbo", "lcm"):
-            self.folders[layout] = make_model(home / layout, layout, full, dtype=self.dtype if full else None, device=device)
+            self.folders[layout] = make_model(
+                home / layout, layout, full, dtype=self.dtype if full else None, device=device
+            )
         make_taesd(full).save_pretrained(home / "taesd")
         self.taesd = home / "taesd"
 
@@ -183,17 +185,17 @@ class Bench:
 
     def engine(self, case: Case, compile_frames: bool, loras: tuple[Path, ...] = ()) -> Any:
         """Return our engine for a model."""
+        import diffusers
+
         from vjserver.generators.diffusion.engine import Engine
         from vjserver.generators.diffusion.model import Decoder, load
         from vjserver.generators.diffusion.options import DiffusionOptions
-
-        import diffusers
 
         dtype: Any = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[self.dtype]
         parts = load(DiffusionOptions(model=str(self.folders[case.layout]), device=self.device.type, dtype=dtype,
                                       decoder="full", loras=loras))  # fmt: skip
         fast = diffusers.AutoencoderTiny.from_pretrained(str(self.taesd))
-        decoder = Decoder(fast, fast.config, self.dtype).to(self.device, self.dtype)
+        decoder: Any = Decoder(fast, fast.config, self.dtype).to(self.device, self.dtype)
         parts.decoder = decoder.to(memory_format=torch.channels_last)
         return Engine(parts, compile_frames)
 
@@ -305,7 +307,11 @@ def measure(
         times = [1e3 * t for t in _times(frame, device, few, SECONDS)]
         row |= {f"{key}_ms" if key != "n" else "n": value for key, value in percentiles(times).items()}
         per_s = 1e3 * case.batch / float(np.median(times))
-        row |= {"frames_per_s": round(per_s, 1), "ready_s": round(ready_s, 1), "tflops": round(work / case.batch * per_s / 1e12, 2)}
+        row |= {
+            "frames_per_s": round(per_s, 1),
+            "ready_s": round(ready_s, 1),
+            "tflops": round(work / case.batch * per_s / 1e12, 2),
+        }
         row["share_of_ceiling"] = round(row["tflops"] / ceiling, 3)
         if device == "cuda":
             row["peak_GB"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
@@ -377,7 +383,12 @@ def age(bench: Bench, case: Case, compile_frames: bool) -> dict[str, Any]:
     finally:
         ring.close()
     ratio = float(np.percentile(ages, 95)) / float(np.median(alone))
-    return {"what": "request to ring", **percentiles([1e3 * t for t in ages]), "unit": "ms", "p95_over_frame": round(ratio, 3)}
+    return {
+        "what": "request to ring",
+        **percentiles([1e3 * t for t in ages]),
+        "unit": "ms",
+        "p95_over_frame": round(ratio, 3),
+    }
 
 
 def run(device: str, full: bool, budget_s: float) -> dict[str, Any]:
@@ -388,7 +399,12 @@ def run(device: str, full: bool, budget_s: float) -> dict[str, Any]:
         return budget_s - (time.perf_counter() - began)
 
     name = torch.cuda.get_device_name(0) if device == "cuda" else "CPU, tiny models: a smoke test, no measurement"
-    report: dict[str, Any] = {"commit": commit(), "device": name, "torch": torch.__version__, "ceilings": ceilings(device)}
+    report: dict[str, Any] = {
+        "commit": commit(),
+        "device": name,
+        "torch": torch.__version__,
+        "ceilings": ceilings(device),
+    }
     print(json.dumps(report), flush=True)
     rows: list[dict[str, Any]] = []
     missed: list[str] = []
@@ -419,7 +435,12 @@ def run(device: str, full: bool, budget_s: float) -> dict[str, Any]:
                     with clean(device):
                         extras.append(probe(bench, first, full and device == "cuda"))
                     print(json.dumps(extras[-1]), flush=True)
-    return report | {"rows": rows, "extras": extras, "not_reached": missed, "seconds": round(time.perf_counter() - began)}
+    return report | {
+        "rows": rows,
+        "extras": extras,
+        "not_reached": missed,
+        "seconds": round(time.perf_counter() - began),
+    }
 
 
 def table(report: dict[str, Any]) -> None:
@@ -428,7 +449,17 @@ def table(report: dict[str, Any]) -> None:
     from rich.table import Table
 
     shown = Table(title=f"{report['device']}, commit {report['commit']}, torch {report['torch']}, {report['ceilings']}")
-    columns = ("contender", "case", "frames_per_s", "p50_ms", "p95_ms", "p99_ms", "tflops", "share_of_ceiling", "peak_GB")
+    columns = (
+        "contender",
+        "case",
+        "frames_per_s",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+        "tflops",
+        "share_of_ceiling",
+        "peak_GB",
+    )
     for column in columns:
         shown.add_column(column, no_wrap=True)
     for row in report["rows"]:
@@ -453,7 +484,9 @@ def main() -> int:
         print("bench.gpu needs torch: pip install 'vjserver[diffusion]'", file=sys.stderr)
         return 2
     if not args.smoke and not torch.cuda.is_available():
-        print(f"bench.gpu needs a CUDA GPU: torch {torch.__version__} finds none; nothing was measured", file=sys.stderr)
+        print(
+            f"bench.gpu needs a CUDA GPU: torch {torch.__version__} finds none; nothing was measured", file=sys.stderr
+        )
         return 2
     report = run("cpu" if args.smoke else "cuda", not args.smoke, args.budget)
     table(report)

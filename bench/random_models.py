@@ -28,6 +28,7 @@ class Layout:
 _CROSS = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
 _CROSS_UP = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+_FOUR: dict[str, Any] = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
 _CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
            "hidden_act": "quick_gelu"}  # fmt: skip
 _CLIP_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 23,
@@ -145,13 +146,9 @@ def _pipeline(name: str, full: bool, seed: int) -> Any:
     if layout.tiny_decoder:
         parts["vae"] = make_taesd(full)
     elif full:
-        wide: dict[str, Any] = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2,
-                "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}  # fmt: skip
-        parts["vae"] = diffusers.AutoencoderKL(**wide)
+        parts["vae"] = diffusers.AutoencoderKL(block_out_channels=(128, 256, 512, 512), layers_per_block=2, **_FOUR)
     else:
-        narrow: dict[str, Any] = {"block_out_channels": (8,) * 4, "norm_num_groups": 4,
-                "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}  # fmt: skip
-        parts["vae"] = diffusers.AutoencoderKL(**narrow)
+        parts["vae"] = diffusers.AutoencoderKL(block_out_channels=(8,) * 4, norm_num_groups=4, **_FOUR)
         parts["vae"].encoder.conv_out.weight.data.mul_(5.0)  # or the latent would hardly depend on the picture
         parts["vae"].quant_conv.weight.data.mul_(3.0)
     if layout.text2 is not None:
@@ -167,7 +164,7 @@ def make_taesd(full: bool = False) -> Any:
 
     if full:
         return diffusers.AutoencoderTiny()
-    tiny = diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
+    tiny: Any = diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
     for layer in tiny.modules():
         if isinstance(layer, torch.nn.Conv2d):
             layer.weight.data.mul_(1.9)  # or the picture would die away on its way through so few channels

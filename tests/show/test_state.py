@@ -57,7 +57,9 @@ def test_params_have_raw_inc_and_reset():
 def test_every_parameter_reads_back_what_was_set(address, share):
     argument = REGISTRY[address].arguments[0]
     texts = {"/vj/size": "640x360", "/vj/travel/ease": "linear"}
-    value = texts.get(address, "x") if argument.type == "text" else argument.low + share * (argument.high - argument.low)
+    value = (
+        texts.get(address, "x") if argument.type == "text" else argument.low + share * (argument.high - argument.low)
+    )
     accepted = accept(address, [value])
     assert read(do(ShowState(), address, value), address) == pytest.approx(accepted[0])
 

@@ -71,10 +71,22 @@ def stage(request):
         return made[part.kind]
 
     generation = Generation(
-        make, Inline(), lambda announce: Pictures({}, {}, announce), (32, 18), 30.0, clock, FeaturesReader(channels.features, quiet(0)), StateReader(channels.state),
-        RingWriter(channels.generated, 32 * 18 * 4), lambda: RingWriter(f"{channels.key}-pre", 32 * 18 * 4), QueueWriter(channels.events("generate")),
-        StatsWriter(channels.stats("generate")), StatsReader(channels.stats("deliver")), lookahead_ms,
-    )  # fmt: skip
+        make,
+        Inline(),
+        lambda announce: Pictures({"door": lambda: made["door"]}, {"pattern": lambda: made["chained"]}, announce),
+        (32, 18),
+        30.0,
+        clock,
+        FeaturesReader(channels.features, quiet(0)),
+        StateReader(channels.state),
+        RingWriter(channels.generated, 32 * 18 * 4),
+        lambda: RingWriter(f"{channels.key}-preview", 32 * 18 * 4),
+        QueueWriter(channels.events("generate")),
+        StatsWriter(channels.stats("generate")),
+        StatsReader(channels.stats("deliver")),
+        lookahead_ms,
+        "own",
+    )
     events = QueueReader(channels.events("generate"))
     state = StateWriter(channels.state)
 

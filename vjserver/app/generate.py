@@ -5,6 +5,7 @@ from functools import partial
 
 from vjserver.app.show import load_bank
 from vjserver.app.workers import PREVIEW_RING, Plan
+from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.ports import Generator, Input, find, kinds, options_of
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
@@ -27,6 +28,7 @@ def main(plan: Plan, stop: Stop) -> None:
     video = show.video
 
     bank = load_bank(show.presets)
+    own_model = DiffusionOptions.model_validate(show.generators.get("diffusion", {})).model
 
     def made(part: Part) -> Generator:
         door = {"kind": part.kind, **show.generators.get(part.kind, {})}
@@ -38,7 +40,8 @@ def main(plan: Plan, stop: Stop) -> None:
 
     def make(part: Part) -> Generator:
         generator = made(part)
-        presets = [preset for _, preset in bank.presets if Part(preset.generator, preset.model) == part]
+        model = part.model or own_model
+        presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model) == model]
         texts = [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
         generator.warm_up(video.width, video.height, texts)
         return generator
@@ -72,6 +75,7 @@ def main(plan: Plan, stop: Stop) -> None:
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
         video.lookahead_ms,
+        own_model,
     )
     generation.run(stop.is_set)
 

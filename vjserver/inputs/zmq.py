@@ -27,7 +27,7 @@ class ZmqInput:
 
     def open(self) -> None:
         """Subscribe. Raises InputError for an address that makes no sense."""
-        socket = zmq.Context.instance().socket(zmq.SUB)
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         socket.setsockopt(zmq.CONFLATE, 1)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
@@ -50,7 +50,9 @@ class ZmqInput:
         except HeaderError as error:
             raise InputError(f"zmq input {self._address}: {error}") from None
         if info.fourcc != FOURCC_RGBA or len(data) != HEADER_SIZE + info.data_size:
-            raise InputError(f"zmq input {self._address}: RGBA of {info.data_size} bytes expected: got {len(data)} in all")
+            raise InputError(
+                f"zmq input {self._address}: RGBA of {info.data_size} bytes expected: got {len(data)} in all"
+            )
         pixels = np.frombuffer(data, np.uint8, info.data_size, HEADER_SIZE)
         return Frame(pixels.reshape(info.height, info.width, 4), info)
 

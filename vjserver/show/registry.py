@@ -115,14 +115,16 @@ PARAMS = {
         Param("turn", 0.0, 180.0, 0.0, "degrees/s", "diffusion: noise turned besides; map energy here"),
         Param("pan_x", -1.0, 1.0, 0.0, "half heights/s", "diffusion: flight to the right, above 0.5"),
         Param("pan_y", -1.0, 1.0, 0.0, "half heights/s", "diffusion: flight upwards, above 0.5"),
-        *(Param(f"latent_{i}", 0.0, 1.0, 0.0, "", f"diffusion: lean of the latent to direction {i}; map a band here")
-          for i in range(1, N_DIRECTIONS + 1)),
+        *(
+            Param(f"latent_{i}", 0.0, 1.0, 0.0, "", f"diffusion: lean of the latent to direction {i}; map a band here")
+            for i in range(1, N_DIRECTIONS + 1)
+        ),
         *(Param(f"lora_{i}", 0.0, 2.0, 1.0, "x", f"diffusion: weight of LoRA {i}") for i in range(1, N_LORAS + 1)),
         Param("decks", 1.0, 2.0, 1.0, "decks", "diffusion: 2 renders prompts 1-4 and 5-8 as decks A and B"),
         Param("crossfade", 0.0, 1.0, 0.0, "", "diffusion: deck A to deck B"),
         Param("similar", 0.0, 1.0, 0.0, "", "diffusion: frames whose input changed no more than this may be skipped"),
         Param("safety", 0.0, 1.0, 0.5, "", "diffusion: score above which the safety filter acts, where it is on"),
-    )  # fmt: skip
+    )
 }
 
 
@@ -146,7 +148,7 @@ def _is_ease(args: tuple[Argument, ...]) -> None:
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Return (width, height) for ``WIDTHxHEIGHT``, or (0, 0) for ``auto``. Raises ConfigError saying what is allowed."""
+    """Return (width, height) for ``WIDTHxHEIGHT``, (0, 0) for ``auto``. Raises ConfigError saying what is allowed."""
     if text.strip().lower() == "auto":
         return 0, 0
     width, _, height = text.strip().lower().partition("x")
@@ -189,7 +191,9 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/seed", "parameter", (seed,), "the seed: another one, another picture of the same look", 1)
     yield Entry("/vj/seed/next", "action", (), "the next seed")
     name = Slot("text", unit="a name")
-    yield Entry("/vj/generator", "parameter", (name,), "who makes the picture: pattern, diffusion, or a plug-in", "pattern")
+    yield Entry(
+        "/vj/generator", "parameter", (name,), "who makes the picture: pattern, diffusion, or a plug-in", "pattern"
+    )
     yield Entry("/vj/model", "parameter", (name,), "the diffusion model; empty: the show file's", "")
     yield Entry("/vj/input", "parameter", (name,), "what diffusion starts from: an input of the show file, a generator "
                 "(pattern), feedback, or empty for noise", "")  # fmt: skip
@@ -198,7 +202,9 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/size", "parameter", (size,), "size at which a model thinks; the picture stays as large", "auto",
                 check=_is_size)  # fmt: skip
     span = Slot("float", 0.0, 64.0, "beats")
-    yield Entry("/vj/travel/beats", "parameter", (span,), "how long a change of prompts or seed travels; 0: see seconds", 0.0)
+    yield Entry(
+        "/vj/travel/beats", "parameter", (span,), "how long a change of prompts or seed travels; 0: see seconds", 0.0
+    )
     span = Slot("float", 0.0, 60.0, "s")
     yield Entry("/vj/travel/seconds", "parameter", (span,), "the same in seconds, where beats is 0; 0 jumps", 0.0)
     ease = Slot("text", unit=", ".join(EASES))
@@ -267,7 +273,10 @@ def _outputs() -> Iterable[Entry]:
         ms = Slot("float", 0.0, 10000.0, "ms")
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
     yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)
+    share = Slot("float", 0.0, 1.0)
+    yield out("/vj/status/jumpiness", "difference of successive pictures over 2 s: mean, greatest", share, share)
     text = Slot("text")
+    yield out("/vj/status/generator", "who makes the picture, and at which size, steps and decks", text)
     yield out(
         "/vj/event",
         "name of what was heard: beat, downbeat, kick, snare, hat, onset, break, groove, drop, tempo, silence",
@@ -306,6 +315,17 @@ def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
     if entry.check is not None:
         entry.check(accepted)
     return accepted
+
+
+def changed(args: Sequence[object], accepted: Sequence[Argument]) -> str:
+    """Return what was clamped or cut off in accepted arguments, as ``given -> taken``, or an empty text."""
+    rows = []
+    for given, taken in zip(args, accepted, strict=False):
+        if isinstance(given, str) and isinstance(taken, str) and len(taken) < len(given):
+            rows.append(f"{len(given)} characters -> {len(taken)}")
+        elif isinstance(given, (int, float)) and isinstance(taken, float) and abs(given - taken) > 1e-6 * abs(taken):
+            rows.append(f"{given:g} -> {taken:g}")
+    return ", ".join(rows)
 
 
 def is_release(address: str, args: Sequence[object]) -> bool:

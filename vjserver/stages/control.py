@@ -16,7 +16,7 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateWriter
 from vjserver.show.preset import Bank
-from vjserver.show.registry import REGISTRY, accept, is_release
+from vjserver.show.registry import REGISTRY, accept, changed, is_release
 from vjserver.show.state import TEMPO, ShowState, Triggers, apply, enter, read
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Argument, Beat, Command, Degraded, Drum, EarEvent, Onset, Section
@@ -59,6 +59,7 @@ class Control:
         self.refused = 0
         self._last_refusal_ns = -NS
         self._told: tuple[str, str] = ("", "")
+        self._told_maker = ""
         self._lost = 0
         self._foreseen = 0
 
@@ -87,6 +88,9 @@ class Control:
             self.refuse(str(error))
             return
         self.messages += 1
+        bent = changed(args, accepted)
+        if bent:
+            self._tell_message(f"{address}: {bent}, the nearest that is allowed")
         if address == "/vj/tempo/link":
             self.link = cast(LinkMode, accepted[0])
         elif address.startswith(TEMPO):
@@ -99,8 +103,12 @@ class Control:
         self._publish.put(new)
 
     def refuse(self, why: str) -> None:
-        """Count a message that makes no sense; tell why, at most twice a second."""
+        """Count a message that makes no sense; tell why."""
         self.refused += 1
+        self._tell_message(why)
+
+    def _tell_message(self, why: str) -> None:
+        """Tell what was wrong with a message, at most twice a second."""
         now_ns = self._clock.now_ns()
         if now_ns - self._last_refusal_ns > NS // 2:
             self._last_refusal_ns = now_ns
@@ -224,6 +232,13 @@ class Control:
             latency = board.get(name)
             if latency:
                 self._status.tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])
+        figures = generate.get("figures", {})
+        if "jumpiness_mean" in figures:
+            self._status.tell("/vj/status/jumpiness", figures["jumpiness_mean"], figures["jumpiness_max"])
+        maker = _maker(generate)
+        if maker != self._told_maker:
+            self._told_maker = maker
+            self._status.tell("/vj/status/generator", maker)
         self._status.tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
         self._stats.put(
             {
@@ -271,8 +286,19 @@ class Control:
             },
             "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
             "outputs": deliver.get("outputs", {}),
+            "generator": _maker(generate),
+            "figures": generate.get("figures", {}),
             "troubles": self.troubles,
         }
+
+
+def _maker(board: dict[str, Any]) -> str:
+    """Return who makes the picture, in words."""
+    figures = board.get("figures", {})
+    if "steps" not in figures:
+        return str(board.get("generator", ""))
+    how = f"{figures['width']}x{figures['height']}, steps {figures['steps']}, decks {figures['decks']}"
+    return f"{board['generator']}: {how}"
 
 
 async def until_stopped(stopped: Callable[[], bool], server: Any) -> None:

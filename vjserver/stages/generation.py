@@ -41,8 +41,12 @@ class Generation:
         stats: StatsWriter,
         deliver: StatsReader,
         lookahead_ms: float | None = None,
+        own_model: str = "",
     ) -> None:
-        """``make`` opens a generator, on ``loader``; ``preview`` makes the ring for deck previews when there is one."""
+        """``make`` opens a generator, on ``loader``; ``preview`` makes the ring for deck previews when there is one.
+
+        ``own_model`` is the model that the show names.
+        """
         self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
         self._features, self._state, self._ring, self._events, self._stats = (
@@ -59,7 +63,7 @@ class Generation:
         self._preview: RingWriter | None = None
         self._figures: Mapping[str, float] = {}
         self._latency, self._render, self._rate = Latencies(), Latencies(), Rate()
-        self._deliver, self._lookahead_ms = deliver, lookahead_ms
+        self._deliver, self._lookahead_ms, self._own_model = deliver, lookahead_ms, own_model
         self._ahead_ns = round((lookahead_ms or 0.0) * 1e6)
         self._frames = 0
         self._last_ns = 0
@@ -83,7 +87,8 @@ class Generation:
     def step(self) -> None:
         """Make one frame from the newest sound and state."""
         state = self._state.get()
-        generator = self._players.choose(Part(state.generator, state.model))
+        model = "" if state.model == self._own_model else state.model
+        generator = self._players.choose(Part(state.generator, model))
         now_ns = self._clock.now_ns()
         seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
         self._last_ns = now_ns

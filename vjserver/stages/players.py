@@ -1,5 +1,6 @@
 """Who makes the pictures: generators are opened in the background while another plays, and kept for coming back."""
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Players:
         self.memory: Any = None
 
     def choose(self, wanted: Part) -> Generator:
-        """Return who plays now where ``wanted`` shall; one that was refused is not tried until another was asked for."""
+        """Return who plays now where ``wanted`` shall; one that was refused waits until another was asked for."""
         self._welcome(wanted)
         if wanted != self.playing and wanted != self._refused:
             if wanted in self._kept:
@@ -64,15 +65,16 @@ class Players:
 
     def refuse(self, why: str) -> None:
         """Let go of who plays, because it cannot; the pattern generator plays in its place."""
-        self._reject(self.playing, why)
+        self._refused, self._told = self.playing, False
+        self._kept.pop(self.playing).close()
+        self._announce("generator", f"{why}; {self._instead()}", False)
+        self._play_safe()
 
     def close(self) -> None:
         """Close everyone."""
         if self._coming is not None and not self._coming[1].cancel():
-            try:
+            with contextlib.suppress(VJError, TimeoutError):  # one that is still loading ends with the process
                 self._coming[1].result(0.0).close()
-            except (VJError, TimeoutError):
-                pass  # it never played; one that is still loading ends with the process
         for generator in self._kept.values():
             generator.close()
         self._kept.clear()
@@ -87,7 +89,8 @@ class Players:
             self._kept[part] = future.result()
         except VJError as error:
             if part == wanted:
-                self._reject(part, str(error))
+                self._refused, self._told = part, False
+                self._announce("generator", f"{error}; {self._instead()}", False)
             return
         if part == wanted:
             self._take(part)
@@ -102,12 +105,10 @@ class Players:
             if len(self._kept) > KEPT and part != self.playing and part.kind != SAFE:
                 self._kept.pop(part).close()
 
-    def _reject(self, part: Part, why: str) -> None:
-        self._refused, self._told = part, False
-        self._announce("generator", f"{why}; the pattern generator plays instead", False)
-        if part in self._kept:
-            self._kept.pop(part).close()
-        self._play_safe()
+    def _instead(self) -> str:
+        if self.playing in self._kept and self.playing.kind != SAFE:
+            return f"{self.playing} plays on"
+        return "the pattern generator plays instead"
 
     def _play_safe(self) -> None:
         if self.playing.kind != SAFE or self.playing not in self._kept:

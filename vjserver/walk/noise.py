@@ -1,7 +1,7 @@
-"""A walk through Gaussian noise: it stands, turns by itself for ever, or travels to another seed. It stays Gaussian.
+"""A walk through Gaussian noise: it stands, turns by itself for ever, or travels to another seed, and stays Gaussian.
 
-The walk always is at ``share`` of the way from ``a`` to ``b`` along the sphere, so that who renders keeps two arrays and
-two numbers, and nothing has to be uploaded but at a change.
+The walk always is at ``share`` of the way from ``a`` to ``b`` along the sphere, so that who renders keeps two arrays
+and two numbers, and nothing has to be uploaded but at a change.
 """
 
 import math

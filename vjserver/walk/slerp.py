@@ -1,6 +1,7 @@
-"""Walks through Gaussian noise that keep it Gaussian: a straight line between two latents loses a third of its spread."""
+"""Ways through Gaussian noise that keep it so: a straight line between two latents loses a third of its spread."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def ease(share: float, name: str) -> float:
     return EASES[name](min(1.0, max(0.0, share)))
 
 
-EASES = {
+EASES: dict[str, Callable[[float], float]] = {
     "linear": lambda x: x,
     "smooth": lambda x: x * x * (3.0 - 2.0 * x),
     "in": lambda x: x * x,

@@ -48,13 +48,13 @@ class Hub:
                 tree = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+/?", path)
                 file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
                 if info and info[1] in hub.repositories:
-                    names = [{"rfilename": f.relative_to(hub.repositories[info[1]]).as_posix()} for f in hub.files(info[1])]
+                    names = [
+                        {"rfilename": f.relative_to(hub.repositories[info[1]]).as_posix()} for f in hub.files(info[1])
+                    ]
                     self.say({"id": info[1], "modelId": info[1], "sha": COMMIT, "siblings": names, "private": False,
                               "tags": [], "downloads": 0, "likes": 0}, with_body)  # fmt: skip
                 elif tree and tree[1] in hub.repositories:
-                    root = hub.repositories[tree[1]]
-                    self.say([{"type": "file", "path": f.relative_to(root).as_posix(), "size": f.stat().st_size,
-                               "oid": hashlib.sha1(f.read_bytes()).hexdigest()} for f in hub.files(tree[1])], with_body)  # fmt: skip
+                    self.say([self.row(f, hub.repositories[tree[1]]) for f in hub.files(tree[1])], with_body)
                 elif file and file[1] in hub.repositories and (hub.repositories[file[1]] / file[2]).is_file():
                     self.send_file(file[2], (hub.repositories[file[1]] / file[2]).read_bytes(), with_body)
                 else:
@@ -62,6 +62,15 @@ class Hub:
                     self.send_header("X-Error-Code", "RepoNotFound")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
+
+            def row(self, file, root):
+                oid = hashlib.sha1(file.read_bytes()).hexdigest()
+                return {
+                    "type": "file",
+                    "path": file.relative_to(root).as_posix(),
+                    "size": file.stat().st_size,
+                    "oid": oid,
+                }
 
             def say(self, row, with_body):
                 data = json.dumps(row).encode()

@@ -143,7 +143,12 @@ def test_a_flight_moves_what_is_seen_the_way_the_knobs_say():
 ASKED = Effort(768, 432, 4, 2)
 
 
-@given(st.integers(8, 256).map(lambda n: 8 * n), st.integers(8, 256).map(lambda n: 8 * n), st.integers(1, 4), st.integers(1, 2))
+@given(
+    st.integers(8, 256).map(lambda n: 8 * n),
+    st.integers(8, 256).map(lambda n: 8 * n),
+    st.integers(1, 4),
+    st.integers(1, 2),
+)
 def test_every_rung_is_cheaper_than_the_one_above_and_can_be_rendered(width, height, steps, decks):
     rungs = ladder(Effort(width, height, steps, decks))
     works = [rung.work for rung in rungs]

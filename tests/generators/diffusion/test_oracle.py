@@ -6,13 +6,13 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from bench.random_models import make_lora
 from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
 from vjserver.generators.diffusion.lora import read_loras
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.text import blend
 from vjserver.generators.diffusion.unet import UNet, Weights
-from bench.random_models import make_lora
 
 NAMES = ("sd-turbo", "lcm", "sdxl-turbo", "sdxs", "sd15")
 WIDTH, HEIGHT, SEED, STRENGTH = 96, 72, 5, 0.5
@@ -143,7 +143,9 @@ def test_our_unet_is_theirs_at_every_size(models, size):
             more["timestep_cond"] = embed(None, guidance - 1.0, 256)
         with torch.inference_mode():
             want = reference(latent, times, tokens, **more).sample
-            got = unet(latent, unet.time_biases(times, guidance, pooled, ids, lora), unet.keys_values(tokens, lora), lora)
+            got = unet(
+                latent, unet.time_biases(times, guidance, pooled, ids, lora), unet.keys_values(tokens, lora), lora
+            )
         torch.testing.assert_close(got, want, atol=2e-5, rtol=1e-4)
 
 
@@ -177,7 +179,9 @@ def test_loras_change_the_picture_as_diffusers_has_it_at_any_weight(models, tmp_
         lora = torch.tensor([weights])
         with torch.inference_mode():
             want = reference(latent, times, tokens).sample
-            got = unet(latent, unet.time_biases(times, guidance, None, None, lora), unet.keys_values(tokens, lora), lora)
+            got = unet(
+                latent, unet.time_biases(times, guidance, None, None, lora), unet.keys_values(tokens, lora), lora
+            )
         torch.testing.assert_close(got, want, atol=5e-5, rtol=1e-3)
         plain = got if plain is None else plain
     assert (got - plain).abs().max() > 1e-2

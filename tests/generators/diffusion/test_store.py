@@ -19,7 +19,9 @@ def test_a_folder_is_taken_in_with_sums_size_and_licence(models, empty_store):
     assert remarks == []
     assert model.folder == empty_store / "my-turbo"
     assert model.licence == "MIT"
-    assert model.size == sum(f.stat().st_size for f in model.folder.rglob("*") if f.name != store.MANIFEST and f.is_file())
+    assert model.size == sum(
+        f.stat().st_size for f in model.folder.rglob("*") if f.name != store.MANIFEST and f.is_file()
+    )
     assert model.files["unet/diffusion_pytorch_model.safetensors"]["sha256"] == store.sha256(
         models["sd-turbo"] / "unet" / "diffusion_pytorch_model.safetensors"
     )
@@ -128,7 +130,11 @@ def here(name):
 def hub(models, tmp_path):
     """A hub with sd-turbo as its maker lays it out: two precisions, a single file, and pickles beside."""
     folder = shutil.copytree(models["sd-turbo"], tmp_path / "hub")
-    for part, name in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")):
+    for part, name in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
         shutil.copy(folder / part / f"{name}.safetensors", folder / part / f"{name}.fp16.safetensors")
         (folder / part / f"{name}.bin").write_bytes(b"\x80\x04.")
     (folder / "sd_turbo.safetensors").write_bytes(b"0" * 1000)
@@ -139,7 +145,7 @@ def hub(models, tmp_path):
 
 
 def test_pull_fetches_safetensors_in_half_precision_and_no_pickle(hub, empty_store):
-    served, url = hub
+    _served, url = hub
     run = pull("sd-turbo", url)
     assert run.returncode == 0, run.stderr
     assert "licence: Stability AI Community License" in run.stdout

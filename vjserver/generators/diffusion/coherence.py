@@ -40,9 +40,7 @@ class Thread:
 def thread(coherence: float, turn_deg_per_s: float, seconds: float) -> Thread:
     """Return what a dial at ``coherence`` (0..1) means for frames ``seconds`` apart; ``turn`` is added by hand."""
     turn = float(np.interp(coherence, DIAL, TURN)) + turn_deg_per_s
-    return Thread(
-        turn * seconds, float(np.interp(coherence, DIAL, LATENT)), float(np.interp(coherence, DIAL, PICTURE))
-    )
+    return Thread(turn * seconds, float(np.interp(coherence, DIAL, LATENT)), float(np.interp(coherence, DIAL, PICTURE)))
 
 
 @dataclass(frozen=True, slots=True)

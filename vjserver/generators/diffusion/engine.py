@@ -51,9 +51,7 @@ CONTROLS = {
     "grade": 5,  # saturation, contrast, brightness, flash, hue in turns
 }
 _ENDS = np.cumsum(list(CONTROLS.values()))
-PLACE = {
-    name: slice(int(end) - count, int(end)) for (name, count), end in zip(CONTROLS.items(), _ENDS, strict=True)
-}
+PLACE = {name: slice(int(end) - count, int(end)) for (name, count), end in zip(CONTROLS.items(), _ENDS, strict=True)}
 NEUTRAL = {
     "noise": (1.0, 0.0),
     "lean": (0.0,) * DIRECTIONS + (1.0,),
@@ -120,7 +118,7 @@ class Result:
 
 
 class Conditions:
-    """What the UNet needs of prompts, timesteps, guidance and LoRA weights, for so many rows; kept until one changes."""
+    """What the UNet needs of prompts, timesteps, guidance and LoRA weights, row by row; kept until one changes."""
 
     def __init__(self, parts: Parts, bank: Tensor, pooled: Tensor | None, rows: int, ids: tuple[float, ...]) -> None:
         unet, device = parts.unet, parts.device
@@ -433,7 +431,7 @@ class Engine:
                 run()
             for buffer, old in zip(carried, before, strict=True):
                 buffer.copy_(old)
-        return graph.replay  # type: ignore[no-any-return]
+        return graph.replay
 
     def _fetch(self, canvas: Canvas) -> Result:
         canvas.turn = 1 - canvas.turn

@@ -1,4 +1,4 @@
-"""The diffusion generator's door: a frame request goes in, the engine's numbers and buffers come out of it, then a frame.
+"""The diffusion generator's door: a frame request goes in, numbers and buffers for the engine are made of it.
 
 torch is imported when a model is opened, not before: a show file can be checked without it.
 """
@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -135,10 +135,10 @@ class DiffusionGenerator:
             effort = self._governor.choose(asked)
             try:
                 return self._render(request, state, effort, thumb)
-            except Exception as error:
+            except (GeneratorError, RuntimeError) as error:
                 self._overcome(error)
 
-    def _overcome(self, error: Exception) -> None:
+    def _overcome(self, error: GeneratorError | RuntimeError) -> None:
         """Find a way past what went wrong in a frame, or raise."""
         from vjserver.generators.diffusion.engine import GpuFaultError, OutOfMemoryError
 
@@ -151,7 +151,9 @@ class DiffusionGenerator:
             return
         if self._engine is not None and self._engine.compiled and isinstance(error, RuntimeError):
             self._engine.interpret()
-            self._tell("diffusion speed", f"torch.compile failed, frames are slower: {str(error).splitlines()[0][:200]}")
+            self._tell(
+                "diffusion speed", f"torch.compile failed, frames are slower: {str(error).splitlines()[0][:200]}"
+            )
             return
         raise error
 
@@ -237,9 +239,7 @@ class DiffusionGenerator:
 
     # -- prompts -------------------------------------------------------------------------------------------
 
-    def _ready_prompts(
-        self, request: FrameRequest, state: DiffusionState | None, decks: int
-    ) -> tuple[Prompts, ...]:
+    def _ready_prompts(self, request: FrameRequest, state: DiffusionState | None, decks: int) -> tuple[Prompts, ...]:
         """Return the prompts of each deck that are encoded; the others are asked for, the newest first.
 
         A deck none of whose prompts is ready keeps what it had.

@@ -38,9 +38,7 @@ class Effort:
 
 def ladder(asked: Effort) -> tuple[Effort, ...]:
     """Return what may be tried, from ``asked`` down."""
-    rungs = [asked]
-    for steps in range(asked.steps - 1, 0, -1):
-        rungs.append(Effort(asked.width, asked.height, steps, asked.decks))
+    rungs = [Effort(asked.width, asked.height, steps, asked.decks) for steps in range(asked.steps, 0, -1)]
     while True:
         last = rungs[-1]
         width, height = (max(8, round(side * SHRINK / 8) * 8) for side in (last.width, last.height))
@@ -70,10 +68,11 @@ class Governor:
     def choose(self, asked: Effort) -> Effort:
         """Return what to render where ``asked`` is wanted."""
         if asked != self._asked:
-            if self._asked is not None:
-                rungs = [rung.work for rung in ladder(asked)]
-                known = ladder(self._asked)[self.rung].work
-                self.rung = next((i for i, work in enumerate(rungs) if work <= known), len(rungs) - 1) if self.rung else 0
+            if self._asked is not None and self.rung:
+                # As much work as was found to be possible for what was asked before.
+                can = ladder(self._asked)[self.rung].work
+                works = [rung.work for rung in ladder(asked)]
+                self.rung = next((i for i, work in enumerate(works) if work <= can), len(works) - 1)
             self._asked = asked
             self._forget()
         rungs = ladder(asked)

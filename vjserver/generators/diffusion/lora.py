@@ -28,9 +28,7 @@ class Branch:
         return int(self.down.shape[0])
 
 
-def read_loras(
-    paths: Sequence[Path], tensors: Mapping[str, Tensor]
-) -> tuple[dict[str, tuple[Branch, ...]], list[str]]:
+def read_loras(paths: Sequence[Path], tensors: Mapping[str, Tensor]) -> tuple[dict[str, tuple[Branch, ...]], list[str]]:
     """Return the branches of every layer, and sentences on what was left out; ``tensors`` are the UNet's.
 
     Raises GeneratorError for a file that cannot be read, is no safetensors, or is of another family.

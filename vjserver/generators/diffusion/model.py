@@ -61,7 +61,7 @@ class Decoder(nn.Module):
         vae: Any = self.vae
         if self.samples and vae.post_quant_conv is not None:
             x = vae.post_quant_conv(x)
-        return vae.decoder(x)  # type: ignore[no-any-return]
+        return vae.decoder(x)
 
 
 @dataclass(slots=True)
@@ -117,10 +117,11 @@ def load(options: DiffusionOptions) -> Parts:
     sdxl = config.get("addition_embed_type") == "text_time"
     tensors = read_tensors(folder / "unet")
     branches, remarks = read_loras(options.loras, tensors)
-    unet = UNet(config, Weights(tensors, branches))
+    unet: Any = UNet(config, Weights(tensors, branches))
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     sampler = Sampler(scheduler, None if options.sampler == "auto" else options.sampler)
     layout = torch.channels_last if device.type != "mps" else torch.contiguous_format
+    decoder: Any
     decoder, remark = _decoder(folder, sdxl, options.decoder, device, dtype)
     index = read_json(folder / "model_index.json")
     return Parts(
@@ -189,9 +190,7 @@ def _text(folder: Path, sdxl: bool, device: torch.device, dtype: torch.dtype) ->
         return TextEncoder(folder, sdxl, device, dtype)
 
 
-def _decoder(
-    folder: Path, sdxl: bool, asked: str, device: torch.device, dtype: torch.dtype
-) -> tuple[Decoder, str]:
+def _decoder(folder: Path, sdxl: bool, asked: str, device: torch.device, dtype: torch.dtype) -> tuple[Decoder, str]:
     """Return the decoder that was asked for and a sentence if it is another."""
     fast, remark = find_decoder("sdxl" if sdxl else "sd"), ""
     name = "taesdxl" if sdxl else "taesd"

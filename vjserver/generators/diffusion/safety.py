@@ -48,4 +48,4 @@ class Classifier:
         small = F.interpolate(picture.float(), size=side, mode="bilinear", align_corners=False, antialias=True)
         given = ((small - self._mean) / self._std).to(self._dtype)
         chances = self._network(pixel_values=given).logits.float().softmax(-1)
-        return chances[0, self._unsafe].sum()  # type: ignore[no-any-return]
+        return chances[0, self._unsafe].sum()

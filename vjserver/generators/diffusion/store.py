@@ -161,7 +161,9 @@ def pull(name: str) -> Model:
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError as error:
-        raise ConfigError(f"models are fetched with huggingface_hub: pip install 'vjserver[diffusion]' ({error})") from None
+        raise ConfigError(
+            f"models are fetched with huggingface_hub: pip install 'vjserver[diffusion]' ({error})"
+        ) from None
     target = store_folder() / name
     try:
         info = HfApi().model_info(known.repository)
@@ -229,15 +231,19 @@ def sha256(file: Path) -> str:
 
 
 def _wanted(listed: Sequence[str], variant: str) -> list[str]:
-    """Return the files of a repository to fetch: the layout's folders, the half-precision variant where there is one."""
+    """Return the files of a repository to fetch: the layout's folders, in half precision where there is such."""
     folders = ("unet/", "vae/", "text_encoder/", "text_encoder_2/", "tokenizer/", "tokenizer_2/", "scheduler/")
     rows = [f for f in listed if f.endswith(KEPT) and (f.startswith(folders) or "/" not in f)]
-    rows = [f for f in rows if "/" in f or not f.endswith(".safetensors") or f.startswith(("diffusion_pytorch", "model."))]
+    rows = [
+        f for f in rows if "/" in f or not f.endswith(".safetensors") or f.startswith(("diffusion_pytorch", "model."))
+    ]
     weights = [f for f in rows if f.endswith(".safetensors")]
     light = {f.replace(f".{variant}.", ".") for f in weights if variant and f".{variant}." in f}
-    dropped = {f for f in weights if f in light or (f".{variant}." not in f and ".fp16." in f)} if variant else {
-        f for f in weights if ".fp16." in f or ".non_ema." in f
-    }
+    dropped = (
+        {f for f in weights if f in light or (f".{variant}." not in f and ".fp16." in f)}
+        if variant
+        else {f for f in weights if ".fp16." in f or ".non_ema." in f}
+    )
     if any("/" in f for f in weights):
         dropped |= {f for f in weights if "/" not in f}
     return [f for f in rows if f not in dropped]

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 NOTHING = "\0"  # the name under which a prompt of zeros is kept
 
 
@@ -128,7 +127,9 @@ class Prompts:
                 self.encoded += 1
                 if found.lost and text not in self._warned:
                     self._warned.add(text)
-                    self._remarks.append(f"a prompt has at most 77 tokens; this end of it does not count: {found.lost!r}")
+                    self._remarks.append(
+                        f"a prompt has at most 77 tokens; this end of it does not count: {found.lost!r}"
+                    )
                 while len(self._known) > self._capacity:
                     self._known.popitem(last=False)
         return found

@@ -1,4 +1,4 @@
-"""The UNet of the SD1.5, SD2.1 and SDXL families, cut to what a live frame needs. Weights go in as diffusers names them.
+"""The UNet of the SD1.5, SD2.1 and SDXL families, cut to what a live frame needs. It reads diffusers' weights.
 
 What stays the same while prompt and timesteps stay is not computed in here: :meth:`UNet.keys_values` makes all
 cross-attention keys and values of a prompt in one matrix product, :meth:`UNet.time_biases` what every residual block
@@ -254,6 +254,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Residual blocks, each with its attention where the family has one, then a change of size."""
 
+    residuals: Any
+    attentions: Any
+
     def __init__(self, plan: _Plan, name: str, residuals: int, heads: int, resize: str = "") -> None:
         super().__init__()
         w = plan.weights
@@ -268,6 +271,9 @@ class Block(nn.Module):
 
 class UNet(nn.Module):
     """Predicts what is noise in a latent; see the head of this file."""
+
+    down: Any
+    up: Any
 
     def __init__(self, config: Mapping[str, Any], weights: Weights) -> None:
         """Build from diffusers' ``unet/config.json`` and tensors.
@@ -296,9 +302,7 @@ class UNet(nn.Module):
         guided = weights.has("time_embedding.cond_proj.weight")
         self.guided = Dense(weights, "time_embedding.cond_proj") if guided else None
         pooled = config.get("addition_embed_type") == "text_time"
-        self.pooled1, self.pooled2 = (
-            Dense(weights, f"add_embedding.linear_{i}") if pooled else None for i in (1, 2)
-        )
+        self.pooled1, self.pooled2 = (Dense(weights, f"add_embedding.linear_{i}") if pooled else None for i in (1, 2))
         self.config = dict(config)
         unused = set(weights.tensors) - weights.used
         if unused:
