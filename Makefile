@@ -5,7 +5,7 @@ RUN_PACKAGES := python3-venv python3-dev gcc portaudio19-dev libasound2-plugins 
 EAR_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng
 TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium $(EAR_PACKAGES)
 
-.PHONY: demo test check bench ear-bench docs clean
+.PHONY: demo test check bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -26,6 +26,11 @@ bench: .venv/test-ready
 
 ear-bench: .venv/test-ready
 	$(BIN)/python -m bench.ear_bench $(ARGS)
+
+bench-gpu:
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[diffusion]'
+	$(BIN)/python -m bench.gpu $(ARGS)
 
 docs: .venv/demo-ready
 	$(BIN)/vjserver osc reference > docs/osc.md

@@ -7,11 +7,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import beat_to_photon, dsp_cost, frame_latency, pattern_speed, trigger_latency
+from bench import beat_to_photon, diffusion_overhead, dsp_cost, frame_latency, pattern_speed, trigger_latency
 
 ALL = {
     "dsp_cost": dsp_cost.main,
     "pattern_speed": pattern_speed.main,
+    "diffusion_overhead": diffusion_overhead.main,
     "frame_latency": frame_latency.main,
     "trigger_latency": trigger_latency.main,
     "beat_to_photon": beat_to_photon.main,

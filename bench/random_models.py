@@ -137,9 +137,11 @@ def _pipeline(name: str, full: bool, seed: int) -> Any:
         start = vocabulary - 2
         return kind(CLIPTextConfig(vocab_size=vocabulary, bos_token_id=start, eos_token_id=start + 1, **config))
 
+    with torch.device("cpu"):  # it computes its tables with numpy
+        scheduler = getattr(diffusers, layout.scheduler[0])(**layout.scheduler[1])
     parts: dict[str, Any] = {
         "unet": diffusers.UNet2DConditionModel(sample_size=layout.sample_size, **layout.unet),
-        "scheduler": getattr(diffusers, layout.scheduler[0])(**layout.scheduler[1]),
+        "scheduler": scheduler,
         "text_encoder": encoder(layout.text, False),
         "tokenizer": tokenizer(vocabulary, 77),
     }

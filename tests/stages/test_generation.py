@@ -16,9 +16,9 @@ from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateW
 from vjserver.show.state import ShowState
 from vjserver.stages.generation import Generation
 from vjserver.stages.pictures import Pictures
-from vjserver.types.errors import ConfigError, GeneratorError, VJError
+from vjserver.types.errors import ConfigError, GeneratorError, VJError, WorkerFault
 from vjserver.types.features import quiet
-from vjserver.types.frames import Frame, FrameInfo
+from vjserver.types.frames import Frame, FrameInfo, Notice
 
 
 class Counter:
@@ -155,3 +155,56 @@ def test_a_generator_that_fails_in_the_show_gives_way(stage):
     assert len(made["pattern"].requests) == 3
     assert play(1, generator="other") == [("other plays", True)]
     assert not made["pattern"].closed  # it is kept, for the next trouble
+
+
+def test_a_fault_that_only_a_new_process_mends_is_told_and_ends_the_loop(stage):
+    play, made, _, channels, _ = stage
+    events = QueueReader(channels.events("generate"))
+
+    def fail(request, state):
+        raise WorkerFault("the GPU failed: CUDA error")
+
+    made["other"].render = fail
+    with pytest.raises(WorkerFault):
+        play(1, generator="other")
+    assert [(e.what, e.why) for e in events.get()] == [("generator", "the GPU failed: CUDA error; starting again")]
+
+
+def test_notices_are_announced_figures_shown_and_previews_lie_in_a_ring_of_their_own(stage):
+    play, made, _, channels, _ = stage
+    plain = made["other"].render
+
+    def render(request, state):
+        frame, state = plain(request, state)
+        preview = np.full_like(frame.pixels, 77)
+        notices = (Notice("frame rate", "down to 8x8"),) if state == 2 else ()
+        return replace(frame, preview=preview, notices=notices, figures={"steps": 3, "jumpiness_mean": 0.1}), state
+
+    made["other"].render = render
+    assert ("down to 8x8", False) in play(20, generator="other")
+    reader = RingReader(f"{channels.key}-preview")
+    assert (reader.get().pixels == 77).all()
+    reader.close()
+    board = StatsReader(channels.stats("generate")).get()
+    assert board["figures"]["jumpiness_mean"] == 0.1
+
+
+def test_pictures_are_fetched_for_those_who_take_them_only(stage):
+    play, made, ring, _, _ = stage
+    made["chained"] = Counter()
+    play(2, generator="other", input="pattern")
+    assert made["other"].requests[-1].image is None
+    made["weak"].takes_pictures, made["weak"].fail_at = True, None
+    play(3, generator="weak", input="pattern")
+    assert made["weak"].requests[-1].image.shape[2] == 4
+    play(1, generator="weak", input="")
+    assert made["weak"].requests[-1].image is None
+
+
+def test_the_shows_own_model_is_the_same_part_as_none(stage):
+    play, made, _, _, _ = stage
+    play(2, generator="other", model="own")
+    seen = len(made["other"].requests)
+    assert play(2, generator="other", model="") == []
+    assert len(made["other"].requests) == seen + 2
+    assert not made["other"].closed

@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vjserver.app.show import Show, load_bank
+from vjserver.generators.diffusion.store import models, store_folder
 from vjserver.runtime import shared
 from vjserver.runtime.ring import ring_size
 from vjserver.types.errors import VJError
 
 APT = "sudo apt-get install -y"
+CUDA_WHEELS = "https://download.pytorch.org/whl/cu128"
+TRITON = "pip install triton-windows" if sys.platform == "win32" else "pip install triton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Check:
 def examine() -> list[Check]:
     """Look at everything."""
     looks: tuple[Callable[[], Check], ...] = (
-        _python, _presets, _aubio, _audio, _pattern, _memory, _ndi, _gpu, _midi, _link,
+        _python, _presets, _aubio, _audio, _pattern, _memory, _ndi, _gpu, _models, _midi, _link,
     )  # fmt: skip
     return [look() for look in looks] + _ports()
 
@@ -119,7 +122,26 @@ def _gpu() -> Check:
     if importlib.util.find_spec("torch") is None:
         seen = "an NVIDIA driver is here, " if shutil.which("nvidia-smi") else ""
         return Check("diffusion", False, f"{seen}torch is not installed", "pip install 'vjserver[diffusion]'")
-    return _module("diffusion", "torch", "")
+    check = _module("diffusion", "diffusers", "pip install 'vjserver[diffusion]'")
+    if not check.works:
+        return check
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        found = f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}"
+        if importlib.util.find_spec("triton") is None:
+            return Check("diffusion", True, f"{found}; without Triton frames are slower", TRITON)
+        return Check("diffusion", True, found)
+    if torch.backends.mps.is_available():
+        return Check("diffusion", True, f"Apple GPU, torch {torch.__version__}")
+    remedy = f"pip install torch --index-url {CUDA_WHEELS}" if shutil.which("nvidia-smi") else ""
+    return Check("diffusion", True, f"on the CPU only: torch {torch.__version__} finds no GPU", remedy)
+
+
+def _models() -> Check:
+    here = models()
+    if not here:
+        return Check("models", False, f"none in {store_folder()}", "vjserver models pull sd-turbo; ... pull taesd")
+    return Check("models", True, ", ".join(model.name for model in here))
 
 
 def _midi() -> Check:

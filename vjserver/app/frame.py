@@ -62,13 +62,13 @@ def make_frame(args: Namespace) -> str:
 def _check(args: Namespace) -> None:
     rows = (
         ("--steps", args.steps, 1, 4),
-        ("--strength", args.strength, 0.0, 1.0),
-        ("--guidance", args.guidance, 0.0, 100.0),
+        ("--strength", args.strength, 0, 1),
+        ("--guidance", args.guidance, 0, 100),
         ("--seed", args.seed, 0, MAX_SEED),
     )
     for name, value, low, high in rows:
         if not low <= value <= high:
-            raise ConfigError(f"{name} must be in {low:g}..{high:g}: got {value:g}")
+            raise ConfigError(f"{name} must be in {low}..{high}: got {value}")
     if size_of(args.size) == (0, 0):
         raise ConfigError("--size is WIDTHxHEIGHT, such as 512x512: got 'auto'")
     if len(args.lora) > MAX_LORAS:

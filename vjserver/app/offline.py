@@ -10,7 +10,7 @@ import numpy as np
 
 from vjserver.app.ear_view import Record
 from vjserver.dsp.frontend import HOP
-from vjserver.ports import Source, find, options_of
+from vjserver.ports import Generator, Source, find, options_of
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.show.mapping import Mapper
 from vjserver.show.preset import Bank, Preset
@@ -19,6 +19,7 @@ from vjserver.show.state import ShowState, Triggers, apply, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
 from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.pictures import Pictures
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name
@@ -123,8 +124,9 @@ def render_preset(
     """Yield the frames of a preset played to the demo's song from ``skip_s`` on."""
     ear = Analysis(48000, EarOptions())
     song = demo_song()
-    generator = find("generators", preset.generator)(options_of("generators", {"kind": preset.generator}))
-    generator.open()
+    generator = _generator(preset.generator, preset.model)
+    generator.warm_up(*size, [prompt.text for prompt in preset.prompts])
+    pictures = Pictures({}, {"pattern": lambda: _generator("pattern")}, lambda *_: None)
     state, mapper, triggers, memory = enter(ShowState(), 0, preset), Mapper(), Triggers(preset), None
     bank = Bank([("it", preset)])
     try:
@@ -137,7 +139,18 @@ def render_preset(
             if t_ns < skip_s * NS:
                 continue
             request = mapper(state, replace(ear.features, grid=ear.clock.grid), t_ns, 1 / fps, size)
+            if getattr(generator, "takes_pictures", False):
+                request = replace(request, image=pictures.get(state.input, request)[0])
             frame, memory = generator.render(request, memory)
             yield np.asarray(frame.pixels)
     finally:
         generator.close()
+        pictures.close()
+
+
+def _generator(kind: str, model: str = "") -> Generator:
+    """Return an opened generator. Raises GeneratorError."""
+    door = {"kind": kind, **({"model": model} if model else {})}
+    generator: Generator = find("generators", kind)(options_of("generators", door))
+    generator.open()
+    return generator

@@ -151,7 +151,7 @@ def parse_preset(text: str, where: str) -> Preset:
 
 
 class Bank:
-    """Presets in playing order, found by number (from 1), name or slug. ``slugs`` are file names without ending."""
+    """Presets in playing order, found by number (from 1), name or slug: the file's name, its number may be left out."""
 
     def __init__(self, presets: Sequence[tuple[str, Preset]]) -> None:
         self.presets = tuple(presets)
@@ -161,7 +161,7 @@ class Bank:
         if isinstance(key, str) and not key.isdigit():
             wanted = key.strip().lower()
             for i, (slug, preset) in enumerate(self.presets):
-                if wanted in (slug.lower(), preset.name.lower()):
+                if wanted in (slug.lower(), slug.lower().lstrip("0123456789-"), preset.name.lower()):
                     return i, preset
             raise ConfigError(f"unknown preset {key!r}{nearest(wanted, [slug for slug, _ in self.presets])}")
         number = int(key)
