@@ -190,7 +190,7 @@ def test_notices_are_announced_figures_shown_and_previews_lie_in_a_ring_of_their
 
 
 def test_pictures_are_fetched_for_those_who_take_them_only(stage):
-    play, made, ring, _, _ = stage
+    play, made, _, _, _ = stage
     made["chained"] = Counter()
     play(2, generator="other", input="pattern")
     assert made["other"].requests[-1].image is None

@@ -46,7 +46,6 @@ CONTROLS = {
     "last": 1,  # share of the last picture in the picture to start from
     "match": 1,  # how far the last picture's colours are brought back to the anchor's
     "anchor": 1,  # how far the anchor moves to the colours of this frame; 1 drops it there
-    "sharpen": 1,
     "fader": 1,  # deck A 0 .. 1 deck B
     "grade": 5,  # saturation, contrast, brightness, flash, hue in turns
 }
@@ -463,12 +462,13 @@ def _start(canvas: Canvas) -> Tensor:
     matrix = c[PLACE["warp"]].reshape(1, 2, 3).expand(shape.decks, 2, 3)
     grid = F.affine_grid(matrix, [shape.decks, 3, shape.height, shape.width], align_corners=False)
     last = canvas.last.float()
-    flown = F.grid_sample(last, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    # Bicubic, because bilinear blurs a little more with each frame; Metal has only the latter.
+    mode = "bilinear" if last.device.type == "mps" else "bicubic"
+    flown = F.grid_sample(last, grid, mode=mode, padding_mode="reflection", align_corners=False)
     mean, spread = flown.mean((2, 3), keepdim=True), flown.std((2, 3), keepdim=True) + 1e-4
     want_mean, want_spread = canvas.anchor[:, 0, :, None, None], canvas.anchor[:, 1, :, None, None]
     matched = (flown - mean) / spread * want_spread + want_mean
     flown = torch.lerp(flown, matched, c[PLACE["match"]])
-    flown = flown + c[PLACE["sharpen"]] * (flown - F.avg_pool2d(flown, 3, 1, 1, count_include_pad=False))
     return torch.lerp(came, flown, c[PLACE["last"]]).clamp(-1.0, 1.0)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 AREA = 512 * 512
 WIDE = (768, 432)  # what 16:9 thinks at unless told otherwise; others get about AREA
 N_LEAN, N_LORAS = 4, 4
-COLOUR_MATCH, SHARPEN = 0.5, 0.12
+COLOUR_MATCH = 0.5
 ANCHOR_S = 20.0
 BLACK = 1.0 / 255.0
 JUMPS_S = 2.0
@@ -230,7 +230,6 @@ class DiffusionGenerator:
                 "warp": warp(request, before).ravel().tolist(),
                 "last": (0.6 * hang.picture if feed else 0.0,),
                 "match": (COLOUR_MATCH if feed else 0.0,),
-                "sharpen": (SHARPEN if feed else 0.0,),
                 "anchor": (1.0 if changed and not feed else smoothing(request.seconds, ANCHOR_S),),
                 "fader": (p["crossfade"],),
                 "grade": grade,
