@@ -78,13 +78,11 @@ def cases() -> list[Case]:
 class Bench:
     """Models on the device, and the contenders made from them."""
 
-    def __init__(self, home: Path, device: str, full: bool) -> None:
+    def __init__(self, home: Path, device: str, full: bool, dtype: str) -> None:
         from bench.random_models import make_model, make_taesd
 
         self.device, self.full = torch.device(device), full
-        self.dtype = torch.float32
-        if device == "cuda":
-            self.dtype = torch.bfloat16
+        self.dtype = getattr(torch, dtype)
         self.folders = {}
         for layout in ("sd-turbo", "lcm"):
             self.folders[layout] = make_model(
@@ -191,7 +189,7 @@ class Bench:
         from vjserver.generators.diffusion.model import Decoder, load
         from vjserver.generators.diffusion.options import DiffusionOptions
 
-        dtype: Any = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[self.dtype]
+        dtype: Any = str(self.dtype).removeprefix("torch.")
         parts = load(DiffusionOptions(model=str(self.folders[case.layout]), device=self.device.type, dtype=dtype,
                                       decoder="full", loras=loras))  # fmt: skip
         fast = diffusers.AutoencoderTiny.from_pretrained(str(self.taesd))
@@ -391,7 +389,7 @@ def age(bench: Bench, case: Case, compile_frames: bool) -> dict[str, Any]:
     }
 
 
-def run(device: str, full: bool, budget_s: float) -> dict[str, Any]:
+def run(device: str, full: bool, dtype: str, budget_s: float) -> dict[str, Any]:
     """Run everything that the time allows; return the report."""
     began = time.perf_counter()
 
@@ -409,7 +407,7 @@ def run(device: str, full: bool, budget_s: float) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     missed: list[str] = []
     with tempfile.TemporaryDirectory() as home:
-        bench = Bench(Path(home), device, full)
+        bench = Bench(Path(home), device, full, dtype)
         print(f"models made after {time.perf_counter() - began:.0f} s", flush=True)
         todo = cases() if full else [Case("sd-turbo", 64, 64, 1, 1, True), Case("lcm", 64, 64, 2, 2, False)]
         first = todo[0]
@@ -478,6 +476,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.gpu", description="the diffusion engine beside its peers")
     parser.add_argument("--json", type=Path, help="also write the report to this file")
     parser.add_argument("--smoke", action="store_true", help="tiny models on the CPU: does it run at all?")
+    parser.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16", help="of every contender")
     parser.add_argument("--budget", type=float, default=BUDGET_S, metavar="S", help="stop beginning new rows then")
     args = parser.parse_args()
     if torch is None:
@@ -488,7 +487,8 @@ def main() -> int:
             f"bench.gpu needs a CUDA GPU: torch {torch.__version__} finds none; nothing was measured", file=sys.stderr
         )
         return 2
-    report = run("cpu" if args.smoke else "cuda", not args.smoke, args.budget)
+    dtype = "float32" if args.smoke else args.dtype
+    report = run("cpu" if args.smoke else "cuda", not args.smoke, dtype, args.budget) | {"dtype": dtype}
     table(report)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

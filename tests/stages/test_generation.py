@@ -208,3 +208,16 @@ def test_the_shows_own_model_is_the_same_part_as_none(stage):
     assert play(2, generator="other", model="") == []
     assert len(made["other"].requests) == seen + 2
     assert not made["other"].closed
+
+
+def test_a_stranger_that_raises_anything_gives_way_and_the_process_lives(stage):
+    play, made, ring, _, _ = stage
+
+    def fail(request, state):
+        raise KeyError("whatever")
+
+    made["other"].render = fail
+    assert play(3, generator="other") == [
+        ("other fell: KeyError: 'whatever'; the pattern generator plays instead", False)
+    ]
+    assert ring.get() is not None

@@ -1,5 +1,6 @@
 """The generate process: opens generators as presets ask for them and fills the frame ring."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -25,6 +26,7 @@ def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(-5)  # a picture may be late; a beat may not
+    sys.setswitchinterval(0.0005)  # loading and encoding on other threads must not hold up a frame
     video = show.video
 
     bank = load_bank(show.presets)

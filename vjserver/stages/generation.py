@@ -107,6 +107,9 @@ class Generation:
         except WorkerFault as error:
             self._announce("generator", f"{error}; starting again", False)
             raise
+        except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
+            self._players.refuse(f"{state.generator} fell: {type(error).__name__}: {str(error)[:300]}")
+            return
         done_ns = self._clock.now_ns()
         self._frames += 1
         info = replace(

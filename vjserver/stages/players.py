@@ -87,10 +87,11 @@ class Players:
         self._coming = None
         try:
             self._kept[part] = future.result()
-        except VJError as error:
+        except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
             if part == wanted:
+                why = str(error) if isinstance(error, VJError) else f"{part} fell: {type(error).__name__}: {error}"
                 self._refused, self._told = part, False
-                self._announce("generator", f"{error}; {self._instead()}", False)
+                self._announce("generator", f"{why[:500]}; {self._instead()}", False)
             return
         if part == wanted:
             self._take(part)

@@ -532,3 +532,22 @@ def test_a_device_that_is_not_there_is_told(stocked):
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(GeneratorError, match="finds no cuda device: see 'Use your GPU'"):
         DiffusionGenerator(DiffusionOptions(model="sd-turbo", device="cuda")).open()
+
+
+def test_half_precision_is_the_kind_that_rounds_less():
+    from vjserver.generators.diffusion.model import choose_dtype
+
+    assert choose_dtype("auto", torch.device("cuda")) == torch.float16
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    assert choose_dtype("bfloat16", torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_half_precision_engine_runs_on_the_cpu_and_is_near_the_full_one(stocked, dtype):
+    """Not how anybody would play, but the casts are those of a GPU."""
+    half, full = opened(dtype=dtype), opened()
+    wanted = [request("fish"), request("fish", image=noise_picture(), strength=0.5), request("fish", coherence=0.9)]
+    for a, b in zip(run(half, *wanted)[0], run(full, *wanted)[0], strict=True):
+        assert change(a, b) < (2.0 if dtype == "float16" else 12.0)
+    half.close()
+    full.close()

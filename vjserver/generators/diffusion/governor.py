@@ -109,6 +109,7 @@ class Governor:
         if self._asked is None or self.rung + 1 >= len(ladder(self._asked)):
             return False
         self.rung += 1
+        self._wait_s = LONGER_S  # the rung above would fail again
         self._forget()
         return True
 

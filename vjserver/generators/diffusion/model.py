@@ -94,12 +94,14 @@ def choose_device(asked: str) -> torch.device:
 
 
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """Return the number format: half precision on a GPU, the kind it is good at; full precision on the CPU."""
+    """Return the number format: float16 on a GPU, float32 on the CPU.
+
+    A step from pure noise multiplies the UNet's rounding by a sigma of 14.6. Tiny SD-Turbo layouts on the CPU round to
+    0.14 % of the prediction in float16 and to 1.2 % in bfloat16, which would be grain one can see.
+    """
     if asked != "auto":
         return DTYPES[asked]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-    return torch.float16 if device.type == "mps" else torch.float32
+    return torch.float32 if device.type == "cpu" else torch.float16
 
 
 def load(options: DiffusionOptions) -> Parts:
