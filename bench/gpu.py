@@ -206,6 +206,7 @@ class Bench:
         noise = engine.noise(1, case.width, case.height)
         picture = self.picture(case) if case.from_picture else None
         shape = Shape(case.width, case.height, case.width, case.height, case.batch)
+        engine.ready(shape, case.steps, (case.from_picture,))
 
         def frame() -> Any:
             schedule = engine.parts.sampler.schedule(case.steps, 0.5, case.from_picture)
@@ -331,6 +332,7 @@ def live_changes(bench: Bench, case: Case, compile_frames: bool) -> dict[str, An
     noises = [engine.noise(seed, case.width, case.height) for seed in range(8)]
     shape = Shape(case.width, case.height, case.width, case.height, 2)
     picture = bench.picture(case)
+    engine.ready(shape, case.steps, (True,))
     knobs = {"prompt": 0, "weight": 0.5, "seed": 0, "strength": 0.5, "lora": 0.5, "fader": 0.0}
     names = list(knobs)
     count = CHANGES if bench.full else 40

@@ -1,12 +1,17 @@
 """A captured frame may ask nothing of the host: what a CUDA graph would refuse is refused here, on the CPU, already."""
 
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from bench.random_models import make_lora
 from vjserver.generators.diffusion.engine import PLACE, Engine, Inputs, Shape, _start
-from vjserver.generators.diffusion.model import load
+from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 
 # Operations that read a value back, whose size depends on values, or that bring data from the host.
@@ -137,3 +142,110 @@ def test_a_flight_of_fifty_frames_keeps_the_picture_sharp_and_its_colours(models
     assert 0.7 < detail(canvas.last) / detail(picture) < 1.3
     torch.testing.assert_close(canvas.last.mean((2, 3)), picture.mean((2, 3)), atol=0.05, rtol=0)
     torch.testing.assert_close(canvas.last.std((2, 3)), picture.std((2, 3)), atol=0.06, rtol=0)
+
+
+class Tape(TorchDispatchMode):
+    """Captures operations as a CUDA graph does: on fixed buffers, without the Python between them; and replays them."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.rows.append((func, args, kwargs or {}, out))
+        return out
+
+    def replay(self):
+        with torch.inference_mode():
+            for func, args, kwargs, out in self.rows:
+                outs = [o for o in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(o, torch.Tensor)]
+                taken = {
+                    a.untyped_storage().data_ptr() for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)
+                }
+                if func._schema.is_mutable:
+                    func(*args, **kwargs)
+                elif not all(
+                    o.untyped_storage().data_ptr() in taken for o in outs
+                ):  # else a view: it moves with its base
+                    again = func(*args, **kwargs)
+                    again = [
+                        o
+                        for o in (again if isinstance(again, (tuple, list)) else (again,))
+                        if isinstance(o, torch.Tensor)
+                    ]
+                    for old, new in zip(outs, again, strict=True):
+                        old.copy_(new)
+
+
+class FakeStream:
+    def wait_stream(self, other):
+        assert isinstance(other, FakeStream)
+
+    def synchronize(self):
+        pass
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    """Stand in for torch.cuda's graphs, strictly: capture only in order, replay only what was captured."""
+
+    class Graph:
+        def __init__(self):
+            self.tape, self.done = Tape(), False
+
+        def replay(self):
+            assert self.done, "a graph is captured before it is replayed"
+            self.tape.replay()
+
+    @contextmanager
+    def graph(which, pool=None, stream=None, capture_error_mode="global"):
+        assert capture_error_mode == "thread_local", "another thread may use the device meanwhile"
+        assert not which.done
+        with which.tape:
+            yield
+        which.done = True
+
+    for name, value in {
+        "CUDAGraph": Graph, "graph": graph, "Stream": FakeStream, "current_stream": FakeStream,
+        "stream": lambda stream: nullcontext(), "synchronize": lambda: None, "empty_cache": lambda: None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+
+
+@pytest.mark.parametrize("name", ["sd-turbo", "lcm", "sdxl-turbo", "sd15"])
+def test_a_captured_frame_follows_every_live_input(models, fake_cuda, tmp_path, name):
+    """The same changes through captured frames and through plain calls: nothing live may be frozen in the capture."""
+    lora = make_lora(tmp_path, "live.safetensors", read_tensors(models[name] / "unet"))
+    parts = load(DiffusionOptions(model=str(models[name]), device="cpu", decoder="full", loras=(lora,)))
+    captured, plain = Engine(parts, False), Engine(parts, False)
+    captured._cuda = True
+    prompts = {text: parts.text(text) for text in ("fish", "moon", "sea", "")}
+    shape = Shape(64, 48, 80, 64, 2)
+    noises = [plain.noise(seed, 64, 48) for seed in range(3)]
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
+    row = [(prompts["fish"], 1.0)]
+    base = Inputs([row, row], parts.sampler.schedule(2), (noises[0], noises[0]), prompts[""], 3.0)
+    live = [
+        base,
+        replace(base, prompts=[[(prompts["moon"], 0.7), (prompts["sea"], 0.2)], row]),
+        replace(base, noise=(noises[1], noises[2]), controls={"noise": (0.6, 0.8)}),
+        replace(base, negative=prompts["sea"], guidance=6.0, loras=(0.2,)),
+        replace(base, loras=(1.0,)),
+        replace(base, schedule=parts.sampler.schedule(2, 0.4, from_picture=True)),  # from the last latent
+        replace(base, image=picture, schedule=parts.sampler.schedule(2, 0.4, from_picture=True)),
+        replace(base, image=255 - picture, schedule=parts.sampler.schedule(2, 0.7, from_picture=True)),
+        replace(base, feed=True, schedule=parts.sampler.schedule(2, 0.3, from_picture=True),
+                controls={"warp": (0.9, 0.1, 0.0, -0.1, 0.9, 0.05), "match": (0.5,), "anchor": (0.1,)}),
+        replace(base, controls={"fader": (0.3,), "grade": (1.4, 1.2, 0.8, 0.1, 0.3), "lean": (1, 0, 0, 0.5, 0.7)}),
+    ]  # fmt: skip
+    seen = []
+    for inputs in live * 2:
+        a, b = captured.render(shape, inputs), plain.render(shape, inputs)
+        assert np.abs(a.pixels.astype(int) - b.pixels).max() <= 1
+        assert a.jump == pytest.approx(b.jump, abs=1e-3)
+        assert a.finite
+        seen.append(a.pixels.copy())
+    for one, other in zip(seen, seen[1:], strict=False):
+        assert np.abs(one[0].astype(int) - other[0]).max() > 0
+    assert len(captured._canvases[shape].programs) == 2

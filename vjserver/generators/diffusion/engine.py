@@ -9,10 +9,12 @@ stays while prompts, timesteps, guidance and LoRA weights stay (:class:`Conditio
 Without CUDA the same functions run as they are, on the CPU and on MPS.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,6 +178,7 @@ class Canvas:
         self.laid: tuple[Any, ...] = ()
         self.noises: tuple[Float32 | None, Float32 | None] = (None, None)
         self.turn = 0
+        self.fused = False
 
 
 class Engine:
@@ -203,13 +206,13 @@ class Engine:
         self._encode: Callable[..., Tensor] = parts.decoder.encode
         self._decode: Callable[..., Tensor] = parts.decoder.decode
         self.compiled = compile_frames
+        self._fused = (self._unet, self._encode, self._decode)
         if compile_frames:
             for limit in ("recompile_limit", "cache_size_limit"):  # every size and batch is a compilation of its own
                 if hasattr(torch._dynamo.config, limit):
                     setattr(torch._dynamo.config, limit, 64)
-            self._unet, self._encode, self._decode = (
-                torch.compile(f, dynamic=False, fullgraph=True) for f in (parts.unet, self._encode, self._decode)
-            )
+            whole = partial(torch.compile, dynamic=False, fullgraph=True)
+            self._fused = whole(parts.unet), whole(parts.decoder.encode), whole(parts.decoder.decode)
         self._cuda = device.type == "cuda"
         # One pool for all captured frames: they never run at once, and what outlives them lies in the canvases.
         self._pool = torch.cuda.graph_pool_handle() if self._cuda else None
@@ -239,12 +242,14 @@ class Engine:
 
     @torch.inference_mode()
     def ready(self, shape: Shape, steps: int, pictures: Sequence[bool] = (False, True)) -> None:
-        """Make, capture and run the frames of a shape, so that none has to be made in the show.
+        """Make, compile and capture the frames of a shape, so that none has to be made in the show.
 
-        Raises OutOfMemoryError, GpuFaultError.
+        Only what was made ready here is compiled: that takes too long for the show, in which a frame of another shape
+        is just captured. Raises OutOfMemoryError, GpuFaultError.
         """
         with _told(self):
             canvas = self._canvas(shape)
+            canvas.fused = canvas.fused or (self.compiled and not canvas.programs)
             self._program(canvas, self._condition_of(canvas), None)
             for from_picture in pictures:
                 self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))
@@ -267,7 +272,6 @@ class Engine:
     def interpret(self) -> None:
         """Go on without torch.compile."""
         self.compiled = False
-        self._unet, self._encode, self._decode = self.parts.unet, self.parts.decoder.encode, self.parts.decoder.decode
         self.free()
 
     @torch.inference_mode()
@@ -282,7 +286,8 @@ class Engine:
         self._canvases.clear()
         self._newest = None
         if self._cuda:
-            torch.cuda.empty_cache()
+            with contextlib.suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
+                torch.cuda.empty_cache()
 
     @property
     def decoded(self) -> Tensor:
@@ -374,16 +379,17 @@ class Engine:
 
     def _frame_of(self, canvas: Canvas, from_picture: bool, steps: int) -> Callable[[], None]:
         def frame() -> None:
+            unet, encode, decode = self._fused if canvas.fused else (self._unet, self._encode, self._decode)
             noise = _noise(canvas)
-            base = self._encode(_start(canvas), canvas.eps) if from_picture else canvas.latent
-            latent = self._denoise(canvas, base, noise, steps)
-            picture = self._decode(latent)
+            base = encode(_start(canvas), canvas.eps) if from_picture else canvas.latent
+            latent = self._denoise(canvas, unet, base, noise, steps)
+            picture = decode(latent)
             _keep(canvas, latent, picture)
             _show(canvas, self._classify)
 
         return frame
 
-    def _denoise(self, canvas: Canvas, base: Tensor, noise: Tensor, steps: int) -> Tensor:
+    def _denoise(self, canvas: Canvas, unet: Callable[..., Tensor], base: Tensor, noise: Tensor, steps: int) -> Tensor:
         """Return the latent after ``steps`` calls of the UNet; see ``sampler`` for the arithmetic."""
         c, decks, conditions = canvas.controls, canvas.shape.decks, canvas.conditions
         x = c[0] * base + c[1] * noise[0]
@@ -393,7 +399,7 @@ class Engine:
             given = (x * scale).to(self.parts.dtype).contiguous(memory_format=torch.channels_last)
             if self.parts.guidance == "negative":
                 given = torch.cat([given, given])
-            out = self._unet(given, conditions.times[i], conditions.keys_values, conditions.lora).float()
+            out = unet(given, conditions.times[i], conditions.keys_values, conditions.lora).float()
             if self.parts.guidance == "negative":
                 wanted, unwanted = out.chunk(2)
                 out = unwanted + c[PLACE["guidance"]] * (wanted - unwanted)

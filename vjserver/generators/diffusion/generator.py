@@ -35,6 +35,7 @@ BLACK = 1.0 / 255.0
 JUMPS_S = 2.0
 THUMB = 32
 LONGEST_SKIP = 10
+PATIENCE, FIRST_PATIENCE = 90, 3  # bad frames in a row that are borne; before there was a good one to show, fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class DiffusionGenerator:
         self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
         self._troubled: set[str] = set()
         self._chance = random.Random(0)
+        self._borne, self._patience = 0, FIRST_PATIENCE
 
     # -- coming and going ----------------------------------------------------------------------------------
 
@@ -102,7 +104,12 @@ class DiffusionGenerator:
         for text in ("", *prompts):
             cache.encode(text)
         size = self._think_size((0, 0), width, height)
-        engine.ready(self._shape(Effort(*size), width, height), 1)
+        for decks in (1, 2) if engine.compiled else (1,):
+            for steps in (1, 2):
+                try:
+                    engine.ready(self._shape(Effort(*size, steps, decks), width, height), steps)
+                except RuntimeError as error:
+                    self._interpret(error)
 
     def close(self) -> None:
         """Let go of the device's memory."""
@@ -137,6 +144,7 @@ class DiffusionGenerator:
                 return self._render(request, state, effort, thumb)
             except (GeneratorError, RuntimeError) as error:
                 self._overcome(error)
+            engine.free()  # not before: the error held on to the buffers of the frame that failed
 
     def _overcome(self, error: GeneratorError | RuntimeError) -> None:
         """Find a way past what went wrong in a frame, or raise."""
@@ -149,13 +157,16 @@ class DiffusionGenerator:
                 raise GeneratorError(f"{error}; there is no smaller size to try") from error
             self._tell("GPU memory", f"{error}; stepping down")
             return
-        if self._engine is not None and self._engine.compiled and isinstance(error, RuntimeError):
-            self._engine.interpret()
-            self._tell(
-                "diffusion speed", f"torch.compile failed, frames are slower: {str(error).splitlines()[0][:200]}"
-            )
-            return
-        raise error
+        self._interpret(error)
+
+    def _interpret(self, error: GeneratorError | RuntimeError) -> None:
+        """Go on without torch.compile, if that may be what failed; else raise."""
+        engine, _ = self._opened()
+        if not engine.compiled or not isinstance(error, RuntimeError):
+            raise error
+        engine.interpret()
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        self._tell("diffusion speed", f"torch.compile failed, frames are captured but not fused: {why}")
 
     def _render(
         self, request: FrameRequest, state: DiffusionState | None, effort: Effort, thumb: Array | None
@@ -282,8 +293,8 @@ class DiffusionGenerator:
     ) -> tuple[Frame, DiffusionState]:  # fmt: skip
         """Return the frame if it may be shown, else the last good one."""
         for what, why, is_bad in (
-            ("broken_frames", "a frame had numbers that are none; the last good one stays", not result.finite),
-            ("black_frames", "a frame was black; the last good one stays", result.brightness < BLACK),
+            ("broken_frames", "numbers that are none; the last good frame stays", not result.finite),
+            ("black_frames", "a black frame; the last good one stays", result.brightness < BLACK),
             ("unsafe_frames", "the safety filter held a frame back", self._is_unsafe(request, result)),
         ):
             name = what.replace("_", " ")
@@ -292,6 +303,8 @@ class DiffusionGenerator:
                 if what not in self._troubled:
                     self._troubled.add(what)
                     self._tell(name, why)
+                if what != "unsafe_frames":
+                    self._bear(why)
                 held = _blank(request) if before is None or self._blanks(what) else before.last
                 # The pixels are the engine's, which writes over them two frames on: what is held needs its own.
                 here = replace(here, last=replace(held, pixels=held.pixels.copy(), preview=None))
@@ -299,10 +312,17 @@ class DiffusionGenerator:
             if what in self._troubled:
                 self._troubled.discard(what)
                 self._tell(name, f"good frames again, {self._counts[what]} were held back", True)
+        self._borne, self._patience = 0, PATIENCE
         now_s = (here.jumps[-1][0] if here.jumps else 0.0) + request.seconds
         kept = [(t, jump) for t, jump in here.jumps if t > now_s - JUMPS_S]
         here = replace(here, jumps=(*kept, (now_s, result.jump)) if before is not None else ())
         return self._dressed(here.last, here, effort), here
+
+    def _bear(self, why: str) -> None:
+        """Bear one more bad frame. Raises GeneratorError when there were too many in a row: somebody else must play."""
+        self._borne += 1
+        if self._borne >= self._patience:
+            raise GeneratorError(f"{self._borne} frames in a row: {why}; try another dtype in [generators.diffusion]")
 
     def _blanks(self, what: str) -> bool:
         safety = self._options.safety
