@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -246,6 +247,6 @@ def test_a_captured_frame_follows_every_live_input(models, fake_cuda, tmp_path, 
         assert a.jump == pytest.approx(b.jump, abs=1e-3)
         assert a.finite
         seen.append(a.pixels.copy())
-    for one, other in zip(seen, seen[1:], strict=False):
+    for one, other in pairwise(seen):
         assert np.abs(one[0].astype(int) - other[0]).max() > 0
     assert len(captured._canvases[shape].programs) == 2

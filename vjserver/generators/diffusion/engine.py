@@ -206,7 +206,7 @@ class Engine:
         self._encode: Callable[..., Tensor] = parts.decoder.encode
         self._decode: Callable[..., Tensor] = parts.decoder.decode
         self.compiled = compile_frames
-        self._fused = (self._unet, self._encode, self._decode)
+        self._fused: tuple[Callable[..., Tensor], ...] = (self._unet, self._encode, self._decode)
         if compile_frames:
             for limit in ("recompile_limit", "cache_size_limit"):  # every size and batch is a compilation of its own
                 if hasattr(torch._dynamo.config, limit):
