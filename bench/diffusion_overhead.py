@@ -33,7 +33,8 @@ def main() -> list[dict[str, object]]:
             folder = make_model(Path(home) / f"{layout}{side}{decoder}", layout)
             parts = load(DiffusionOptions(model=str(folder), device="cpu", decoder="full"))
             if decoder == "taesd":
-                parts.decoder = Decoder(fast, fast.config, torch.float32)
+                taesd: Any = Decoder(fast, fast.config, torch.float32)
+                parts.decoder = taesd.to(memory_format=torch.channels_last)
             engine = Engine(parts, compile_frames=False)
             prompt, noise = parts.text("a red fish"), engine.noise(1, side, side)
             shape = Shape(side, side, side, side)

@@ -210,8 +210,8 @@ def test_the_dial_moves_the_picture_the_more_softly_the_more_it_hangs_on_the_las
 def test_the_jumpiness_meter_says_what_changed(turbo):
     pictures, frame, _ = run(turbo, *[request("fish", seed=i) for i in range(6)])
     measured = [change(a, b) / 255 for a, b in pairwise(pictures)]
-    assert frame.figures["jumpiness_mean"] == pytest.approx(np.mean(measured), rel=0.02)
-    assert frame.figures["jumpiness_max"] == pytest.approx(max(measured), rel=0.02)
+    assert frame.figures["jumpiness_mean"] == pytest.approx(np.mean(measured), rel=0.05)
+    assert frame.figures["jumpiness_max"] == pytest.approx(max(measured), rel=0.05)
 
 
 def test_flight_zooms_into_the_last_picture(stocked):
