@@ -1,5 +1,6 @@
 """The generate process: opens generators as presets ask for them and fills the frame ring."""
 
+import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,6 +47,7 @@ def main(plan: Plan, stop: Stop) -> None:
         presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model) == model]
         texts = [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
         generator.warm_up(video.width, video.height, texts)
+        gc.freeze()  # a model is a million objects that stay; looking through them would cost a frame now and then
         return generator
 
     def opened(name: str) -> Input:
