@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ MANIFEST = "vjserver.json"
 PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
 KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+FOLDERS = (*PARTS, "tokenizer", "tokenizer_2", "scheduler")
 CHUNK = 1 << 22
 WHY_NOT_PICKLES = (
     "such a file is a Python pickle, which can run any code when it is opened; "
@@ -232,21 +233,19 @@ def sha256(file: Path) -> str:
 
 def _wanted(listed: Sequence[str], variant: str) -> list[str]:
     """Return the files of a repository to fetch: the layout's folders, in half precision where there is such."""
-    folders = ("unet/", "vae/", "text_encoder/", "text_encoder_2/", "tokenizer/", "tokenizer_2/", "scheduler/")
-    rows = [f for f in listed if f.endswith(KEPT) and (f.startswith(folders) or "/" not in f)]
-    rows = [
-        f for f in rows if "/" in f or not f.endswith(".safetensors") or f.startswith(("diffusion_pytorch", "model."))
-    ]
-    weights = [f for f in rows if f.endswith(".safetensors")]
-    light = {f.replace(f".{variant}.", ".") for f in weights if variant and f".{variant}." in f}
-    dropped = (
-        {f for f in weights if f in light or (f".{variant}." not in f and ".fp16." in f)}
-        if variant
-        else {f for f in weights if ".fp16." in f or ".non_ema." in f}
-    )
-    if any("/" in f for f in weights):
-        dropped |= {f for f in weights if "/" not in f}
-    return [f for f in rows if f not in dropped]
+    whole = any(file.startswith("unet/") for file in listed)  # else a decoder alone
+    rows = []
+    for file in listed:
+        folder, _, name = file.rpartition("/")
+        if not name.endswith(KEPT) or folder not in ("", *FOLDERS):
+            continue
+        if name.endswith(".safetensors"):
+            base, _, kind = name.removesuffix(".safetensors").partition(".")
+            light = bool(variant) and f"{folder}/{base}.{variant}.safetensors" in listed
+            if kind != (variant if light else "") or whole != bool(folder):
+                continue
+        rows.append(file)
+    return rows
 
 
 def _checked_name(name: str) -> str:
@@ -296,10 +295,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ConfigError(f"{path} is no JSON object")
     return row
-
-
-def as_row(model: Model) -> dict[str, Any]:
-    """Return a model as JSON values, without its files."""
-    row = asdict(model)
-    del row["files"]
-    return row | {"folder": str(model.folder), "size": model.size}

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ NOTHING = "\0"  # the name under which a prompt of zeros is kept
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A prompt as the UNet reads it: ``tokens`` float32 ``(77, width)``, SDXL's ``pooled`` ``(width,)``, and the
+    """A prompt as the UNet reads it.
 
-    end of the text that did not fit into 77 tokens (``lost``).
+    ``tokens`` are ``(77, width)`` in the encoder's number format, ``pooled`` is SDXL's ``(width,)``; ``lost`` is the
+    end of the text that did not fit into 77 tokens.
     """
 
     text: str
@@ -59,10 +60,10 @@ class TextEncoder:
             out = model(ids.to(self._device), output_hidden_states=self._sdxl)
             if self._sdxl:
                 tokens.append(out.hidden_states[-2][0])
-                pooled = out[0][0].float()
+                pooled = out[0][0]
             else:
                 tokens.append(out[0][0])
-        return Encoded(text, torch.cat(tokens, -1).float(), pooled, lost)
+        return Encoded(text, torch.cat(tokens, -1), pooled, lost)
 
     def negative(self, text: str, empty_is_zero: bool) -> Encoded:
         """Encode a negative prompt; for some models an empty one is not that of no words but zero."""
@@ -83,7 +84,6 @@ class Prompts:
         self._encode, self._capacity = encode, capacity
         self._known: OrderedDict[str, Encoded] = OrderedDict()
         self._wanted: list[str] = []
-        self._ahead: list[str] = []
         self._warned: set[str] = set()
         self._remarks: list[str] = []
         self._ready = threading.Condition()
@@ -105,14 +105,6 @@ class Prompts:
         with self._ready:
             self._wanted = [text for text in texts if text not in self._known]
             if self._wanted:
-                self._start()
-                self._ready.notify()
-
-    def prepare(self, texts: Iterable[str]) -> None:
-        """Have texts encoded when there is nothing more urgent."""
-        with self._ready:
-            self._ahead = [text for text in dict.fromkeys(texts) if text not in self._known]
-            if self._ahead:
                 self._start()
                 self._ready.notify()
 
@@ -156,10 +148,10 @@ class Prompts:
     def _run(self) -> None:
         while True:
             with self._ready:
-                self._ready.wait_for(lambda: self._wanted or self._ahead or self._stopping)
+                self._ready.wait_for(lambda: self._wanted or self._stopping)
                 if self._stopping:
                     return
-                text = self._wanted.pop(0) if self._wanted else self._ahead.pop(0)
+                text = self._wanted.pop(0)
             try:
                 self.encode(text)
             except RuntimeError as error:  # out of memory, most likely: the next frame will tell

@@ -67,6 +67,7 @@ function showHealth() {
   const rows = [
     ["sound → OSC", ms("audio_to_osc")], ["sound → frame", ms("audio_to_frame")], ["frame → output", ms("frame_to_output")],
     ["frames/s", `${state.fps.generated.toFixed(0)}`],
+    ["made by", state.generator],
     ...Object.entries(state.outputs).map(([name, out]) => [name, out.alive ? `${out.fps.toFixed(0)} fps` : "off"]),
   ];
   fill(byId("health"), rows.length, () => {
