@@ -611,3 +611,25 @@ def test_what_was_made_ready_is_compiled_and_a_new_size_in_the_show_is_not(stock
     generator.render(request("fish", think_size=(72, 72)), state)
     assert len(calls) == made_ready
     generator.close()
+
+
+def test_without_torch_everything_but_diffusion_is_there_and_it_says_what_to_install():
+    """``pip install vjserver`` brings no torch: the show, its options and the store must not need it."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'diffusers', 'transformers', 'huggingface_hub'): sys.modules[name] = None\n"
+        "import vjserver.app.generate, vjserver.app.offline, vjserver.app.doctor\n"
+        "from vjserver.generators.diffusion import DiffusionGenerator, store\n"
+        "from vjserver.generators.diffusion.options import DiffusionOptions\n"
+        "from vjserver.types.errors import ConfigError, GeneratorError\n"
+        "store.models()\n"
+        "for call in (DiffusionGenerator(DiffusionOptions()).open, lambda: store.pull('taesd')):\n"
+        "    try: call()\n"
+        "    except (GeneratorError, ConfigError) as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("pip install 'vjserver[diffusion]'") == 2

@@ -84,7 +84,6 @@ class Prompts:
         self._encode, self._capacity = encode, capacity
         self._known: OrderedDict[str, Encoded] = OrderedDict()
         self._wanted: list[str] = []
-        self._warned: set[str] = set()
         self._remarks: list[str] = []
         self._ready = threading.Condition()
         self._stopping = False
@@ -117,8 +116,7 @@ class Prompts:
             with self._ready:
                 self._known[text] = found
                 self.encoded += 1
-                if found.lost and text not in self._warned:
-                    self._warned.add(text)
+                if found.lost:
                     self._remarks.append(
                         f"a prompt has at most 77 tokens; this end of it does not count: {found.lost!r}"
                     )
