@@ -1,5 +1,6 @@
 """The diffusion generator as the generate loop uses it, on tiny models: every knob, every fault."""
 
+import random
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -633,3 +634,38 @@ def test_without_torch_everything_but_diffusion_is_there_and_it_says_what_to_ins
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("pip install 'vjserver[diffusion]'") == 2
+
+
+@pytest.mark.parametrize("name", ["turbo", "lcm"])
+def test_whatever_is_asked_a_whole_frame_comes(request_seed, name, turbo, lcm):
+    """A random walk through every knob, size, picture and prompt; the picture is always whole and opaque."""
+    draw, generator, state = random.Random(request_seed), {"turbo": turbo, "lcm": lcm}[name], None
+    texts = ["fish", "moon", "", "new 1", "new 2", "é☃" * 60]
+    width, height = WIDTH, HEIGHT
+    for i in range(120):
+
+        def row():
+            return tuple((draw.choice(texts), draw.uniform(0.001, 1.0)) for _ in range(draw.randrange(4)))
+
+        params = {p.name: draw.choice([p.low, p.high, p.default, draw.uniform(p.low, p.high)]) for p in PARAMS.values()}
+        if draw.random() < 0.05:
+            width, height = draw.choice([(WIDTH, HEIGHT), (66, 64), (33, 91)])
+        image = None
+        if draw.random() < 0.4:
+            size = draw.randrange(1, 90), draw.randrange(1, 90), 4
+            image = np.random.default_rng(i).integers(0, 256, size, dtype=np.uint8)
+        asked = FrameRequest(
+            i, width, height, row(), params, draw.choice([1, 2, 2**31 - 1]), draw.choice([0.0, 1 / 30, 0.25]),
+            decks=(row(), row()), negative=draw.choice(["", "moon"]), image=image, travel_s=draw.choice([0.0, 0.5]),
+            think_size=draw.choice([(0, 0), (64, 64), (72, 104)]), feedback=draw.random() < 0.2,
+        )  # fmt: skip
+        frame, state = generator.render(asked, state if draw.random() < 0.95 else None)
+        assert frame.pixels.shape == (height, width, 4)
+        assert (frame.pixels[..., 3] == 255).all()
+        assert frame.preview is None or frame.preview.shape == (height, width, 4)
+        assert {n.what for n in frame.notices} <= {"prompt", "negative prompt", "model sd-turbo", "model lcm"}
+
+
+@pytest.fixture(params=[1, 2])
+def request_seed(request):
+    return request.param

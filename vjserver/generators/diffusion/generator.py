@@ -131,7 +131,7 @@ class DiffusionGenerator:
         asked = Effort(
             *self._think_size(request.think_size, request.width, request.height), round(p["steps"]), round(p["decks"])
         )
-        if state is not None and state.serial != self._serial:
+        if state is not None and not self._goes_on(state, request):
             state = None
         if state is None:
             engine.forget()
@@ -145,6 +145,11 @@ class DiffusionGenerator:
             except (GeneratorError, RuntimeError) as error:
                 self._overcome(error)
             engine.free()  # not before: the error held on to the buffers of the frame that failed
+
+    def _goes_on(self, state: DiffusionState, request: FrameRequest) -> bool:
+        """Tell whether a state is the last frame's, and of the same size."""
+        info = state.last.info
+        return state.serial == self._serial and (info.width, info.height) == (request.width, request.height)
 
     def _overcome(self, error: GeneratorError | RuntimeError) -> None:
         """Find a way past what went wrong in a frame, or raise."""
