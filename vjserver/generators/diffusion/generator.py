@@ -427,7 +427,7 @@ def _thumb(image: Pixels) -> Array:
 def _fitted(image: Pixels, width: int, height: int) -> Pixels:
     """Return a picture at another size; what sticks out at the sides is cut off."""
     scale = max(width / image.shape[1], height / image.shape[0])
-    w, h = round(width / scale), round(height / scale)
+    w, h = max(1, round(width / scale)), max(1, round(height / scale))
     left, top = (image.shape[1] - w) // 2, (image.shape[0] - h) // 2
     cut = image[top : top + h, left : left + w]
     if cut.shape[:2] == (height, width):
