@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
@@ -101,6 +102,7 @@ def stage(request):
     yield play, made, ring, channels, clock
     ring.close()
     channels.remove()
+    shared.remove_by_name(f"{channels.key}-preview")
 
 
 def test_frames_carry_numbers_times_and_the_generators_memory(stage):
