@@ -140,7 +140,9 @@ def _gpu() -> Check:
 def _models() -> Check:
     here = models()
     if not here:
-        return Check("models", False, f"none in {store_folder()}", "vjserver models pull sd-turbo; ... pull taesd")
+        return Check(
+            "models", False, f"none in {store_folder()}", "vjserver models pull sd-turbo; vjserver models pull taesd"
+        )
     return Check("models", True, ", ".join(model.name for model in here))
 
 

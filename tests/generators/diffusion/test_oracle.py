@@ -13,6 +13,7 @@ from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.text import blend
 from vjserver.generators.diffusion.unet import UNet, Weights
+from vjserver.types.errors import GeneratorError
 
 NAMES = ("sd-turbo", "lcm", "sdxl-turbo", "sdxs", "sd15")
 WIDTH, HEIGHT, SEED, STRENGTH = 96, 72, 5, 0.5
@@ -203,3 +204,67 @@ def _kohya(path):
     target = path.with_name(f"kohya-{path.name}")
     save_file(renamed, target)
     return target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_old_configurations_that_leave_out_defaults_are_read_alike(models, name):
+    """SD1.5 was saved before most keys of today's configuration existed."""
+    import inspect
+    import json
+
+    config = json.loads((models[name] / "unet" / "config.json").read_text())
+    defaults = {k: p.default for k, p in inspect.signature(UNet2DConditionModel.__init__).parameters.items()}
+    old = {
+        key: value
+        for key, value in config.items()
+        if key in ("down_block_types", "block_out_channels")
+        or json.dumps(value) != json.dumps(defaults.get(key, "none"))
+    }
+    assert len(old) < len(config) / 2
+    tensors = read_tensors(models[name] / "unet")
+    new, older = UNet(config, Weights(tensors)), UNet(old, Weights(tensors))
+    draw = torch.Generator().manual_seed(4)
+    latent, lora = torch.randn(1, 4, 8, 8, generator=draw), torch.zeros(1, 1)
+    times = torch.randn(1, new.times.weight.shape[0], generator=draw)
+    prompt = torch.randn(1, 77, new.prompts.weight.shape[0], generator=draw)
+    with torch.inference_mode():
+        torch.testing.assert_close(older(latent, times, prompt, lora), new(latent, times, prompt, lora), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"in_channels": 9}, "4 input channels: got 9"),
+        ({"class_embed_type": "timestep"}, "class_embed_type = None: got 'timestep'"),
+        ({"addition_embed_type": "image"}, "addition_embed_type"),
+        ({"only_cross_attention": True}, "only_cross_attention"),
+    ],
+)
+def test_unets_of_other_families_are_refused_by_name(models, change, why):
+    reference = UNet2DConditionModel.from_pretrained(str(models["sd-turbo"] / "unet"), local_files_only=True)
+    with pytest.raises(GeneratorError, match=why):
+        UNet({**reference.config, **change}, Weights(reference.state_dict()))
+
+
+def test_weights_that_do_not_fit_their_configuration_are_named(models):
+    reference = UNet2DConditionModel.from_pretrained(str(models["sd-turbo"] / "unet"), local_files_only=True)
+    weights = dict(reference.state_dict())
+    with pytest.raises(GeneratorError, match=r"1 weights of no known use, such as 'extra\.weight'"):
+        UNet(dict(reference.config), Weights({**weights, "extra.weight": torch.zeros(1)}))
+    del weights["mid_block.resnets.1.conv2.weight"]
+    with pytest.raises(GeneratorError, match=r"lack 'mid_block\.resnets\.1\.conv2\.weight'"):
+        UNet(dict(reference.config), Weights(weights))
+
+
+def test_the_tokenizer_files_of_older_models_are_read_alike(models, tmp_path):
+    import json
+    import shutil
+
+    folder = shutil.copytree(models["lcm"], tmp_path / "old")
+    table = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(table))
+    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
+    old = load(DiffusionOptions(model=str(folder), device="cpu")).text("a red fish")
+    new = load(DiffusionOptions(model=str(models["lcm"]), device="cpu")).text("a red fish")
+    torch.testing.assert_close(old.tokens, new.tokens)

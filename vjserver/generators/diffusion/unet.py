@@ -22,22 +22,28 @@ from torch import Tensor, nn
 from vjserver.generators.diffusion.lora import Branch
 from vjserver.types.errors import GeneratorError
 
-# What the configuration of a UNet may say besides sizes: key -> values that this file knows how to compute.
+# What the configuration of a UNet may say besides sizes: key -> values that this file knows how to compute. Older
+# configurations leave out what is diffusers' default; that is the first of each.
 KNOWN: dict[str, tuple[Any, ...]] = {
     "act_fn": ("silu",),
     "addition_embed_type": (None, "text_time"),
     "attention_type": ("default",),
+    "center_input_sample": (False,),
     "class_embed_type": (None,),
     "conv_in_kernel": (3,),
     "conv_out_kernel": (3,),
+    "cross_attention_norm": (None,),
     "downsample_padding": (1,),
     "dual_cross_attention": (False,),
     "encoder_hid_dim": (None,),
     "encoder_hid_dim_type": (None,),
     "mid_block_scale_factor": (1,),
-    "mid_block_type": (None, "UNetMidBlock2DCrossAttn"),
+    "mid_block_only_cross_attention": (None, False),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn", None),
     "num_class_embeds": (None,),
     "only_cross_attention": (False,),
+    "resnet_out_scale_factor": (1.0,),
+    "resnet_skip_time_act": (False,),
     "resnet_time_scale_shift": ("default",),
     "time_embedding_act_fn": (None,),
     "time_embedding_dim": (None,),
@@ -180,7 +186,12 @@ class _Plan:
     @property
     def groups(self) -> int:
         """Groups of the group normalisations."""
-        return int(self.config["norm_num_groups"])
+        return int(self.config.get("norm_num_groups", 32))
+
+    @property
+    def eps(self) -> float:
+        """What keeps group normalisations from dividing by nothing."""
+        return float(self.config.get("norm_eps", 1e-5))
 
 
 class Residual(nn.Module):
@@ -188,7 +199,7 @@ class Residual(nn.Module):
 
     def __init__(self, plan: _Plan, name: str) -> None:
         super().__init__()
-        w, eps = plan.weights, float(plan.config["norm_eps"])
+        w, eps = plan.weights, plan.eps
         self.norm1, self.conv1 = Norm(w, f"{name}.norm1", plan.groups, eps), Conv(w, f"{name}.conv1")
         self.norm2, self.conv2 = Norm(w, f"{name}.norm2", plan.groups, eps), Conv(w, f"{name}.conv2")
         self.shortcut = Conv(w, f"{name}.conv_shortcut") if w.has(f"{name}.conv_shortcut.weight") else None
@@ -285,14 +296,15 @@ class UNet(nn.Module):
         plan = _Plan(weights, config)
         kinds = len(config["down_block_types"])
         heads = _heads(config, kinds)
-        layers = config["layers_per_block"]
+        layers = config.get("layers_per_block", 2)
         layers = [layers] * kinds if isinstance(layers, int) else list(layers)
         self.head, self.tail = Conv(weights, "conv_in"), Conv(weights, "conv_out")
-        self.norm = Norm(weights, "conv_norm_out", plan.groups, float(config["norm_eps"]))
+        self.norm = Norm(weights, "conv_norm_out", plan.groups, plan.eps)
         self.down = nn.ModuleList(
             Block(plan, f"down_blocks.{i}", layers[i], heads[i], "downsamplers") for i in range(kinds)
         )
-        self.middle = Block(plan, "mid_block", 2, heads[-1]) if config.get("mid_block_type") else None
+        has_middle = weights.has("mid_block.resnets.0.norm1.weight")
+        self.middle = Block(plan, "mid_block", 2, heads[-1]) if has_middle else None
         self.up = nn.ModuleList(
             Block(plan, f"up_blocks.{i}", layers[-1 - i] + 1, heads[-1 - i], "upsamplers") for i in range(kinds)
         )
@@ -403,5 +415,5 @@ def _check(config: Mapping[str, Any]) -> None:
 
 def _heads(config: Mapping[str, Any], blocks: int) -> list[int]:
     """Return the attention heads of each down block. diffusers calls them ``attention_head_dim``, by an old mistake."""
-    heads = config.get("num_attention_heads") or config["attention_head_dim"]
+    heads = config.get("num_attention_heads") or config.get("attention_head_dim", 8)
     return [heads] * blocks if isinstance(heads, int) else list(heads)
