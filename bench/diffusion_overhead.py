@@ -1,8 +1,13 @@
-"""What the engine adds to the bare calls of UNet and decoder: tiny models on the CPU, in pairs, one after the other."""
+"""What is ours in a diffusion frame, measured on the CPU.
+
+Tiny models in pairs: the engine beside the bare calls of UNet and decoder. And the Python of a frame, from the mapping
+to the launch, with the launch left out.
+"""
 
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +65,39 @@ def main() -> list[dict[str, object]]:
                 row("diffusion_overhead", f"{name} engine", "ms", **percentiles(ours_ms)),
                 row("diffusion_overhead", f"{name} engine / bare", "ratio", p50=round(ratio, 3), n=PAIRS),
             ]
+        rows += host(Path(home) / "sd-turbo256full")
+    return rows
+
+
+def host(model: Path) -> list[dict[str, object]]:
+    """Return what a frame costs the host at 512x512 before and after the device's work, which is left out here."""
+    from vjserver.app.show import load_bank
+    from vjserver.generators.diffusion import DiffusionGenerator
+    from vjserver.generators.diffusion.engine import Result
+    from vjserver.generators.diffusion.options import DiffusionOptions
+    from vjserver.show.mapping import Mapper
+    from vjserver.show.state import ShowState, Travel, enter
+    from vjserver.types.features import quiet
+
+    preset = load_bank().find("coral-cathedral")[1]
+    state, mapper, features = enter(ShowState(), 0, preset), Mapper(), quiet(1)
+    generator = DiffusionGenerator(DiffusionOptions(model=str(model), device="cpu", decoder="full"))
+    generator.open()
+    generator.warm_up(512, 512, [prompt.text for prompt in preset.prompts])
+    engine: Any = generator._engine
+    shown = Result(np.zeros((1, 512, 512, 4), np.uint8), True, 0.5, 0.01, 0.0)
+    engine._program, engine._fetch = (lambda *_: lambda: None), (lambda _: shown)
+    rows: list[dict[str, object]] = []
+    for name, seeds in (("a frame", 1), ("a frame with a new seed", 10_000)):
+        times, memory = [], None
+        for i in range(300):
+            began = time.perf_counter()
+            request = mapper(replace(state, seed=i % seeds, travel=Travel()), features, 1, 1 / 30, (512, 512))
+            _, memory = generator.render(request, memory)
+            if i >= WARM:
+                times.append(1e3 * (time.perf_counter() - began))
+        rows.append(row("diffusion_overhead", f"Python of {name}, mapping to launch", "ms", **percentiles(times)))
+    generator.close()
     return rows
 
 

@@ -669,3 +669,15 @@ def test_whatever_is_asked_a_whole_frame_comes(request_seed, name, turbo, lcm):
 @pytest.fixture(params=[1, 2])
 def request_seed(request):
     return request.param
+
+
+def test_what_a_lora_changes_in_the_text_encoder_is_left_out_and_told(stocked, models, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = make_lora(tmp_path, "both.safetensors", read_tensors(models["sd-turbo"] / "unet"))
+    more = {f"text_encoder.layer.lora_{end}.weight": torch.zeros(4, 4) for end in "AB"}
+    save_file(load_file(path) | more, path)
+    generator = opened(loras=(path,))
+    frame, _ = generator.render(request("fish"), None)
+    assert any("2 tensors are not of the UNet (text encoder) and are left out" in n.why for n in frame.notices)
+    generator.close()
