@@ -183,7 +183,8 @@ def _entries() -> Iterable[Entry]:
     for p in PARAMS.values():
         raw = Slot("float", p.low, p.high, p.unit)
         address, start = f"/vj/param/{p.name}", p.norm(p.default)
-        yield Entry(address, "parameter", (unit,), f"{p.doc} (0..1 is {p.low:g}..{p.high:g} {p.unit})".strip(), start)
+        means = "" if (p.low, p.high) == (0.0, 1.0) else f" (0..1 is {f'{p.low:g}..{p.high:g} {p.unit}'.strip()})"
+        yield Entry(address, "parameter", (unit,), f"{p.doc}{means}", start)
         yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", p.default)
         yield Entry(f"{address}/inc", "action", (Slot("float", -1.0, 1.0),), f"add to {address}")
         yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")

@@ -9,10 +9,9 @@ stays while prompts, timesteps, guidance and LoRA weights stay (:class:`Conditio
 Without CUDA the same functions run as they are, on the CPU and on MPS.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -288,7 +287,7 @@ class Engine:
         self._canvases.clear()
         self._newest = None
         if self._cuda:
-            with contextlib.suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
+            with suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
                 torch.cuda.empty_cache()
 
     @property
@@ -550,18 +549,15 @@ def _carry_over(old: Canvas, new: Canvas) -> None:
         new.rgba[:1].copy_(old.rgba[:1])  # the program, which the jumpiness is measured against
 
 
-class _told:  # noqa: N801 - reads as a clause: with _told(engine)
-    """Tells torch's faults apart: memory that ran out is freed, anything else that CUDA says ends the process."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, torch.OutOfMemoryError):
-            self._engine.free()
-            raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
-        if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """Tell torch's faults apart: memory that ran out is freed; what CUDA itself reports ends the process."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        engine.free()
+        raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
+    except RuntimeError as error:
+        if "CUDA error" in str(error):
             raise GpuFaultError(f"the GPU failed: {str(error).splitlines()[0]}") from error
+        raise

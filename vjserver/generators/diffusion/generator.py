@@ -137,7 +137,7 @@ class DiffusionGenerator:
             engine.forget()
         thumb = None if request.image is None else _thumb(request.image)
         if state is not None and self._may_skip(request, state, thumb):
-            return self._again(replace(state, skipped=state.skipped + 1), "skipped_frames")
+            return self._again(replace(state, skipped=state.skipped + 1))
         while True:
             effort = self._governor.choose(asked)
             try:
@@ -351,8 +351,9 @@ class DiffusionGenerator:
         notices, self._notices = tuple(self._notices), []
         return replace(frame, notices=notices, figures=figures)
 
-    def _again(self, state: DiffusionState, count: str) -> tuple[Frame, DiffusionState]:
-        self._counts[count] += 1
+    def _again(self, state: DiffusionState) -> tuple[Frame, DiffusionState]:
+        """Return the last frame once more."""
+        self._counts["skipped_frames"] += 1
         notices, self._notices = tuple(self._notices), []
         return replace(state.last, notices=notices, figures=dict(self._counts)), state
 
