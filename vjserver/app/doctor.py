@@ -19,7 +19,7 @@ from vjserver.types.errors import VJError
 
 APT = "sudo apt-get install -y"
 CUDA_WHEELS = "https://download.pytorch.org/whl/cu128"
-TRITON = "pip install triton-windows" if sys.platform == "win32" else "pip install triton"
+TRITON = "pip install 'triton-windows<3.4'" if sys.platform == "win32" else "pip install triton"
 
 
 @dataclass(frozen=True, slots=True)
