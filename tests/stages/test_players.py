@@ -17,7 +17,7 @@ from vjserver.runtime.ring import RingWriter
 from vjserver.show.registry import PARAMS
 from vjserver.stages.pictures import CHAIN_AREA, Pictures
 from vjserver.stages.players import KEPT, Part, Players
-from vjserver.types.errors import GeneratorError, InputError
+from vjserver.types.errors import GeneratorError, InputError, OutOfMemoryError
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest
 
 
@@ -42,6 +42,10 @@ def house():
     def make(part):
         if part.kind != "pattern":
             assert gate.wait(5)
+        if part.model == "huge" and any(p.kind == "diffusion" and not d.closed for p, d in made.items()):
+            raise OutOfMemoryError("GPU memory does not hold model 'huge'")
+        if part.model == "vast":
+            raise OutOfMemoryError("GPU memory does not hold model 'vast'")
         if part.model == "broken":
             raise GeneratorError("unet.safetensors is damaged")
         made[part] = Dummy(part)
@@ -103,6 +107,30 @@ def test_who_fails_while_playing_gives_way_to_the_pattern(house):
     assert made[BIG].closed
     assert players.choose(BIG) is made[Part("pattern")]
     assert told[-1] == ("no memory left; the pattern generator plays instead", False)
+
+
+def test_a_model_for_which_there_is_no_room_gets_that_of_the_others(house):
+    players, gate, told, made = house
+    gate.set()
+    for part in (OTHER, BIG):
+        wait_for(lambda part=part: players.choose(part).part == part)
+    huge = Part("diffusion", "huge")
+    wait_for(lambda: players.choose(huge).part == huge)
+    assert made[OTHER].closed
+    assert made[BIG].closed
+    rows = [why for why, _ in told if "making room" in why]
+    assert len(rows) == 2  # first who waited left, then who played; the pattern played meanwhile
+    assert told[-1] == ("diffusion (huge) plays", True)
+
+
+def test_a_model_that_never_fits_is_refused_after_the_room_was_made(house):
+    players, gate, told, _ = house
+    gate.set()
+    wait_for(lambda: players.choose(BIG).part == BIG)
+    vast = Part("diffusion", "vast")
+    wait_for(lambda: players.choose(vast) and told[-1][0].endswith("the pattern generator plays instead"))
+    assert players.playing == Part("pattern")
+    assert players.choose(BIG) is not None
 
 
 def test_memory_belongs_to_who_plays(house):

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
 from vjserver.ports import Generator
-from vjserver.types.errors import VJError
+from vjserver.types.errors import OutOfMemoryError, VJError
 
 KEPT = 3
 SAFE = "pattern"
@@ -88,22 +88,42 @@ class Players:
         try:
             self._kept[part] = future.result()
         except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
+            why = str(error) if isinstance(error, VJError) else f"{part} fell: {type(error).__name__}: {error}"
+            cramped = isinstance(error, OutOfMemoryError)
+        else:
             if part == wanted:
-                why = str(error) if isinstance(error, VJError) else f"{part} fell: {type(error).__name__}: {error}"
-                self._refused, self._told = part, False
-                self._announce("generator", f"{why[:500]}; {self._instead()}", False)
+                self._take(part)
+            self._make_room(KEPT)
             return
-        if part == wanted:
-            self._take(part)
-        self._make_room()
+        # The error is gone by now, and with it what it held on to.
+        if part != wanted:
+            return
+        if cramped and self._make_way():
+            self._announce("generator", f"{why[:500]}; making room and trying again", False)
+            self._coming = part, self._loader.submit(self._make, part)
+        else:
+            self._refused, self._told = part, False
+            self._announce("generator", f"{why[:500]}; {self._instead()}", False)
+
+    def _make_way(self) -> bool:
+        """Let go of those who wait; if nobody does, of who plays; return whether anybody went."""
+        count = len(self._kept)
+        self._make_room(0)
+        if len(self._kept) == count and self.playing.kind not in ("", SAFE):
+            leaving = self._kept.pop(self.playing)
+            self._play_safe()
+            leaving.close()
+            return True
+        return len(self._kept) < count
 
     def _take(self, part: Part) -> None:
         self._kept[part] = self._kept.pop(part)  # the newest is the last to go
         self.playing, self.memory = part, None
 
-    def _make_room(self) -> None:
+    def _make_room(self, most: int) -> None:
+        """Let the longest unused go until there are ``most``; who plays, and the pattern generator, stay."""
         for part in list(self._kept):
-            if len(self._kept) > KEPT and part != self.playing and part.kind != SAFE:
+            if len(self._kept) > most and part != self.playing and part.kind != SAFE:
                 self._kept.pop(part).close()
 
     def _instead(self) -> str:

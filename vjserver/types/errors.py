@@ -20,6 +20,10 @@ class GeneratorError(VJError):
     """A generator that cannot start or cannot render."""
 
 
+class OutOfMemoryError(GeneratorError):
+    """The device's memory does not hold what was asked, beside what it holds already."""
+
+
 class WorkerFault(VJError):  # noqa: N818 - not an error in what was asked: this process can do no more
     """Something after which only a new process can go on; the supervisor starts one."""
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from vjserver.generators.diffusion.model import Parts
 from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
 from vjserver.generators.diffusion.text import Encoded, blend
-from vjserver.types.errors import GeneratorError
+from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Pixels
 
 BANK = 64  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
@@ -58,10 +58,6 @@ NEUTRAL = {
     "warp": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
     "grade": (1.0, 1.0, 1.0, 0.0, 0.0),
 }
-
-
-class OutOfMemoryError(GeneratorError):
-    """The GPU's memory does not hold what was asked; what could be freed was freed."""
 
 
 class GpuFaultError(GeneratorError):

@@ -16,7 +16,7 @@ import numpy as np
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
 from vjserver.generators.diffusion.governor import Effort, Governor
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.types.errors import GeneratorError, WorkerFault
+from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
 from vjserver.walk.noise import Array, NoiseWalk, begin, step
 from vjserver.walk.smoothing import smoothing
@@ -78,15 +78,21 @@ class DiffusionGenerator:
     # -- coming and going ----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Load the model. Raises GeneratorError: torch missing, model missing or damaged, no such device."""
+        """Load the model. Raises GeneratorError: torch missing, model missing or damaged, no such device, no room."""
         try:
+            import torch
+
             from vjserver.generators.diffusion.engine import Engine
             from vjserver.generators.diffusion.model import load
             from vjserver.generators.diffusion.safety import Classifier
             from vjserver.generators.diffusion.text import Prompts as PromptCache
         except ImportError as error:
             raise GeneratorError(f"diffusion needs torch: pip install 'vjserver[diffusion]' ({error})") from None
-        parts = load(self._options)
+        try:
+            parts = load(self._options)
+        except torch.OutOfMemoryError as error:
+            why = str(error).splitlines()[0]
+            raise OutOfMemoryError(f"GPU memory does not hold model {self._options.model!r}: {why}") from error
         safety = self._options.safety
         classify = Classifier(safety.model, safety.labels, parts.device, parts.dtype) if safety else None
         self._prompts = PromptCache(parts.text, self._options.prompts_kept)
@@ -153,7 +159,7 @@ class DiffusionGenerator:
 
     def _overcome(self, error: GeneratorError | RuntimeError) -> None:
         """Find a way past what went wrong in a frame, or raise."""
-        from vjserver.generators.diffusion.engine import GpuFaultError, OutOfMemoryError
+        from vjserver.generators.diffusion.engine import GpuFaultError
 
         if isinstance(error, GpuFaultError):
             raise WorkerFault(str(error)) from error
