@@ -46,10 +46,20 @@ class TextEncoder:
             )
             self._parts.append((words, model.to(device=device, dtype=dtype).eval()))
         self._sdxl, self._device = sdxl, device
+        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self, text: str) -> Encoded:
+        """Encode one prompt, beside the frames and not between them; an empty one is that of no words."""
+        if self._stream is None:
+            return self._encode(text)
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            encoded = self._encode(text)
+        self._stream.synchronize()
+        return encoded
 
     @torch.inference_mode()
-    def __call__(self, text: str) -> Encoded:
-        """Encode one prompt; an empty one is that of no words."""
+    def _encode(self, text: str) -> Encoded:
         tokens, pooled, lost = [], None, ""
         for words, model in self._parts:
             limit = words.model_max_length
