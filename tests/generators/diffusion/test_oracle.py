@@ -101,16 +101,18 @@ def test_a_picture_from_a_picture_is_that_of_diffusers(case, picture, steps):
 
 def test_a_blend_of_prompts_is_what_diffusers_makes_of_the_blended_embeddings(case):
     name, engine, pipeline = case
-    if name == "sdxl-turbo":
-        pytest.skip("the pooled vector is blended too: see test_pooled_vectors_are_blended_like_tokens")
     rows = [("a red fish", 0.75), ("mountains, blue night", 0.5)]
     made = pipeline(False)
-    guided = name == "sd15"
-    encoded = [made.encode_prompt(text, "cpu", 1, guided, negative_prompt=None) for text, _ in rows]
+    xl, guided = name == "sdxl-turbo", name == "sd15"
+    options = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": guided}
+    encoded = [made.encode_prompt(text, **options) for text, _ in rows]
     weights = torch.tensor([[weight for _, weight in rows]])
-    mixed = blend(torch.cat([e[0] for e in encoded]), weights)
-    more = {"negative_prompt_embeds": encoded[0][1]} if guided else {}
-    want = theirs(made, name, 2, prompt=None, prompt_embeds=mixed, **more)
+    more = {"prompt_embeds": blend(torch.cat([e[0] for e in encoded]), weights)}
+    if guided:
+        more["negative_prompt_embeds"] = encoded[0][1]
+    if xl:
+        more["pooled_prompt_embeds"] = blend(torch.cat([e[2] for e in encoded])[:, None], weights)[:, 0]
+    want = theirs(made, name, 2, prompt=None, **more)
     got = ours(engine, rows, 2, GUIDANCE.get(name, 1.0))[0]
     assert np.abs(want - got).max() <= 2e-3
     assert np.abs(got - ours(engine, rows[:1], 2, GUIDANCE.get(name, 1.0))[0]).max() > 1e-3
