@@ -101,6 +101,13 @@ def find(room: Room, kind: str) -> Any:
     raise ConfigError(f"unknown {room[:-1]} {kind!r}{nearest(kind, kinds(room))}; known: {', '.join(kinds(room))}")
 
 
+def open_door(room: Room, config: Mapping[str, Any]) -> Any:
+    """Return a generator or an input of its configuration, opened. Raises ConfigError, and what its ``open`` raises."""
+    door = find(room, str(config["kind"]))(options_of(room, config))
+    door.open()
+    return door
+
+
 def options_of(room: Room, config: Mapping[str, Any]) -> BaseModel:
     """Check a door's configuration, ``{"kind": ..., option: value, ...}``, and return its options.
 

@@ -133,7 +133,7 @@ def _gpu() -> Check:
         return Check("diffusion", True, found)
     if torch.backends.mps.is_available():
         return Check("diffusion", True, f"Apple GPU, torch {torch.__version__}")
-    remedy = f"pip install torch --index-url {CUDA_WHEELS}" if shutil.which("nvidia-smi") else ""
+    remedy = f"pip install torch==2.7.1 --index-url {CUDA_WHEELS}" if shutil.which("nvidia-smi") else ""
     return Check("diffusion", True, f"on the CPU only: torch {torch.__version__} finds no GPU", remedy)
 
 

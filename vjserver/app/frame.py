@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vjserver.generators.diffusion.options import MAX_LORAS, DiffusionOptions
-from vjserver.show.registry import MAX_SEED, size_of
+from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.show.registry import MAX_SEED, N_LORAS, size_of
 from vjserver.types.errors import ConfigError
 from vjserver.types.frames import Pixels
 
@@ -50,7 +50,7 @@ def make_frame(args: Namespace) -> str:
         ),
     )
     took_s = time.perf_counter() - began
-    _write(args.output, result.pixels[0])
+    write_picture(args.output, result.pixels[0])
     remarks = [*parts.remarks, *([f"cut off after 77 tokens: {prompt.lost!r}"] if prompt.lost else [])]
     if args.negative and parts.guidance != "negative":
         remarks.append("this model takes no negative prompt: it was left out")
@@ -71,8 +71,8 @@ def _check(args: Namespace) -> None:
             raise ConfigError(f"{name} must be in {low}..{high}: got {value}")
     if size_of(args.size) == (0, 0):
         raise ConfigError("--size is WIDTHxHEIGHT, such as 512x512: got 'auto'")
-    if len(args.lora) > MAX_LORAS:
-        raise ConfigError(f"at most {MAX_LORAS} LoRAs are taken: got {len(args.lora)}")
+    if len(args.lora) > N_LORAS:
+        raise ConfigError(f"at most {N_LORAS} LoRAs are taken: got {len(args.lora)}")
 
 
 def _lora(text: str) -> tuple[Path, float]:
@@ -94,7 +94,8 @@ def _read(path: Path, width: int, height: int) -> Pixels:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), np.uint8)
 
 
-def _write(path: Path, pixels: Pixels) -> None:
+def write_picture(path: Path, pixels: Pixels) -> None:
+    """Write a picture, RGBA8, as its file name's ending says. Raises ConfigError."""
     try:
         written = cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR))
     except cv2.error:

@@ -8,7 +8,7 @@ from functools import partial
 from vjserver.app.show import load_bank
 from vjserver.app.workers import PREVIEW_RING, Plan
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.ports import Generator, Input, find, kinds, options_of
+from vjserver.ports import Generator, kinds, open_door
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueWriter
@@ -37,8 +37,7 @@ def main(plan: Plan, stop: Stop) -> None:
         door = {"kind": part.kind, **show.generators.get(part.kind, {})}
         if part.kind == "diffusion":
             door = {"target_fps": video.fps, **door} | ({"model": stored(part.model)} if part.model else {})
-        generator: Generator = find("generators", part.kind)(options_of("generators", door))
-        generator.open()
+        generator: Generator = open_door("generators", door)
         return generator
 
     def make(part: Part) -> Generator:
@@ -50,16 +49,10 @@ def main(plan: Plan, stop: Stop) -> None:
         gc.freeze()  # a model is a million objects that stay; looking through them would cost a frame now and then
         return generator
 
-    def opened(name: str) -> Input:
-        door = show.inputs[name]
-        source: Input = find("inputs", door["kind"])(options_of("inputs", door))
-        source.open()
-        return source
-
     def pictures(announce: Announce) -> Pictures:
         chained = [kind for kind in kinds("generators") if kind != "diffusion"]
         return Pictures(
-            {name: partial(opened, name) for name in show.inputs},
+            {name: partial(open_door, "inputs", door) for name, door in show.inputs.items()},
             {kind: partial(made, Part(kind)) for kind in chained},
             announce,
         )

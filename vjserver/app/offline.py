@@ -1,16 +1,17 @@
 """Offline: the same ear and the same mapping as on stage, with a clock that jumps instead of waiting."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from vjserver.app.ear_view import Record
+from vjserver.app.frame import write_picture
 from vjserver.dsp.frontend import HOP
-from vjserver.ports import Generator, Source, find, options_of
+from vjserver.ports import Generator, Source, find, open_door, options_of
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.show.mapping import Mapper
 from vjserver.show.preset import Bank, Preset
@@ -21,7 +22,7 @@ from vjserver.sources.song import demo_song
 from vjserver.stages.analysis import Analysis, EarOptions
 from vjserver.stages.pictures import Pictures
 from vjserver.types.audio import AudioBlock
-from vjserver.types.errors import ConfigError, DeviceError
+from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name
 from vjserver.types.frames import Pixels
 
@@ -114,8 +115,7 @@ def _row(event: EarEvent, sent_ns: int, start_ns: int) -> dict[str, Any]:
 def draw_preset(preset: Preset, path: Path, seconds: float = 10.0, size: tuple[int, int] = (1280, 720)) -> None:
     """Render a preset to a part of the demo's song and write the last frame as PNG (or JPEG) to ``path``."""
     *_, pixels = render_preset(preset, seconds, size)
-    if not cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR)):
-        raise ConfigError(f"{path} cannot be written (PNG or JPEG)")
+    write_picture(path, pixels)
 
 
 def render_preset(
@@ -126,7 +126,7 @@ def render_preset(
     song = demo_song()
     generator = _generator(preset.generator, preset.model)
     generator.warm_up(*size, [prompt.text for prompt in preset.prompts])
-    pictures = Pictures({}, {"pattern": lambda: _generator("pattern")}, lambda *_: None)
+    pictures = Pictures({}, {"pattern": lambda: _generator("pattern")}, _tell)
     state, mapper, triggers, memory = enter(ShowState(), 0, preset), Mapper(), Triggers(preset), None
     bank = Bank([("it", preset)])
     try:
@@ -142,15 +142,20 @@ def render_preset(
             if getattr(generator, "takes_pictures", False):
                 request = replace(request, image=pictures.get(state.input, request)[0])
             frame, memory = generator.render(request, memory)
+            for notice in frame.notices:
+                _tell(notice.what, notice.why, notice.mended)
             yield np.asarray(frame.pixels)
     finally:
         generator.close()
         pictures.close()
 
 
+def _tell(what: str, why: str, _mended: bool) -> None:
+    """Say on the terminal what a show would announce."""
+    print(f"{what}: {why}", file=sys.stderr)
+
+
 def _generator(kind: str, model: str = "") -> Generator:
     """Return an opened generator. Raises GeneratorError."""
-    door = {"kind": kind, **({"model": model} if model else {})}
-    generator: Generator = find("generators", kind)(options_of("generators", door))
-    generator.open()
+    generator: Generator = open_door("generators", {"kind": kind, **({"model": model} if model else {})})
     return generator

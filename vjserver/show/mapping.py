@@ -9,6 +9,7 @@ from vjserver.show.state import FEEDBACK, MappingRow, ShowState
 from vjserver.show.travel import PromptTravel, spread
 from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest
+from vjserver.walk.slerp import EASES
 from vjserver.walk.smoothing import follow
 
 CURVES: dict[str, Callable[[float], float]] = {
@@ -16,7 +17,7 @@ CURVES: dict[str, Callable[[float], float]] = {
     "square": lambda x: x * x,
     "cube": lambda x: x * x * x,
     "sqrt": math.sqrt,
-    "smooth": lambda x: x * x * (3.0 - 2.0 * x),
+    "smooth": EASES["smooth"],
     "invert": lambda x: 1.0 - x,
 }
 DECK_SLOTS = N_PROMPTS // 2  # deck A has the first four prompts, deck B the others

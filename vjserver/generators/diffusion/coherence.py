@@ -75,6 +75,5 @@ def warp(request: FrameRequest, before: Place) -> NDArray[np.float32]:
     # In square coordinates (half heights, y down) the source of (x, y) is zoom * R(-angle) @ (x - right, y + up).
     matrix = np.array([[cos, sin], [-sin, cos]])
     shift = matrix @ np.array([-right, up])
-    square = np.diag([aspect, 1.0])
-    linear = np.linalg.inv(square) @ matrix @ square
-    return np.concatenate([linear, (np.linalg.inv(square) @ shift)[:, None]], 1).astype(np.float32)
+    there, back = np.diag([aspect, 1.0]), np.diag([1.0 / aspect, 1.0])
+    return np.column_stack([back @ matrix @ there, back @ shift]).astype(np.float32)

@@ -25,11 +25,11 @@ from torch import Tensor
 from vjserver.generators.diffusion.model import Parts
 from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
 from vjserver.generators.diffusion.text import Encoded, blend
+from vjserver.show.registry import N_DIRECTIONS as DIRECTIONS
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Pixels
 
 BANK = 64  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
-DIRECTIONS = 4
 DIRECTION_SEED = 1_000_003
 NOISES = MAX_STEPS + 1
 CANVASES = 6
@@ -146,7 +146,7 @@ class Canvas:
     def __init__(self, engine: "Engine", shape: Shape) -> None:
         parts, device = engine.parts, engine.parts.device
         h, w, decks = shape.height // 8, shape.width // 8, shape.decks
-        self.shape, self.outputs = shape, decks
+        self.shape = shape
         rows = decks * (2 if parts.guidance == "negative" else 1)
         ids = (shape.height, shape.width, 0.0, 0.0, shape.height, shape.width)
         self.conditions = Conditions(parts, engine.bank, engine.pooled, rows, tuple(map(float, ids)))
@@ -191,14 +191,11 @@ class Engine:
         self.parts, self._classify = parts, classify
         device, width = parts.device, parts.unet.prompts.weight.shape[1]
         self.bank = torch.zeros(BANK, 77, width, device=device)
-        pooled = parts.unet.pooled1 is not None
-        widths = 0 if parts.unet.pooled1 is None else self._pooled_width()
-        self.pooled = torch.zeros(BANK, 1, widths, device=device) if pooled else None
+        self.pooled = torch.zeros(BANK, 1, self._pooled_width(), device=device) if parts.sdxl else None
         self._places: dict[str, int] = {}
         self._canvases: dict[Shape, Canvas] = {}
         self._newest: Canvas | None = None
         self._lock = lock or threading.Lock()
-        self.remarks: list[str] = list(parts.remarks)
         self._unet: Callable[..., Tensor] = parts.unet
         self._encode: Callable[..., Tensor] = parts.decoder.encode
         self._decode: Callable[..., Tensor] = parts.decoder.decode
@@ -247,7 +244,7 @@ class Engine:
         with _told(self):
             canvas = self._canvas(shape)
             canvas.fused = canvas.fused or (self.compiled and not canvas.programs)
-            self._program(canvas, self._condition_of(canvas), None)
+            self._program(canvas, canvas.conditions.compute, None)
             for from_picture in pictures:
                 self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))
 
@@ -331,7 +328,7 @@ class Engine:
         c.lora.copy_(torch.tensor([loras] * len(rows)))
         c.timesteps.copy_(torch.tensor([*timesteps, *[0] * (MAX_STEPS - len(timesteps))], dtype=torch.float32))
         c.guidance.fill_(laid[2])
-        self._program(canvas, self._condition_of(canvas), None)()
+        self._program(canvas, canvas.conditions.compute, None)()
 
     def _place(self, prompt: Encoded, rows: Sequence[Weighted]) -> int:
         """Return the prompt's place in the bank, laying it there if it is new."""
@@ -370,9 +367,6 @@ class Engine:
             canvas.eps.copy_(torch.from_numpy(inputs.eps))
 
     # -- what is captured ----------------------------------------------------------------------------------
-
-    def _condition_of(self, canvas: Canvas) -> Callable[[], None]:
-        return canvas.conditions.compute
 
     def _frame_of(self, canvas: Canvas, from_picture: bool, steps: int) -> Callable[[], None]:
         def frame() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
 from vjserver.generators.diffusion.governor import Effort, Governor
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.show.registry import N_DIRECTIONS, N_LORAS, size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
 from vjserver.walk.noise import Array, NoiseWalk, begin, step
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 AREA = 512 * 512
 WIDE = (768, 432)  # what 16:9 thinks at unless told otherwise; others get about AREA
-N_LEAN, N_LORAS = 4, 4
 COLOUR_MATCH = 0.5
 ANCHOR_S = 20.0
 BLACK = 1.0 / 255.0
@@ -141,7 +141,7 @@ class DiffusionGenerator:
             state = None
         if state is None:
             engine.forget()
-        thumb = None if request.image is None else _thumb(request.image)
+        thumb = _thumb(request.image) if request.image is not None and p["similar"] > 0.0 else None
         if state is not None and self._may_skip(request, state, thumb):
             return self._again(replace(state, skipped=state.skipped + 1))
         while True:
@@ -234,7 +234,7 @@ class DiffusionGenerator:
         feed = state is not None and hang.picture > 0.0
         again = state is not None and hang.latent > 0.0
         strength = p["strength"] if came else 1.0 + hang.latent * (p["strength"] - 1.0)
-        lean = [p[f"latent_{i}"] for i in range(1, N_LEAN + 1)]
+        lean = [p[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
         changed = state is None or state.noise.seed != request.seed or prompts != state.prompts
         grade = [p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")]
         return Inputs(
@@ -386,8 +386,6 @@ class DiffusionGenerator:
     def _think_size(self, asked: tuple[int, int], width: int, height: int) -> tuple[int, int]:
         """Return the size at which to think of a picture ``width`` x ``height``."""
         if asked == (0, 0) and self._options.size != "auto":
-            from vjserver.show.registry import size_of
-
             asked = size_of(self._options.size)
         if asked != (0, 0):
             return asked

@@ -6,6 +6,7 @@ for the larger step for a while: steps first, then size, then decks.
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import median
 
 WINDOW = 12
@@ -36,6 +37,7 @@ class Effort:
         return f"{self.width}x{self.height}, {steps}" + (f", {self.decks} decks" if self.decks > 1 else "")
 
 
+@lru_cache(64)
 def ladder(asked: Effort) -> tuple[Effort, ...]:
     """Return what may be tried, from ``asked`` down."""
     rungs = [Effort(asked.width, asked.height, steps, asked.decks) for steps in range(asked.steps, 0, -1)]

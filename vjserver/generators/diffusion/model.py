@@ -1,6 +1,5 @@
 """A model folder goes in; its parts, on the device and ready to compute, come out. Nothing here asks the network."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,14 @@ from torch import Tensor, nn
 from vjserver.generators.diffusion.lora import read_loras
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.sampler import Sampler
-from vjserver.generators.diffusion.store import check_layout, find_decoder, find_model
+from vjserver.generators.diffusion.store import (
+    check_layout,
+    find_decoder,
+    find_model,
+    plain_weights,
+    read_json,
+    variant_of,
+)
 from vjserver.generators.diffusion.text import TextEncoder
 from vjserver.generators.diffusion.unet import UNet, Weights
 from vjserver.types.errors import ConfigError, GeneratorError
@@ -142,21 +148,9 @@ def load(options: DiffusionOptions) -> Parts:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a configuration. Raises GeneratorError naming the file."""
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise GeneratorError(f"{path} cannot be read: {error}") from None
-    if not isinstance(row, dict):
-        raise GeneratorError(f"{path} is no JSON object")
-    return row
-
-
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Return all tensors of a part, full precision preferred. Raises GeneratorError naming a damaged file."""
-    files = sorted(folder.glob("*.safetensors"))
-    files = [file for file in files if ".fp16." not in file.name] or files
+    files = plain_weights(folder) or sorted(folder.glob("*.safetensors"))
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
@@ -211,10 +205,7 @@ def _decoder(folder: Path, sdxl: bool, asked: str, device: torch.device, dtype: 
     )
     if kind is None:
         raise GeneratorError(f"{path} is an AutoencoderTiny or AutoencoderKL: got {config.get('_class_name')!r}")
-    light = not (path / "diffusion_pytorch_model.safetensors").exists()
     with _naming(path):
-        vae = kind.from_pretrained(
-            str(path), local_files_only=True, use_safetensors=True, variant="fp16" if light else None
-        )
+        vae = kind.from_pretrained(str(path), local_files_only=True, use_safetensors=True, variant=variant_of(path))
     decoder = Decoder(vae, vae.config, dtype)
     return decoder.to(device=device, dtype=decoder.dtype), remark

@@ -5,8 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_LORAS = 4
-MIN_SIDE, MAX_SIDE = 64, 2048
+from vjserver.show.registry import N_LORAS
 
 
 class _Strict(BaseModel):
@@ -30,7 +29,7 @@ class DiffusionOptions(_Strict):
     size: str = Field("auto", description="WIDTHxHEIGHT at which the model thinks; auto fits it to the picture")
     decoder: Literal["auto", "taesd", "full"] = Field("auto", description="auto: TAESD where the store has it")
     sampler: Literal["auto", "euler", "ancestral", "lcm"] = "auto"
-    loras: tuple[Path, ...] = Field((), max_length=MAX_LORAS, description="safetensors; weights at /vj/param/lora_N")
+    loras: tuple[Path, ...] = Field((), max_length=N_LORAS, description="safetensors; weights at /vj/param/lora_N")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile, where Triton is installed")
     target_fps: float = Field(0.0, ge=0.0, le=1000.0, description="rate that the governor holds; 0 lets it rest")
     prompts_kept: int = Field(512, ge=16, le=65536, description="encoded prompts that are remembered")

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjserver.generators.diffusion.model import read_json
-from vjserver.generators.diffusion.store import find_model
+from vjserver.generators.diffusion.store import find_model, read_json
 from vjserver.types.errors import GeneratorError
 
 

@@ -10,21 +10,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
 
-from vjserver.types.errors import ConfigError, GeneratorError, nearest
+from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
 MANIFEST = "vjserver.json"
 PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
 KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 FOLDERS = (*PARTS, "tokenizer", "tokenizer_2", "scheduler")
-CHUNK = 1 << 22
 WHY_NOT_PICKLES = (
     "such a file is a Python pickle, which can run any code when it is opened; "
     "take the .safetensors version, or convert it once on a machine you trust (see docs/models.md)"
@@ -39,19 +38,16 @@ class Known:
     licence: str
     gigabytes: float
     what: str
-    decoder: str = "taesd"
     variant: str = ""
-    files: tuple[str, ...] = ()
 
 
 KNOWN = {
-    "sd-turbo": Known("stabilityai/sd-turbo", "Stability AI Community License", 2.6, "1 step, 512 px", variant="fp16"),
+    "sd-turbo": Known("stabilityai/sd-turbo", "Stability AI Community License", 2.6, "1 step, 512 px", "fp16"),
     "lcm-dreamshaper-v7": Known("SimianLuo/LCM_Dreamshaper_v7", "MIT", 4.0, "2 to 4 steps, guidance, 512 to 768 px"),
-    "sdxl-turbo": Known("stabilityai/sdxl-turbo", "Stability AI Community License", 6.9, "1 step, 512 px, large",
-                        "taesdxl", "fp16"),
+    "sdxl-turbo": Known("stabilityai/sdxl-turbo", "Stability AI Community License", 6.9, "1 step, 512 px, big", "fp16"),
     "sdxs-512": Known("IDKiro/sdxs-512-0.9", "CreativeML OpenRAIL++-M", 1.4, "1 step, 512 px, smallest"),
-    "taesd": Known("madebyollin/taesd", "MIT", 0.01, "fast decoder of SD1.5 and SD2.1", ""),
-    "taesdxl": Known("madebyollin/taesdxl", "MIT", 0.01, "fast decoder of SDXL", ""),
+    "taesd": Known("madebyollin/taesd", "MIT", 0.01, "fast decoder of SD1.5 and SD2.1"),
+    "taesdxl": Known("madebyollin/taesdxl", "MIT", 0.01, "fast decoder of SDXL"),
 }  # fmt: skip
 
 
@@ -182,11 +178,10 @@ def pull(name: str) -> Model:
     return next(model for model in models() if model.name == name)
 
 
-def verify(model: Model, tell: Callable[[str], None] = lambda _name: None) -> list[str]:
+def verify(model: Model) -> list[str]:
     """Return a sentence for each file that is missing or changed; none when the model is whole."""
     faults = []
     for relative, row in model.files.items():
-        tell(relative)
         file = model.folder / relative
         if not file.is_file():
             faults.append(f"{file} is missing")
@@ -211,7 +206,7 @@ def check_layout(folder: Path) -> None:
             raise ConfigError(f"{folder} is no model: it has neither model_index.json nor config.json")
         parts: Sequence[Path] = [folder]
     else:
-        row = _json(index)
+        row = read_json(index, ConfigError)
         missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if part not in row]
         if missing:
             raise ConfigError(f"{index} names no {missing[0]}: not a model of the Stable Diffusion families")
@@ -287,11 +282,22 @@ def _licence_told(folder: Path) -> str:
     return "not told: ask its maker"
 
 
-def _json(path: Path) -> dict[str, Any]:
+def plain_weights(folder: Path) -> list[Path]:
+    """Return the weights of a part that are in full precision, or in the only one there is a name for."""
+    return [file for file in sorted(folder.glob("*.safetensors")) if ".fp16." not in file.name]
+
+
+def variant_of(folder: Path) -> str | None:
+    """Return what diffusers calls the variant of a part: ``fp16`` where it is in half precision only."""
+    return None if plain_weights(folder) else "fp16"
+
+
+def read_json(path: Path, fault: type[VJError] = GeneratorError) -> dict[str, Any]:
+    """Return a configuration. Raises ``fault`` naming the file."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+        raise fault(f"{path} cannot be read: {error}") from None
     if not isinstance(row, dict):
-        raise ConfigError(f"{path} is no JSON object")
+        raise fault(f"{path} is no JSON object")
     return row

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vjserver.generators.diffusion.store import variant_of
+
 NOTHING = "\0"  # the name under which a prompt of zeros is kept
 
 
@@ -40,9 +42,9 @@ class TextEncoder:
         self._parts = []
         for tokenizer, encoder, kind in kinds:
             words = CLIPTokenizer.from_pretrained(str(folder / tokenizer), local_files_only=True)
-            light = not (folder / encoder / "model.safetensors").exists()
+            part = folder / encoder
             model = kind.from_pretrained(
-                str(folder / encoder), local_files_only=True, use_safetensors=True, variant="fp16" if light else None
+                str(part), local_files_only=True, use_safetensors=True, variant=variant_of(part)
             )
             self._parts.append((words, model.to(device=device, dtype=dtype).eval()))
         self._sdxl, self._device = sdxl, device
