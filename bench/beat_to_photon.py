@@ -145,7 +145,7 @@ def _watch(name: str, brightness: Receiver, start_ns: int) -> dict[str, object]:
         if value is None:
             continue
         if last is not None and value - last > 0.4 * span:
-            late.append(_late_ms(time.monotonic_ns(), start_ns))
+            late.append(_late_ms(time.perf_counter_ns(), start_ns))
         span = max(span, value)
         last = value
     return row("beat_to_photon", name, "ms", **percentiles(late[2:]))
@@ -182,7 +182,7 @@ def _osc(listener: socket.socket, start_ns: int) -> list[float]:
         except BlockingIOError:
             time.sleep(0.0002)
             continue
-        now_ns = time.monotonic_ns()
+        now_ns = time.perf_counter_ns()
         late += [_late_ms(now_ns, start_ns) for one in decode(packet) if one.address == "/vj/beat"]
     return late
 

@@ -119,7 +119,7 @@ def _ages(name: str, newest: Callable[[], FrameInfo | None]) -> list[dict[str, o
         info = newest()
         if info is None:
             continue
-        now_ns = time.monotonic_ns()
+        now_ns = time.perf_counter_ns()
         transport.append((now_ns - info.t_sent_ns) * 1e-6)
         if info.frame_id != seen:
             seen = info.frame_id

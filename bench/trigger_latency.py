@@ -36,7 +36,7 @@ import pyaudio
 times = []
 audio = pyaudio.PyAudio()
 stream = audio.open(rate=48000, channels=2, format=pyaudio.paFloat32, input=True, frames_per_buffer=256,
-                    stream_callback=lambda *_: (times.append(time.monotonic_ns()), (None, 0))[1])
+                    stream_callback=lambda *_: (times.append(time.perf_counter_ns()), (None, 0))[1])
 time.sleep(10)
 stream.close(); audio.terminate()
 print(json.dumps([(b - a) * 1e-6 for a, b in zip(times[100:], times[101:])]))

@@ -101,6 +101,22 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
     frame.set_defaults(run=_frame)
 
+    sources = commands.add_parser("sources", help="list who sends pictures: NDI, Spout, Syphon, shared memory")
+    sources.add_argument("streams", nargs="*", metavar="STREAM", help="shared-memory streams to look for besides")
+    sources.add_argument("--json", action="store_true")
+    sources.set_defaults(run=_sources)
+
+    outputs = commands.add_parser("outputs", help="list what the running server sends, and every kind of output")
+    outputs.add_argument("--port", type=int, default=9010, help="where the server listens to OSC (default 9010)")
+    outputs.set_defaults(run=_outputs)
+
+    frames = commands.add_parser("frames", help="look at frames as they arrive")
+    verbs = frames.add_subparsers(required=True, metavar="ACTION")
+    watch = verbs.add_parser("watch", help="receive, and print frames a second, age, drops and torn frames")
+    watch.add_argument("source", nargs="+", metavar="KIND|OPTION=VALUE", help="such as: ndi name=vjserver")
+    watch.add_argument("--seconds", type=_seconds, metavar="N")
+    watch.set_defaults(run=_frames_watch)
+
     doctor = commands.add_parser("doctor", help="what works here, what is missing, and the line that installs it")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(run=_doctor)
@@ -329,6 +345,47 @@ def _frame(args: argparse.Namespace) -> int:
     from vjserver.app.frame import make_frame
 
     print(make_frame(args))
+    return 0
+
+
+def _sources(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from vjserver.app.frames import senders
+
+    found, remarks = senders(tuple(args.streams))
+    for sender in found:
+        size = f"{sender.size[0]}x{sender.size[1]}" if sender.size[0] else "no picture"
+        row = f"{sender.kind:10s} {sender.name:36s} {size:>11s} {sender.fps:6.1f} frames/s   {sender.how}"
+        print(json.dumps(asdict(sender)) if args.json else row)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    if not found and not args.json:
+        print("nobody sends pictures here")
+    return 0
+
+
+def _outputs(args: argparse.Namespace) -> int:
+    from vjserver.app.frames import output_kinds
+    from vjserver.app.osc_tools import ask_outputs
+
+    running = ask_outputs(args.port)
+    for label, state, fps, drops, receivers, tally, config in running:
+        known = f"{receivers} receiver(s)" if receivers >= 0 else ""
+        print(f"{label:12s} {state:6s} {fps:6.1f} frames/s  {drops} dropped  {known} {tally}  {config}".rstrip())
+    if not running:
+        print(f"no server answers at port {args.port}")
+    print("\nkinds (open one live: vjserver osc send /vj/output/add LABEL 'KIND option=value ...'):")
+    for kind, here, options in output_kinds():
+        print(f"  {kind:10s} {here:32s} {options}")
+    return 0
+
+
+def _frames_watch(args: argparse.Namespace) -> int:
+    from vjserver.app.frames import watch
+
+    for line in watch(" ".join(args.source), args.seconds):
+        print(line, flush=True)
     return 0
 
 

@@ -7,15 +7,16 @@ stranger's would. Configuration names a door by ``kind`` and holds its options.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import ConfigError, VJError, nearest
 from vjserver.types.frames import Frame, FrameRequest
 
 Room = Literal["sources", "generators", "inputs", "outputs"]
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Source(Protocol):
@@ -59,20 +60,26 @@ class Generator(Protocol):
 
 
 class Input(Protocol):
-    """Brings pictures from outside, to start from. Called from the generate loop: it must not wait."""
+    """Brings pictures from outside, to start from. Opened, read and closed on one thread of its own."""
 
     def open(self) -> None:
-        """Get ready. Raises InputError."""
+        """Get ready. A source that is not there yet is looked for as long as it takes. Raises InputError."""
 
-    def read(self) -> Frame | None:
-        """Return the newest picture if there is one since the last call, else None. Raises InputError."""
+    def read(self, wait_s: float) -> Frame | None:
+        """Return the newest picture as soon as there is one since the last call, or None after about ``wait_s``.
+
+        Raises InputError.
+        """
 
     def close(self) -> None:
         """Let go; may be called twice."""
 
 
 class Output(Protocol):
-    """Takes pictures away. Called from one thread of its own; a frame's pixels are read-only."""
+    """Takes pictures away. Opened, fed and closed on one thread of its own; a frame's pixels are read-only.
+
+    An output may also have ``figures() -> Mapping[str, float]``: what it knows of its receivers.
+    """
 
     def open(self) -> None:
         """Get ready. Raises OutputError."""
@@ -82,6 +89,23 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Let go; may be called twice."""
+
+
+class Sending(BaseModel):
+    """What every output is told besides its own options: what it sends, how large and how often."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    label: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,40}$", description="by which it is removed; empty: its kind")
+    feed: Literal["program", "preview"] = Field("program", description="what is on air, or the deck that is not")
+    size: str = Field("", pattern=r"^$|^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$", description="WIDTHxHEIGHT; empty: as made")
+    fps: float = Field(0.0, ge=0.0, le=240.0, description="frames a second, at most; 0: as delivered")
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Width and height, or None for those of the picture."""
+        width, _, height = self.size.partition("x")
+        return (int(width), int(height)) if height else None
 
 
 @cache
@@ -115,7 +139,20 @@ def options_of(room: Room, config: Mapping[str, Any]) -> BaseModel:
     """
     kind = str(config.get("kind", ""))
     model: type[BaseModel] = find(room, kind).Options
-    given = {key: value for key, value in config.items() if key != "kind"}
+    common = {"kind"}
+    if room == "outputs":
+        sending_of(config)
+        common |= Sending.model_fields.keys() - model.model_fields.keys()
+    given = {key: value for key, value in config.items() if key not in common}
+    return _validated(model, given, f"{room[:-1]} {kind!r}")
+
+
+def sending_of(config: Mapping[str, Any]) -> Sending:
+    """Return what every output is told, from an output's configuration. Raises ConfigError."""
+    return _validated(Sending, config, f"output {str(config.get('kind', ''))!r}")
+
+
+def _validated(model: type[_Model], given: Mapping[str, Any], what: str) -> _Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -124,6 +161,6 @@ def options_of(room: Room, config: Mapping[str, Any]) -> BaseModel:
         if fault["type"] == "extra_forbidden":
             known = list(model.model_fields)
             raise ConfigError(
-                f"{room[:-1]} {kind!r}: unknown key {key!r}{nearest(key, known)}; allowed: {', '.join(known)}"
+                f"{what}: unknown key {key!r}{nearest(key, known)}; allowed: {', '.join(known)}"
             ) from None
-        raise ConfigError(f"{room[:-1]} {kind!r}: {key}: {fault['msg']}: got {fault['input']!r}") from None
+        raise ConfigError(f"{what}: {key}: {fault['msg']}: got {fault['input']!r}") from None

@@ -157,8 +157,9 @@ def test_a_show_takes_diffusion_up_over_osc_and_falls_back_with_a_word(stocked, 
         say("/vj/prompt/2/weight", "1")
         told("a prompt has at most 77 tokens")
         say("/vj/param/decks/raw", "2")
-        preview = RingReader("vjserver-preview")
-        assert wait_for(preview.get, 20).pixels.shape == (180, 320, 4)
+        say("/vj/output/add", "deck", f"sharedmem stream={stream}-b feed=preview size=160x90")
+        preview = RingReader(f"vjserver-{stream}-b")
+        assert wait_for(preview.get, 20).pixels.shape == (90, 160, 4)
         preview.close()
         before = wait_for(ring.get).info.frame_id
         time.sleep(2.0)
@@ -168,5 +169,5 @@ def test_a_show_takes_diffusion_up_over_osc_and_falls_back_with_a_word(stocked, 
         assert run.wait(5) == 0
     summary = json.loads(log.read_text().splitlines()[-1])
     assert summary["frames"] > 50
-    for name in (f"vjserver-{stream}", "vjserver-preview"):
+    for name in (f"vjserver-{stream}", f"vjserver-{stream}-b"):
         assert RingReader(name).get() is None

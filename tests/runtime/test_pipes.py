@@ -1,7 +1,9 @@
 import multiprocessing
 import os
+import threading
 import time
 import uuid
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +20,7 @@ from vjserver.runtime.store import Channels, pack_features, unpack_features
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.events import Beat, Command, Degraded, Drum, Onset, Silence, Tempo
 from vjserver.types.features import BeatGrid, quiet
-from vjserver.types.frames import Frame, FrameInfo
+from vjserver.types.frames import FLAG_CRC, Frame, FrameInfo
 
 spawn = multiprocessing.get_context("spawn")
 
@@ -160,7 +162,7 @@ def test_a_ring_gives_the_newest_frame(ring):
     assert frame.info.frame_id == 5
     assert (frame.pixels == 5).all()
     assert reader.get() is None
-    reader._look_again_ns = 0
+    reader._look_again_s = 0.0
     assert reader.get() is None, "the same frame is not new because the ring was looked up again"
     writer.put(picture(6, 32, 18))
     assert reader.get().pixels.shape == (18, 32, 4)
@@ -221,6 +223,89 @@ def test_frames_are_never_torn_under_a_writer_that_does_not_wait():
     reader.close()
     shared.remove_by_name(name)
     assert seen > 10
+
+
+def test_a_reader_is_woken_by_a_frame_and_not_by_the_clock(ring):
+    name, writer = ring
+    reader, waits = RingReader(name), []
+    assert reader.wait(0.05) is None, "nothing yet"
+    for i in range(1, 40):
+        timer = threading.Timer(0.005, writer.put, (picture(i),))
+        timer.start()
+        began = time.perf_counter()
+        assert reader.wait(1.0).info.frame_id == i
+        waits.append(time.perf_counter() - began)
+        timer.join()
+    assert sorted(waits)[20] < 0.015, "woken, not found at the next look 20 ms later"
+    reader.close()
+
+
+def test_a_ring_that_was_closed_and_made_anew_larger_is_found_at_once(ring):
+    name, writer = ring
+    reader = RingReader(name)
+    writer.put(picture(1))
+    assert reader.get().info.frame_id == 1
+    writer.close()
+    assert reader.get() is None
+    heir = RingWriter(name, 640 * 360 * 4)
+    heir.put(picture(2, 640, 360))
+    assert reader.get().pixels.shape == (360, 640, 4)
+    heir.close()
+    reader.close()
+
+
+def test_a_dead_writers_ring_is_taken_over_in_place_and_its_reader_sees_no_gap():
+    name = f"vjt-{uuid.uuid4().hex[:10]}"
+    process = spawn.Process(target=_own_and_die, args=(name,))
+    process.start()
+    process.join()
+    reader = RingReader(name)
+    assert reader.get().info.frame_id == 1
+    held = reader._segment
+    heir = RingWriter(name, 64)  # asks for less: what is there is large enough
+    assert reader.get() is None, "the dead writer's frame is not told as the heir's"
+    heir.put(picture(5))
+    assert reader.get().info.frame_id == 5
+    assert reader._segment is held
+    heir.close()
+    reader.close()
+
+
+def test_a_number_that_another_process_got_since_is_no_living_owner(monkeypatch):
+    name = f"vjt-{uuid.uuid4().hex[:10]}"
+    writer = RingWriter(name, 64)
+    assert ring_owner(name) == os.getpid()
+    writer._segment.words[2] = 1_000_000_000  # the ring is of 1970, this process is not
+    assert ring_owner(name) == 0
+    writer.close()
+
+
+def test_where_stores_may_be_seen_out_of_order_a_crc_tells_a_torn_frame():
+    name = f"vjt-{uuid.uuid4().hex[:10]}"
+    writer, reader = RingWriter(name, 64 * 36 * 4, checked=True), RingReader(name)
+    writer.put(picture(1))
+    frame = reader.get()
+    assert frame.info.flags & FLAG_CRC
+    assert frame.info.crc32 == zlib.crc32(frame.pixels)
+    writer.put(picture(2))
+    slot_size = int(writer._segment.words[1])
+    writer._segment.data[4096 + slot_size + 300] ^= 1  # a byte that came late
+    assert reader.get() is None
+    assert reader.torn == 4
+    writer.close()
+    reader.close()
+
+
+@given(data=st.binary(min_size=40, max_size=400), at=st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+def test_no_nonsense_in_a_ring_harms_its_reader(data, at):
+    made = shared.create(f"vjt-{uuid.uuid4().hex[:10]}", 65536)
+    made.data[at * 4096 : at * 4096 + len(data)] = data
+    made.data[:4] = b"VJR1"
+    reader = RingReader(made.name)
+    assert reader.get() is None or at == 0
+    reader.close()
+    shared.remove(made)
 
 
 def test_garbage_under_a_rings_name_is_no_ring():

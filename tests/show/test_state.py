@@ -56,7 +56,8 @@ def test_params_have_raw_inc_and_reset():
 @given(st.sampled_from([a for a, e in REGISTRY.items() if e.kind == "parameter"]), st.floats(0, 1))
 def test_every_parameter_reads_back_what_was_set(address, share):
     argument = REGISTRY[address].arguments[0]
-    texts = {"/vj/size": "640x360", "/vj/travel/ease": "linear"}
+    texts = {"/vj/size": "640x360", "/vj/travel/ease": "linear", "/vj/deliver/between": "flow",
+             "/vj/deliver/back": "now"}  # fmt: skip
     value = (
         texts.get(address, "x") if argument.type == "text" else argument.low + share * (argument.high - argument.low)
     )

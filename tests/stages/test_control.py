@@ -13,7 +13,9 @@ from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter, pack_features
 from vjserver.show.preset import Bank, Preset
+from vjserver.show.state import ShowState
 from vjserver.stages.control import Control
+from vjserver.types.errors import ConfigError
 from vjserver.types.events import Command, Degraded, Drum
 from vjserver.types.features import BeatGrid, quiet
 
@@ -30,9 +32,14 @@ def desk():
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
 
+    def check(config):
+        if config["kind"] != "null":
+            raise ConfigError(f"unknown output {config['kind']!r}")
+
     def make(before=None):
         return Control(
-            BANK, 1, LiveClock(), StateWriter(channels.state), before, FeaturesReader(channels.features, quiet(0)),
+            BANK, 1, LiveClock(), StateWriter(channels.state), before, ShowState(), check,
+            FeaturesReader(channels.features, quiet(0)),
             QueueWriter(channels.events("control")), [QueueReader(channels.events("ear"))],
             StatsWriter(channels.stats("control")), {n: StatsReader(channels.stats(n)) for n in WORKERS}, (),
         )  # fmt: skip
@@ -147,3 +154,14 @@ def test_lost_events_are_announced_and_the_end_of_it_too(desk):
     assert "events" in control.troubles
     hear()
     assert "events" not in control.troubles
+
+
+def test_an_output_asked_for_is_checked_before_it_is_of_the_state(desk):
+    control, _, told, state, _ = desk
+    control.receive("/vj/output/add", ("wall", "null"))
+    assert [row.label for row in state.get().outputs] == ["wall"]
+    control.receive("/vj/output/add", ("bad", "nosuch"))
+    assert [row.label for row in control.state.outputs] == ["wall"]
+    assert "unknown output 'nosuch'" in [e.why for e in told.get() if isinstance(e, Degraded)][-1]
+    control.receive("/vj/output/remove", ("wall",))
+    assert state.get().outputs == ()

@@ -1,188 +1,232 @@
+"""The delivery loop with a manual clock: slots, rates, outputs that come and go by state, program and preview."""
+
 import threading
-import time
+import uuid
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import wait_for
 
-from vjserver.runtime.clock import NS, LiveClock
-from vjserver.show.state import ShowState
-from vjserver.stages.delivery import HOLD_NS, START_NS, Composer, OutputThread, faded, safe_picture, splash
+from vjserver.runtime.clock import NS, ManualClock
+from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.ring import RingReader, RingWriter
+from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter
+from vjserver.show.outputs import OutputRow
+from vjserver.show.state import Deliver, ShowState
+from vjserver.stages.composing import Composer
+from vjserver.stages.delivery import Delivery
+from vjserver.stages.safe import SafeLoop
 from vjserver.types.errors import OutputError
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import quiet
 from vjserver.types.frames import Frame, FrameInfo
 
-SHOW = ShowState()
-QUIET = quiet(0)
 
+class Taker:
+    """An output that remembers; ``bad`` ones do not open."""
 
-def picture(value=100):
-    pixels = np.full((36, 64, 4), value, np.uint8)
-    pixels[..., 3] = 255
-    return Frame(pixels, FrameInfo(64, 36, frame_id=value))
-
-
-@pytest.fixture
-def compose():
-    return Composer(64, 36, 0)
-
-
-def mean(frame):
-    return float(frame.pixels[..., :3].mean())
-
-
-def test_before_the_first_frame_there_is_a_glow_not_black(compose):
-    shown = compose(None, SHOW, QUIET, 0)
-    assert mean(shown) > 5
-    assert not compose.degraded
-    compose(None, SHOW, QUIET, START_NS + 1)
-    assert compose.degraded
-
-
-def test_a_frame_is_shown_and_held(compose):
-    assert mean(compose(picture(), SHOW, QUIET, 0)) == 100
-    assert mean(compose(None, SHOW, QUIET, HOLD_NS)) == 100
-    assert not compose.degraded
-
-
-def test_after_the_hold_the_safe_loop_moves_and_new_frames_end_it(compose):
-    rng = np.random.default_rng(0)
-    noise = Frame(rng.integers(0, 255, (36, 64, 4), dtype=np.uint8), FrameInfo(64, 36))
-    compose(noise, SHOW, QUIET, 0)
-    one = compose(None, SHOW, QUIET, HOLD_NS + 4 * NS)
-    two = compose(None, SHOW, QUIET, HOLD_NS + 5 * NS)
-    assert compose.degraded
-    assert mean(one) > 60
-    assert not np.array_equal(one.pixels, two.pixels)
-    assert mean(compose(picture(50), SHOW, QUIET, HOLD_NS + 6 * NS)) == 50
-    assert not compose.degraded
-
-
-def test_the_safe_loop_begins_without_a_jump():
-    still = picture().pixels
-    assert np.array_equal(safe_picture(still, 0.0), still)
-
-
-def test_blackout_is_black_at_once_and_opaque(compose):
-    shown = compose(picture(), replace(SHOW, blackout=True), QUIET, 0)
-    assert mean(shown) == 0
-    assert (shown.pixels[..., 3] == 255).all()
-    assert mean(compose(None, SHOW, QUIET, 1)) == 100
-
-
-def test_freeze_holds_through_new_frames_and_lets_go(compose):
-    compose(picture(10), SHOW, QUIET, 0)
-    frozen = replace(SHOW, freeze=True)
-    assert mean(compose(picture(20), frozen, QUIET, 1)) == 20
-    assert mean(compose(picture(30), frozen, QUIET, 2)) == 20
-    assert mean(compose(None, frozen, QUIET, 100 * NS)) == 20
-    assert mean(compose(picture(40), SHOW, QUIET, 100 * NS)) == 40
-
-
-def test_fade_dims_and_keeps_alpha():
-    pixels = picture(200).pixels
-    assert faded(pixels, 1.0) is pixels
-    half = faded(pixels, 0.5)
-    assert half[..., :3].max() == 100
-    assert (half[..., 3] == 255).all()
-    assert faded(pixels, 0.0)[..., :3].max() == 0
-
-
-def test_the_header_carries_the_beat_of_its_tick(compose):
-    features = replace(QUIET, grid=BeatGrid(0, 8, 0.5, 0, 4, 1.0, True))
-    info = compose(picture(), SHOW, features, NS // 4).info
-    assert (info.bpm, info.beat_index) == (120.0, 8)
-    assert info.beat_phase == pytest.approx(0.5)
-    assert info.bar_phase == pytest.approx(0.125)
-
-
-def test_the_splash_has_any_size():
-    assert splash(320, 180).shape == (180, 320, 4)
-
-
-class Recorder:
-    """An output that can be slow, fail to open or fail to send."""
-
-    def __init__(self, delay_s=0.0, refuse=0, fail_at=None):
-        self.frames, self.opened, self.closed = [], 0, 0
-        self.delay_s, self.refuse, self.fail_at = delay_s, refuse, fail_at
-        self.threads = set()
+    def __init__(self, config, fps):
+        self.config, self.fps, self.frames, self.closed = config, fps, [], False
 
     def open(self):
-        self.opened += 1
-        if self.opened <= self.refuse:
-            raise OutputError("no such thing")
+        if self.config.get("name") == "bad":
+            raise OutputError("no such wall")
 
     def send(self, frame):
-        self.threads.add(threading.get_ident())
-        time.sleep(self.delay_s)
-        if self.fail_at is not None and len(self.frames) == self.fail_at:
-            self.fail_at = None
-            raise OutputError("broke")
         self.frames.append(frame)
 
     def close(self):
-        self.closed += 1
+        self.closed = True
 
 
-def test_a_slow_output_gets_the_newest_and_delays_nobody():
-    slow = Recorder(delay_s=0.1)
-    thread = OutputThread("slow", slow, LiveClock(), 1, lambda *_: None)
-    wait_for(lambda: thread.alive)
-    began = time.monotonic()
-    for i in range(1, 60):
-        thread.offer(picture(i))
-        time.sleep(0.005)
-    assert time.monotonic() - began < 1.5
-    wait_for(lambda: slow.frames and slow.frames[-1].info.frame_id == 59)
-    assert thread.drops > 40
-    assert thread.drops + len(slow.frames) == 59
-    thread.close()
-    assert slow.closed
-    assert len(slow.threads) == 1
+def row(label, **config):
+    return OutputRow(label, {"kind": "null", **config})
 
 
-def test_an_output_that_will_not_open_is_announced_once_and_tried_again():
+@pytest.fixture
+def house():
+    channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
+    segments = channels.create()
+    clock, made = ManualClock(NS), []
+
+    def make(config, fps):
+        made.append(Taker(config, fps))
+        return made[-1]
+
+    state = StateWriter(channels.state)
+    state.put(ShowState(outputs=(row("a"), row("b"))))
+    ring, deck = RingWriter(channels.generated, 64 * 36 * 4), RingWriter(channels.preview, 64 * 36 * 4)
+    delivery = Delivery(
+        make,
+        (row("page", size="32x18"),),
+        Composer(64, 36, clock.now_ns(), SafeLoop(None, clock, lambda *_: None)),
+        clock,
+        FeaturesReader(channels.features, quiet(0)),
+        StateReader(channels.state),
+        RingReader(channels.generated),
+        RingReader(channels.preview),
+        QueueWriter(channels.events("deliver")),
+        StatsWriter(channels.stats("deliver")),
+    )
+    house = House(channels, clock, made, state, ring, deck, delivery)
+    yield house
+    delivery.run(lambda: True)
+    ring.close()
+    deck.close()
+    for segment in segments:
+        segment.close()
+    channels.remove()
+
+
+class House:
+    def __init__(self, channels, clock, made, state, ring, deck, delivery):
+        self.clock, self.made, self.state, self.ring, self.deck = clock, made, state, ring, deck
+        self.delivery, self.slot_ns = delivery, clock.now_ns()
+        self.events = QueueReader(channels.events("deliver"))
+        self.stats = StatsReader(channels.stats("deliver"))
+        self.number = 0
+
+    def play(self, slots, value=None):
+        """Deliver so many slots; a new frame of ``value`` comes before each, if one is given."""
+        for _ in range(slots):
+            if value is not None:
+                self.number += 1
+                self.ring.put(picture(value, self.number))
+            before = {t: len(t.frames) for t in self.made}
+            self.slot_ns = self.delivery.step(self.slot_ns)
+            self._settle(before)
+
+    def _settle(self, before):
+        """Let output threads take what was offered: with a manual clock slots follow each other without a pause."""
+        for label, thread in self.delivery._outputs.items():
+            taken = wait_for(lambda thread=thread: thread._mail is None or not thread.alive, 2, 0.0005)
+            assert taken, label
+
+    def taker(self, label):
+        found = [t for t in self.made if t.config.get("tag", t.config.get("label")) == label]
+        return found[-1]
+
+
+def picture(value, number=1, width=64, height=36):
+    pixels = np.full((height, width, 4), value, np.uint8)
+    return Frame(pixels, FrameInfo(width, height, frame_id=number, t_generated_ns=number))
+
+
+def alive(house, count):
+    house.play(1)
+    return sum(o.alive for o in house.delivery._outputs.values()) == count
+
+
+def test_every_output_gets_every_slot_and_the_pages_own_is_not_told_of(house):
+    wait_for(lambda: alive(house, 3))
+    sent = [len(t.frames) for t in house.made]
+    house.play(30, value=50)
+    wait_for(lambda: [len(t.frames) for t in house.made] == [n + 30 for n in sent])
+    sizes = sorted(t.frames[-1].pixels.shape for t in house.made)
+    assert sizes == [(18, 32, 4), (36, 64, 4), (36, 64, 4)]
+    house.play(60)
+    assert sorted(house.stats.get()["outputs"]) == ["a", "b"]
+    assert house.stats.get()["drops"] == 0
+
+
+def test_slots_lie_on_a_grid_and_a_missed_one_is_left_out(house):
+    house.play(5)
+    first = house.slot_ns
+    period = NS // 60
+    house.play(10)
+    assert house.slot_ns == pytest.approx(first + 10 * period, abs=20)
+    house.clock.sleep_until(house.clock.now_ns() + 10 * period)  # this process did not run for nine slots
+    house.play(2)
+    assert (house.slot_ns - first) % (NS / 60) < 100, "on the grid"
+    house.play(60)
+    stats = house.stats.get()
+    assert stats["missed"] == 8
+    assert stats["late"] == 1
+    assert stats["pacing"]["p50"] == 0.0
+    assert stats["fps"] == pytest.approx(60, abs=0.01)
+
+
+def test_an_output_added_or_removed_by_state_leaves_the_others_untouched(house):
+    wait_for(lambda: alive(house, 3))
+    a = house.made[1] if house.made[1].config.get("size") is None else house.made[0]
+    before = len(a.frames)
+    threads = dict(house.delivery._outputs)
+    house.state.put(ShowState(outputs=(row("a"), row("b"), row("c", name="new"))))
+    wait_for(lambda: alive(house, 4))
+    assert {k: v for k, v in house.delivery._outputs.items() if k != "c"} == threads
+    house.state.put(ShowState(outputs=(row("a"), row("c", name="new"))))
+    house.play(3)
+    gone = threads["b"]
+    gone.join()
+    assert not gone.alive
+    assert "b" not in house.delivery._outputs
+    house.play(20)
+    slots = house.stats.get()["ticks"]
+    assert slots > 0
+    assert len(a.frames) - before >= 20
+
+
+def test_one_that_changes_is_closed_and_opened_again(house):
+    wait_for(lambda: alive(house, 3))
+    house.state.put(ShowState(outputs=(row("a", name="other"), row("b"))))
+    wait_for(lambda: alive(house, 3) and any(t.config.get("name") == "other" for t in house.made))
+    names = [(t.config.get("name"), t.closed) for t in house.made if t.config.get("size") is None]
+    assert sorted(names, key=str) == [("other", False), (None, False), (None, True)]
+
+
+def test_one_that_cannot_open_is_told_while_the_others_go_on(house):
+    house.state.put(ShowState(outputs=(row("a"), row("bad", name="bad"), row("wrong", size="x"))))
     told = []
-    stubborn = Recorder(refuse=1)
-    thread = OutputThread("x", stubborn, LiveClock(), 1, lambda *row: told.append(row))
-    wait_for(lambda: thread.alive, 3)
-    assert told == [("output x", "no such thing", False), ("output x", "sends again", True)]
-    thread.close()
+
+    def both():
+        house.play(1)
+        told.extend((e.what, e.why) for e in house.events.get())
+        return len(told) >= 2
+
+    wait_for(both)
+    assert ("output bad", "no such wall") in told
+    assert any(what == "output wrong" and "size" in why for what, why in told)
 
 
-def test_a_strangers_output_that_raises_anything_is_announced_and_tried_again():
-    told = []
-
-    class Rude(Recorder):
-        def send(self, frame):
-            raise KeyError("colour")
-
-    rude = Rude()
-    thread = OutputThread("x", rude, LiveClock(), 1, lambda *row: told.append(row))
-
-    def again():
-        thread.offer(picture())
-        return rude.opened > 1
-
-    wait_for(again, 5, 0.02)
-    assert told[0] == ("output x", "KeyError: 'colour'", False)
-    thread.close()
+def test_a_new_rate_opens_outputs_anew_and_moves_the_slots(house):
+    wait_for(lambda: alive(house, 3))
+    house.state.put(ShowState(outputs=(row("a"),), deliver=Deliver(fps=25.0)))
+    wait_for(lambda: alive(house, 2) and house.made[-1].fps == 25.0)
+    first = house.slot_ns
+    house.play(10)
+    assert house.slot_ns - first == pytest.approx(10 * NS / 25, rel=1e-6)
 
 
-def test_an_output_that_breaks_in_the_show_comes_back():
-    told = []
-    fragile = Recorder(fail_at=2)
-    thread = OutputThread("x", fragile, LiveClock(), 3, lambda *row: told.append(row))
+def test_program_and_preview_are_two_streams(house):
+    house.state.put(ShowState(fade=0.5, outputs=(row("a"), row("b", feed="preview"))))
+    wait_for(lambda: alive(house, 3))
+    feeds = {t.config.get("feed", "program"): t for t in house.made if "size" not in t.config}
+    house.play(3, value=100)
+    assert feeds["preview"].frames[-1].pixels.max() == feeds["program"].frames[-1].pixels.max(), "there is one deck"
+    house.deck.put(picture(200, 1))
+    house.play(3, value=100)
+    assert feeds["preview"].frames[-1].pixels[..., 0].max() == 200, "the deck that is not on air, not faded"
+    assert feeds["program"].frames[-1].pixels[..., 0].max() == 50
+    assert feeds["preview"].frames[-1].info.stream_id != feeds["program"].frames[-1].info.stream_id
 
-    def enough():
-        thread.offer(picture(len(fragile.frames) + 1))
-        return len(fragile.frames) > 4
 
-    wait_for(enough, 5, 0.01)
-    assert ("output x", "broke", False) in told
-    assert fragile.opened == 2
-    assert fragile.frames[-1].info.stream_id == 3
-    assert fragile.frames[-1].info.t_sent_ns > 0
-    thread.close()
+def test_the_ladder_is_told_and_shown(house):
+    house.play(30, value=90)
+    house.play(130)
+    assert [(e.what, e.mended) for e in house.events.get()] == [("picture", False)]
+    house.play(30)
+    assert house.stats.get()["rung"] == "safe"
+    house.play(40, value=90)
+    assert [(e.what, e.mended) for e in house.events.get()] == [("picture", True)]
+    assert house.stats.get()["rung"] == "live"
+
+
+def test_pictures_are_shared_not_copied_and_cannot_be_written_to(house):
+    wait_for(lambda: alive(house, 3))
+    house.play(2, value=10)
+    full = [t.frames[-1].pixels for t in house.made if "size" not in t.config]
+    assert np.shares_memory(full[0], full[1])
+    assert not any(p.flags.writeable for p in full)
+    assert replace(house.made[0].frames[-1]).info.t_sent_ns > 0
+    assert threading.active_count() > 3

@@ -74,7 +74,9 @@ def stage(request):
     generation = Generation(
         make,
         Inline(),
-        lambda announce: Pictures({"door": lambda: made["door"]}, {"pattern": lambda: made["chained"]}, announce),
+        lambda announce: Pictures(
+            {"door": lambda: made["door"]}, {"pattern": lambda: made["chained"]}, clock, announce
+        ),
         (32, 18),
         30.0,
         clock,
@@ -101,6 +103,7 @@ def stage(request):
     ring = RingReader(channels.generated)
     yield play, made, ring, channels, clock
     ring.close()
+    generation.close()
     channels.remove()
     shared.remove_by_name(f"{channels.key}-preview")
 

@@ -12,6 +12,7 @@ from vjserver.outputs.osc import OscTarget, OscTargetOptions
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotReader, SlotWriter
+from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, unpack_features
 from vjserver.sources.click import ClickOptions, ClickSource
@@ -52,6 +53,7 @@ def ear_of(source, clock, channels, listeners=()):
     return Ear(
         source, EarOptions(), clock, listeners, SlotWriter(channels.features), QueueWriter(channels.events("ear")),
         StatsWriter(channels.stats("ear")), [QueueReader(channels.events("control"))],
+        SoundWriter(channels.sound),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ infos = st.builds(
     width=st.integers(1, MAX_SIDE), height=st.integers(1, MAX_SIDE), frame_id=u64, t_capture_ns=u64,
     t_generated_ns=u64, t_sent_ns=u64, t_unix_ns=u64, stream_id=u32, flags=u32, bpm=st.floats(0, 400, width=32),
     beat_phase=unit, bar_phase=unit, beat_index=u32, source_frame_id=u64, prompt_hash=u64, seed=u32, crc32=u32,
+    source_age_us=u32,
 )  # fmt: skip
 
 

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 
-from vjserver.app.show import Show, load_bank
+from vjserver.app.show import Show, first_state, load_bank
 from vjserver.app.workers import Plan
 from vjserver.controls.osc import listen
 from vjserver.controls.web.server import Preview, web_app
+from vjserver.ports import options_of
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader
@@ -18,6 +21,7 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWriter
 from vjserver.runtime.supervisor import Stop
 from vjserver.stages.control import Control, until_stopped
+from vjserver.types.errors import ConfigError
 from vjserver.types.features import quiet
 
 
@@ -36,6 +40,8 @@ async def _main(plan: Plan, stop: Stop) -> None:
         clock,
         StateWriter(channels.state),
         StateReader(channels.state).get_new(),
+        first_state(show),
+        _check_output,
         FeaturesReader(channels.features, quiet(0)),
         QueueWriter(channels.events("control")),
         others,
@@ -51,7 +57,7 @@ async def _main(plan: Plan, stop: Stop) -> None:
         control.announce("osc in", why)
     tasks = [control.run(stop.is_set), control.run_link(stop.is_set)]
     if show.web.on:
-        tasks.append(_serve(show, channels.generated, control, stop))
+        tasks.append(_serve(show, channels.page, control, stop))
     await asyncio.gather(*tasks)
 
 
@@ -64,12 +70,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(show: Show, generated: str, control: Control, stop: Stop) -> None:
-    """Serve the page; show what the deliverer shows, from its shared-memory output."""
-    ring = next(
-        (f"vjserver-{d.get('stream', 'program')}" for d in show.outputs if d["kind"] == "sharedmem"),
-        generated,
-    )
+def _check_output(config: Mapping[str, Any]) -> None:
+    """Check an output that was asked for over the network: it may name no file. Raises ConfigError."""
+    options = options_of("outputs", config)
+    for key, field in type(options).model_fields.items():
+        if key in config and field.annotation is Path:
+            raise ConfigError(f"output {config['kind']!r}: {key} is set in the show file, not over the network")
+
+
+async def _serve(show: Show, ring: str, control: Control, stop: Stop) -> None:
+    """Serve the page; show what the deliverer shows, from the small ring that it keeps for that."""
     port = show.web.port
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     names = [preset.name for _, preset in control.bank.presets]

@@ -1,54 +1,117 @@
 """The deliver process: opens every output and keeps the picture on the wall."""
 
-from collections import Counter
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import cv2
 
+from vjserver.app.show import Show, first_state
 from vjserver.app.workers import Plan
-from vjserver.ports import find, options_of
-from vjserver.runtime.clock import LiveClock
+from vjserver.ports import Generator, Output, find, open_door, options_of
+from vjserver.runtime.clock import NS, LiveClock
+from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.store import FeaturesReader, StateReader
+from vjserver.runtime.store import Channels, FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Stop
-from vjserver.stages.delivery import Delivery, OutputThread
-from vjserver.types.errors import VJError
+from vjserver.show.mapping import Mapper
+from vjserver.show.outputs import RECORD, OutputRow
+from vjserver.stages.composing import Composer
+from vjserver.stages.delivery import Delivery
+from vjserver.stages.safe import Clip, Player, SafeLoop
 from vjserver.types.events import Degraded
 from vjserver.types.features import quiet
+from vjserver.types.frames import Pixels
+
+SAFE_WIDTH = 480
+SAFE_FPS = 20.0
+PAGE_FPS = 30.0
 
 
 def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     cv2.setNumThreads(1)  # a pool of threads costs the pacing more than it saves
+    sys.setswitchinterval(0.0005)  # an output that converts a frame must not hold up the next slot
+    raise_priority(3)
     show, channels, clock = plan.show, plan.channels, LiveClock()
     events = QueueWriter(channels.events("deliver"))
 
     def announce(what: str, why: str, mended: bool) -> None:
         events.put(Degraded(clock.now_ns(), what, why, mended))
 
-    outputs = []
-    names: Counter[str] = Counter()
-    for number, door in enumerate(show.outputs, start=1):
-        kind = str(door["kind"])
-        names[kind] += 1
-        name = kind if names[kind] == 1 else f"{kind}{names[kind]}"
-        filled = {"fps": show.video.output_fps, **door} if kind == "ndi" else door
-        try:
-            output = find("outputs", kind)(options_of("outputs", filled))
-        except VJError as error:
-            announce(f"output {name}", str(error), False)
-            continue
-        outputs.append(OutputThread(name, output, clock, number, announce))
+    first = first_state(show)
+    safe = SafeLoop(_safe_player(show, channels), clock, announce)
+    page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
     delivery = Delivery(
-        outputs,
-        (show.video.width, show.video.height),
-        show.video.output_fps,
+        partial(_output, show, channels),
+        (page,) if show.web.on else (),
+        Composer(
+            show.video.width,
+            show.video.height,
+            clock.now_ns(),
+            safe,
+            show.deliver.hold_s,
+            show.deliver.black_after_s,
+        ),
         clock,
         FeaturesReader(channels.features, quiet(0)),
-        StateReader(channels.state),
+        StateReader(channels.state, first),
         RingReader(channels.generated),
+        RingReader(channels.preview),
         events,
         StatsWriter(channels.stats("deliver")),
     )
     delivery.run(stop.is_set)
+
+
+def _output(show: Show, channels: Channels, config: Mapping[str, Any], fps: float) -> Output:
+    """Return the output of a configuration; it is told its rate and where sound is. Raises VJError."""
+    kind = str(config["kind"])
+    door = find("outputs", kind)
+    filled = {**(show.record if kind == RECORD else {}), **config}
+    if "fps" in door.Options.model_fields:
+        filled["fps"] = min(float(config.get("fps") or fps), fps)
+    if "sound" in door.Options.model_fields:
+        filled["sound"] = channels.sound
+    output: Output = door(options_of("outputs", filled))
+    return output
+
+
+def _safe_player(show: Show, channels: Channels) -> Callable[[], Player] | None:
+    """Return what opens the safe loop's player, or None where the last picture drifts."""
+    if show.deliver.safe == "drift":
+        return None
+    if show.deliver.safe == "pattern":
+        return partial(_Pattern, show, channels)
+    return partial(Clip, Path(show.deliver.safe))
+
+
+class _Pattern:
+    """The pattern generator at low cost: small, 20 pictures a second, still moving with the music."""
+
+    period_s = 1.0 / SAFE_FPS
+
+    def __init__(self, show: Show, channels: Channels) -> None:
+        self._generator: Generator = open_door("generators", {"kind": "pattern", "threads": 1})
+        width = min(SAFE_WIDTH, show.video.width)
+        self._size = width, max(16, round(show.video.height * width / show.video.width / 2) * 2)
+        self._mapper, self._memory = Mapper(), None
+        self._features = FeaturesReader(channels.features, quiet(0))
+        self._state = StateReader(channels.state, first_state(show))
+        self._last_ns = 0
+
+    def draw(self, now_ns: int) -> Pixels:
+        """Return the picture for ``now_ns``."""
+        seconds = min((now_ns - self._last_ns) / NS, 0.25)
+        self._last_ns = now_ns
+        request = self._mapper(self._state.get(), self._features.get(), now_ns, seconds, self._size)
+        frame, self._memory = self._generator.render(request, self._memory)
+        return frame.pixels.copy()
+
+    def close(self) -> None:
+        """Let go."""
+        self._generator.close()

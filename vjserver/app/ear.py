@@ -7,6 +7,7 @@ from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
+from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.supervisor import Stop
 from vjserver.stages.listening import Ear
@@ -34,6 +35,7 @@ def main(plan: Plan, stop: Stop) -> None:
         events,
         StatsWriter(channels.stats("ear")),
         [QueueReader(channels.events("control"))],
+        SoundWriter(channels.sound),
     )
     ear.run(stop.is_set)
     for target in targets:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from vjserver.app.show import load_bank
-from vjserver.app.workers import PREVIEW_RING, Plan
+from vjserver.app.workers import Plan
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.ports import Generator, kinds, open_door
 from vjserver.runtime.clock import LiveClock
@@ -54,6 +54,7 @@ def main(plan: Plan, stop: Stop) -> None:
         return Pictures(
             {name: partial(open_door, "inputs", door) for name, door in show.inputs.items()},
             {kind: partial(made, Part(kind)) for kind in chained},
+            clock,
             announce,
         )
 
@@ -67,7 +68,7 @@ def main(plan: Plan, stop: Stop) -> None:
         FeaturesReader(channels.features, quiet(0)),
         StateReader(channels.state),
         RingWriter(channels.generated, video.width * video.height * 4),
-        lambda: RingWriter(PREVIEW_RING, video.width * video.height * 4),
+        lambda: RingWriter(channels.preview, video.width * video.height * 4),
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),

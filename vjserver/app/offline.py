@@ -126,7 +126,7 @@ def render_preset(
     song = demo_song()
     generator = _generator(preset.generator, preset.model)
     generator.warm_up(*size, [prompt.text for prompt in preset.prompts])
-    pictures = Pictures({}, {"pattern": lambda: _generator("pattern")}, _tell)
+    pictures = Pictures({}, {"pattern": lambda: _generator("pattern")}, ManualClock(), _tell)
     state, mapper, triggers, memory = enter(ShowState(), 0, preset), Mapper(), Triggers(preset), None
     bank = Bank([("it", preset)])
     try:
@@ -139,8 +139,9 @@ def render_preset(
             if t_ns < skip_s * NS:
                 continue
             request = mapper(state, replace(ear.features, grid=ear.clock.grid), t_ns, 1 / fps, size)
-            if getattr(generator, "takes_pictures", False):
-                request = replace(request, image=pictures.get(state.input, request)[0])
+            source = pictures.get(state.input, request) if getattr(generator, "takes_pictures", False) else None
+            if source is not None:
+                request = replace(request, image=source.pixels)
             frame, memory = generator.render(request, memory)
             for notice in frame.notices:
                 _tell(notice.what, notice.why, notice.mended)

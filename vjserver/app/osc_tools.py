@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.outputs.osc import message
@@ -51,6 +52,19 @@ def send(host: str, port: int, address: str, args: Sequence[str]) -> int:
             if address.endswith("?") or args == ["?"] or address == "/vj/ping":
                 raise ConfigError(f"no answer from {host}:{port}; is vjserver running?") from None
     return 0
+
+
+def ask_outputs(port: int) -> list[tuple[Any, ...]]:
+    """Return what the server at ``port`` says of its outputs: rows of ``/vj/status/output``, none if nobody answers."""
+    rows: list[tuple[Any, ...]] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(ANSWER_S)
+        try:
+            sender.sendto(message("/vj/output/list"), ("127.0.0.1", port))
+            while True:
+                rows += [one.args for one in decode(sender.recv(65536)) if one.address == "/vj/status/output"]
+        except (TimeoutError, ConnectionError):
+            return rows
 
 
 def _value(text: str) -> float | int | str:
@@ -110,6 +124,8 @@ def _table(entries: Sequence[Entry]) -> str:
 def _takes(arguments: Sequence[Slot]) -> str:
     if not arguments:
         return "nothing"
+    if len(set(arguments)) > 1:
+        return ", ".join(_takes((one,)) for one in arguments)
     one = arguments[0]
     if one.type in ("text", "name"):
         what = "text" if one.type == "text" else "name or number"

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from vjserver.app.show import Show, load_bank
-from vjserver.app.workers import PREVIEW_RING, Plan, workers
+from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.workers import Plan, workers
 from vjserver.runtime import shared
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import ring_owner
 from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import WORKERS, Channels
+from vjserver.runtime.store import WORKERS, Channels, StateReader
 from vjserver.runtime.supervisor import Supervisor
 from vjserver.types.events import Degraded
 
@@ -56,7 +56,7 @@ class Runner:
         self._troubles: dict[str, str] = {}
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
-        self._events.put(Degraded(time.monotonic_ns(), f"process {what}", why, mended))
+        self._events.put(Degraded(time.perf_counter_ns(), f"process {what}", why, mended))
 
     def run(self, seconds: float | None, live: bool) -> dict[str, Any]:
         """Run for ``seconds`` or until a signal; return the last figures."""
@@ -181,18 +181,11 @@ class Runner:
 
     def _remove_rings(self) -> None:
         """Remove what killed workers may have left; rings of other servers stay."""
-        pids = {os.getpid(), 0}
-        shown = [f"vjserver-{d.get('stream', 'program')}" for d in self._show.outputs if d["kind"] == "sharedmem"]
-        for name in (*shown, PREVIEW_RING):
-            owner = ring_owner(name)
-            if owner and (owner in pids or not _alive(owner)):
+        state = StateReader(self._channels.state, first_state(self._show)).get()
+        for row in state.outputs:
+            name = f"vjserver-{row.config.get('stream', 'program')}"
+            if row.config["kind"] == "sharedmem" and not ring_owner(name):
                 shared.remove_by_name(name)
-
-
-def _alive(pid: int) -> bool:
-    import psutil
-
-    return bool(psutil.pid_exists(pid))
 
 
 def run_show(show: Show, seconds: float | None = None, as_json: bool = False) -> int:

@@ -1,7 +1,7 @@
 """The show file: TOML text goes in, a checked ``Show`` comes out. Everything has a default; an empty file is a show."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -9,7 +9,9 @@ import vjserver
 from vjserver.controls.link import LinkOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, options_of
+from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
+from vjserver.show.state import Deliver, ShowState
 from vjserver.stages.analysis import EarOptions
 from vjserver.types.errors import ConfigError
 
@@ -30,6 +32,16 @@ class VideoOptions(_Strict):
     lookahead_ms: float | None = Field(
         None, ge=0.0, le=500.0, description="pictures are made for a time so far ahead; None: as long as they take"
     )
+
+
+class DeliverOptions(_Strict):
+    """What is shown between generated pictures, and when none come."""
+
+    between: Literal["repeat", "crossfade", "flow"] = "repeat"
+    back: Literal["now", "bar", "operator"] = Field("bar", description="when generated pictures return")
+    hold_s: float = Field(2.0, ge=0.1, le=60.0, description="how long the last picture is held before the safe loop")
+    safe: str = Field("pattern", description="the safe loop: pattern, drift, or the path of a clip")
+    black_after_s: float | None = Field(None, ge=0.0, description="how long the safe loop plays before black; None: on")
 
 
 class OscOptions(_Strict):
@@ -70,6 +82,8 @@ class Show(_Strict):
     generators: dict[str, Door] = {}
     inputs: dict[str, Door] = {}
     outputs: tuple[Door, ...] = ({"kind": "sharedmem"}, {"kind": "zmq"}, {"kind": "ndi"})
+    record: Door = {}
+    deliver: DeliverOptions = DeliverOptions()
     osc: OscOptions = OscOptions()
     web: WebOptions = WebOptions()
 
@@ -81,7 +95,15 @@ class Show(_Strict):
     @field_validator("outputs")
     @classmethod
     def _known_outputs(cls, doors: tuple[Door, ...]) -> tuple[Door, ...]:
+        if len(doors) > MAX_OUTPUTS:
+            raise ValueError(f"there can be {MAX_OUTPUTS} outputs: got {len(doors)}")
         return tuple(_checked("outputs", door) for door in doors)
+
+    @field_validator("record")
+    @classmethod
+    def _known_record(cls, options: Door) -> Door:
+        _checked("outputs", {"kind": RECORD, **options})
+        return options
 
     @field_validator("inputs")
     @classmethod
@@ -94,6 +116,14 @@ class Show(_Strict):
         for kind, options in doors.items():
             _checked("generators", {"kind": kind, **options})
         return doors
+
+
+def first_state(show: Show) -> ShowState:
+    """Return the state in which a show begins, its preset aside."""
+    d = show.deliver
+    return ShowState(
+        deliver=Deliver(fps=show.video.output_fps, between=d.between, back=d.back), outputs=rows_of(show.outputs)
+    )
 
 
 def load_show(path: Path | None) -> Show:

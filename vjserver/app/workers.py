@@ -2,9 +2,9 @@
 
     process   module          reads                          writes
     control   app.control     OSC, web, events of all        state, commands
-    ear       app.ear         a source, commands             features, events, OSC triggers
-    generate  app.generate    features, state                the frame ring
-    deliver   app.deliver     the frame ring, state          every output
+    ear       app.ear         a source, commands             features, events, OSC triggers, the sound
+    generate  app.generate    features, state, inputs        the frame rings
+    deliver   app.deliver     the frame rings, state, sound  every output
 
 Each module is imported in its own process only, so that none carries another's libraries.
 """
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from vjserver.app.show import Show
 from vjserver.runtime.store import WORKERS, Channels
 from vjserver.runtime.supervisor import Worker
-
-PREVIEW_RING = "vjserver-preview"  # the deck that is not on air, for any program to read
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,13 @@ class SharedMemoryInput:
     def open(self) -> None:
         """Nothing to do: the ring is looked for as long as it takes."""
 
-    def read(self) -> Frame | None:
+    def read(self, wait_s: float) -> Frame | None:
         """Return the newest picture, or None."""
-        return self._ring.get()
+        return self._ring.wait(wait_s)
+
+    def figures(self) -> dict[str, float]:
+        """Return the frames that were never seen, and those that were overwritten while they were copied."""
+        return {"drops": self._ring.drops, "torn": self._ring.torn}
 
     def close(self) -> None:
         """Let go of the ring."""

@@ -3,20 +3,28 @@
 Subscribers should set CONFLATE (as we do) so that they always get the newest frame; that needs one-part messages.
 """
 
+from typing import Any, Literal
+
+import cv2
 import numpy as np
 import zmq
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.types.errors import OutputError
-from vjserver.types.frames import HEADER_SIZE, Frame
+from vjserver.types.frames import FOURCC_JPEG, HEADER_SIZE, Frame, Pixels, header_of
+
+BUFFERS = 6
+"""Messages that may be under way at once before a new buffer is made for each."""
 
 
 class ZmqOptions(BaseModel):
-    """Where frames are published."""
+    """Where frames are published, and how."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     address: str = Field("tcp://127.0.0.1:9030", pattern=r"^(tcp|ipc|inproc)://.+")
+    encoding: Literal["raw", "jpeg"] = Field("raw", description="raw is RGBA8; jpeg is a tenth of it, without alpha")
+    quality: int = Field(85, ge=1, le=100, description="of jpeg")
 
 
 class ZmqOutput:
@@ -28,6 +36,7 @@ class ZmqOutput:
         self._o = options
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._buffers: list[tuple[Pixels, Any]] = []
 
     def open(self) -> None:
         """Bind. Raises OutputError when the address is taken."""
@@ -44,15 +53,21 @@ class ZmqOutput:
     def send(self, frame: Frame) -> None:
         """Publish a frame; one that nobody has taken yet is replaced."""
         assert self._socket is not None
-        message = np.empty(HEADER_SIZE + frame.pixels.nbytes, np.uint8)
-        message[:HEADER_SIZE] = np.frombuffer(frame.info.pack(), np.uint8)
-        message[HEADER_SIZE:] = frame.pixels.reshape(-1)
+        if self._o.encoding == "jpeg":
+            message, whole = self._jpeg(frame), None
+        else:
+            message = self._buffer(HEADER_SIZE + frame.pixels.nbytes)
+            message[:HEADER_SIZE] = np.frombuffer(header_of(frame), np.uint8)
+            np.copyto(message[HEADER_SIZE:].reshape(frame.pixels.shape), frame.pixels)
+            whole = message
         try:
-            self._socket.send(message.data, zmq.DONTWAIT, copy=False)
+            sent = self._socket.send(message.data, zmq.DONTWAIT, copy=False, track=True)
         except zmq.Again:
-            pass  # nobody takes it: the next one will be newer
+            return  # nobody takes it: the next one will be newer
         except zmq.ZMQError as error:
             raise OutputError(f"ZeroMQ cannot send to {self._o.address}: {error}") from None
+        if whole is not None and len(self._buffers) < BUFFERS:
+            self._buffers.append((whole, sent))
 
     def close(self) -> None:
         """Unbind."""
@@ -62,3 +77,20 @@ class ZmqOutput:
         if self._context is not None:
             self._context.term()
             self._context = None
+        self._buffers = []
+
+    def _buffer(self, size: int) -> Pixels:
+        """Return a buffer that ZeroMQ has let go of: memory that was written before needs no new pages."""
+        for i, (buffer, sent) in enumerate(self._buffers):
+            if sent.done:
+                del self._buffers[i]
+                if buffer.nbytes == size:
+                    return buffer
+                break
+        return np.empty(size, np.uint8)
+
+    def _jpeg(self, frame: Frame) -> Pixels:
+        bgr = cv2.cvtColor(frame.pixels, cv2.COLOR_RGBA2BGR)
+        data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._o.quality])[1]
+        header = header_of(frame, FOURCC_JPEG, data.nbytes)
+        return np.concatenate((np.frombuffer(header, np.uint8), data.reshape(-1)))

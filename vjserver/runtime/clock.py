@@ -21,11 +21,15 @@ class Clock(Protocol):
 
 
 class LiveClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock, at its finest.
+
+    ``perf_counter`` is the same clock as ``monotonic`` on Linux and macOS; on Windows it ticks in 100 ns, where
+    ``monotonic`` ticks in 15.6 ms before Python 3.13. It is one for all processes.
+    """
 
     def now_ns(self) -> int:
         """Return the present."""
-        return time.monotonic_ns()
+        return time.perf_counter_ns()
 
     def wall_ns(self) -> int:
         """Return the wall clock's time."""
@@ -33,7 +37,7 @@ class LiveClock:
 
     def sleep_until(self, t_ns: int) -> None:
         """Sleep until ``t_ns``."""
-        wait_ns = t_ns - time.monotonic_ns()
+        wait_ns = t_ns - time.perf_counter_ns()
         if wait_ns > 0:
             time.sleep(wait_ns / NS)
 

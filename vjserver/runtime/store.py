@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from vjserver.runtime import queue, shared, stats
+from vjserver.runtime import queue, shared, soundring, stats
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
@@ -66,9 +66,30 @@ class Channels:
         """Ring: generate to deliver."""
         return f"{self.key}-frames"
 
+    @property
+    def sound(self) -> str:
+        """Sound ring: ear to deliver."""
+        return f"{self.key}-sound"
+
+    @property
+    def preview(self) -> str:
+        """Ring: the deck that is not on air, generate to deliver."""
+        return f"{self.key}-deck"
+
+    @property
+    def page(self) -> str:
+        """Ring: small pictures, deliver to control for the page."""
+        return f"vjserver-{self.page_stream}"
+
+    @property
+    def page_stream(self) -> str:
+        """The page's ring as a preview output calls it."""
+        return f"{self.key}-page"
+
     def segments(self) -> dict[str, int]:
         """Return name and size of every slot and queue (rings are made by their writers)."""
         sizes = {self.features: size_of(_FEATURES_SIZE), self.state: size_of(STATE_CAPACITY)}
+        sizes[self.sound] = soundring.SEGMENT_SIZE
         for worker in (*WORKERS, "main"):
             sizes[self.events(worker)] = queue.SEGMENT_SIZE
             sizes[self.stats(worker)] = size_of(stats.STATS_CAPACITY)
@@ -91,7 +112,7 @@ class Channels:
 
     def remove(self) -> None:
         """Remove everything, also what a killed worker left."""
-        for name in (*self.segments(), self.generated):
+        for name in (*self.segments(), self.generated, self.preview, self.page):
             shared.remove_by_name(name)
 
 
@@ -122,11 +143,11 @@ class StateWriter:
 
 
 class StateReader:
-    """The newest state; the last one stays."""
+    """The newest state; the last one stays, ``first`` before there is one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, first: ShowState | None = None) -> None:
         self._slot = SlotReader(name)
-        self._newest = ShowState()
+        self._newest = first or ShowState()
 
     def get(self) -> ShowState:
         """Return the newest state."""

@@ -20,6 +20,7 @@ N_DIRECTIONS = 4
 N_LORAS = 4
 MAX_NAME = 80
 SIDES = (64, 2048)
+OUTPUT_FPS = (10.0, 240.0)
 # Tempi a genre is counted in, bpm.
 GENRES: dict[str, tuple[float, float]] = {
     "any": (52.0, 212.0),
@@ -142,11 +143,6 @@ def _is_genre(args: tuple[Argument, ...]) -> None:
         raise ConfigError(f"/vj/tempo/genre: unknown genre {name!r}{nearest(name, GENRES)}; known: {', '.join(GENRES)}")
 
 
-def _is_ease(args: tuple[Argument, ...]) -> None:
-    if args[0] not in EASES:
-        raise ConfigError(f"/vj/travel/ease takes {', '.join(EASES)}: got {args[0]!r}")
-
-
 def size_of(text: str) -> tuple[int, int]:
     """Return (width, height) for ``WIDTHxHEIGHT``, (0, 0) for ``auto``. Raises ConfigError saying what is allowed."""
     if text.strip().lower() == "auto":
@@ -168,9 +164,16 @@ def _is_size(args: tuple[Argument, ...]) -> None:
         raise ConfigError(f"/vj/size: {error}") from None
 
 
-def _is_link(args: tuple[Argument, ...]) -> None:
-    if args[0] not in ("off", "follow", "lead"):
-        raise ConfigError(f"/vj/tempo/link takes off, follow or lead: got {str(args[0])[:40]!r}")
+BETWEEN = ("repeat", "crossfade", "flow")
+BACK = ("now", "bar", "operator")
+
+
+def _one_of(address: str, allowed: Sequence[str]) -> Callable[[tuple[Argument, ...]], None]:
+    def check(args: tuple[Argument, ...]) -> None:
+        if args[0] not in allowed:
+            raise ConfigError(f"{address} takes {', '.join(allowed)}: got {str(args[0])[:40]!r}")
+
+    return check
 
 
 def _entries() -> Iterable[Entry]:
@@ -209,7 +212,14 @@ def _entries() -> Iterable[Entry]:
     span = Slot("float", 0.0, 60.0, "s")
     yield Entry("/vj/travel/seconds", "parameter", (span,), "the same in seconds, where beats is 0; 0 jumps", 0.0)
     ease = Slot("text", unit=", ".join(EASES))
-    yield Entry("/vj/travel/ease", "parameter", (ease,), "how a travel begins and ends", "smooth", check=_is_ease)
+    yield Entry(
+        "/vj/travel/ease",
+        "parameter",
+        (ease,),
+        "how a travel begins and ends",
+        "smooth",
+        check=_one_of("/vj/travel/ease", tuple(EASES)),
+    )
     go = Slot("name", unit="a preset's name, or its number from 1")
     yield Entry("/vj/preset/go", "action", (go,), "go to a preset")
     yield Entry("/vj/preset/next", "action", (), "the next preset")
@@ -217,6 +227,23 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/master/blackout", "parameter", (switch,), "1 is black, at once, whatever else happens", False)
     yield Entry("/vj/master/freeze", "parameter", (switch,), "1 holds the picture", False)
     yield Entry("/vj/master/fade", "parameter", (unit,), "the master fader: 1 full, 0 black", 1.0)
+    rate = Slot("float", *OUTPUT_FPS, "frames/s")
+    yield Entry("/vj/deliver/fps", "parameter", (rate,), "pictures delivered a second, whatever is generated", 60.0)
+    way = Slot("text", unit=", ".join(BETWEEN))
+    yield Entry("/vj/deliver/between", "parameter", (way,), "what is shown between two generated pictures: the last "
+                "again, a blend, or one by optical flow (CPU); the last two show each picture one interval later",
+                "repeat", check=_one_of("/vj/deliver/between", BETWEEN))  # fmt: skip
+    way = Slot("text", unit=", ".join(BACK))
+    yield Entry("/vj/deliver/back", "parameter", (way,), "how generated pictures come back after the safe loop: now, "
+                "on the next bar, or when the operator sends /vj/deliver/return", "bar",
+                check=_one_of("/vj/deliver/back", BACK))  # fmt: skip
+    yield Entry("/vj/deliver/return", "action", (), "from the safe loop to generated pictures, if they come")
+    label, door = Slot("text", unit="a label"), Slot("text", unit="KIND option=value ...")
+    yield Entry("/vj/output/add", "action", (label, door), "open an output: `ndi name=wall size=1280x720 fps=30`; "
+                "one of that label is replaced")  # fmt: skip
+    yield Entry("/vj/output/list", "action", (), "answered to the sender with one /vj/status/output for each output")
+    yield Entry("/vj/output/remove", "action", (label,), "close the output of that label")
+    yield Entry("/vj/record", "parameter", (switch,), "1 records picture and sound into a new file, 0 ends it", False)
     bpm = Slot("float", 20.0, 400.0, "bpm")
     yield Entry("/vj/tempo/bpm", "action", (bpm,), "set the tempo by hand; it holds until auto")
     yield Entry("/vj/tempo/tap", "action", (), "tap: four in a row set tempo and beat")
@@ -235,7 +262,8 @@ def _entries() -> Iterable[Entry]:
     genre = Slot("name", unit=", ".join(GENRES))
     yield Entry("/vj/tempo/genre", "action", (genre,), "expect a genre's tempi; `any` expects all", check=_is_genre)
     link = Slot("name", unit="off, follow or lead")
-    yield Entry("/vj/tempo/link", "action", (link,), "Ableton Link: follow its beat, or lead it", check=_is_link)
+    yield Entry("/vj/tempo/link", "action", (link,), "Ableton Link: follow its beat, or lead it",
+                check=_one_of("/vj/tempo/link", ("off", "follow", "lead")))  # fmt: skip
     anything = Slot("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
 
@@ -274,6 +302,11 @@ def _outputs() -> Iterable[Entry]:
         ms = Slot("float", 0.0, 10000.0, "ms")
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
     yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)
+    ms = Slot("float", 0.0, 10000.0, "ms")
+    yield out("/vj/status/pacing", "how late pictures leave after their slot: median, 99th percentile", ms, ms)
+    yield out(
+        "/vj/status/late", "pictures that left 2 ms late or more, and slots left out, since the start", count, count
+    )
     share = Slot("float", 0.0, 1.0)
     yield out("/vj/status/jumpiness", "difference of successive pictures over 2 s: mean, greatest", share, share)
     text = Slot("text")
@@ -283,6 +316,10 @@ def _outputs() -> Iterable[Entry]:
         "name of what was heard: beat, downbeat, kick, snare, hat, onset, break, groove, drop, tempo, silence",
         text,
     )
+    yield out("/vj/status/picture", "what is on the wall: start, live, hold, safe or black", text)
+    row = (text, text, Slot("float", 0.0, 1000.0), count, Slot("int", -1, 2**31 - 1), text, text)
+    yield out("/vj/status/output", "an output: label, sends or off, frames a second, drops, receivers (-1: not known), "
+              "tally, configuration", *row)  # fmt: skip
     yield out("/vj/status/error", "what works less well than it should, and why", text, text)
     yield out("/vj/status/ok", "what works again, and how", text, text)
     yield out("/vj/status/preset", "the preset that plays", text)

@@ -6,7 +6,9 @@ Only the control process holds the master copy. Everybody else gets whole states
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from vjserver.show.outputs import RECORD, OutputRow, added, removed, row_of
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import MAX_SEED, N_PROMPTS, PARAMS
 from vjserver.types.events import Argument, EarEvent, event_name
@@ -44,6 +46,19 @@ class Travel:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliver:
+    """How pictures are delivered: ``fps`` a second, what is shown ``between`` two of them, and how they come ``back``.
+
+    ``returns`` counts how often the operator asked them back after the safe loop.
+    """
+
+    fps: float = 60.0
+    between: str = "repeat"
+    back: str = "bar"
+    returns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ShowState:
     """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt; ``params`` are 0..1."""
 
@@ -65,6 +80,13 @@ class ShowState:
     blackout: bool = False
     freeze: bool = False
     fade: float = 1.0
+    deliver: Deliver = field(default_factory=Deliver)
+    outputs: tuple[OutputRow, ...] = ()
+
+    @property
+    def record(self) -> bool:
+        """Whether the show is recorded."""
+        return any(row.label == RECORD for row in self.outputs)
 
     @property
     def prompts(self) -> tuple[tuple[str, float], ...]:
@@ -145,6 +167,13 @@ def apply(state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...],
         "/vj/master/blackout": lambda: replace(state, blackout=bool(args[0])),
         "/vj/master/freeze": lambda: replace(state, freeze=bool(args[0])),
         "/vj/master/fade": lambda: replace(state, fade=float(args[0])),
+        "/vj/deliver/fps": lambda: _deliver(state, fps=float(args[0])),
+        "/vj/deliver/between": lambda: _deliver(state, between=str(args[0])),
+        "/vj/deliver/back": lambda: _deliver(state, back=str(args[0])),
+        "/vj/deliver/return": lambda: _deliver(state, returns=state.deliver.returns + 1),
+        "/vj/output/add": lambda: replace(state, outputs=added(state.outputs, row_of(str(args[0]), str(args[1])))),
+        "/vj/output/remove": lambda: replace(state, outputs=removed(state.outputs, str(args[0]))),
+        "/vj/record": lambda: _set_record(state, bool(args[0])),
     }
     if address in simple:
         new = simple[address]()
@@ -156,6 +185,17 @@ def apply(state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...],
     else:
         return state  # tempo and ping are not of the state
     return replace(new, t_ns=t_ns, revision=state.revision + 1)
+
+
+def _deliver(state: ShowState, **changes: Any) -> ShowState:
+    return replace(state, deliver=replace(state.deliver, **changes))
+
+
+def _set_record(state: ShowState, on: bool) -> ShowState:
+    if on == state.record:
+        return state
+    rows = added(state.outputs, OutputRow(RECORD, {"kind": RECORD})) if on else removed(state.outputs, RECORD)
+    return replace(state, outputs=rows)
 
 
 def _step(state: ShowState, bank: Bank, by: int) -> ShowState:
@@ -174,11 +214,11 @@ def read(state: ShowState, address: str) -> Argument | None:
         return state.params[parts[1]]
     if parts[0] == "param" and parts[2] == "raw":
         return PARAMS[parts[1]].raw(state.params[parts[1]])
-    owner = {"master": state, "travel": state.travel}.get(parts[0])
+    owner = {"master": state, "travel": state.travel, "deliver": state.deliver}.get(parts[0])
     if owner is not None:
-        value: Argument = getattr(owner, parts[1])
+        value: Argument | None = getattr(owner, parts[1], None)
         return value
-    if address in ("/vj/seed", "/vj/generator", "/vj/model", "/vj/input", "/vj/size", "/vj/negative"):
+    if address in ("/vj/record", "/vj/seed", "/vj/generator", "/vj/model", "/vj/input", "/vj/size", "/vj/negative"):
         own: Argument = getattr(state, parts[0])
         return own
     return None

@@ -5,7 +5,7 @@ OSC, the web page and the preset's own triggers all end in :meth:`Control.receiv
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
@@ -27,7 +27,11 @@ MAX_TROUBLES = 20
 
 
 class Control:
-    """The control process's state and loops. ``before`` is the state that a fallen predecessor left, if any."""
+    """The control process's state and loops.
+
+    ``before`` is the state that a fallen predecessor left, if any, ``fresh`` the one in which the show begins.
+    ``check_output`` raises ConfigError for an output's configuration that makes no sense or is not allowed.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,8 @@ class Control:
         clock: Clock,
         state: StateWriter,
         before: ShowState | None,
+        fresh: ShowState,
+        check_output: Callable[[Mapping[str, Any]], None],
         features: FeaturesReader,
         events: QueueWriter,
         others: Sequence[QueueReader],
@@ -49,7 +55,8 @@ class Control:
         self._stats, self._boards = stats, boards
         self._status = StatusSender(targets)
         place, preset = bank.find(first if before is None else before.preset + 1)
-        self.state = enter(ShowState(), place, preset) if before is None else before
+        self.state = enter(fresh, place, preset) if before is None else before
+        self._check_output = check_output
         self._triggers = Triggers(preset)
         self._publish.put(self.state)
         self.server = OscServer(self.receive_osc, self.refuse)
@@ -59,7 +66,7 @@ class Control:
         self.refused = 0
         self._last_refusal_ns = -NS
         self._told: tuple[str, str] = ("", "")
-        self._told_maker = ""
+        self._told_maker = self._told_rung = ""
         self._lost = 0
         self._foreseen = 0
 
@@ -73,6 +80,10 @@ class Control:
         elif address == "/vj/ping":
             self.messages += 1
             self.server.send(message("/vj/pong", *[a for a in args[:1] if not isinstance(a, bool)]), sender)
+        elif address == "/vj/output/list":
+            self.messages += 1
+            for row in self._output_rows(self._boards["deliver"].get()):
+                self.server.send(message("/vj/status/output", *row), sender)
         else:
             self.receive(address, args)
 
@@ -84,6 +95,9 @@ class Control:
         try:
             accepted = accept(address, args)
             new = apply(self.state, t_ns, address, accepted, self.bank)
+            for row in new.outputs if new.outputs != self.state.outputs else ():
+                if row not in self.state.outputs:
+                    self._check_output(row.config)
         except ConfigError as error:
             self.refuse(str(error))
             return
@@ -239,6 +253,7 @@ class Control:
         if maker != self._told_maker:
             self._told_maker = maker
             self._status.tell("/vj/status/generator", maker)
+        self._tell_delivery(deliver)
         self._status.tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
         self._stats.put(
             {
@@ -250,6 +265,31 @@ class Control:
                 "refused": self.refused + self.server.refused,
             }
         )
+
+    def _tell_delivery(self, deliver: dict[str, Any]) -> None:
+        """Tell how steadily pictures leave, what is on the wall, and how each output does."""
+        pacing = deliver.get("pacing")
+        if pacing:
+            self._status.tell("/vj/status/pacing", pacing["p50"], pacing["p99"])
+            self._status.tell("/vj/status/late", int(deliver["late"]), int(deliver["missed"]))
+        if deliver.get("rung", "") != self._told_rung:
+            self._told_rung = deliver["rung"]
+            self._status.tell("/vj/status/picture", self._told_rung)
+        for row in self._output_rows(deliver):
+            self._status.tell("/vj/status/output", *row)
+
+    def _output_rows(self, deliver: dict[str, Any]) -> list[tuple[float | int | str, ...]]:
+        """Return the arguments of ``/vj/status/output`` for each output."""
+        rows: list[tuple[float | int | str, ...]] = []
+        boards = deliver.get("outputs", {})
+        for output in self.state.outputs:
+            board = boards.get(output.label, {"alive": False, "fps": 0.0, "drops": 0, "figures": {}})
+            figures = board["figures"]
+            tally = "program" if figures.get("program") else "preview" if figures.get("preview") else ""
+            state = "sends" if board["alive"] else "off"
+            receivers = int(figures.get("connections", -1))
+            rows.append((output.label, state, float(board["fps"]), int(board["drops"]), receivers, tally, str(output)))
+        return rows
 
     # -- for the page --------------------------------------------------------------------------------------
 

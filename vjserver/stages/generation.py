@@ -78,11 +78,15 @@ class Generation:
                 slot_ns = max(slot_ns + self._period_ns, self._clock.now_ns())
                 self._clock.sleep_until(slot_ns)
         finally:
-            self._players.close()
-            self._pictures.close()
-            self._ring.close()
-            if self._preview is not None:
-                self._preview.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._players.close()
+        self._pictures.close()
+        self._ring.close()
+        if self._preview is not None:
+            self._preview.close()
 
     def step(self) -> None:
         """Make one frame from the newest sound and state."""
@@ -94,11 +98,9 @@ class Generation:
         self._last_ns = now_ns
         features = self._features.get()
         request = self._mapper(state, features, now_ns + self._ahead_ns, seconds, self._size)
-        if getattr(generator, "takes_pictures", False):
-            image, source_id = self._pictures.get(state.input, request)
-            request = replace(request, image=image)
-        else:
-            source_id = 0
+        source = self._pictures.get(state.input, request) if getattr(generator, "takes_pictures", False) else None
+        if source is not None:
+            request = replace(request, image=source.pixels)
         try:
             frame, self._players.memory = generator.render(request, self._players.memory)
         except GeneratorError as error:
@@ -123,8 +125,10 @@ class Generation:
             beat_index=max(request.beat_count, 0),
             prompt_hash=prompt_hash(request.prompts),
             seed=request.seed,
-            source_frame_id=source_id,
         )
+        if source is not None and source.info.t_capture_ns:
+            age_us = max(0, done_ns - source.info.t_capture_ns) // 1000
+            info = replace(info, source_frame_id=source.info.frame_id, source_age_us=age_us)
         frame = replace(frame, info=info)
         self._ring.put(frame)
         self._hear(frame)

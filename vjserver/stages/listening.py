@@ -12,6 +12,7 @@ from vjserver.ports import Source
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
+from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import Latencies, StatsWriter
 from vjserver.runtime.store import pack_features
 from vjserver.show.registry import GENRES
@@ -53,10 +54,11 @@ class Ear:
         events: QueueWriter,
         stats: StatsWriter,
         commands: Sequence[QueueReader],
+        sound: SoundWriter,
     ) -> None:
         self._source, self._options, self._clock = source, options, clock
         self._listeners, self._features, self._events, self._stats = listeners, features, events, stats
-        self._commands = commands
+        self._commands, self._sound = commands, sound
         self._analysis: Analysis | None = None
         self._latency = Latencies()
         self._retries, self._retry_ns, self._open = 0, 0, False
@@ -78,6 +80,7 @@ class Ear:
             self._open_source(now_ns)
         until_ns = self._wake_ns(now_ns)
         events: list[EarEvent] = []
+        block = None
         if self._open:
             try:
                 block = self._source.read(until_ns)
@@ -92,6 +95,8 @@ class Ear:
             self._obey()
             events += self._analysis.advance(now_ns)
         self._tell(events, now_ns)
+        if block is not None:
+            self._sound.put(block)  # after the triggers: a recording can wait
 
     # -- the source ----------------------------------------------------------------------------------------
 

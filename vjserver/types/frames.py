@@ -6,7 +6,7 @@ with the times of every stage, so that any receiver can say how old the picture 
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ MAGIC = b"VJF1"
 VERSION = 1
 HEADER_SIZE = 128
 FOURCC_RGBA = int.from_bytes(b"RGBA", "little")
+FOURCC_JPEG = int.from_bytes(b"JPEG", "little")
+FLAG_CRC = 1  # crc32 is that of the pixels
 MAX_SIDE = 16384
 
-_HEADER = struct.Struct("<4sHHIIQQQQQIIIIQBBBxfffIQQII4x")
+_HEADER = struct.Struct("<4sHHIIQQQQQIIIIQBBBxfffIQQIII")
 assert _HEADER.size == HEADER_SIZE
 
 
@@ -67,7 +69,8 @@ class FrameInfo:
     """Everything about a frame but its pixels; the fields of the 128-byte header.
 
     Times are monotonic nanoseconds (``t_unix_ns`` is the wall clock): ``t_capture_ns`` of the sound or control
-    behind the frame, ``t_generated_ns`` when it was finished, ``t_sent_ns`` when an output took it.
+    behind the frame, ``t_generated_ns`` when it was finished, ``t_sent_ns`` when an output took it. A frame made from
+    another has its number in ``source_frame_id`` and in ``source_age_us`` how old that one was at ``t_generated_ns``.
     """
 
     width: int
@@ -85,6 +88,7 @@ class FrameInfo:
     bar_phase: float = 0.0
     beat_index: int = 0
     source_frame_id: int = 0
+    source_age_us: int = 0
     prompt_hash: int = 0
     seed: int = 0
     crc32: int = 0
@@ -101,6 +105,7 @@ class FrameInfo:
             self.data_size or stride * self.height,
             0, 0, 0, self.bpm, self.beat_phase, self.bar_phase, self.beat_index & 0xFFFFFFFF,
             self.source_frame_id, self.prompt_hash, self.seed & 0xFFFFFFFF, self.crc32,
+            min(self.source_age_us, 0xFFFFFFFF),
         )  # fmt: skip
 
     @classmethod
@@ -110,7 +115,7 @@ class FrameInfo:
             raise HeaderError(f"a frame header has {HEADER_SIZE} bytes: got {len(header)}")
         (magic, version, size, flags, stream_id, frame_id, capture, generated, sent, unix, width, height, stride,
          fourcc, data_size, _colour, _orientation, _alpha, bpm, beat_phase, bar_phase, beat_index, source_id,
-         prompt_hash, seed, crc) = _HEADER.unpack_from(header)  # fmt: skip
+         prompt_hash, seed, crc, source_age) = _HEADER.unpack_from(header)  # fmt: skip
         if magic != MAGIC:
             raise HeaderError(f"frame magic must be {MAGIC!r}: got {magic!r}")
         if version != VERSION or size != HEADER_SIZE:
@@ -120,7 +125,8 @@ class FrameInfo:
         if fourcc == FOURCC_RGBA and (stride != width * 4 or data_size != stride * height):
             raise HeaderError(f"RGBA {width}x{height} has stride {width * 4}: got {stride} and {data_size} bytes")
         return cls(width, height, frame_id, capture, generated, sent, unix, stream_id, flags, fourcc, bpm,
-                   beat_phase, bar_phase, beat_index, source_id, prompt_hash, seed, crc, data_size)  # fmt: skip
+                   beat_phase, bar_phase, beat_index, source_id, source_age, prompt_hash, seed, crc,
+                   data_size)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +150,14 @@ class Frame:
     preview: Pixels | None = None
     notices: tuple[Notice, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+
+
+def resized(frame: Frame, pixels: Pixels) -> Frame:
+    """Return ``frame`` with other ``pixels``, of any size; its header says so."""
+    height, width = pixels.shape[:2]
+    return replace(frame, pixels=pixels, info=replace(frame.info, width=width, height=height, data_size=pixels.nbytes))
+
+
+def header_of(frame: Frame, fourcc: int = FOURCC_RGBA, data_size: int = 0) -> bytes:
+    """Return the header of a frame whose pixels travel as ``data_size`` bytes of ``fourcc`` (RGBA8: all of them)."""
+    return replace(frame.info, fourcc=fourcc, data_size=data_size or frame.pixels.nbytes).pack()
