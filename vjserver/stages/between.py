@@ -69,7 +69,7 @@ class Between:
             cv2.cvtColor(cv2.resize(p, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2GRAY)
             for p in (before, after)
         ]
-        there, back = np.empty((2, *small[0].shape, 2), np.float32)
+        there, back = np.zeros((2, *small[0].shape, 2), np.float32)  # OpenCV begins with what is in there
         self._dis.calc(small[0], small[1], there)
         self._dis.calc(small[1], small[0], back)
         return there, back

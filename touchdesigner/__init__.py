@@ -1,0 +1,1 @@
+"""TouchDesigner patches: ``patches`` declares them, ``builder`` builds them there, ``generate`` writes the files."""
