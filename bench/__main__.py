@@ -7,7 +7,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import beat_to_photon, diffusion_overhead, dsp_cost, frame_latency, pattern_speed, trigger_latency
+from bench import (
+    beat_to_photon,
+    diffusion_overhead,
+    dsp_cost,
+    frame_latency,
+    pattern_speed,
+    transport,
+    trigger_latency,
+)
 
 ALL = {
     "dsp_cost": dsp_cost.main,
@@ -16,6 +24,7 @@ ALL = {
     "frame_latency": frame_latency.main,
     "trigger_latency": trigger_latency.main,
     "beat_to_photon": beat_to_photon.main,
+    "transport": transport.main,
 }
 
 

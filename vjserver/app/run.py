@@ -130,6 +130,8 @@ class Runner:
             "osc_sent": ear.get("osc_sent", 0),
             "osc_received": control.get("osc_received", 0),
             "drops": deliver.get("drops", 0),
+            "pacing": deliver.get("pacing", {}),
+            "delivery": {key: deliver.get(key, 0) for key in ("ticks", "late", "missed")},
             "latency_ms": {
                 "audio_to_osc": ear.get("audio_to_osc", {}),
                 "audio_to_frame": generate.get("audio_to_frame", {}),
