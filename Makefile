@@ -20,6 +20,7 @@ check: .venv/test-ready
 	$(BIN)/lint-imports
 	$(BIN)/vjserver osc reference | diff docs/osc.md -
 	$(BIN)/vjserver presets check
+	$(BIN)/python -m touchdesigner.generate --check
 
 bench: .venv/test-ready
 	$(BIN)/python -m bench $(ARGS)
@@ -34,6 +35,7 @@ bench-gpu:
 
 docs: .venv/demo-ready
 	$(BIN)/vjserver osc reference > docs/osc.md
+	$(BIN)/python -m touchdesigner.generate
 
 .venv/demo-ready: pyproject.toml scripts/need
 	@scripts/need $(RUN_PACKAGES)

@@ -117,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--seconds", type=_seconds, metavar="N")
     watch.set_defaults(run=_frames_watch)
 
+    patch = commands.add_parser("touchdesigner", help="write the script that builds the patches in TouchDesigner")
+    patch.add_argument("folder", nargs="?", type=Path, default=Path("."), help="where to (default: this folder)")
+    patch.set_defaults(run=_touchdesigner)
+
     doctor = commands.add_parser("doctor", help="what works here, what is missing, and the line that installs it")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(run=_doctor)
@@ -386,6 +390,17 @@ def _frames_watch(args: argparse.Namespace) -> int:
 
     for line in watch(" ".join(args.source), args.seconds):
         print(line, flush=True)
+    return 0
+
+
+def _touchdesigner(args: argparse.Namespace) -> int:
+    from vjserver.app.touchdesigner import write_patch
+
+    path = write_patch(args.folder).as_posix()
+    print(f"{path}\n\nIn TouchDesigner: Dialogs > Textport and DATs, paste one of these lines and press Enter:\n")
+    print(f"  exec(open(r'{path}').read())")
+    for name in ("beat_compositor", "img2img_loop", "two_decks"):
+        print(f"  PATCH = '{name}'; exec(open(r'{path}').read())")
     return 0
 
 

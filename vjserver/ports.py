@@ -156,7 +156,8 @@ def _validated(model: type[_Model], given: Mapping[str, Any], what: str) -> _Mod
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        fault = error.errors()[0]
+        faults = error.errors()
+        fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])  # a misspelt key is also missing
         key = ".".join(map(str, fault["loc"]))
         if fault["type"] == "extra_forbidden":
             known = list(model.model_fields)

@@ -85,7 +85,7 @@ def _opened(output):
     return True
 
 
-def test_a_buffer_is_used_again_only_when_zeromq_has_let_it_go():
+def test_a_frame_that_a_receiver_holds_does_not_change():
     address = f"ipc://{os.path.join('/tmp', uuid.uuid4().hex[:8])}" if os.name != "nt" else "tcp://127.0.0.1:9039"
     output, door = ZmqOutput(ZmqOptions(address=address)), ZmqInput(ZmqInputOptions(address=address))
     output.open()
@@ -98,7 +98,6 @@ def test_a_buffer_is_used_again_only_when_zeromq_has_let_it_go():
         if got is not None:
             held.append((got.info.frame_id, got))
     assert len(held) > 30
-    assert len(output._buffers) <= 6
     for i, got in held:
         assert (got.pixels[:90, :, 0] == i * 4).all(), "a frame that is held does not change"
     output.close()

@@ -76,6 +76,8 @@ def _check_output(config: Mapping[str, Any]) -> None:
     for key, field in type(options).model_fields.items():
         if key in config and field.annotation is Path:
             raise ConfigError(f"output {config['kind']!r}: {key} is set in the show file, not over the network")
+        if str(config.get(key, "")).startswith("ipc:"):
+            raise ConfigError(f"output {config['kind']!r}: a file is named in the show file, not over the network")
 
 
 async def _serve(show: Show, ring: str, control: Control, stop: Stop) -> None:

@@ -12,7 +12,7 @@ from vjserver.app.show import Show, first_state
 from vjserver.app.workers import Plan
 from vjserver.ports import Generator, Output, find, open_door, options_of
 from vjserver.runtime.clock import NS, LiveClock
-from vjserver.runtime.priority import raise_priority
+from vjserver.runtime.priority import be_punctual, raise_priority
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.stats import StatsWriter
@@ -37,6 +37,7 @@ def main(plan: Plan, stop: Stop) -> None:
     cv2.setNumThreads(1)  # a pool of threads costs the pacing more than it saves
     sys.setswitchinterval(0.0005)  # an output that converts a frame must not hold up the next slot
     raise_priority(3)
+    be_punctual()
     show, channels, clock = plan.show, plan.channels, LiveClock()
     events = QueueWriter(channels.events("deliver"))
 

@@ -45,9 +45,9 @@ class Check:
 def examine() -> list[Check]:
     """Look at everything."""
     looks: tuple[Callable[[], Check], ...] = (
-        _python, _presets, _aubio, _audio, _pattern, _memory, _ndi, _gpu, _models, _midi, _link,
+        _python, _presets, _aubio, _audio, _pattern, _memory, _ndi, _recording, _gpu, _models, _midi, _link,
     )  # fmt: skip
-    return [look() for look in looks] + _ports()
+    return [look() for look in looks] + _textures() + _ports()
 
 
 def _python() -> Check:
@@ -116,6 +116,19 @@ def _ndi() -> Check:
     if check.works and not importlib.import_module("NDIlib").initialize():
         return Check("NDI", False, "the library does not run on this processor")
     return check
+
+
+def _textures() -> list[Check]:
+    """Look for what shares textures on one GPU, where there is such a thing."""
+    if sys.platform == "win32":
+        return [_module("Spout", "SpoutGL", "pip install 'vjserver[spout]'")]
+    if sys.platform == "darwin":
+        return [_module("Syphon", "syphon", "pip install 'vjserver[syphon]'")]
+    return []
+
+
+def _recording() -> Check:
+    return _module("recording", "av", "pip install 'vjserver[record]'")
 
 
 def _gpu() -> Check:

@@ -4,7 +4,7 @@ from vjserver.app.workers import Plan
 from vjserver.outputs.osc import OscTarget
 from vjserver.ports import find, options_of
 from vjserver.runtime.clock import LiveClock
-from vjserver.runtime.priority import raise_priority
+from vjserver.runtime.priority import be_punctual, raise_priority
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
@@ -19,6 +19,7 @@ def main(plan: Plan, stop: Stop) -> None:
     """Run until ``stop`` is set."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(5)
+    be_punctual()
     events = QueueWriter(channels.events("ear"))
     targets = []
     for options in show.osc.targets:

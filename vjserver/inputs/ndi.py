@@ -16,7 +16,9 @@ from vjserver.types.errors import InputError, VJError
 from vjserver.types.frames import Frame, FrameInfo
 
 LOOK_S = 0.5
-STEP_S = 0.002
+STEP_S = 0.0005
+EARLY = 0.8
+"""The part of the usual time between pictures that is slept before the next one is looked for, again and again."""
 LOST_S = 1.5
 """A source that brought nothing for so long is looked for anew: it may have come back under another port."""
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
@@ -48,6 +50,7 @@ class NdiInput:
         self._seen = (-1, -1)
         self._look_s = self._lost_s = 0.0
         self._count = 0
+        self._came_s, self._every_s = 0.0, 1 / 60
 
     def open(self) -> None:
         """Begin to look. Raises InputError when NDI's library is missing."""
@@ -67,7 +70,7 @@ class NdiInput:
             left_s = deadline - time.monotonic()
             if frame is not None or left_s <= 0.0:
                 return frame
-            time.sleep(min(left_s, STEP_S if self._sync is not None else 0.02))
+            time.sleep(min(left_s, self._pause_s()))
 
     def close(self) -> None:
         """Let go of the sender."""
@@ -75,6 +78,16 @@ class NdiInput:
         if self._finder is not None:
             self._finder.close()
             self._finder = None
+
+    def _pause_s(self) -> float:
+        """Return how long to wait before the next look: long while no picture is due, short when one is."""
+        if self._sync is None:
+            return 0.02
+        due_s = self._came_s + EARLY * self._every_s
+        overdue_s = time.monotonic() - due_s
+        if overdue_s < 0.0:
+            return max(-overdue_s, STEP_S)
+        return STEP_S if overdue_s < self._every_s else 0.005
 
     def _connect(self) -> None:
         now_s = time.monotonic()
@@ -111,6 +124,8 @@ class NdiInput:
         now_s = time.monotonic()
         if fresh is not None:
             self._lost_s = now_s + LOST_S
+            every_s, self._came_s = min(now_s - self._came_s, 0.1), now_s
+            self._every_s += 0.1 * (every_s - self._every_s)
         elif now_s > self._lost_s and not self._ndi.recv_get_no_connections(self._receiver):
             self._disconnect()
         return fresh

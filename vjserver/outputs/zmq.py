@@ -3,7 +3,7 @@
 Subscribers should set CONFLATE (as we do) so that they always get the newest frame; that needs one-part messages.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,9 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.types.errors import OutputError
 from vjserver.types.frames import FOURCC_JPEG, HEADER_SIZE, Frame, Pixels, header_of
-
-BUFFERS = 6
-"""Messages that may be under way at once before a new buffer is made for each."""
 
 
 class ZmqOptions(BaseModel):
@@ -36,7 +33,6 @@ class ZmqOutput:
         self._o = options
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
-        self._buffers: list[tuple[Pixels, Any]] = []
 
     def open(self) -> None:
         """Bind. Raises OutputError when the address is taken."""
@@ -53,21 +49,13 @@ class ZmqOutput:
     def send(self, frame: Frame) -> None:
         """Publish a frame; one that nobody has taken yet is replaced."""
         assert self._socket is not None
-        if self._o.encoding == "jpeg":
-            message, whole = self._jpeg(frame), None
-        else:
-            message = self._buffer(HEADER_SIZE + frame.pixels.nbytes)
-            message[:HEADER_SIZE] = np.frombuffer(header_of(frame), np.uint8)
-            np.copyto(message[HEADER_SIZE:].reshape(frame.pixels.shape), frame.pixels)
-            whole = message
+        message = self._jpeg(frame) if self._o.encoding == "jpeg" else _raw(frame)
         try:
-            sent = self._socket.send(message.data, zmq.DONTWAIT, copy=False, track=True)
+            self._socket.send(message.data, zmq.DONTWAIT, copy=False)
         except zmq.Again:
-            return  # nobody takes it: the next one will be newer
+            pass  # nobody takes it: the next one will be newer
         except zmq.ZMQError as error:
             raise OutputError(f"ZeroMQ cannot send to {self._o.address}: {error}") from None
-        if whole is not None and len(self._buffers) < BUFFERS:
-            self._buffers.append((whole, sent))
 
     def close(self) -> None:
         """Unbind."""
@@ -77,20 +65,17 @@ class ZmqOutput:
         if self._context is not None:
             self._context.term()
             self._context = None
-        self._buffers = []
-
-    def _buffer(self, size: int) -> Pixels:
-        """Return a buffer that ZeroMQ has let go of: memory that was written before needs no new pages."""
-        for i, (buffer, sent) in enumerate(self._buffers):
-            if sent.done:
-                del self._buffers[i]
-                if buffer.nbytes == size:
-                    return buffer
-                break
-        return np.empty(size, np.uint8)
 
     def _jpeg(self, frame: Frame) -> Pixels:
         bgr = cv2.cvtColor(frame.pixels, cv2.COLOR_RGBA2BGR)
         data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._o.quality])[1]
         header = header_of(frame, FOURCC_JPEG, data.nbytes)
         return np.concatenate((np.frombuffer(header, np.uint8), data.reshape(-1)))
+
+
+def _raw(frame: Frame) -> Pixels:
+    """Return a message of its own for each frame: ZeroMQ keeps it until everybody has it."""
+    message = np.empty(HEADER_SIZE + frame.pixels.nbytes, np.uint8)
+    message[:HEADER_SIZE] = np.frombuffer(header_of(frame), np.uint8)
+    np.copyto(message[HEADER_SIZE:].reshape(frame.pixels.shape), frame.pixels)
+    return message
