@@ -98,7 +98,7 @@ class BareZmqOutput:
 
     def open(self) -> None:
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.PUB)
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.CONFLATE, 1)
         self._socket.bind(self._address)
 
@@ -118,7 +118,7 @@ class BareZmqInput:
         self._address = address
 
     def open(self) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.SUB)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.CONFLATE, 1)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._socket.connect(self._address)

@@ -140,6 +140,16 @@ def test_the_operator_brings_pictures_back(compose):
     assert compose.rung == "safe"
 
 
+def test_frames_that_wait_for_the_bar_are_not_seen_before_it(compose):
+    features = replace(QUIET, grid=BeatGrid(0, 0, 1.0, 0, 4, 1.0, True))
+    compose(picture(200), SHOW, features, 0)
+    compose(None, SHOW, features, 5 * NS)
+    shown = compose(picture(20), SHOW, features, 6 * NS)
+    assert (mean(shown), shown.info.frame_id) == (200, 200), "neither as picture nor as number"
+    shown = compose(picture(21), SHOW, features, 8 * NS + 1)
+    assert (mean(shown), shown.info.frame_id) == (21, 21)
+
+
 def test_frames_that_stop_again_before_the_bar_do_not_come_back(compose):
     grid = BeatGrid(0, 0, 1.0, 0, 4, 1.0, True)
     features = replace(QUIET, grid=grid)

@@ -81,6 +81,7 @@ class Composer:
     _last: Frame | None = None
     _last_ns: int = 0
     _frozen: Frame | None = None
+    _held: Frame | None = None
     _fell_ns: int = 0
     _fresh_ns: int | None = None
     """When frames came again while the safe loop played."""
@@ -135,6 +136,7 @@ class Composer:
 
     def _fall(self, state: ShowState, now_ns: int) -> None:
         self.rung, self._fell_ns, self._fresh_ns = "safe", now_ns, None
+        self._held = self._last or self._splash()
         self._returns = state.deliver.returns
         self.safe.prepare()
 
@@ -145,7 +147,7 @@ class Composer:
         if state.deliver.back == "operator":
             return False
         before, self._bar_phase = self._bar_phase, grid.bar_phase(now_ns)
-        begun = self._bar_phase < before - 0.5  # less is the ear that moved the beat a little
+        begun = self._bar_phase < before - 0.4  # less is the ear that moved the beat a little
         return begun or not grid.running or now_ns - self._fresh_ns > LONGEST_BAR_NS
 
     # -- the picture ---------------------------------------------------------------------------------------
@@ -161,10 +163,11 @@ class Composer:
         return shown if shown is not None else self._splash()
 
     def _safe(self, now_ns: int) -> Frame:
-        last = self._last or self._splash()
+        held = self._held
+        assert held is not None
         if self.rung == "black":
-            return replace(last, pixels=black_like(last.pixels))
-        return replace(last, pixels=self.safe.at(now_ns, (now_ns - self._fell_ns) / NS, last.pixels))
+            return replace(held, pixels=black_like(held.pixels))
+        return replace(held, pixels=self.safe.at(now_ns, (now_ns - self._fell_ns) / NS, held.pixels))
 
     def _splash(self) -> Frame:
         if self._first is None:
