@@ -222,6 +222,27 @@ def test_the_ladder_is_told_and_shown(house):
     assert house.stats.get()["rung"] == "live"
 
 
+def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house):
+    between = house.delivery._compose.between
+    flow = between._look
+
+    def slow(before, after):
+        house.clock.sleep_until(house.clock.now_ns() + NS // 80)
+        return flow(before, after)
+
+    between._look = slow
+    house.state.put(ShowState(deliver=Deliver(between="flow")))
+    for i in range(60):
+        house.play(1, value=i)
+    told = [(e.what, e.why, e.mended) for e in house.events.get()]
+    assert told == [("between", "optical flow takes 12 of 16.7 ms of a slot; a crossfade is shown instead", False)]
+    assert between._flows is None
+    house.state.put(ShowState())
+    house.play(2, value=3)
+    assert [(e.what, e.mended) for e in house.events.get()] == [("between", True)]
+    assert not between.hurried
+
+
 def test_pictures_are_shared_not_copied_and_cannot_be_written_to(house):
     wait_for(lambda: alive(house, 3))
     house.play(2, value=10)

@@ -455,7 +455,7 @@ class Project(OP):
 
     def watchers(self, par):
         for dat in par.owner.children:
-            if dat.OPType == "parameterexecuteDAT" and dat.par.op.eval() == "..":
+            if dat.OPType == "parameterexecuteDAT" and dat.par.op.eval() is par.owner:
                 pars = dat.par.pars.eval().split()
                 if dat.par.custom.eval() and par.isCustom and ("*" in pars or par.name in pars):
                     yield dat

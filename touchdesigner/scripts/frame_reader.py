@@ -21,7 +21,7 @@ MAX_SLOTS = 64
 MAX_SIDE = 16384
 FLAG_CRC = 1
 RGBA = int.from_bytes(b"RGBA", "little")
-QUIET_S = 0.2
+QUIET_S = 0.4
 STORES_IN_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 

@@ -173,7 +173,9 @@ class Runner:
         table.add_row("sound -> picture", ms(generate, "audio_to_frame"))
         table.add_row("picture -> output", ms(deliver, "frame_to_output"))
         for name, row in deliver.get("outputs", {}).items():
-            table.add_row(name, f"{row['fps']:.0f} fps" if row["alive"] else "[red]off[/]")
+            receivers = row["figures"].get("connections")
+            to = "" if receivers is None else f", {receivers:.0f} receiver(s)"
+            table.add_row(name, f"{row['fps']:.0f} fps{to}" if row["alive"] else "[red]off[/]")
         table.add_row("OSC", f"{ear.get('osc_sent', 0)} out, {control.get('osc_received', 0)} in")
         if self._show.web.on:
             table.add_row("page", f"http://127.0.0.1:{self._show.web.port}")

@@ -36,7 +36,7 @@ GONE = b"GONE"
 SLOTS = 3
 MAX_SLOTS = 64
 PAGE = 4096
-QUIET_S = 0.2
+QUIET_S = 0.4
 """A ring that brought nothing for so long is looked up again: its writer may have made it anew."""
 STORES_IN_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 

@@ -24,6 +24,8 @@ class Between:
 
     def __init__(self) -> None:
         self.mode = "repeat"
+        self.hurried = False
+        """There is no time for optical flow: a crossfade is shown in its place."""
         self._last: Frame | None = None
         self._before: Frame | None = None
         self._came_ns = 0
@@ -42,7 +44,7 @@ class Between:
         self._interval_ns = (3 * self._interval_ns + apart_ns) // 4 if self._interval_ns and blends else apart_ns
         self._last, self._came_ns = frame, now_ns
         self._flows = None
-        if self.mode == "flow" and self._before is not None:
+        if self.mode == "flow" and not self.hurried and self._before is not None:
             self._flows = self._look(self._before.pixels, frame.pixels)
 
     def at(self, now_ns: int) -> Frame | None:

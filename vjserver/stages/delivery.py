@@ -26,6 +26,8 @@ LATE_NS = 2_000_000
 """A picture that leaves so much after its slot is late."""
 MOST_AHEAD = 0.6
 """The part of a slot that composing may take; what takes longer comes late."""
+COSTS = 32
+"""So many slots are looked back upon to say what composing costs."""
 FRESH_NS = 2 * NS
 Make = Callable[[Mapping[str, Any], float], Output]
 
@@ -61,7 +63,7 @@ class Delivery:
         self._deck_ns = 0
         self._was_degraded = False
         self._new_rate, self._pacing = Rate(), Latencies()
-        self._costs: deque[int] = deque([0], maxlen=32)
+        self._costs: deque[int] = deque([0], maxlen=COSTS)
         self._ticks, self._late, self._missed = 0, 0, 0
         self._next_stats_ns = 0
 
@@ -95,7 +97,7 @@ class Delivery:
         self._pacing.add(slot_ns, now_ns)
         self._late += now_ns - slot_ns > LATE_NS
         self._ticks += 1
-        self._watch(now_ns)
+        self._watch(now_ns, state)
         self._show_stats(now_ns)
         passed = max(0, self._clock.now_ns() - slot_ns - self._period_ns // 2) // self._period_ns
         self._missed += passed
@@ -104,7 +106,11 @@ class Delivery:
     def _ahead_ns(self) -> int:
         """Return how long before a slot its picture is begun: nearly as long as the slowest of late took."""
         slow_ns = sorted(self._costs)[-1 - len(self._costs) // 10]
-        return min(slow_ns + 200_000, round(MOST_AHEAD * self._period_ns))
+        return min(slow_ns + 200_000, self._longest_ns)
+
+    @property
+    def _longest_ns(self) -> int:
+        return round(MOST_AHEAD * self._period_ns)
 
     def _pictures(self, state: ShowState, slot_ns: int) -> dict[str, Frame]:
         """Return the picture of the slot for each feed."""
@@ -160,7 +166,18 @@ class Delivery:
 
     # -- how it goes ---------------------------------------------------------------------------------------
 
-    def _watch(self, now_ns: int) -> None:
+    def _watch(self, now_ns: int, state: ShowState) -> None:
+        between = self._compose.between
+        if state.deliver.between != "flow":
+            if between.hurried:
+                self._announce("between", "no optical flow is asked for any more", True)
+            between.hurried = False
+        elif not between.hurried and len(self._costs) == COSTS:
+            usual_ns = sorted(self._costs)[COSTS // 2]
+            if usual_ns > self._longest_ns:
+                between.hurried = True
+                took = f"{usual_ns * 1e-6:.0f} of {self._period_ns * 1e-6:.1f} ms"
+                self._announce("between", f"optical flow takes {took} of a slot; a crossfade is shown instead", False)
         if self._compose.degraded != self._was_degraded:
             self._was_degraded = self._compose.degraded
             why = "no new frame: the safe loop plays" if self._was_degraded else "generated pictures again"
