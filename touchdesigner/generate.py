@@ -83,7 +83,7 @@ def tox_tree() -> dict[str, bytes]:
         ".build": b"version 099\nbuild 2023.11880\ntime Thu Jan 1 00:00:00 2026\nosname Windows\nosversion 10\n",
         "vjserver.n": _n("COMP:base", 0, 0),
         "vjserver/boot.n": _n("DAT:execute", 0, 0),
-        "vjserver/boot.parm": b"?\nstart 0 on\ncreate 0 on\n?\n",
+        "vjserver/boot.parm": b"?\nactive 0 on\nstart 0 on\ncreate 0 on\n?\n",
         "vjserver/boot.text": _text(BOOT),
     }
     for i, part in enumerate(parts, start=1):

@@ -94,7 +94,7 @@ CONNECT = (
     Par("Spoutname", "Spout / Syphon sender", "Str", "vjserver"),
     Par("Stream", "Shared-memory stream", "Str", "program"),
     Par("Shmname", "Shared Mem name", "Str", "vjserver"),
-    Par("Sendall", "Send all values", "Pulse", help="for a server that was started after this patch"),
+    Par("Sendall", "Send what was changed", "Pulse", help="for a server that was started after this patch"),
 )
 
 
@@ -224,16 +224,19 @@ def _control(addresses: str) -> list[Node]:
         Node("osc_out", "oscoutDAT", 0, -1060, {},
              {"address": "parent().par.Host.eval()", "port": "parent().par.Oscport.eval()"}, note="to the server"),
         Node("pars_to_osc", "parameterexecuteDAT", 200, -1060,
-             {"pars": "*", "valuechange": True, "onpulse": True, "custom": True, "builtin": False},
+             {"active": True, "pars": "*", "valuechange": True, "onpulse": True, "custom": True,
+              "builtin": False},
              {"op": "parent()"}, text=_script("osc_out"), note="every custom parameter"),
         Node("addresses", "textDAT", 400, -1060, text=addresses, note="which parameter is which address"),
         Node("midi", "midiinmapCHOP", 0, -1190, {"sliders": "s[1-16]", "buttons": "b[1-16]"},
              note="set up in Dialogs > MIDI Device Mapper"),
-        Node("midi_to_pars", "chopexecuteDAT", 200, -1190, {"chop": "midi", "offtoon": True, "valuechange": True},
+        Node("midi_to_pars", "chopexecuteDAT", 200, -1190,
+             {"active": True, "chop": "midi", "offtoon": True, "valuechange": True},
              text=_script("midi_in")),
         Node("midi_map", "textDAT", 400, -1190, text=MIDI_MAP, note="which slider moves what: change it",
              yours=True),
-        Node("watchdog", "executeDAT", 0, -1320, {"start": True, "framestart": True}, text=_script("watchdog")),
+        Node("watchdog", "executeDAT", 0, -1320, {"active": True, "start": True, "framestart": True},
+             text=_script("watchdog")),
     ]  # fmt: skip
 
 

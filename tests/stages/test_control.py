@@ -156,6 +156,18 @@ def test_lost_events_are_announced_and_the_end_of_it_too(desk):
     assert "events" not in control.troubles
 
 
+def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
+    control, hear, _, _, _ = desk
+    told = []
+    control._status.tell = lambda address, *args: told.append(address)
+    hear()
+    assert told.count("/vj/status/preset") == 1
+    control._tell_status(LiveClock().now_ns())
+    assert told.count("/vj/status/preset") == 1
+    control._tell_status(LiveClock().now_ns() + 6 * NS)
+    assert told.count("/vj/status/preset") == 2
+
+
 def test_an_output_asked_for_is_checked_before_it_is_of_the_state(desk):
     control, _, told, state, _ = desk
     control.receive("/vj/output/add", ("wall", "null"))

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -203,7 +204,8 @@ def test_the_starter_plays_with_a_real_server(stage):
         until(lambda: comp.fetch("event") in ("beat", "downbeat"))
         until(lambda: comp.op("beat")["vj/beat"] is not None and comp.op("beat")["vj/beat"].eval() > 2)
         until(lambda: comp.par.Presetname.eval() == "Neon Tunnel")
-        assert "bpm" in hud.eval()
+        until(lambda: re.search(r"^1[0-9]{2}\.[0-9] bpm", hud.eval()))
+        until(lambda: re.search(r"\n[1-9][0-9]* made  [1-9][0-9]* delivered  live", hud.eval()))
         assert comp.op("hud_text").par.fontalpha.eval() == 1.0
         # the picture
         script = comp.op("script_in")
@@ -239,6 +241,21 @@ def test_the_starter_plays_with_a_real_server(stage):
     assert hud.eval() == f"SERVER LOST\n127.0.0.1:{port}"
     comp.par.Hud = False
     assert comp.op("hud_text").par.fontalpha.eval() == 1.0, "that the server is lost is shown whatever is switched off"
+
+
+def test_when_the_project_is_opened_only_what_was_changed_is_sent(stage):
+    td, comp, _, _ = stage
+    td.root.sent.clear()
+    td.root.start()
+    assert td.root.sent == [], "a fresh patch leaves the server's preset alone"
+    comp.par.Prompt2, comp.par.Fade, comp.par.Genre = "silk", 0.5, "techno"
+    td.root.sent.clear()
+    td.root.start()
+    told = [("/vj/prompt/2/text", ["silk"]), ("/vj/master/fade", [0.5]), ("/vj/tempo/genre", ["techno"])]
+    assert td.root.sent == told
+    td.root.sent.clear()
+    comp.par.Sendall.pulse()
+    assert td.root.sent == told
 
 
 def test_the_picture_has_its_top_at_the_top(stage):

@@ -34,9 +34,13 @@ def send(comp, name):
 
 
 def send_all(comp):
-    """Send every value, for a server that was started after this patch."""
+    """Send every value that was changed here, for a server that was started after this patch.
+
+    What stands at its default is not sent: it would cover what the server's preset says.
+    """
     for name in table(comp):
-        if getattr(comp.par, name).style not in ("Pulse", "Momentary"):
+        par = getattr(comp.par, name)
+        if par.style not in ("Pulse", "Momentary") and par.eval() != par.default:
             send(comp, name)
 
 

@@ -59,14 +59,13 @@ def hud(comp):
     if lost():
         return "SERVER LOST\n" + comp.par.Host.eval() + ":" + str(comp.par.Oscport.eval())
     beat = comp.op("beat")
-    fps = heard.get("/vj/status/fps", [0.0, 0.0])
+    made, sent = (value(beat, "vj/status/fps_" + n) for n in "12")
+    bar = "".join("#" if value(beat, "vj/beat/position") >= i else "." for i in range(4))
     lines = [
-        "{:.1f} bpm   {}".format(
-            value(beat, "vj/bpm"), "".join("#" if value(beat, "vj/beat/position") >= i else "." for i in range(4))
-        ),
+        f"{value(beat, 'vj/bpm'):.1f} bpm   {bar}",
         str(text("/vj/status/preset")),
         str(text("/vj/status/prompt"))[:60],
-        "{:.0f} made  {:.0f} delivered  {}".format(fps[0], fps[-1], text("/vj/status/picture")),
+        f"{made:.0f} made  {sent:.0f} delivered  {text('/vj/status/picture')}",
     ]
-    lines += ["! " + what + ": " + str(why)[:80] for what, why in list(troubles.items())[-2:]]
+    lines += [f"! {what}: {str(why)[:80]}" for what, why in list(troubles.items())[-2:]]
     return "\n".join(lines)

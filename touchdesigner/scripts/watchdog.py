@@ -3,7 +3,7 @@ is silent for three seconds is called lost."""
 
 
 def onStart():
-    """The project was opened: tell the server where everything stands."""
+    """The project was opened: tell the server what was changed here."""
     me.parent().op("pars_to_osc").module.send_all(me.parent())
 
 

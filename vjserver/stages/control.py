@@ -24,6 +24,7 @@ from vjserver.types.features import BAND_NAMES, Features
 
 POLL_S = 0.004
 MAX_TROUBLES = 20
+TELL_AGAIN_NS = 5 * NS
 
 
 class Control:
@@ -67,6 +68,7 @@ class Control:
         self._last_refusal_ns = -NS
         self._told: tuple[str, str] = ("", "")
         self._told_maker = self._told_rung = ""
+        self._tell_again_ns = 0
         self._lost = 0
         self._foreseen = 0
 
@@ -232,6 +234,9 @@ class Control:
 
     def _tell_status(self, now_ns: int) -> None:
         self._tell_lost()
+        if now_ns >= self._tell_again_ns:  # for who began to listen only now
+            self._tell_again_ns = now_ns + TELL_AGAIN_NS
+            self._told, self._told_maker, self._told_rung = ("", ""), "", ""
         told = (self.state.preset_name, self.state.heaviest)
         if told != self._told:
             self._told = told
