@@ -261,7 +261,7 @@ def _compositor(source: str, x: int, y: int) -> list[Node]:
              {axis: f"1.0 + 0.15 * parent().par.Punch.eval() * {_HIT.format('kick', 0.25)}" for axis in ("sx", "sy")},
              (source,), note="jumps in on the kick"),
         Node("trail_back", "feedbackTOP", x, y - 260, {"top": "trail"}, inputs=("punch",), note="the last trail"),
-        Node("trail_move", "transformTOP", x + 200, y - 260, {},
+        Node("trail_move", "transformTOP", x + 200, y - 260, {"extend": "zero"},
              {"sx": "parent().par.Trailscale.eval()", "sy": "parent().par.Trailscale.eval()",
               "rotate": "parent().par.Trailturn.eval()"}, ("trail_back",)),
         Node("trail_level", "levelTOP", x + 400, y - 260, {}, {"brightness1": "parent().par.Trail.eval()"},
@@ -353,7 +353,7 @@ def _two_decks() -> Patch:
         *HUD,
     )  # fmt: skip
     monitor = "parent().par.Monitor.menuIndex"
-    deck_reader = receiver("deck_", 0, -1500, "Previewname")
+    deck_reader = receiver("deck_", 0, 700, "Previewname")
     watched = tuple(n for n in deck_reader if n.name not in ("deck_spout_in", "deck_shm_in"))
     shorter = tuple(
         Node(n.name, n.kind, n.x, n.y, n.pars, n.exprs | {"index": f"0 if {_TRANSPORT} == 'ndi' else 1"},
@@ -369,13 +369,15 @@ def _two_decks() -> Patch:
         (
             *receiver(),
             *shorter,
-            Node("left", "transformTOP", 600, -390, {"sx": 0.5, "sy": 0.5, "tx": -0.25}, inputs=("picture",)),
-            Node("right", "transformTOP", 600, -520, {"sx": 0.5, "sy": 0.5, "tx": 0.25}, inputs=("deck_picture",)),
+            Node("left", "transformTOP", 600, -390, {"extend": "zero", "sx": 0.5, "sy": 0.5, "tx": -0.25},
+                 inputs=("picture",)),
+            Node("right", "transformTOP", 600, -520, {"extend": "zero", "sx": 0.5, "sy": 0.5, "tx": 0.25},
+                 inputs=("deck_picture",)),
             Node("split", "compositeTOP", 800, -390, {"operand": "add", "size": "input1"}, inputs=("left", "right")),
             Node("monitor", "switchTOP", 1000, -130, {}, {"index": monitor}, ("picture", "deck_picture", "split")),
             *_hud("monitor", 1200, -130),
         ),
-    )
+    )  # fmt: skip
 
 
 def _complete(patch: Patch) -> Patch:
