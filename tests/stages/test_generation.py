@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import wait_for
 
 from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, ManualClock
@@ -173,6 +174,34 @@ def test_a_fault_that_only_a_new_process_mends_is_told_and_ends_the_loop(stage):
     with pytest.raises(WorkerFault):
         play(1, generator="other")
     assert [(e.what, e.why) for e in events.get()] == [("generator", "the GPU failed: CUDA error; starting again")]
+
+
+def test_a_frame_says_from_which_picture_it_was_made_and_how_old_that_was(stage):
+    play, made, ring, channels, clock = stage
+
+    class Door:
+        def read(self, wait_s):
+            captured_ns = clock.now_ns() - NS // 10
+            return Frame(np.zeros((4, 6, 4), np.uint8), FrameInfo(6, 4, frame_id=77, t_capture_ns=captured_ns))
+
+        def close(self):
+            pass
+
+    made["door"], made["other"].takes_pictures = Door(), True
+
+    def arrived():
+        play(20, generator="other", input="door")
+        frame = ring.get()
+        return frame if frame.info.source_frame_id else None
+
+    info = wait_for(arrived).info
+    assert info.source_frame_id == 77
+    assert 100_000 <= info.source_age_us < 10**6
+    assert made["other"].requests[-1].image.shape == (4, 6, 4)
+    play(20, generator="other", input="door")
+    assert StatsReader(channels.stats("generate")).get()["source_to_frame"]["p50"] >= 100.0
+    play(2, generator="other", input="")
+    assert ring.get().info.source_age_us == 0
 
 
 def test_notices_are_announced_figures_shown_and_previews_lie_in_a_ring_of_their_own(stage):

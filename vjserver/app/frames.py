@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,9 @@ class Watch:
     drops: int = 0
     torn: int = 0
     _last: int = -1
-    _transport: list[float] | None = None
-    _age: list[float] | None = None
+    _transport: list[float] = field(default_factory=list)
+    _age: list[float] = field(default_factory=list)
+    _source: list[float] = field(default_factory=list)
 
     def take(self, frame: Frame) -> None:
         """Count a frame."""
@@ -149,19 +150,21 @@ class Watch:
         info = frame.info
         self.frames += 1
         if info.t_sent_ns:
-            self._transport = [*(self._transport or []), (now_ns - info.t_sent_ns) * 1e-6]
+            self._transport.append((now_ns - info.t_sent_ns) * 1e-6)
         if info.frame_id != self._last:
             if 0 <= self._last < info.frame_id:
                 self.drops += info.frame_id - self._last - 1
             self._last = info.frame_id
             self.shown += 1
             if info.t_generated_ns:
-                self._age = [*(self._age or []), (now_ns - info.t_generated_ns) * 1e-6]
+                self._age.append((now_ns - info.t_generated_ns) * 1e-6)
+            if info.source_age_us:
+                self._source.append((now_ns - info.t_generated_ns) * 1e-6 + info.source_age_us * 1e-3)
 
     def line(self, seconds: float, size: tuple[int, int]) -> str:
         """Return one line about the last ``seconds``, and begin anew."""
 
-        def ms(values: list[float] | None) -> str:
+        def ms(values: list[float]) -> str:
             if not values:
                 return "-"
             p50, p99 = np.percentile(values, (50, 99))
@@ -169,10 +172,13 @@ class Watch:
 
         text = (
             f"{self.name}: {size[0]}x{size[1]}  {self.frames / seconds:.1f} frames/s ({self.shown / seconds:.1f} new)  "
-            f"transport {ms(self._transport)}  age {ms(self._age)}  dropped {self.drops}  torn {self.torn}"
+            f"transport {ms(self._transport)}  age {ms(self._age)}  "
+            + (f"since its source {ms(self._source)}  " if self._source else "")
+            + f"dropped {self.drops}  torn {self.torn}"
         )
         self.frames = self.shown = self.drops = self.torn = 0
-        self._transport = self._age = None
+        for values in (self._transport, self._age, self._source):
+            values.clear()
         return text
 
 

@@ -143,6 +143,8 @@ class NdiInput:
             t_capture_ns=_whole(told.get("capture_ns"), now_ns),
             t_generated_ns=_whole(told.get("generated_ns"), now_ns),
             t_sent_ns=_whole(told.get("sent_ns"), now_ns),
+            source_frame_id=_whole(told.get("source_frame"), 0),
+            source_age_us=_whole(told.get("source_age_us"), 0),
             data_size=pixels.nbytes,
         )
         return Frame(pixels, info)

@@ -298,7 +298,7 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Slot("float")] * 32)
     yield out("/vj/chroma", "12 pitch classes, C first", *[Slot("float")] * 12)
     yield out("/vj/status/heartbeat", "counts once a second while the ear lives", count)
-    for name in ("audio_to_osc", "audio_to_frame", "frame_to_output"):
+    for name in ("audio_to_osc", "audio_to_frame", "source_to_frame", "frame_to_output"):
         ms = Slot("float", 0.0, 10000.0, "ms")
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
     yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)

@@ -246,6 +246,7 @@ class Control:
         for name, board in (
             ("audio_to_osc", ear),
             ("audio_to_frame", generate),
+            ("source_to_frame", generate),
             ("frame_to_output", deliver),
         ):
             latency = board.get(name)

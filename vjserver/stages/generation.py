@@ -62,7 +62,7 @@ class Generation:
         self._open_preview, self._preview_failed = preview, False
         self._preview: RingWriter | None = None
         self._figures: Mapping[str, float] = {}
-        self._latency, self._render, self._rate = Latencies(), Latencies(), Rate()
+        self._latency, self._source, self._render, self._rate = Latencies(), Latencies(), Latencies(), Rate()
         self._deliver, self._lookahead_ms, self._own_model = deliver, lookahead_ms, own_model
         self._ahead_ns = round((lookahead_ms or 0.0) * 1e6)
         self._frames = 0
@@ -129,6 +129,7 @@ class Generation:
         if source is not None and source.info.t_capture_ns:
             age_us = max(0, done_ns - source.info.t_capture_ns) // 1000
             info = replace(info, source_frame_id=source.info.frame_id, source_age_us=age_us)
+            self._source.add(source.info.t_capture_ns, done_ns)
         frame = replace(frame, info=info)
         self._ring.put(frame)
         self._hear(frame)
@@ -179,6 +180,7 @@ class Generation:
                 "frames": self._frames,
                 "fps": self._rate.per_second(now_ns),
                 "audio_to_frame": self._latency.summary(),
+                "source_to_frame": self._source.summary(),
                 "render": self._render.summary(),
                 "lookahead_ms": round(self._ahead_ns * 1e-6, 1),
                 "generator": str(self._players.playing),
