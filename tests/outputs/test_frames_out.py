@@ -14,6 +14,7 @@ from conftest import free_port, wait_for
 
 from vjserver.outputs.ndi import NdiOptions, NdiOutput, metadata
 from vjserver.outputs.null import NullOptions, NullOutput
+from vjserver.outputs.preview import PreviewOptions, PreviewOutput
 from vjserver.outputs.sharedmem import SharedMemoryOptions, SharedMemoryOutput
 from vjserver.outputs.zmq import ZmqOptions, ZmqOutput
 from vjserver.runtime.ring import RingReader
@@ -148,6 +149,33 @@ def test_a_real_ndi_receiver_gets_colour_time_and_metadata():
     assert last["other"][2] > 150 > 60 > last["other"][0]
     assert last["timecode"] % 10_000 == 0
     assert f'frame="{last["timecode"] // 10_000}"' in last["metadata"]
+
+
+def test_a_taken_ndi_name_is_refused_and_free_again_after_close():
+    pytest.importorskip("NDIlib", reason="ndi-python is not installed")
+    options = NdiOptions(name=f"vj-{uuid.uuid4().hex[:8]}")
+    first, second = NdiOutput(options), NdiOutput(options)
+    first.open()
+    with pytest.raises(OutputError, match=f"NDI refuses the sender name '{options.name}'; another program may have it"):
+        second.open()
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_the_preview_is_a_small_copy_and_a_ring_grows_with_its_frames():
+    stream = f"t{uuid.uuid4().hex[:8]}"
+    output = PreviewOutput(PreviewOptions(stream=stream, width=160))
+    output.open()
+    reader = RingReader(f"vjserver-{stream}")
+    for width, height, shape in ((320, 180, (90, 160, 4)), (640, 640, (160, 160, 4)), (100, 50, (50, 100, 4))):
+        output.send(frame(1, width, height))
+        got = reader.get()
+        assert got.pixels.shape == shape
+        assert (got.info.width, got.info.height) == (shape[1], shape[0])
+        assert got.pixels[2, 2, 0] == 200
+    output.close()
+    reader.close()
 
 
 def test_a_missing_ndi_library_is_told_with_the_line_that_installs_it(monkeypatch):
