@@ -125,15 +125,15 @@ class RingReader:
 
     def get(self) -> Frame | None:
         """Return the newest frame if there is one since the last call, else None; the pixels are a copy."""
-        if not self._found():
-            return None
-        assert self._segment is not None
-        buf, words = self._segment.data, self._segment.words
         for _ in range(4):
+            if not self._found():
+                return None
+            assert self._segment is not None
+            buf, words = self._segment.data, self._segment.words
             magic, slots, slot_size, generation, _pid, _port, count = _CONTROL.unpack_from(buf)
             if magic == GONE:
                 self._look_again_s = 0.0
-                return None
+                continue
             if magic != MAGIC or not count or (generation, count) == self._seen or not 0 < slots <= MAX_SLOTS:
                 return None
             at = PAGE + (count - 1) % slots * slot_size
