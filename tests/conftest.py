@@ -17,6 +17,7 @@ import pytest
 from vjserver.generators.diffusion import store
 from vjserver.generators.pattern import PatternGenerator
 from vjserver.generators.pattern.render import PatternOptions
+from vjserver.outputs import uyvy
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -50,7 +51,8 @@ def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> None:
-    """Compile the pattern generator's kernels once: on a clean checkout that takes longer than a test may wait."""
+    """Compile what is compiled once, on a clean checkout: it takes longer than a test may wait."""
+    uyvy.kernel()
     generator = PatternGenerator(PatternOptions(threads=1))
     generator.open()
     generator.warm_up(64, 36)

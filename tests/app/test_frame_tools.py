@@ -50,6 +50,7 @@ def test_a_show_seen_from_the_terminal_and_its_outputs_by_address(tmp_path):
     with log.open("w") as out, running([sys.executable, "-m", "vjserver", "run", str(show), "--json"],
                                        stdout=out, stderr=subprocess.STDOUT) as run:  # fmt: skip
         wait_for(lambda: "pictures/s" in log.read_text(), 60)
+        wait_for(lambda: "wall         sends" in vj("outputs", "--port", port), 20)
         # who sends
         listed = [json.loads(line) for line in vj("sources", "--json").splitlines() if line.startswith("{")]
         ring = next(s for s in listed if s["name"] == f"vjserver-{STREAM}")
