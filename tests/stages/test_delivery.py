@@ -16,7 +16,7 @@ from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateW
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import Deliver, ShowState
 from vjserver.stages.composing import Composer
-from vjserver.stages.delivery import Delivery
+from vjserver.stages.delivery import Delivery, Phase
 from vjserver.stages.safe import SafeLoop
 from vjserver.types.errors import OutputError
 from vjserver.types.features import quiet
@@ -145,6 +145,33 @@ def test_slots_lie_on_a_grid_and_a_missed_one_is_left_out(house):
     assert stats["late"] == 1
     assert stats["pacing"]["p50"] == 0.0
     assert stats["fps"] == pytest.approx(60, abs=0.01)
+
+
+@pytest.mark.parametrize(("made_fps", "offset_ms"), [(60, 1), (60, 9), (60, 15), (30, 4), (30, 12), (20, 7)])
+def test_slots_move_to_where_frames_come_and_never_by_much(made_fps, offset_ms):
+    phase, period, slot_ns = Phase(), NS // 60, 10 * NS
+    next_ns, waits, slots = slot_ns + offset_ms * 1_000_000, [], []
+    for _ in range(60 * 24):
+        move, newest = 0, None
+        while next_ns <= slot_ns:
+            newest, next_ns = next_ns, next_ns + NS // made_fps
+        if newest is not None:
+            waits.append(slot_ns - newest)
+            move = phase(slot_ns - newest, period)
+        slots.append(slot_ns)
+        slot_ns += period + move
+    assert np.mean(waits[-60:]) * 1e-6 == pytest.approx(2.0, abs=0.4)
+    steps = np.diff(slots)
+    assert abs(steps - period).max() <= 50_000
+    assert abs(steps[-60:] - period).max() <= 5_000, "it comes to rest"
+
+
+def test_frames_that_come_here_and_there_move_nothing():
+    rng, phase = np.random.default_rng(1), Phase()
+    moves = [phase(int(rng.uniform(0, NS // 60)), NS // 60) for _ in range(2000)]
+    assert moves.count(0) > 1900
+    assert phase(NS, NS // 60) == 0
+    assert phase(-5, NS // 60) == 0
 
 
 def test_an_output_added_or_removed_by_state_leaves_the_others_untouched(house):

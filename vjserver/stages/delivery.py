@@ -1,9 +1,11 @@
 """Delivery: frames and the master controls go in, a picture goes out in every slot of a fixed clock. It never stops.
 
 The picture of a slot is composed just before it, so that it leaves on time and still has the newest frame in it. A slot
-that was missed is left out: nothing is sent in a burst.
+that was missed is left out: nothing is sent in a burst. The slots move slowly towards where frames come from.
 """
 
+import cmath
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +32,35 @@ COSTS = 32
 """So many slots are looked back upon to say what composing costs."""
 FRESH_NS = 2 * NS
 Make = Callable[[Mapping[str, Any], float], Output]
+
+
+class Phase:
+    """Moves the slots towards where generated frames have just come, so that they do not wait for half a slot.
+
+    A generator that keeps its rate makes frames at one place between slots; the place is a point on a circle, its mean
+    is smoothed, and the slots are moved by a little each until frames come ``AIM_NS`` before they are composed. Frames
+    that come here and there have no mean, and move nothing.
+    """
+
+    AIM_NS = 2_000_000
+    STEP_NS = 50_000
+    SMOOTH = 0.05
+    TRUST = 0.7
+
+    def __init__(self) -> None:
+        self._mean = 0j
+
+    def __call__(self, waited_ns: int, period_ns: int) -> int:
+        """Take how long a frame waited before it was composed; return by how much the next slot is to be moved."""
+        if not 0 <= waited_ns < 2 * period_ns:
+            return 0
+        self._mean += self.SMOOTH * (
+            cmath.rect(1.0, 2.0 * math.pi * (waited_ns - self.AIM_NS) / period_ns) - self._mean
+        )
+        if abs(self._mean) < self.TRUST:
+            return 0
+        away_ns = cmath.phase(self._mean) / (2.0 * math.pi) * period_ns  # the shorter way round
+        return round(max(-self.STEP_NS, min(self.STEP_NS, -0.02 * away_ns)))
 
 
 class Delivery:
@@ -64,6 +95,7 @@ class Delivery:
         self._was_degraded = False
         self._new_rate, self._pacing = Rate(), Latencies()
         self._costs: deque[int] = deque([0], maxlen=COSTS)
+        self._phase, self._move_ns = Phase(), 0
         self._ticks, self._late, self._missed = 0, 0, 0
         self._next_stats_ns = 0
 
@@ -88,7 +120,7 @@ class Delivery:
         began_ns = self._clock.now_ns()
         state = self._state.get()
         self._follow(state)
-        pictures = self._pictures(state, slot_ns)
+        pictures = self._pictures(state, slot_ns, began_ns)
         self._costs.append(self._clock.now_ns() - began_ns)
         self._clock.sleep_until(slot_ns)
         now_ns = self._clock.now_ns()
@@ -101,7 +133,7 @@ class Delivery:
         self._show_stats(now_ns)
         passed = max(0, self._clock.now_ns() - slot_ns - self._period_ns // 2) // self._period_ns
         self._missed += passed
-        return slot_ns + (1 + passed) * self._period_ns
+        return slot_ns + (1 + passed) * self._period_ns + self._move_ns
 
     def _ahead_ns(self) -> int:
         """Return how long before a slot its picture is begun: nearly as long as the slowest of late took."""
@@ -112,12 +144,14 @@ class Delivery:
     def _longest_ns(self) -> int:
         return round(MOST_AHEAD * self._period_ns)
 
-    def _pictures(self, state: ShowState, slot_ns: int) -> dict[str, Frame]:
+    def _pictures(self, state: ShowState, slot_ns: int, now_ns: int) -> dict[str, Frame]:
         """Return the picture of the slot for each feed."""
         features = self._features.get()
         newest = self._ring.get()
+        self._move_ns = 0
         if newest is not None:
             self._new_rate.tick(slot_ns)
+            self._move_ns = self._phase(now_ns - newest.info.t_generated_ns, self._period_ns)
         program = self._compose(newest, state, features, slot_ns)
         program.pixels.flags.writeable = False
         pictures = {"program": program, "preview": program}
