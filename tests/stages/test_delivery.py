@@ -122,7 +122,8 @@ def test_every_output_gets_every_slot_and_the_pages_own_is_not_told_of(house):
     wait_for(lambda: alive(house, 3))
     sent = [len(t.frames) for t in house.made]
     house.play(30, value=50)
-    wait_for(lambda: [len(t.frames) for t in house.made] == [n + 30 for n in sent])
+    # one of before may still have been on its way when they were counted
+    wait_for(lambda: all(0 <= len(t.frames) - n - 30 <= 1 for t, n in zip(house.made, sent, strict=True)))
     sizes = sorted(t.frames[-1].pixels.shape for t in house.made)
     assert sizes == [(18, 32, 4), (36, 64, 4), (36, 64, 4)]
     house.play(60)
@@ -160,10 +161,28 @@ def test_slots_move_to_where_frames_come_and_never_by_much(made_fps, offset_ms):
             move = phase(slot_ns - newest, period)
         slots.append(slot_ns)
         slot_ns += period + move
-    assert np.mean(waits[-60:]) * 1e-6 == pytest.approx(2.0, abs=0.4)
+    assert np.mean(waits[-60:]) * 1e-6 == pytest.approx(1.0, abs=0.4)
     steps = np.diff(slots)
     assert abs(steps - period).max() <= 50_000
     assert abs(steps[-60:] - period).max() <= 5_000, "it comes to rest"
+
+
+def test_frames_that_stray_are_given_more_time_so_that_few_come_too_late():
+    rng, phase, period, slot_ns = np.random.default_rng(3), Phase(), NS // 60, 10 * NS
+    due_ns, waits = slot_ns + 5_000_000, []
+    next_ns = due_ns
+    for _ in range(60 * 30):
+        move, newest = 0, None
+        while next_ns <= slot_ns:
+            newest, due_ns = next_ns, due_ns + NS // 60
+            next_ns = due_ns + round(abs(rng.normal(0, 1.5e6)))
+        if newest is not None:
+            waits.append(slot_ns - newest)
+            move = phase(slot_ns - newest, period)
+        slot_ns += period + move
+    late = np.array(waits[-900:]) * 1e-6
+    assert 1.0 < np.median(late) < 5.0
+    assert (late > 10.0).mean() < 0.03
 
 
 def test_frames_that_come_here_and_there_move_nothing():

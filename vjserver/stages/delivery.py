@@ -37,12 +37,13 @@ Make = Callable[[Mapping[str, Any], float], Output]
 class Phase:
     """Moves the slots towards where generated frames have just come, so that they do not wait for half a slot.
 
-    A generator that keeps its rate makes frames at one place between slots; the place is a point on a circle, its mean
-    is smoothed, and the slots are moved by a little each until frames come ``AIM_NS`` before they are composed. Frames
-    that come here and there have no mean, and move nothing.
+    A generator that keeps its rate makes frames at one place between slots. The place is a point on a circle; the mean
+    of such points says where it is, and the mean's length how much it strays. The slots are moved by a little each until
+    frames come a millisecond, and twice what they stray, before they are composed. Frames that come here and there move
+    nothing.
     """
 
-    AIM_NS = 2_000_000
+    AIM_NS = 1_000_000
     STEP_NS = 50_000
     SMOOTH = 0.05
     TRUST = 0.7
@@ -54,13 +55,14 @@ class Phase:
         """Take how long a frame waited before it was composed; return by how much the next slot is to be moved."""
         if not 0 <= waited_ns < 2 * period_ns:
             return 0
-        self._mean += self.SMOOTH * (
-            cmath.rect(1.0, 2.0 * math.pi * (waited_ns - self.AIM_NS) / period_ns) - self._mean
-        )
-        if abs(self._mean) < self.TRUST:
+        self._mean += self.SMOOTH * (cmath.rect(1.0, 2.0 * math.pi * waited_ns / period_ns) - self._mean)
+        length = abs(self._mean)
+        if length < self.TRUST:
             return 0
-        away_ns = cmath.phase(self._mean) / (2.0 * math.pi) * period_ns  # the shorter way round
-        return round(max(-self.STEP_NS, min(self.STEP_NS, -0.02 * away_ns)))
+        strays = math.sqrt(-2.0 * math.log(min(length, 1.0))) / (2.0 * math.pi)  # the circular standard deviation
+        away = cmath.phase(self._mean) / (2.0 * math.pi) - self.AIM_NS / period_ns - 2.0 * strays
+        away -= round(away)  # the shorter way round
+        return round(max(-self.STEP_NS, min(self.STEP_NS, -0.02 * away * period_ns)))
 
 
 class Delivery:
