@@ -38,9 +38,9 @@ class Phase:
     """Moves the slots towards where generated frames have just come, so that they do not wait for half a slot.
 
     A generator that keeps its rate makes frames at one place between slots. The place is a point on a circle; the mean
-    of such points says where it is, and the mean's length how much it strays. The slots are moved by a little each until
-    frames come a millisecond, and twice what they stray, before they are composed. Frames that come here and there move
-    nothing.
+    of such points says where it is, and the mean's length how much it strays. The slots are moved by a little each
+    until frames come a millisecond, and twice what they stray, before they are composed. Frames that come here and
+    there move nothing.
     """
 
     AIM_NS = 1_000_000
