@@ -135,7 +135,7 @@ def load_show(path: Path | None) -> Show:
 
 def load_bank(folder: Path | None = None) -> Bank:
     """Return our presets, then those of ``folder``, each in the order of their file names. Raises ConfigError."""
-    rows = [(path.name, _read(path)) for path in sorted(_our_presets().glob("*.toml"))]
+    rows = [(path.name, _read(path)) for path in sorted(shipped("presets").glob("*.toml"))]
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError(f"no such folder of presets: {folder}")
@@ -143,10 +143,10 @@ def load_bank(folder: Path | None = None) -> Bank:
     return Bank([(name.removesuffix(".toml"), parse_preset(text, name)) for name, text in rows])
 
 
-def _our_presets() -> Path:
-    """Return the folder of our presets: in the package once installed, at the top of a checkout."""
+def shipped(name: str) -> Path:
+    """Return a folder that comes with us: in the package once installed, at the top of a checkout."""
     package = Path(vjserver.__file__).parent
-    return package / "presets" if (package / "presets").is_dir() else package.parent / "presets"
+    return package / name if (package / name).is_dir() else package.parent / name
 
 
 def check_preset(path: Path) -> Preset:

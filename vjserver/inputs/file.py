@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from vjserver.types.errors import InputError
-from vjserver.types.frames import MAX_SIDE, Frame, FrameInfo, Pixels
+from vjserver.runtime.film import Film
+from vjserver.types.errors import InputError, VJError
+from vjserver.types.frames import MAX_SIDE, Frame, Pixels, arrived
 
 IMAGES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 AGAIN_S = 0.5
@@ -32,7 +33,7 @@ class FileInput:
     def __init__(self, options: FileInputOptions) -> None:
         self._o = options
         self._image: Pixels | None = None
-        self._video: cv2.VideoCapture | None = None
+        self._film: Film | None = None
         self._period_s = AGAIN_S
         self._due_s = 0.0
         self._count = 0
@@ -45,15 +46,11 @@ class FileInput:
         if path.suffix.lower() in IMAGES:
             self._image = _image(path)
             return
-        video = cv2.VideoCapture(str(path))
-        found, picture = video.read()
-        if not found or picture is None:
-            video.release()
-            raise InputError(f"{path} is neither a picture nor a video that can be read")
-        rate = video.get(cv2.CAP_PROP_FPS)
-        self._period_s = 1.0 / ((rate if 1.0 <= rate <= 240.0 else 30.0) * self._o.speed)
-        video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-        self._video = video
+        try:
+            self._film = Film(path)
+        except VJError:
+            raise InputError(f"{path} is neither a picture nor a video that can be read") from None
+        self._period_s = self._film.period_s / self._o.speed
 
     def read(self, wait_s: float) -> Frame | None:
         """Return the picture that is due, or None if none is within ``wait_s``. Raises InputError."""
@@ -64,28 +61,23 @@ class FileInput:
         time.sleep(max(0.0, self._due_s - now_s))
         in_step = now_s - self._due_s < self._period_s
         self._due_s = (self._due_s if in_step else now_s) + self._period_s
-        pixels = self._image if self._image is not None else self._next()
         self._count += 1
-        now_ns = time.perf_counter_ns()
-        height, width = pixels.shape[:2]
-        info = FrameInfo(width, height, self._count, now_ns, now_ns, now_ns, data_size=pixels.nbytes)
-        return Frame(pixels, info)
+        return arrived(self._picture(), self._count, time.perf_counter_ns())
 
     def close(self) -> None:
         """Close the file."""
-        if self._video is not None:
-            self._video.release()
-            self._video = None
+        if self._film is not None:
+            self._film.close()
+            self._film = None
 
-    def _next(self) -> Pixels:
-        assert self._video is not None
-        found, picture = self._video.read()
-        if not found:
-            self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            found, picture = self._video.read()
-        if not found:
-            raise InputError(f"{self._o.path} cannot be read any more")
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA), np.uint8)
+    def _picture(self) -> Pixels:
+        if self._image is not None:
+            return self._image
+        assert self._film is not None
+        try:
+            return self._film.next()
+        except VJError as error:
+            raise InputError(str(error)) from None
 
 
 def _image(path: Path) -> Pixels:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.types.errors import InputError
-from vjserver.types.frames import MAX_SIDE, Frame, FrameInfo, Pixels
+from vjserver.types.frames import MAX_SIDE, Frame, Pixels, arrived
 
 GL_RGBA = 0x1908
 
@@ -60,10 +60,7 @@ class SpoutInput:
         if not received or self._buffer is None or not self._receiver.isFrameNew():
             return None
         self._count += 1
-        now_ns = time.perf_counter_ns()
-        height, width = self._buffer.shape[:2]
-        info = FrameInfo(width, height, self._count, now_ns, now_ns, now_ns, data_size=self._buffer.nbytes)
-        return Frame(self._buffer.copy(), info)
+        return arrived(self._buffer.copy(), self._count, time.perf_counter_ns())
 
     def close(self) -> None:
         """Let go of the sender and the context."""

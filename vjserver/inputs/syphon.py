@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.types.errors import InputError
-from vjserver.types.frames import Frame, FrameInfo
+from vjserver.types.frames import Frame, arrived
 
 LOOK_S = 0.5
 STEP_S = 0.002
@@ -79,7 +79,4 @@ class SyphonInput:
         image = self._syphon.utils.numpy.copy_mtl_texture_to_image(self._client.new_frame_image)
         pixels = np.ascontiguousarray(image[::-1], np.uint8)  # Syphon's rows begin at the bottom
         self._count += 1
-        now_ns = time.perf_counter_ns()
-        height, width = pixels.shape[:2]
-        info = FrameInfo(width, height, self._count, now_ns, now_ns, now_ns, data_size=pixels.nbytes)
-        return Frame(pixels, info)
+        return arrived(pixels, self._count, time.perf_counter_ns())

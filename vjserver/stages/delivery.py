@@ -239,6 +239,5 @@ class Delivery:
                 "frame_to_output": best,
                 "outputs": rows,
                 "drops": sum(row["drops"] for row in rows.values()),
-                "safe": self._was_degraded,
             }
         )

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from vjserver.runtime.clock import NS, Clock
+from vjserver.runtime.film import Film
 from vjserver.types.errors import VJError
 from vjserver.types.frames import Pixels
 
@@ -115,26 +116,16 @@ class SafeLoop:
 
 
 class Clip:
-    """Plays a video in a loop. Raises VJError for one that cannot be read."""
+    """Plays a film as the safe loop. Raises VJError for one that cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._video = cv2.VideoCapture(str(path.expanduser()))
-        if not self._video.isOpened():
-            raise VJError(f"the clip {path} cannot be played")
-        rate = self._video.get(cv2.CAP_PROP_FPS)
-        self.period_s = 1.0 / (rate if 1.0 <= rate <= 120.0 else 30.0)
+        self._film = Film(path)
+        self.period_s = self._film.period_s if self._film.period_s >= 1 / 120 else 1 / 30
 
     def draw(self, _now_ns: int) -> Pixels:
         """Return the next picture."""
-        found, picture = self._video.read()
-        if not found:
-            self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            found, picture = self._video.read()
-        if not found:
-            raise VJError(f"the clip {self._path} cannot be read")
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA), np.uint8)
+        return self._film.next()
 
     def close(self) -> None:
         """Close the file."""
-        self._video.release()
+        self._film.close()

@@ -152,6 +152,12 @@ class Frame:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
+def arrived(pixels: Pixels, number: int, now_ns: int) -> Frame:
+    """Return the ``number``-th picture that came, at ``now_ns``, from a source that tells nothing with it."""
+    height, width = pixels.shape[:2]
+    return Frame(pixels, FrameInfo(width, height, number, now_ns, now_ns, now_ns, data_size=pixels.nbytes))
+
+
 def resized(frame: Frame, pixels: Pixels) -> Frame:
     """Return ``frame`` with other ``pixels``, of any size; its header says so."""
     height, width = pixels.shape[:2]
