@@ -7,7 +7,7 @@ import numpy as np
 from bench.report import percentiles, row
 from vjserver.generators.pattern.families import FAMILIES
 from vjserver.generators.pattern.render import PatternGenerator, PatternOptions
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.types.frames import FrameRequest
 
 FRAMES = 24

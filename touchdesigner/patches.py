@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from json import dumps
 from pathlib import Path
 
-from vjserver.show.registry import BETWEEN, GENRES, N_PROMPTS, PARAMS, REGISTRY
+from vjserver.show.addresses import BETWEEN, GENRES, N_PROMPTS, PARAMS, REGISTRY
 
 SCRIPTS = Path(__file__).parent / "scripts"
 Value = str | int | float | bool

@@ -2,7 +2,7 @@ import pytest
 
 from vjserver.app.osc_tools import reference
 from vjserver.app.show import Show, load_bank, load_show
-from vjserver.show.registry import OUTPUTS, REGISTRY
+from vjserver.show.addresses import OUTPUTS, REGISTRY
 from vjserver.types.errors import ConfigError
 
 GOOD = """

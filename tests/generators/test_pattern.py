@@ -18,7 +18,7 @@ from vjserver.generators.pattern.lexicon import (
 )
 from vjserver.generators.pattern.palette import PALETTES, SIZE, ring
 from vjserver.generators.pattern.render import PatternGenerator, PatternOptions, _heaviest
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.types.frames import FrameRequest
 
 WIDTH, HEIGHT = 160, 90

@@ -20,7 +20,7 @@ from vjserver.outputs.osc import (
     message,
     timetag,
 )
-from vjserver.show.registry import OUTPUTS
+from vjserver.show.addresses import OUTPUTS
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Beat, Drum, Onset, Silence
 from vjserver.types.features import BeatGrid, quiet

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjserver.show.registry import MAX_TEXT, OUTPUTS, PARAMS, REGISTRY, accept, is_release, lookup
+from vjserver.show.addresses import MAX_TEXT, OUTPUTS, PARAMS, REGISTRY
+from vjserver.show.registry import accept, is_release, lookup
 from vjserver.types.errors import ConfigError
 
 anything = st.one_of(st.floats(), st.integers(), st.text(max_size=50), st.booleans(), st.none(), st.binary(max_size=5))

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vjserver.show.addresses import PARAMS, REGISTRY
+from vjserver.show.changes import apply, read
 from vjserver.show.mapping import CURVES, Mapper
 from vjserver.show.preset import Bank, Preset
-from vjserver.show.registry import PARAMS, REGISTRY, accept
-from vjserver.show.state import DEFAULT_PARAMS, MappingRow, ShowState, Triggers, apply, enter, read
+from vjserver.show.registry import accept
+from vjserver.show.state import DEFAULT_PARAMS, MappingRow, ShowState, Triggers, enter
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Beat, Drum, Onset
 from vjserver.types.features import BAND_NAMES, quiet
@@ -56,11 +58,9 @@ def test_params_have_raw_inc_and_reset():
 @given(st.sampled_from([a for a, e in REGISTRY.items() if e.kind == "parameter"]), st.floats(0, 1))
 def test_every_parameter_reads_back_what_was_set(address, share):
     argument = REGISTRY[address].arguments[0]
-    texts = {"/vj/size": "640x360", "/vj/travel/ease": "linear", "/vj/deliver/between": "flow",
-             "/vj/deliver/back": "now"}  # fmt: skip
-    value = (
-        texts.get(address, "x") if argument.type == "text" else argument.low + share * (argument.high - argument.low)
-    )
+    entry = REGISTRY[address]
+    text = entry.choices[-1] if entry.choices else {"/vj/size": "640x360"}.get(address, "x")
+    value = text if argument.type == "text" else argument.low + share * (argument.high - argument.low)
     accepted = accept(address, [value])
     assert read(do(ShowState(), address, value), address) == pytest.approx(accepted[0])
 

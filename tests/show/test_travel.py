@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vjserver.show.addresses import PARAMS
 from vjserver.show.mapping import Mapper
-from vjserver.show.registry import PARAMS
 from vjserver.show.state import ShowState, Travel
 from vjserver.show.travel import PromptTravel, spread
 from vjserver.types.features import quiet

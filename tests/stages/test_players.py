@@ -8,7 +8,7 @@ import pytest
 from conftest import wait_for
 
 from vjserver.runtime.clock import NS, ManualClock
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.stages.pictures import CHAIN_AREA, Pictures
 from vjserver.stages.players import KEPT, Part, Players
 from vjserver.types.errors import GeneratorError, OutOfMemoryError

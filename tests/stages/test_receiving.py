@@ -6,7 +6,7 @@ import pytest
 from conftest import wait_for
 
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.stages.pictures import Pictures
 from vjserver.stages.receiving import InputThread
 from vjserver.types.errors import InputError

@@ -11,7 +11,8 @@ import pytest
 
 from touchdesigner.generate import HERE, build_patch, drawing, files, tox_tree
 from touchdesigner.patches import PATCHES, SCRIPTS
-from vjserver.show.registry import REGISTRY, accept
+from vjserver.show.addresses import REGISTRY
+from vjserver.show.registry import accept
 
 NAMES = list(PATCHES)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.show.registry import MAX_SEED, N_LORAS, size_of
+from vjserver.show.addresses import MAX_SEED, N_LORAS, size_of
 from vjserver.types.errors import ConfigError
 from vjserver.types.frames import Pixels
 

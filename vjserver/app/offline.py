@@ -16,7 +16,8 @@ from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.show.mapping import Mapper
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import accept
-from vjserver.show.state import ShowState, Triggers, apply, enter
+from vjserver.show.changes import apply
+from vjserver.show.state import ShowState, Triggers, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
 from vjserver.stages.analysis import Analysis, EarOptions

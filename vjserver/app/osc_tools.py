@@ -7,7 +7,7 @@ from typing import Any
 
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.outputs.osc import message
-from vjserver.show.registry import OUTPUTS, REGISTRY, Entry, Slot
+from vjserver.show.addresses import OUTPUTS, REGISTRY, Entry, Slot
 from vjserver.types.errors import ConfigError, nearest
 
 ANSWER_S = 0.3

@@ -1,25 +1,15 @@
 """The mapping: features and state go in, a frame request comes out. It is evaluated right before each frame."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vjserver.show.registry import N_PROMPTS, PARAMS, size_of
-from vjserver.show.state import FEEDBACK, MappingRow, ShowState
+from vjserver.show.addresses import N_PROMPTS, PARAMS, size_of
+from vjserver.show.state import CURVES, FEEDBACK, MappingRow, ShowState, Travel, at
 from vjserver.show.travel import PromptTravel, spread
 from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest
-from vjserver.walk.slerp import EASES
 from vjserver.walk.smoothing import follow
 
-CURVES: dict[str, Callable[[float], float]] = {
-    "linear": lambda x: x,
-    "square": lambda x: x * x,
-    "cube": lambda x: x * x * x,
-    "sqrt": math.sqrt,
-    "smooth": EASES["smooth"],
-    "invert": lambda x: 1.0 - x,
-}
 DECK_SLOTS = N_PROMPTS // 2  # deck A has the first four prompts, deck B the others
 # Features that are not 0..1 by themselves, and what makes them so.
 SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
@@ -31,34 +21,56 @@ COMBINE: dict[str, Callable[[float, float], float]] = {
 
 
 @dataclass(slots=True)
-class Mapper:
-    """Evaluates a state's mappings; remembers how far each smoothed feature has come, and each prompt's travel."""
+class _Moved:
+    """One set of mappings at work: remembers how far each smoothed feature has come."""
 
-    _rows: tuple[MappingRow, ...] = ()
-    _values: list[float] = field(default_factory=list)
-    _travel: PromptTravel = field(default_factory=PromptTravel)
+    rows: tuple[MappingRow, ...] = ()
+    values: list[float] = field(default_factory=list)
 
     def __call__(
-        self, state: ShowState, features: Features, t_ns: int, seconds: float, size: tuple[int, int]
-    ) -> FrameRequest:
-        """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one."""
-        if state.mappings != self._rows:
-            self._rows, self._values = state.mappings, [0.0] * len(state.mappings)
-        lasts_s = state.travel.lasts_s(features.grid.period_s)
-        slots = self._travel(state, seconds, lasts_s)
-        params, weights = dict(state.params), [weight for _, weight in slots]
-        for i, row in enumerate(self._rows):
+        self, params: dict[str, float], weights: list[float], features: Features, t_ns: int, seconds: float
+    ) -> None:
+        """Move ``params`` and ``weights`` by what is heard."""
+        for i, row in enumerate(self.rows):
             heard = features.value(row.source, t_ns)
             low, high = SCALES.get(row.source, (0.0, 1.0))
             heard = min(1.0, max(0.0, (heard - low) / (high - low)))
-            self._values[i] = follow(self._values[i], heard, seconds, row.attack_s, row.release_s)
-            moved = row.low + (row.high - row.low) * CURVES[row.curve](min(1.0, max(0.0, self._values[i])))
+            self.values[i] = follow(self.values[i], heard, seconds, row.attack_s, row.release_s)
+            moved = row.low + (row.high - row.low) * CURVES[row.curve](min(1.0, max(0.0, self.values[i])))
             parts = row.to.split("/")
             if parts[2] == "param":
                 params[parts[3]] = _unit(COMBINE[row.mode](params[parts[3]], moved))
             else:
                 place = int(parts[3]) - 1
                 weights[place] = _unit(COMBINE[row.mode](weights[place], moved))
+
+
+@dataclass(slots=True)
+class Mapper:
+    """Evaluates a state's mappings, and during a morph also those it comes from; remembers each prompt's travel."""
+
+    _now: _Moved = field(default_factory=_Moved)
+    _before: _Moved = field(default_factory=_Moved)
+    _travel: PromptTravel = field(default_factory=PromptTravel)
+
+    def __call__(
+        self, state: ShowState, features: Features, t_ns: int, seconds: float, size: tuple[int, int]
+    ) -> FrameRequest:
+        """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one."""
+        glide = state.glide
+        state = at(state, t_ns)
+        if state.mappings != self._now.rows:
+            same = glide is not None and glide.mappings == self._now.rows
+            self._before = self._now if same else _Moved()
+            self._now = _Moved(state.mappings, [0.0] * len(state.mappings))
+        travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
+        lasts_s = travel.lasts_s(features.grid.period_s)
+        slots = self._travel(state, seconds, lasts_s, travel.ease)
+        params, weights = dict(state.params), [weight for _, weight in slots]
+        if state.glide is not None:
+            self._blend(state.glide.share(t_ns), params, weights, features, t_ns, seconds)
+        else:
+            self._now(params, weights, features, t_ns, seconds)
         weighted = [(shares, weight) for (shares, _), weight in zip(slots, weights, strict=True)]
         return FrameRequest(
             t_ns=t_ns,
@@ -70,7 +82,7 @@ class Mapper:
             think_size=size_of(state.size),
             feedback=state.input == FEEDBACK,
             travel_s=lasts_s,
-            ease=state.travel.ease,
+            ease=travel.ease,
             params={name: PARAMS[name].raw(value) for name, value in params.items()},
             seed=state.seed,
             seconds=seconds,
@@ -80,6 +92,24 @@ class Mapper:
             bar_phase=features.grid.bar_phase(t_ns),
             audio_ns=features.t_ns,
         )
+
+    def _blend(
+        self,
+        share: float,
+        params: dict[str, float],
+        weights: list[float],
+        features: Features,
+        t_ns: int,
+        seconds: float,
+    ) -> None:
+        """Move by the old mappings and by the new ones; take each for its ``share``."""
+        old_params, old_weights = dict(params), list(weights)
+        self._before(old_params, old_weights, features, t_ns, seconds)
+        self._now(params, weights, features, t_ns, seconds)
+        for name, old in old_params.items():
+            params[name] = old + (params[name] - old) * share
+        for i, old in enumerate(old_weights):
+            weights[i] = old + (weights[i] - old) * share
 
 
 def _unit(value: float) -> float:

@@ -6,17 +6,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vjserver.show.registry import (
-    MAX_NAME,
-    MAX_SEED,
-    MAX_TEXT,
-    N_PROMPTS,
-    PARAMS,
-    REGISTRY,
-    accept,
-    lookup,
-    size_of,
-)
+from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT, N_MACROS, N_PROMPTS, PARAMS, REGISTRY, size_of
+from vjserver.show.registry import accept, lookup
 from vjserver.types.errors import ConfigError, nearest
 from vjserver.types.events import Argument
 from vjserver.types.features import FEATURE_NAMES
@@ -91,6 +82,40 @@ class Trigger(_Strict):
         return self
 
 
+class Move(_Strict):
+    """What a macro does to one address: ``range[0]`` at 0, ``range[1]`` at 1, on the address's 0..1 scale."""
+
+    to: Annotated[str, AfterValidator(_mappable)]
+    range: tuple[float, float] = (0.0, 1.0)
+    curve: Curve = "linear"
+
+
+class Macro(_Strict):
+    """One fader for several knobs."""
+
+    number: int = Field(ge=1, le=N_MACROS)
+    name: str = Field("", max_length=MAX_NAME)
+    moves: tuple[Move, ...] = Field(max_length=16)
+
+
+def _default_macro(number: int, name: str, *moves: tuple[str, float, float]) -> Macro:
+    rows = tuple(Move(to=f"/vj/param/{knob}", range=(low, high)) for knob, low, high in moves)
+    return Macro(number=number, name=name, moves=rows)
+
+
+# For presets that say nothing of macros: eight handles that do something good to any look.
+DEFAULT_MACROS = (
+    _default_macro(1, "Motion", ("speed", 0.0, 0.7)),
+    _default_macro(2, "Flight", ("zoom", 0.5, 0.85)),
+    _default_macro(3, "Liquid", ("warp", 0.0, 0.9)),
+    _default_macro(4, "Detail", ("detail", 0.0, 1.0), ("morph", 0.1, 0.8)),
+    _default_macro(5, "Trails", ("feedback", 0.0, 0.95)),
+    _default_macro(6, "Glow", ("bloom", 0.0, 1.0), ("brightness", 0.45, 0.62)),
+    _default_macro(7, "Colour", ("palette", 0.0, 1.0)),
+    _default_macro(8, "Mirrors", ("symmetry", 0.0, 1.0)),
+)
+
+
 class TravelTime(_Strict):
     """How long a change of prompts or seed is on its way: beats, or seconds where beats is 0."""
 
@@ -128,6 +153,8 @@ class Preset(_Strict):
     raw: dict[Annotated[str, AfterValidator(_param)], float] = {}
     mappings: tuple[Mapping, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+    macros: tuple[Macro, ...] = Field((), max_length=N_MACROS)
+    autopilot: float = Field(1.0, ge=0.0, le=100.0, description="how readily the autopilot chooses it; 0: never")
 
     @model_validator(mode="after")
     def _in_range(self) -> "Preset":
@@ -151,23 +178,52 @@ def parse_preset(text: str, where: str) -> Preset:
 
 
 class Bank:
-    """Presets in playing order, found by number (from 1), name or slug: the file's name, its number may be left out."""
+    """Presets in playing order, in banks: found by number (from 1), name or slug.
 
-    def __init__(self, presets: Sequence[tuple[str, Preset]]) -> None:
+    A slug is the file's name, whose number may be left out. ``banks`` names the bank of each preset.
+    """
+
+    def __init__(self, presets: Sequence[tuple[str, Preset]], banks: Sequence[str] = ()) -> None:
         self.presets = tuple(presets)
+        self.banks = tuple(banks) or ("",) * len(self.presets)
 
-    def find(self, key: Argument) -> tuple[int, Preset]:
-        """Return place (from 0) and preset. Raises ConfigError naming the nearest."""
-        if isinstance(key, str) and not key.isdigit():
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the banks, in order."""
+        return tuple(dict.fromkeys(self.banks))
+
+    def places(self, bank: str = "") -> list[int]:
+        """Return the places (from 0) of a bank's presets, of all where it has no name. Raises ConfigError."""
+        if bank and bank not in self.banks:
+            raise ConfigError(f"unknown bank {bank[:60]!r}{nearest(bank, self.names)}; known: {', '.join(self.names)}")
+        return [i for i, name in enumerate(self.banks) if not bank or name == bank]
+
+    def find(self, key: Argument, bank: str = "") -> tuple[int, Preset]:
+        """Return place (from 0) and preset; numbers count within ``bank``. Raises ConfigError naming the nearest."""
+        places = self.places(bank)
+        if isinstance(key, str) and not key.isdecimal():
             wanted = key.strip().lower()
-            for i, (slug, preset) in enumerate(self.presets):
+            for i in (*places, *range(len(self.presets))):  # the same name may stand in two banks
+                slug, preset = self.presets[i]
                 if wanted in (slug.lower(), slug.lower().lstrip("0123456789-"), preset.name.lower()):
                     return i, preset
-            raise ConfigError(f"unknown preset {key!r}{nearest(wanted, [slug for slug, _ in self.presets])}")
+            raise ConfigError(f"unknown preset {key[:60]!r}{nearest(wanted, [slug for slug, _ in self.presets])}")
         number = int(key)
-        if not 1 <= number <= len(self.presets):
-            raise ConfigError(f"preset number must be in 1..{len(self.presets)}: got {number}")
-        return number - 1, self.presets[number - 1][1]
+        if not 1 <= number <= len(places):
+            raise ConfigError(f"preset number must be in 1..{len(places)}: got {number}")
+        return places[number - 1], self.presets[places[number - 1]][1]
+
+    def step(self, place: int, by: int, bank: str = "") -> int:
+        """Return the place ``by`` presets further in the bank, round and round."""
+        places = self.places(bank)
+        if place not in places:
+            return places[0]
+        return places[(places.index(place) + by) % len(places)]
+
+    def number(self, place: int, bank: str = "") -> int:
+        """Return the number (from 1) of a place within a bank, 0 if it is not in there."""
+        places = self.places(bank if bank in self.banks else "")
+        return places.index(place) + 1 if place in places else 0
 
 
 def parse_toml(model: type[Model], text: str, where: str) -> Model:

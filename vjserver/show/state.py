@@ -3,18 +3,29 @@
 Only the control process holds the master copy. Everybody else gets whole states, newest first.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vjserver.show.outputs import RECORD, OutputRow, added, removed, row_of
-from vjserver.show.preset import Bank, Preset
-from vjserver.show.registry import MAX_SEED, N_PROMPTS, PARAMS
+from vjserver.show.addresses import N_MACROS, N_PROMPTS, PARAMS
+from vjserver.show.outputs import RECORD, OutputRow
+from vjserver.show.preset import DEFAULT_MACROS, Preset
 from vjserver.types.events import Argument, EarEvent, event_name
+from vjserver.walk.slerp import EASES, ease
 
 DEFAULT_PARAMS = {name: p.norm(p.default) for name, p in PARAMS.items()}
 TEMPO = "/vj/tempo/"
+# Shapes of a movement from 0 to 1.
+CURVES: dict[str, Callable[[float], float]] = {
+    "linear": lambda x: x,
+    "square": lambda x: x * x,
+    "cube": lambda x: x * x * x,
+    "sqrt": math.sqrt,
+    "smooth": EASES["smooth"],
+    "invert": lambda x: 1.0 - x,
+}
 FEEDBACK = "feedback"  # the input that is the last picture itself
 
 
@@ -30,6 +41,17 @@ class MappingRow:
     mode: str
     attack_s: float
     release_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MacroRow:
+    """What macro ``number`` does to the address ``to``; see ``preset.Macro``."""
+
+    number: int
+    to: str
+    low: float
+    high: float
+    curve: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,49 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Sync:
+    """Who keeps the beat (``source``), whether Ableton Link is followed or led, and whether MIDI clock is sent."""
+
+    source: str = "auto"
+    link: str = "off"
+    midi_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Autopilot:
+    """Whether another preset is chosen every ``bars`` bars."""
+
+    on: bool = False
+    bars: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Glide:
+    """A morph on its way since ``t_ns``: where its knobs come from, how they were moved, and what switches at its end.
+
+    ``switches`` holds generator, model, input and size as they were.
+    """
+
+    t_ns: int
+    lasts_s: float
+    ease: str
+    params: Mapping[str, float]
+    mappings: tuple[MappingRow, ...]
+    switches: tuple[str, str, str, str]
+
+    def share(self, t_ns: int) -> float:
+        """Return how far it has come, 0..1, eased."""
+        return ease((t_ns - self.t_ns) * 1e-9 / self.lasts_s, self.ease)
+
+    def over(self, t_ns: int) -> bool:
+        """Tell whether it has arrived."""
+        return (t_ns - self.t_ns) * 1e-9 >= self.lasts_s
+
+
+SWITCHES = ("generator", "model", "input", "size")
+
+
+@dataclass(frozen=True, slots=True)
 class ShowState:
     """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt; ``params`` are 0..1."""
 
@@ -77,9 +142,23 @@ class ShowState:
     preset: int = 0
     preset_name: str = ""
     mappings: tuple[MappingRow, ...] = ()
+    macros: tuple[float, ...] = (0.0,) * N_MACROS
+    macro_rows: tuple[MacroRow, ...] = ()
+    macro_names: tuple[str, ...] = ("",) * N_MACROS
+    glide: Glide | None = None
+    morph: Travel = field(default_factory=Travel)
+    quantise: str = "none"
+    queue: tuple[str, ...] = ()
+    bank: str = ""
+    cue: str = ""
+    autopilot: Autopilot = field(default_factory=Autopilot)
+    sync: Sync = field(default_factory=Sync)
+    take: bool = False
+    lookahead_ms: float = -1.0
     blackout: bool = False
     freeze: bool = False
     fade: float = 1.0
+    safe: bool = False
     deliver: Deliver = field(default_factory=Deliver)
     outputs: tuple[OutputRow, ...] = ()
 
@@ -104,124 +183,86 @@ def prompt_hash(prompts: tuple[tuple[str, float], ...]) -> int:
     return zlib.crc32(repr(prompts).encode())
 
 
-def enter(state: ShowState, place: int, preset: Preset) -> ShowState:
-    """Return ``state`` with ``preset`` playing. Master and tempo are the performer's and stay."""
+LOOK = ("texts", "weights", "params", "seed", *SWITCHES, "negative", "travel", "preset", "preset_name", "mappings",
+        "macros", "macro_rows", "macro_names")  # fmt: skip
+
+
+def look_of(state: ShowState) -> dict[str, Any]:
+    """Return what makes the look, by the names of ``ShowState``: it is kept, recalled, undone and saved as a whole."""
+    return {name: getattr(state, name) for name in LOOK}
+
+
+def at(state: ShowState, t_ns: int) -> ShowState:
+    """Return the state as it is at ``t_ns``: a morph that is on its way is part of it, one that arrived is gone."""
+    glide = state.glide
+    if glide is None:
+        return state
+    if glide.over(t_ns):
+        return replace(state, glide=None)
+    share = glide.share(t_ns)
+    params = dict(state.params)
+    for name, start in glide.params.items():
+        params[name] = start + (params[name] - start) * share
+    generator, model, source, size = glide.switches
+    return replace(state, params=params, generator=generator, model=model, input=source, size=size)
+
+
+def change_look(state: ShowState, t_ns: int, look: Mapping[str, Any], lasts_s: float) -> ShowState:
+    """Return ``state`` on its way to ``look``, which it reaches in ``lasts_s``: knobs eased, switches at the end."""
+    new = replace(state, glide=None, **look)
+    if lasts_s <= 0.0:
+        return new
+    now = at(state, t_ns)
+    switches = now.generator, now.model, now.input, now.size
+    glide = Glide(t_ns, lasts_s, state.morph.ease, dict(now.params), now.mappings, switches)
+    return replace(new, glide=glide)
+
+
+def look_of_preset(place: int, preset: Preset) -> dict[str, Any]:
+    """Return the look of a preset, which has its ``place`` (from 0) in the bank."""
     texts = [p.text for p in preset.prompts] + [""] * (N_PROMPTS - len(preset.prompts))
     weights = [p.weight for p in preset.prompts] + [0.0] * (N_PROMPTS - len(preset.prompts))
     rows = tuple(
         MappingRow(m.source, m.to, *m.range, m.curve, m.mode, m.attack_s, m.release_s) for m in preset.mappings
     )
-    return replace(
-        state,
-        texts=tuple(texts),
-        weights=tuple(weights),
-        params={**DEFAULT_PARAMS, **preset.settings},
-        seed=preset.seed,
-        generator=preset.generator,
-        model=preset.model,
-        input=preset.input,
-        size=preset.size,
-        negative=preset.negative,
-        travel=Travel(preset.travel.beats, preset.travel.seconds, preset.travel.ease),
-        preset=place,
-        preset_name=preset.name,
-        mappings=rows,
-    )
-
-
-def _set_prompt(state: ShowState, address: str, args: tuple[Argument, ...]) -> ShowState:
-    number, name = address.split("/")[3:5]
-    i = int(number) - 1
-    if name == "text":
-        return replace(state, texts=(*state.texts[:i], str(args[0]), *state.texts[i + 1 :]))
-    return replace(state, weights=(*state.weights[:i], float(args[0]), *state.weights[i + 1 :]))
-
-
-def _set_param(state: ShowState, address: str, args: tuple[Argument, ...], home: Mapping[str, float]) -> ShowState:
-    name, _, verb = address.removeprefix("/vj/param/").partition("/")
-    value = {
-        "": lambda: float(args[0]),
-        "raw": lambda: PARAMS[name].norm(float(args[0])),
-        "inc": lambda: min(1.0, max(0.0, state.params[name] + float(args[0]))),
-        "reset": lambda: home.get(name, DEFAULT_PARAMS[name]),
-    }[verb]()
-    return replace(state, params={**state.params, name: value})
-
-
-def apply(state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...], bank: Bank) -> ShowState:
-    """Return the state after a message that ``registry.accept`` took. Raises ConfigError for an unknown preset."""
-    simple: dict[str, Callable[[], ShowState]] = {
-        "/vj/seed": lambda: replace(state, seed=int(args[0])),
-        "/vj/seed/next": lambda: replace(state, seed=(state.seed + 1) & MAX_SEED),
-        "/vj/generator": lambda: replace(state, generator=str(args[0]).strip()),
-        "/vj/model": lambda: replace(state, model=str(args[0]).strip()),
-        "/vj/input": lambda: replace(state, input=str(args[0]).strip()),
-        "/vj/size": lambda: replace(state, size=str(args[0]).strip()),
-        "/vj/negative": lambda: replace(state, negative=str(args[0])),
-        "/vj/travel/beats": lambda: replace(state, travel=replace(state.travel, beats=float(args[0]))),
-        "/vj/travel/seconds": lambda: replace(state, travel=replace(state.travel, seconds=float(args[0]))),
-        "/vj/travel/ease": lambda: replace(state, travel=replace(state.travel, ease=str(args[0]))),
-        "/vj/preset/go": lambda: enter(state, *bank.find(args[0])),
-        "/vj/preset/next": lambda: _step(state, bank, 1),
-        "/vj/preset/prev": lambda: _step(state, bank, -1),
-        "/vj/master/blackout": lambda: replace(state, blackout=bool(args[0])),
-        "/vj/master/freeze": lambda: replace(state, freeze=bool(args[0])),
-        "/vj/master/fade": lambda: replace(state, fade=float(args[0])),
-        "/vj/deliver/fps": lambda: _deliver(state, fps=float(args[0])),
-        "/vj/deliver/between": lambda: _deliver(state, between=str(args[0])),
-        "/vj/deliver/back": lambda: _deliver(state, back=str(args[0])),
-        "/vj/deliver/return": lambda: _deliver(state, returns=state.deliver.returns + 1),
-        "/vj/output/add": lambda: replace(state, outputs=added(state.outputs, row_of(str(args[0]), str(args[1])))),
-        "/vj/output/remove": lambda: replace(state, outputs=removed(state.outputs, str(args[0]))),
-        "/vj/record": lambda: _set_record(state, bool(args[0])),
+    params = {**DEFAULT_PARAMS, **preset.settings}
+    macros = preset.macros or DEFAULT_MACROS
+    macro_rows = tuple(MacroRow(m.number, move.to, *move.range, move.curve) for m in macros for move in m.moves)
+    names = [""] * N_MACROS
+    for macro in macros:
+        names[macro.number - 1] = macro.name
+    return {
+        "texts": tuple(texts),
+        "weights": tuple(weights),
+        "params": params,
+        "seed": preset.seed,
+        "generator": preset.generator,
+        "model": preset.model,
+        "input": preset.input,
+        "size": preset.size,
+        "negative": preset.negative,
+        "travel": Travel(preset.travel.beats, preset.travel.seconds, preset.travel.ease),
+        "preset": place,
+        "preset_name": preset.name,
+        "mappings": rows,
+        "macros": tuple(_standing(n, macro_rows, params) for n in range(1, N_MACROS + 1)),
+        "macro_rows": macro_rows,
+        "macro_names": tuple(names),
     }
-    if address in simple:
-        new = simple[address]()
-    elif address.startswith("/vj/prompt/"):
-        new = _set_prompt(state, address, args)
-    elif address.startswith("/vj/param/"):
-        home = bank.presets[state.preset][1].settings if bank.presets else {}
-        new = _set_param(state, address, args, home)
-    else:
-        return state  # tempo and ping are not of the state
-    return replace(new, t_ns=t_ns, revision=state.revision + 1)
 
 
-def _deliver(state: ShowState, **changes: Any) -> ShowState:
-    return replace(state, deliver=replace(state.deliver, **changes))
+def _standing(number: int, rows: tuple[MacroRow, ...], params: Mapping[str, float]) -> float:
+    """Return where a macro's fader stands when a preset begins: where the first knob it moves stands in its range."""
+    for row in rows:
+        name = row.to.removeprefix("/vj/param/")
+        if row.number == number and name in params and row.low != row.high and row.curve == "linear":
+            return min(1.0, max(0.0, (params[name] - row.low) / (row.high - row.low)))
+    return 0.0
 
 
-def _set_record(state: ShowState, on: bool) -> ShowState:
-    if on == state.record:
-        return state
-    rows = added(state.outputs, OutputRow(RECORD, {"kind": RECORD})) if on else removed(state.outputs, RECORD)
-    return replace(state, outputs=rows)
-
-
-def _step(state: ShowState, bank: Bank, by: int) -> ShowState:
-    if not bank.presets:
-        return state
-    place = (state.preset + by) % len(bank.presets)
-    return enter(state, place, bank.presets[place][1])
-
-
-def read(state: ShowState, address: str) -> Argument | None:
-    """Return the present value of a parameter's address, or None for an action."""
-    parts = address.split("/")[2:]
-    if parts[0] == "prompt":
-        return (state.texts if parts[2] == "text" else state.weights)[int(parts[1]) - 1]
-    if parts[0] == "param" and len(parts) == 2:
-        return state.params[parts[1]]
-    if parts[0] == "param" and parts[2] == "raw":
-        return PARAMS[parts[1]].raw(state.params[parts[1]])
-    owner = {"master": state, "travel": state.travel, "deliver": state.deliver}.get(parts[0])
-    if owner is not None:
-        value: Argument | None = getattr(owner, parts[1], None)
-        return value
-    if address in ("/vj/record", "/vj/seed", "/vj/generator", "/vj/model", "/vj/input", "/vj/size", "/vj/negative"):
-        own: Argument = getattr(state, parts[0])
-        return own
-    return None
+def enter(state: ShowState, place: int, preset: Preset, t_ns: int = 0, lasts_s: float = 0.0) -> ShowState:
+    """Return ``state`` with ``preset`` playing, or on its way there. Master and tempo are the performer's and stay."""
+    return change_look(state, t_ns, look_of_preset(place, preset), lasts_s)
 
 
 class Triggers:

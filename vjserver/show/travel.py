@@ -6,7 +6,7 @@ enough; only the weights that a preset brings travel with its texts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vjserver.show.state import ShowState
 from vjserver.walk.slerp import ease
@@ -19,6 +19,8 @@ MOST_TEXTS = 4  # that one slot may be on its way from
 class _Leg:
     """A slot on its way: ``start`` shares by text and weight, to a text (and, from a preset, a weight)."""
 
+    lasts_s: float
+    how: str
     start: dict[str, float]
     weight: float
     text: str
@@ -35,10 +37,12 @@ class PromptTravel:
     _weights: tuple[float, ...] = ()
     _now: list[tuple[dict[str, float], float]] = field(default_factory=list)
 
-    def __call__(self, state: ShowState, seconds: float, lasts_s: float) -> list[tuple[dict[str, float], float]]:
+    def __call__(
+        self, state: ShowState, seconds: float, lasts_s: float, how: str = "smooth"
+    ) -> list[tuple[dict[str, float], float]]:
         """Return for each slot the shares of its texts (summing to 1) and its weight, ``seconds`` after the last call.
 
-        A travel takes ``lasts_s`` from now; 0 arrives at once.
+        A travel takes ``lasts_s`` from now, eased as ``how`` says; 0 arrives at once.
         """
         preset = (state.preset, state.preset_name)
         if not self._legs:
@@ -48,24 +52,22 @@ class PromptTravel:
             if text != self._texts[i] and lasts_s > 0.0:
                 shares, weight = self._now[i]
                 from_weight = weight if preset != self._preset else state.weights[i]
-                self._legs[i] = _Leg(_most(shares), from_weight, text, -seconds)
+                self._legs[i] = _Leg(lasts_s, how, _most(shares), from_weight, text, -seconds)
             elif text != self._texts[i]:
                 self._legs[i] = None
         self._texts, self._preset = state.texts, preset
         self._now = [
-            self._step(i, text, weight, seconds, lasts_s, state.travel.ease)
+            self._step(i, text, weight, seconds)
             for i, (text, weight) in enumerate(zip(state.texts, state.weights, strict=True))
         ]
         return self._now
 
-    def _step(
-        self, i: int, text: str, weight: float, seconds: float, lasts_s: float, name: str
-    ) -> tuple[dict[str, float], float]:
+    def _step(self, i: int, text: str, weight: float, seconds: float) -> tuple[dict[str, float], float]:
         leg = self._legs[i]
         if leg is None:
             return {text: 1.0}, weight
-        leg = _Leg(leg.start, leg.weight, leg.text, leg.gone_s + seconds)
-        share = ease(leg.gone_s / lasts_s if lasts_s > 0.0 else 1.0, name)
+        leg = replace(leg, gone_s=leg.gone_s + seconds)
+        share = ease(leg.gone_s / leg.lasts_s, leg.how)
         self._legs[i] = leg if share < 1.0 else None
         shares = {old: part * (1.0 - share) for old, part in leg.start.items()}
         shares[text] = shares.get(text, 0.0) + share

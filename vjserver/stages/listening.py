@@ -15,7 +15,7 @@ from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import Latencies, StatsWriter
 from vjserver.runtime.store import pack_features
-from vjserver.show.registry import GENRES
+from vjserver.show.addresses import GENRES
 from vjserver.stages.analysis import Analysis, EarOptions
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event

@@ -7,7 +7,7 @@ from typing import Any
 
 from vjserver.ports import Generator, Input
 from vjserver.runtime.clock import Clock
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.show.state import FEEDBACK
 from vjserver.stages.receiving import InputThread
 from vjserver.types.errors import VJError

@@ -16,7 +16,7 @@ from vjserver.generators.diffusion.engine import Engine, OutOfMemoryError
 from vjserver.generators.diffusion.model import read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.ports import options_of
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.types.errors import ConfigError, GeneratorError, WorkerFault
 from vjserver.types.frames import FrameRequest
 

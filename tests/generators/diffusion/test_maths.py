@@ -13,7 +13,7 @@ from vjserver.generators.diffusion.coherence import Place, thread, warp
 from vjserver.generators.diffusion.governor import CALM_S, SMALLEST_AREA, Effort, Governor, ladder
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import blend
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import FrameRequest
 

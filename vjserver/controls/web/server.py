@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vjserver.runtime.ring import RingReader
-from vjserver.show.registry import MAX_TEXT
+from vjserver.show.addresses import MAX_TEXT
 from vjserver.types.frames import Frame
 
 STATIC = Path(__file__).parent / "static"

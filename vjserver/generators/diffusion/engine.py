@@ -25,7 +25,7 @@ from torch import Tensor
 from vjserver.generators.diffusion.model import Parts
 from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
 from vjserver.generators.diffusion.text import Encoded, blend
-from vjserver.show.registry import N_DIRECTIONS as DIRECTIONS
+from vjserver.show.addresses import N_DIRECTIONS as DIRECTIONS
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Pixels
 

@@ -16,7 +16,7 @@ import numpy as np
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
 from vjserver.generators.diffusion.governor import Effort, Governor
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.show.registry import N_DIRECTIONS, N_LORAS, size_of
+from vjserver.show.addresses import N_DIRECTIONS, N_LORAS, size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
 from vjserver.walk.noise import Array, NoiseWalk, begin, step

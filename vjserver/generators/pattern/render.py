@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
 from vjserver.generators.pattern.lexicon import NUMBERS, Look, blend, look_of, travel
 from vjserver.generators.pattern.palette import SIZE
-from vjserver.show.registry import PARAMS
+from vjserver.show.addresses import PARAMS
 from vjserver.types.audio import Float32
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels
 from vjserver.walk.smoothing import smoothing
