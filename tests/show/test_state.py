@@ -59,7 +59,7 @@ def test_params_have_raw_inc_and_reset():
 def test_every_parameter_reads_back_what_was_set(address, share):
     argument = REGISTRY[address].arguments[0]
     entry = REGISTRY[address]
-    text = entry.choices[-1] if entry.choices else {"/vj/size": "640x360"}.get(address, "x")
+    text = entry.choices[-1] if entry.choices else {"/vj/size": "640x360", "/vj/preset/bank": ""}.get(address, "x")
     value = text if argument.type == "text" else argument.low + share * (argument.high - argument.low)
     accepted = accept(address, [value])
     assert read(do(ShowState(), address, value), address) == pytest.approx(accepted[0])

@@ -13,10 +13,10 @@ from vjserver.app.frame import write_picture
 from vjserver.dsp.frontend import HOP
 from vjserver.ports import Generator, Source, find, open_door, options_of
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
+from vjserver.show.changes import apply
 from vjserver.show.mapping import Mapper
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import accept
-from vjserver.show.changes import apply
 from vjserver.show.state import ShowState, Triggers, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song

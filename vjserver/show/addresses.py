@@ -282,8 +282,8 @@ def _entries() -> Iterable[Entry]:
     link = Slot("text", unit=", ".join(LINK))
     yield Entry("/vj/tempo/link", "parameter", (link,), "Ableton Link: follow its beat (as /vj/tempo/source link "
                 "does), or lead it", "off", choices=LINK)  # fmt: skip
-    address = Slot("text", unit="an address", optional=True)
-    yield Entry("/vj/midi/learn", "action", (address,), "the next fader, knob or pad that moves plays this address; "
+    played = Slot("text", unit="an address", optional=True)
+    yield Entry("/vj/midi/learn", "action", (played,), "the next fader, knob or pad that moves plays this address; "
                 "without one: learn nothing after all")  # fmt: skip
     yield Entry("/vj/midi/forget", "action", (Slot("text", unit="an address"),), "take back what was learnt for it")
     yield Entry("/vj/midi/clock", "parameter", (switch,), "1 sends MIDI clock to every MIDI output", False)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from vjserver.show.addresses import MAX_QUEUE, MAX_SEED, N_MACROS, N_PROMPTS, PARAMS, REGISTRY
 from vjserver.show.outputs import RECORD, OutputRow, added, removed, row_of
@@ -50,7 +52,8 @@ FIELDS = {
 def _row(name: str, i: int) -> tuple[_Change, Callable[[ShowState], Argument]]:
     def change(state: ShowState, args: tuple[Argument, ...]) -> ShowState:
         rows = getattr(state, name)
-        return replace(state, **{name: (*rows[:i], args[0], *rows[i + 1 :])})
+        changed: dict[str, Any] = {name: (*rows[:i], args[0], *rows[i + 1 :])}
+        return replace(state, **changed)
 
     return change, lambda state: getattr(state, name)[i]
 
@@ -121,6 +124,14 @@ def _macro(number: int) -> tuple[_Change, Callable[[ShowState], Argument]]:
     return (lambda s, a: _move_macro(s, number, float(a[0]))), (lambda s: s.macros[number - 1])
 
 
+def _knob(name: str, state: ShowState) -> Argument:
+    return state.params[name]
+
+
+def _raw_knob(name: str, state: ShowState) -> Argument:
+    return PARAMS[name].raw(state.params[name])
+
+
 _OWN: dict[str, tuple[_Change, Callable[[ShowState], Argument]]] = {
     **FIELDS,
     **{f"/vj/prompt/{i + 1}/text": _row("texts", i) for i in range(N_PROMPTS)},
@@ -151,8 +162,8 @@ CHANGES: dict[str, _Change] = {
 }
 _READERS: dict[str, Callable[[ShowState], Argument]] = {
     **{address: reader for address, (_, reader) in _OWN.items()},
-    **{f"/vj/param/{name}": (lambda s, name=name: s.params[name]) for name in PARAMS},
-    **{f"/vj/param/{name}/raw": (lambda s, name=name: PARAMS[name].raw(s.params[name])) for name in PARAMS},
+    **{f"/vj/param/{name}": partial(_knob, name) for name in PARAMS},
+    **{f"/vj/param/{name}/raw": partial(_raw_knob, name) for name in PARAMS},
 }
 
 
@@ -165,6 +176,8 @@ def apply(
     unknown preset, an empty queue, one output too many.
     """
     change = CHANGES.get(address)
+    if address == "/vj/preset/bank":
+        bank.places(str(args[0]).strip())
     if change is not None:
         new = change(state, args)
     elif address.startswith("/vj/preset/"):

@@ -16,15 +16,18 @@ Model = TypeVar("Model", bound=BaseModel)
 Curve = Literal["linear", "square", "cube", "sqrt", "smooth", "invert"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What a file holds: unknown keys are faults."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 def _address(address: str) -> str:
     try:
-        return lookup(address).address
+        lookup(address)
     except ConfigError as error:
         raise ValueError(str(error)) from None
+    return address
 
 
 def _mappable(address: str) -> str:
@@ -46,14 +49,14 @@ def _feature(name: str) -> str:
     return name
 
 
-class Prompt(_Strict):
+class Prompt(Strict):
     """A prompt and how much it counts."""
 
     text: str = Field(max_length=MAX_TEXT)
     weight: float = Field(1.0, ge=0.0, le=1.0)
 
 
-class Mapping(_Strict):
+class Mapping(Strict):
     """A feature that moves an address: ``range[0]`` at 0, ``range[1]`` at 1, on the address's 0..1 scale."""
 
     source: Annotated[str, AfterValidator(_feature)] = Field(alias="from")
@@ -65,16 +68,14 @@ class Mapping(_Strict):
     release_s: float = Field(0.0, ge=0.0, le=60.0)
 
 
-class Trigger(_Strict):
-    """Something that happens on every ``every``-th event."""
+class Deed(Strict):
+    """A message that is sent: an address and its arguments."""
 
-    on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset", "break", "groove", "drop"]
-    every: int = Field(1, ge=1, le=4096)
     do: Annotated[str, AfterValidator(_address)]
     args: tuple[float | int | str | bool, ...] = ()
 
     @model_validator(mode="after")
-    def _known(self) -> "Trigger":
+    def _known(self) -> "Deed":
         try:
             accept(self.do, self.args)
         except ConfigError as error:
@@ -82,7 +83,14 @@ class Trigger(_Strict):
         return self
 
 
-class Move(_Strict):
+class Trigger(Deed):
+    """Something that happens on every ``every``-th event."""
+
+    on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset", "break", "groove", "drop"]
+    every: int = Field(1, ge=1, le=4096)
+
+
+class Move(Strict):
     """What a macro does to one address: ``range[0]`` at 0, ``range[1]`` at 1, on the address's 0..1 scale."""
 
     to: Annotated[str, AfterValidator(_mappable)]
@@ -90,7 +98,7 @@ class Move(_Strict):
     curve: Curve = "linear"
 
 
-class Macro(_Strict):
+class Macro(Strict):
     """One fader for several knobs."""
 
     number: int = Field(ge=1, le=N_MACROS)
@@ -116,7 +124,7 @@ DEFAULT_MACROS = (
 )
 
 
-class TravelTime(_Strict):
+class TravelTime(Strict):
     """How long a change of prompts or seed is on its way: beats, or seconds where beats is 0."""
 
     beats: float = Field(0.0, ge=0.0, le=64.0)
@@ -132,7 +140,7 @@ def _size(text: str) -> str:
     return text
 
 
-class Preset(_Strict):
+class Preset(Strict):
     """A look: prompts, a generator, its knobs (those not named at their defaults), mappings and triggers.
 
     ``params`` are 0..1; ``raw`` holds the same knobs in their own units.

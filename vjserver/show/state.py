@@ -6,8 +6,7 @@ Only the control process holds the master copy. Everybody else gets whole states
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
 
 from vjserver.show.addresses import N_MACROS, N_PROMPTS, PARAMS
 from vjserver.show.outputs import RECORD, OutputRow
@@ -124,6 +123,31 @@ SWITCHES = ("generator", "model", "input", "size")
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a preset sets, by the names of :class:`ShowState`; master, tempo and outputs are not of it."""
+
+    texts: tuple[str, ...]
+    weights: tuple[float, ...]
+    params: Mapping[str, float]
+    seed: int
+    generator: str
+    model: str
+    input: str
+    size: str
+    negative: str
+    travel: Travel
+    preset: int
+    preset_name: str
+    mappings: tuple[MappingRow, ...]
+    macros: tuple[float, ...]
+    macro_rows: tuple[MacroRow, ...]
+    macro_names: tuple[str, ...]
+
+
+LOOK = tuple(row.name for row in fields(Look))
+
+
+@dataclass(frozen=True, slots=True)
 class ShowState:
     """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt; ``params`` are 0..1."""
 
@@ -183,13 +207,9 @@ def prompt_hash(prompts: tuple[tuple[str, float], ...]) -> int:
     return zlib.crc32(repr(prompts).encode())
 
 
-LOOK = ("texts", "weights", "params", "seed", *SWITCHES, "negative", "travel", "preset", "preset_name", "mappings",
-        "macros", "macro_rows", "macro_names")  # fmt: skip
-
-
-def look_of(state: ShowState) -> dict[str, Any]:
-    """Return what makes the look, by the names of ``ShowState``: it is kept, recalled, undone and saved as a whole."""
-    return {name: getattr(state, name) for name in LOOK}
+def look_of(state: ShowState) -> Look:
+    """Return what makes the look: it is kept, recalled, undone and saved as a whole."""
+    return Look(**{name: getattr(state, name) for name in LOOK})
 
 
 def at(state: ShowState, t_ns: int) -> ShowState:
@@ -207,9 +227,9 @@ def at(state: ShowState, t_ns: int) -> ShowState:
     return replace(state, params=params, generator=generator, model=model, input=source, size=size)
 
 
-def change_look(state: ShowState, t_ns: int, look: Mapping[str, Any], lasts_s: float) -> ShowState:
+def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float) -> ShowState:
     """Return ``state`` on its way to ``look``, which it reaches in ``lasts_s``: knobs eased, switches at the end."""
-    new = replace(state, glide=None, **look)
+    new = replace(state, glide=None, **{name: getattr(look, name) for name in LOOK})
     if lasts_s <= 0.0:
         return new
     now = at(state, t_ns)
@@ -218,7 +238,7 @@ def change_look(state: ShowState, t_ns: int, look: Mapping[str, Any], lasts_s: f
     return replace(new, glide=glide)
 
 
-def look_of_preset(place: int, preset: Preset) -> dict[str, Any]:
+def look_of_preset(place: int, preset: Preset) -> Look:
     """Return the look of a preset, which has its ``place`` (from 0) in the bank."""
     texts = [p.text for p in preset.prompts] + [""] * (N_PROMPTS - len(preset.prompts))
     weights = [p.weight for p in preset.prompts] + [0.0] * (N_PROMPTS - len(preset.prompts))
@@ -231,24 +251,24 @@ def look_of_preset(place: int, preset: Preset) -> dict[str, Any]:
     names = [""] * N_MACROS
     for macro in macros:
         names[macro.number - 1] = macro.name
-    return {
-        "texts": tuple(texts),
-        "weights": tuple(weights),
-        "params": params,
-        "seed": preset.seed,
-        "generator": preset.generator,
-        "model": preset.model,
-        "input": preset.input,
-        "size": preset.size,
-        "negative": preset.negative,
-        "travel": Travel(preset.travel.beats, preset.travel.seconds, preset.travel.ease),
-        "preset": place,
-        "preset_name": preset.name,
-        "mappings": rows,
-        "macros": tuple(_standing(n, macro_rows, params) for n in range(1, N_MACROS + 1)),
-        "macro_rows": macro_rows,
-        "macro_names": tuple(names),
-    }
+    return Look(
+        texts=tuple(texts),
+        weights=tuple(weights),
+        params=params,
+        seed=preset.seed,
+        generator=preset.generator,
+        model=preset.model,
+        input=preset.input,
+        size=preset.size,
+        negative=preset.negative,
+        travel=Travel(preset.travel.beats, preset.travel.seconds, preset.travel.ease),
+        preset=place,
+        preset_name=preset.name,
+        mappings=rows,
+        macros=tuple(_standing(n, macro_rows, params) for n in range(1, N_MACROS + 1)),
+        macro_rows=macro_rows,
+        macro_names=tuple(names),
+    )
 
 
 def _standing(number: int, rows: tuple[MacroRow, ...], params: Mapping[str, float]) -> float:

@@ -16,9 +16,9 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateWriter
 from vjserver.show.addresses import REGISTRY
+from vjserver.show.changes import apply, read
 from vjserver.show.preset import Bank
 from vjserver.show.registry import accept, changed, is_release
-from vjserver.show.changes import apply, read
 from vjserver.show.state import TEMPO, ShowState, Triggers, enter
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Argument, Beat, Command, Degraded, Drum, EarEvent, Onset, Section

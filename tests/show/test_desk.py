@@ -1,0 +1,604 @@
+"""The desk: everything that plays the show, without a clock and without a door."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vjserver.show.addresses import N_SNAPSHOTS, PARAMS, REGISTRY
+from vjserver.show.cues import Cue, CueList
+from vjserver.show.desk import MIN_GO_NS, Desk
+from vjserver.show.echo import HOLD_NS, Listener, same
+from vjserver.show.history import STEPS
+from vjserver.show.mapping import Mapper
+from vjserver.show.preset import Bank, Preset
+from vjserver.show.quantise import boundary
+from vjserver.show.state import ShowState, at, enter, look_of
+from vjserver.show.take import Played, head, line, parse
+from vjserver.types.errors import ConfigError
+from vjserver.types.events import Drum
+from vjserver.types.features import BeatGrid, quiet
+
+NS = 1_000_000_000
+A = Preset(name="A", seed=3, prompts=({"text": "rings"},), params={"zoom": 0.7, "bloom": 0.2})
+B = Preset(name="B", seed=4, generator="diffusion", prompts=({"text": "grid"}, {"text": "fire", "weight": 0.5}),
+           params={"zoom": 0.1}, triggers=({"on": "bar", "do": "/vj/seed/next"},))  # fmt: skip
+C = Preset(name="C", autopilot=0.0)
+BANK = Bank([("01-a", A), ("02-b", B), ("c", C), ("a", Preset(name="A of mine"))],
+            ("house", "house", "house", "mine"))  # fmt: skip
+CUES = CueList(
+    [
+        Cue(id="1", preset="a", do=({"do": "/vj/master/fade", "args": (0.5,)},)),
+        Cue(id="2.5", preset="b", morph_seconds=2.0, follow_s=4.0),
+        Cue(id="end", do=({"do": "/vj/master/blackout", "args": (1,)}, {"do": "/vj/tempo/auto"}), quantise="none"),
+    ]
+)  # fmt: skip
+
+
+def grid_at(t_ns=0, count=0, position=0, per=4, period_s=0.5):
+    return BeatGrid(t_ns, count, period_s, position, per, 0.9, True)
+
+
+@pytest.fixture
+def desk():
+    return Desk(BANK, enter(ShowState(), 0, A), CUES)
+
+
+def run(desk, until_ns, grid=None, ahead_ns=0, step_ns=4_000_000, since_ns=0):
+    grid = grid or grid_at()
+    for t_ns in range(since_ns, until_ns + 1, step_ns):
+        desk.tick(t_ns, grid, ahead_ns)
+
+
+# -- quantise ------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(0, 10**12), st.integers(0, 10**6), st.integers(0, 3), st.sampled_from([2, 3, 4]),
+    st.floats(0.25, 1.5), st.sampled_from(["beat", "bar", "2bar", "4bar"]), st.integers(0, 10**11),
+)  # fmt: skip
+def test_a_boundary_lies_ahead_on_its_beat_and_none_is_left_out(t0_ns, count, position, per, period_s, quantise, later):
+    grid = grid_at(t0_ns, count, position % per, per, period_s)
+    t_ns = t0_ns + later
+    found = boundary(grid, t_ns, quantise)
+    bars = {"beat": 0, "bar": 1, "2bar": 2, "4bar": 4}[quantise]
+    assert 1 <= found - grid.count_at(t_ns) <= max(1, bars * per)
+    if bars:
+        assert (position % per + found - count) % per == 0
+    assert boundary(grid, t_ns, "none") is None
+    assert boundary(replace(grid, running=False), t_ns, quantise) is None
+
+
+def test_a_preset_waits_for_the_bar_and_faders_do_not(desk):
+    desk.receive(0, "/vj/quantise", ("bar",))
+    desk.tick(NS // 10, grid_at(), 0)
+    desk.receive(NS // 10, "/vj/preset/go", ("b",))
+    desk.receive(NS // 10, "/vj/param/zoom", (0.9,))
+    assert (desk.state.preset_name, desk.state.params["zoom"]) == ("A", 0.9)
+    assert desk.waits(NS // 10) == [("/vj/preset/go b", 4)]
+    run(desk, 2 * NS - 4_000_000, since_ns=NS // 10)
+    assert desk.state.preset_name == "A"
+    desk.tick(2 * NS, grid_at(), 0)
+    assert (desk.state.preset_name, desk.pending) == ("B", [])
+
+
+def test_what_waits_starts_so_much_sooner_as_pictures_take(desk):
+    desk.receive(0, "/vj/quantise", ("beat",))
+    desk.tick(0, grid_at(), 0)
+    desk.receive(10, "/vj/preset/go", ("b",))
+    desk.tick(NS // 2 - 110_000_000, grid_at(), 100_000_000)
+    assert desk.state.preset_name == "A"
+    desk.tick(NS // 2 - 99_000_000, grid_at(), 100_000_000)
+    assert desk.state.preset_name == "B"
+
+
+def test_the_last_wish_counts_and_a_wish_can_be_taken_back(desk):
+    desk.receive(0, "/vj/quantise", ("4bar",))
+    desk.tick(0, grid_at(), 0)
+    for address, args in (("/vj/preset/go", ("b",)), ("/vj/preset/next", ()), ("/vj/prompt/1/text", ("ocean",)),
+                          ("/vj/preset/go", (3,)), ("/vj/prompt/1/text", ("sea",))):  # fmt: skip
+        desk.receive(10, address, args)
+    assert [text for text, _ in desk.waits(10)] == ["/vj/preset/go 3", "/vj/prompt/1/text sea"]
+    run(desk, 8 * NS, step_ns=NS // 10)
+    assert (desk.state.preset_name, desk.state.texts[0]) == ("C", "sea")
+    desk.receive(8 * NS, "/vj/preset/go", ("a",))
+    desk.receive(8 * NS, "/vj/quantise/clear", ())
+    run(desk, 17 * NS, since_ns=8 * NS, step_ns=NS // 10)
+    assert desk.state.preset_name == "C"
+
+
+def test_without_a_tempo_nothing_waits_and_a_lost_tempo_lets_go(desk):
+    desk.receive(0, "/vj/quantise", ("bar",))
+    desk.receive(0, "/vj/preset/go", ("b",))
+    assert desk.state.preset_name == "B"
+    desk.tick(0, grid_at(), 0)
+    desk.receive(1, "/vj/preset/go", ("a",))
+    desk.tick(2, replace(grid_at(), running=False), 0)
+    assert desk.state.preset_name == "A"
+
+
+def test_an_unknown_preset_is_refused_at_once_not_on_the_bar(desk):
+    desk.receive(0, "/vj/quantise", ("bar",))
+    desk.tick(0, grid_at(), 0)
+    for address, args in (("/vj/preset/go", ("z",)), ("/vj/preset/go", (9,)), ("/vj/preset/go", ("mine", 2)),
+                          ("/vj/cue/zz/go", ())):  # fmt: skip
+        with pytest.raises(ConfigError, match=r"unknown|must be in"):
+            desk.receive(1, address, args)
+    assert desk.pending == []
+
+
+# -- banks, prompts, macros ----------------------------------------------------------------------------------
+
+
+def test_numbers_count_within_the_bank(desk):
+    desk.receive(0, "/vj/preset/go", ("mine", 1))
+    assert desk.state.preset_name == "A of mine"
+    assert desk.read("/vj/preset/go") == 4
+    desk.receive(0, "/vj/preset/bank", ("mine",))
+    assert desk.read("/vj/preset/go") == 1
+    desk.receive(0, "/vj/preset/next", ())
+    assert desk.state.preset_name == "A of mine"
+    desk.receive(0, "/vj/preset/bank", ("house",))
+    desk.receive(0, "/vj/preset/prev", ())
+    assert desk.state.preset_name == "A"
+    desk.receive(0, "/vj/preset/prev", ())
+    assert desk.state.preset_name == "C"
+    with pytest.raises(ConfigError, match=r"1\.\.3: got 4"):
+        desk.receive(0, "/vj/preset/go", (4,))
+
+
+def test_an_unknown_bank_is_refused_with_the_nearest(desk):
+    with pytest.raises(ConfigError, match="unknown bank 'hose'; nearest: house"):
+        desk.receive(0, "/vj/preset/bank", ("hose",))
+    assert desk.state.bank == ""
+
+
+def test_prompts_are_queued_and_taken_one_by_one(desk):
+    for text in ("ocean", "  forest ", ""):
+        desk.receive(0, "/vj/prompt/push", (text,))
+    assert desk.read("/vj/prompt/queue") == "ocean\nforest"
+    desk.receive(0, "/vj/prompt/1/weight", (0.0,))
+    desk.receive(0, "/vj/prompt/next", ())
+    assert (desk.state.texts[0], desk.state.weights[0], desk.state.queue) == ("ocean", 1.0, ("forest",))
+    desk.receive(0, "/vj/prompt/clear", ())
+    with pytest.raises(ConfigError, match="queue is empty"):
+        desk.receive(0, "/vj/prompt/next", ())
+    for i in range(32):
+        desk.receive(0, "/vj/prompt/push", (f"p{i}",))
+    with pytest.raises(ConfigError, match="holds 32"):
+        desk.receive(0, "/vj/prompt/push", ("one more",))
+
+
+def test_a_macro_moves_what_the_preset_ties_to_it():
+    preset = Preset(name="M", macros=({"number": 2, "name": "Rise", "moves": (
+        {"to": "/vj/param/zoom", "range": (0.5, 1.0)},
+        {"to": "/vj/param/bloom", "range": (1.0, 0.0), "curve": "square"},
+        {"to": "/vj/prompt/2/weight"})},), params={"zoom": 0.75})  # fmt: skip
+    desk = Desk(Bank([("m", preset)]), enter(ShowState(), 0, preset))
+    assert desk.state.macros[1] == 0.5  # where the knob stands
+    assert desk.state.macro_names[1] == "Rise"
+    desk.receive(0, "/vj/macro/2", (0.8,))
+    assert desk.state.params["zoom"] == pytest.approx(0.9)
+    assert desk.state.params["bloom"] == pytest.approx(1 - 0.64)
+    assert desk.state.weights[1] == 0.8
+    desk.receive(0, "/vj/macro/1", (0.8,))
+    assert desk.state.macros[0] == 0.8
+
+
+def test_every_shipped_macro_stands_where_its_knob_stands(desk):
+    for n in range(1, 9):
+        before = dict(desk.state.params)
+        desk.receive(0, f"/vj/macro/{n}", (desk.state.macros[n - 1],))
+        first = next(row.to.split("/")[-1] for row in desk.state.macro_rows if row.number == n)
+        low, high = next((r.low, r.high) for r in desk.state.macro_rows if r.number == n)
+        if min(low, high) <= before[first] <= max(low, high):
+            assert desk.state.params[first] == pytest.approx(before[first])
+
+
+# -- morphs --------------------------------------------------------------------------------------------------
+
+
+def morphing(desk, seconds=2.0):
+    desk.receive(0, "/vj/morph/ease", ("linear",))
+    desk.receive(0, "/vj/morph/seconds", (seconds,))
+    desk.receive(0, "/vj/preset/go", ("b",))
+    return desk
+
+
+def test_a_morph_eases_knobs_and_switches_at_its_end(desk):
+    morphing(desk)
+    half = at(desk.state, NS)
+    assert half.params["zoom"] == pytest.approx(0.4)
+    assert half.params["bloom"] == pytest.approx(0.5 * (0.2 + 0.4))
+    assert half.generator == "pattern"
+    assert at(desk.state, 2 * NS).generator == "diffusion"
+    assert at(desk.state, 2 * NS).glide is None
+    assert desk.values(NS)["/vj/param/zoom"] == pytest.approx(0.4)
+    run(desk, 2 * NS, step_ns=NS // 10)
+    assert desk.state.glide is None
+    assert desk.state.params["zoom"] == 0.1
+
+
+def test_a_hand_on_a_knob_outranks_the_morph(desk):
+    morphing(desk)
+    desk.receive(NS, "/vj/param/zoom", (0.95,))
+    assert at(desk.state, NS + 1).params["zoom"] == 0.95
+    assert at(desk.state, NS + 1).params["bloom"] == pytest.approx(0.3)
+    assert at(desk.state, 2 * NS).params["zoom"] == 0.95
+
+
+def test_a_morph_in_the_middle_of_a_morph_begins_where_the_first_one_is(desk):
+    morphing(desk)
+    desk.receive(NS, "/vj/preset/go", ("a",))
+    assert at(desk.state, NS).params["zoom"] == pytest.approx(0.4)
+    assert at(desk.state, 2 * NS).params["zoom"] == pytest.approx(0.55)
+    assert at(desk.state, 2 * NS).generator == "pattern"
+
+
+def test_beats_outrank_seconds_and_count_with_the_tempo(desk):
+    desk.tick(0, grid_at(period_s=0.25), 0)
+    desk.receive(0, "/vj/morph/beats", (8.0,))
+    morphing(desk, 30.0)
+    assert desk.state.glide.lasts_s == pytest.approx(2.0)
+
+
+def test_prompts_travel_as_long_as_the_morph_and_mappings_blend():
+    loud = Preset(name="L", mappings=({"from": "silence", "to": "/vj/param/flash", "range": (1.0, 1.0)},))
+    still = Preset(name="S", prompts=({"text": "sea"},))
+    desk = Desk(Bank([("l", loud), ("s", still)]), replace(enter(ShowState(), 0, loud), texts=("sand",) + ("",) * 7,
+                                                              weights=(1.0,) + (0.0,) * 7))  # fmt: skip
+    mapper = Mapper()
+    assert mapper(desk.state, quiet(0), 0, 0.1, (64, 36)).params["flash"] == 1.0
+    desk.receive(0, "/vj/morph/ease", ("linear",))
+    desk.receive(0, "/vj/morph/seconds", (2.0,))
+    desk.receive(0, "/vj/preset/go", ("s",))
+    for i in range(1, 12):
+        request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
+    assert request.params["flash"] == pytest.approx(1 - 11 * 0.05)
+    assert dict(request.prompts)["sea"] == pytest.approx(0.5, abs=0.06)
+    for i in range(12, 23):
+        request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
+    assert (request.params["flash"], request.prompts) == (0.0, (("sea", 1.0),))
+
+
+def test_the_preview_is_taken_over_the_morph_time(desk):
+    desk.receive(0, "/vj/preview/take", ())
+    assert desk.state.params["crossfade"] == 1.0
+    desk.receive(0, "/vj/morph/ease", ("linear",))
+    desk.receive(0, "/vj/morph/seconds", (4.0,))
+    desk.receive(0, "/vj/preview/take", ())
+    assert at(desk.state, NS).params["crossfade"] == pytest.approx(0.75)
+    assert desk.state.preset_name == "A"
+
+
+# -- undo, snapshots -----------------------------------------------------------------------------------------
+
+
+def test_undo_goes_back_step_by_step_and_redo_forward(desk):
+    start = look_of(desk.state)
+    desk.receive(0, "/vj/param/zoom", (0.1,))
+    desk.receive(2 * NS, "/vj/prompt/1/text", ("sea",))
+    desk.receive(4 * NS, "/vj/preset/go", ("b",))
+    end = look_of(desk.state)
+    desk.receive(5 * NS, "/vj/master/fade", (0.2,))
+    for _ in range(3):
+        desk.receive(6 * NS, "/vj/undo", ())
+    assert look_of(desk.state) == start
+    assert desk.state.fade == 0.2  # the master is not of the look
+    with pytest.raises(ConfigError, match="nothing to undo"):
+        desk.receive(6 * NS, "/vj/undo", ())
+    for _ in range(3):
+        desk.receive(6 * NS, "/vj/redo", ())
+    assert look_of(desk.state) == end
+    with pytest.raises(ConfigError, match="nothing to do again"):
+        desk.receive(6 * NS, "/vj/redo", ())
+
+
+def test_one_movement_of_a_fader_is_one_step(desk):
+    for i in range(100):
+        desk.receive(i * NS // 50, "/vj/param/zoom", (i / 100,))
+    desk.receive(3 * NS, "/vj/undo", ())
+    assert desk.state.params["zoom"] == 0.7
+
+
+def test_a_hundred_steps_are_kept(desk):
+    for i in range(STEPS + 20):
+        desk.receive(2 * i * NS, "/vj/seed", (1000 + i,))
+    for _ in range(STEPS):
+        desk.receive(999 * NS, "/vj/undo", ())
+    assert desk.state.seed == 1000 + 19
+    with pytest.raises(ConfigError):
+        desk.receive(999 * NS, "/vj/undo", ())
+
+
+def test_what_plays_itself_is_no_step(desk):
+    desk.receive(0, "/vj/preset/go", ("b",))
+    run(desk, 9 * NS, step_ns=NS // 20)
+    assert desk.state.seed == 4 + 4
+    desk.receive(9 * NS, "/vj/undo", ())
+    assert desk.state.preset_name == "A"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(PARAMS)), st.floats(0, 1)), min_size=1, max_size=30), st.integers(0, 30)
+)
+def test_undo_and_redo_are_each_others_opposite(moves, back):
+    desk = Desk(BANK, enter(ShowState(), 0, A))
+    looks = [look_of(desk.state)]
+    for i, (name, value) in enumerate(moves):
+        desk.receive(2 * i * NS, f"/vj/param/{name}", (value,))
+        if look_of(desk.state) is not looks[-1]:
+            looks.append(look_of(desk.state))
+    back = min(back, len(looks) - 1)
+    for _ in range(back):
+        desk.receive(NS, "/vj/undo", ())
+    assert look_of(desk.state) == looks[-1 - back]
+    for _ in range(back):
+        desk.receive(NS, "/vj/redo", ())
+    assert look_of(desk.state) == looks[-1]
+
+
+def test_snapshots_keep_the_look_and_morph_back_to_it(desk):
+    desk.receive(0, "/vj/snapshot/store", (N_SNAPSHOTS,))
+    desk.receive(0, "/vj/preset/go", ("b",))
+    desk.receive(0, "/vj/master/fade", (0.5,))
+    desk.receive(0, "/vj/morph/seconds", (2.0,))
+    desk.receive(0, "/vj/morph/ease", ("linear",))
+    desk.receive(0, "/vj/snapshot/recall", (N_SNAPSHOTS,))
+    assert at(desk.state, NS).params["zoom"] == pytest.approx(0.4)
+    assert (desk.state.preset_name, desk.state.fade) == ("A", 0.5)
+    assert [c.address for c in desk.commands] == ["/vj/snapshot/store"]
+    with pytest.raises(ConfigError, match=f"nothing was stored under 2; stored: {N_SNAPSHOTS}"):
+        desk.receive(0, "/vj/snapshot/recall", (2,))
+
+
+# -- cues, autopilot, panic ----------------------------------------------------------------------------------
+
+
+def test_cues_are_called_in_order_by_id_and_back(desk):
+    desk.receive(0, "/vj/cue/go", ())
+    assert (desk.state.cue, desk.state.fade, desk.state.preset_name) == ("1", 0.5, "A")
+    desk.receive(MIN_GO_NS - 1, "/vj/cue/go", ())
+    assert desk.state.cue == "1"  # two presses are one
+    desk.receive(MIN_GO_NS, "/vj/cue/go", ())
+    assert (desk.state.cue, desk.state.glide.lasts_s, desk.state.morph.seconds) == ("2.5", 2.0, 0.0)
+    desk.receive(NS, "/vj/cue/end/go", (1.0,))
+    assert desk.state.blackout
+    assert [c.address for c in desk.commands] == ["/vj/tempo/auto"]
+    with pytest.raises(ConfigError, match="no cue after 'end'"):
+        desk.receive(3 * NS, "/vj/cue/go", ())
+    desk.receive(4 * NS, "/vj/cue/back", ())
+    assert desk.state.cue == "2.5"
+    desk.receive(5 * NS, "/vj/cue/end/go", (0.0,))  # a button let go
+    assert desk.state.cue == "2.5"
+
+
+def test_a_cue_follows_by_itself_unless_it_is_stopped(desk):
+    desk.receive(0, "/vj/cue/2.5/go", ())
+    run(desk, 4 * NS - 4_000_000)
+    assert desk.state.cue == "2.5"
+    desk.tick(4 * NS, grid_at(), 0)
+    assert desk.state.cue == "end"
+    desk.receive(5 * NS, "/vj/cue/2.5/go", ())
+    desk.receive(5 * NS, "/vj/cue/stop", ())
+    run(desk, 12 * NS, since_ns=5 * NS, step_ns=NS // 10)
+    assert desk.state.cue == "2.5"
+
+
+def test_a_cue_follows_after_bars():
+    cues = CueList([Cue(id="a", follow_bars=2), Cue(id="b")])
+    desk = Desk(BANK, enter(ShowState(), 0, A), cues)
+    desk.tick(0, grid_at(), 0)
+    desk.receive(10_000_000, "/vj/cue/go", ())
+    run(desk, 4 * NS - 8_000_000, since_ns=12_000_000)
+    before = desk.state.cue
+    run(desk, 6 * NS, since_ns=4 * NS)
+    assert (before, desk.state.cue) == ("a", "b")
+
+
+def test_a_list_of_cues_is_checked():
+    with pytest.raises(ConfigError, match="two cues"):
+        CueList([Cue(id="a"), Cue(id="a")])
+    with pytest.raises(ValueError, match="part of a cue"):
+        Cue(id="a", do=({"do": "/vj/cue/go"},))
+    with pytest.raises(ValueError, match="unknown address '/vj/seeed'; nearest"):
+        Cue(id="a", do=({"do": "/vj/seeed", "args": (1,)},))
+    with pytest.raises(ValueError, match="not both"):
+        Cue(id="a", follow_s=1, follow_bars=1)
+    with pytest.raises(ValueError, match="cue's id"):
+        Cue(id="a/b")
+    with pytest.raises(ConfigError, match=r"no \[\[cues\]\]"):
+        Desk(BANK, ShowState()).receive(0, "/vj/cue/go", ())
+
+
+def test_the_autopilot_goes_by_weight_every_few_bars():
+    desk = Desk(BANK, enter(ShowState(), 0, A), seed=5)
+    desk.receive(0, "/vj/autopilot/bars", (2,))
+    desk.receive(0, "/vj/autopilot", (1,))
+    names = []
+    for t_ns in range(0, 200 * NS, NS // 10):
+        desk.tick(t_ns, grid_at(), 0)
+        if not names or names[-1] != desk.state.preset_name:
+            names.append(desk.state.preset_name)
+    assert 45 <= len(names) <= 51
+    assert set(names) == {"A", "B", "A of mine"}  # C has no weight
+    desk.receive(200 * NS, "/vj/autopilot", (0,))
+    last = desk.state.preset_name
+    run(desk, 220 * NS, since_ns=200 * NS, step_ns=NS // 10)
+    assert desk.state.preset_name == last
+
+
+def test_panic_is_the_way_out(desk):
+    for address, args in (("/vj/quantise", ("4bar",)), ("/vj/autopilot", (1,)), ("/vj/master/blackout", (1,)),
+                          ("/vj/master/freeze", (1,)), ("/vj/master/fade", (0.0,))):  # fmt: skip
+        desk.receive(0, address, args)
+    desk.tick(0, grid_at(), 0)
+    desk.receive(1, "/vj/preset/go", ("b",))
+    desk.receive(2, "/vj/master/panic", ())
+    s = desk.state
+    assert (s.safe, s.blackout, s.freeze, s.fade, s.autopilot.on, desk.pending) == (True, False, False, 1.0, False, [])
+    run(desk, 40 * NS, step_ns=NS // 4)
+    assert desk.state.preset_name == "A"
+    desk.receive(40 * NS, "/vj/deliver/return", ())
+    assert not desk.state.safe
+
+
+# -- messages ------------------------------------------------------------------------------------------------
+
+
+def test_a_pattern_sets_every_value_that_it_means(desk):
+    desk.receive(0, "/vj/prompt/[3-5]/weight", (0.25,))
+    assert desk.state.weights[2:6] == (0.25, 0.25, 0.25, 0.0)
+    with pytest.raises(ConfigError, match="no address is meant"):
+        desk.receive(0, "/vj/master/pan*", ())
+
+
+def test_what_is_not_of_the_state_is_left_as_a_command(desk):
+    desk.receive(5, "/vj/tempo/nudge", (900,))
+    desk.receive(6, "/vj/preset/save", ("Mine",))
+    assert [(c.t_ns, c.address, c.args) for c in desk.commands] == [
+        (5, "/vj/tempo/nudge", (500.0,)), (6, "/vj/preset/save", ("Mine",)),
+    ]  # fmt: skip
+
+
+def test_a_hand_on_the_tempo_outranks_who_keeps_it(desk):
+    desk.receive(0, "/vj/tempo/source", ("link",))
+    assert (desk.state.sync.source, desk.state.sync.link) == ("link", "follow")
+    desk.receive(0, "/vj/tempo/tap", ())
+    assert (desk.state.sync.source, desk.state.sync.link) == ("tap", "off")
+    desk.receive(0, "/vj/tempo/link", ("lead",))
+    assert (desk.state.sync.source, desk.state.sync.link) == ("tap", "lead")
+    desk.receive(0, "/vj/tempo/link", ("follow",))
+    desk.receive(0, "/vj/tempo/link", ("off",))
+    assert desk.state.sync.source == "auto"
+
+
+ANYTHING = st.one_of(
+    st.floats(allow_nan=True), st.integers(-(2**40), 2**40), st.text(max_size=30), st.booleans(), st.none()
+)
+
+
+@given(st.sampled_from(sorted(REGISTRY)), st.lists(ANYTHING, max_size=4))
+def test_any_argument_is_taken_or_refused_and_a_refusal_changes_nothing(address, args):
+    desk = Desk(BANK, enter(ShowState(), 0, A), CUES)
+    before = desk.state
+    try:
+        desk.receive(1, address, args)
+    except ConfigError:
+        assert desk.state is before
+
+
+def test_edited_presets_are_taken_up_and_the_playing_one_found_again(desk):
+    desk.receive(0, "/vj/preset/go", ("b",))
+    desk.rebank(Bank([("new", Preset(name="New")), ("01-a", A), ("02-b", B)]))
+    assert desk.state.preset == 2
+    assert desk.read("/vj/preset/go") == 3
+
+
+# -- takes ---------------------------------------------------------------------------------------------------
+
+
+def played(desk, hands, until_ns, step_ns=NS // 50):
+    """Play ``hands`` {t_ns: messages} and return every state with its time, without what counts only."""
+    states = []
+    for t_ns in range(0, until_ns, step_ns):
+        for address, args in hands.get(t_ns, ()):
+            desk.receive(t_ns, address, args)
+        desk.tick(t_ns, grid_at(), 0)
+        states.append(replace(desk.state, revision=0, t_ns=0, take=False))
+    return states
+
+
+def test_a_take_is_played_again_exactly():
+    rng = random.Random(4)
+    known = [a for a, e in REGISTRY.items() if e.kind == "parameter" and a.startswith(("/vj/param", "/vj/macro"))]
+    hands = {
+        round(t * 50) * NS // 50: [(rng.choice(known), (rng.random(),))] for t in (rng.uniform(0, 9) for _ in range(80))
+    }
+    hands[NS] = [("/vj/morph/seconds", (1.5,)), ("/vj/quantise", ("bar",)), ("/vj/preset/go", ("b",))]
+    hands[4 * NS] = [("/vj/undo", ()), ("/vj/snapshot/store", (3,)), ("/vj/cue/2.5/go", ())]
+    hands[9 * NS] = [("/vj/snapshot/recall", (3,)), ("/vj/autopilot/bars", (1,)), ("/vj/autopilot", (1,))]
+    first = Desk(BANK, enter(ShowState(), 0, A), CUES, seed=9)
+    first.receive(0, "/vj/param/zoom", (0.33,))
+    first.receive(0, "/vj/param/bloom", (0.33,))
+    first.performed.clear()
+    began = first.state
+    states = played(first, hands, 16 * NS)
+    lines = [head(began), *(line(row, 0) for row in first.performed)]
+    take = parse(lines, "t.jsonl")
+    assert len(take.rows) == len(first.performed)
+
+    second = Desk(BANK, enter(ShowState(), 1, B), CUES, seed=1)
+    second.play(take, 0)
+    again = played(second, {}, 16 * NS)
+    assert [i for i, (a, b) in enumerate(zip(states, again, strict=True)) if a != b] == []
+    assert not second.plays
+
+
+def test_a_torn_take_is_played_as_far_as_it_goes_and_a_broken_one_is_told_by_line():
+    rows = [head(ShowState()), line(Played(5, "/vj/seed", (4,)), 0), b'{"t_ns": 9, "addr']
+    assert len(parse(rows, "t").rows) == 1
+    with pytest.raises(ConfigError, match=r"^t:2: "):
+        parse([rows[0], rows[2] + b"\n"], "t")
+    with pytest.raises(ConfigError, match=r"^t:2: unknown address '/vj/sed'; nearest"):
+        parse([rows[0], line(Played(5, "/vj/sed", (4,)), 0)], "t")
+    for bad in ([], [b"{}"], [b"\xff"]):
+        with pytest.raises(ConfigError, match=r"^t:1: not the beginning of a take"):
+            parse(bad, "t")
+
+
+def test_the_wall_and_the_room_stay_when_a_take_is_played(desk):
+    take = parse([head(replace(ShowState(), fade=0.25))], "t")
+    desk.receive(0, "/vj/output/add", ("wall", "null"))
+    desk.play(take, 5)
+    assert (desk.state.fade, [row.label for row in desk.state.outputs]) == (0.25, ["wall"])
+
+
+# -- feedback ------------------------------------------------------------------------------------------------
+
+
+def test_a_listener_is_told_everything_once_and_then_what_changes(desk):
+    listener = Listener()
+    assert len(listener.news(desk.values(0), 0)) == len(desk.values(0))
+    assert listener.news(desk.values(0), 1) == []
+    desk.receive(2, "/vj/param/zoom", (0.9,))
+    assert listener.news(desk.values(2), 2) == [("/vj/param/zoom", 0.9)]
+
+
+def test_who_sends_is_not_told_until_it_rests_and_then_only_if_it_was_bent(desk):
+    a, b = Listener(), Listener()
+    for listener in (a, b):
+        listener.news(desk.values(0), 0)
+    desk.receive(1, "/vj/master/fade", (2.5,))
+    a.hear("/vj/master/fade", 2.5, 1)
+    assert b.news(desk.values(1), 1) == []  # 2.5 is taken as 1.0, as it was
+    assert a.news(desk.values(1), HOLD_NS) == []
+    assert a.news(desk.values(1), HOLD_NS + 2) == [("/vj/master/fade", 1.0)]
+    desk.receive(HOLD_NS, "/vj/master/fade", (0.5,))
+    a.hear("/vj/master/fade", 0.5, HOLD_NS)
+    assert b.news(desk.values(HOLD_NS), HOLD_NS) == [("/vj/master/fade", 0.5)]
+    assert a.news(desk.values(HOLD_NS), 9 * HOLD_NS) == []
+
+
+def test_a_wish_may_be_for_some_only(desk):
+    texts = Listener(wants=lambda _address, value: isinstance(value, str))
+    told = dict(texts.news(desk.values(0), 0))
+    assert told
+    assert all(isinstance(value, str) for value in told.values())
+
+
+@given(st.floats(-1e6, 1e6))
+def test_a_number_that_went_over_osc_and_came_back_is_the_same(value):
+    import struct
+
+    assert same(value, struct.unpack(">f", struct.pack(">f", value))[0])
+
+
+def test_drums_fire_triggers():
+    preset = Preset(name="K", triggers=({"on": "kick", "every": 2, "do": "/vj/param/zoom/inc", "args": (0.1,)},))
+    desk = Desk(Bank([("k", preset)]), enter(ShowState(), 0, preset))
+    for i in range(4):
+        desk.hear(i, Drum(i, i, "kick", 1.0))
+    assert desk.state.params["zoom"] == pytest.approx(0.7)

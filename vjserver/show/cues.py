@@ -1,0 +1,77 @@
+"""Cues: a list from the show file goes in; which cue is called, what it does and what follows comes out."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from vjserver.show.addresses import MAX_NAME
+from vjserver.show.preset import Deed, Strict
+from vjserver.types.errors import ConfigError, nearest
+
+
+def _id(text: str) -> str:
+    if not text or not text.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"a cue's id is letters, digits, '-', '_' and '.': got {text[:40]!r}")
+    return text
+
+
+class Cue(Strict):
+    """A cue: a preset to go to, messages to send, in order, and how long until the next follows by itself."""
+
+    id: Annotated[str, AfterValidator(_id)] = Field(max_length=40)
+    name: str = Field("", max_length=MAX_NAME)
+    preset: str | int | None = None
+    morph_beats: float = Field(0.0, ge=0.0, le=256.0)
+    morph_seconds: float = Field(0.0, ge=0.0, le=600.0)
+    quantise: Literal["none", "beat", "bar", "2bar", "4bar"] | None = None
+    do: tuple[Deed, ...] = Field((), max_length=64)
+    follow_s: float | None = Field(None, gt=0.0, le=86400.0)
+    follow_bars: int | None = Field(None, ge=1, le=4096)
+
+    @field_validator("do")
+    @classmethod
+    def _calls_no_cue(cls, deeds: tuple[Deed, ...]) -> tuple[Deed, ...]:
+        for deed in deeds:
+            if deed.do.startswith(("/vj/cue/", "/vj/take/", "/vj/undo", "/vj/redo")):
+                raise ValueError(f"{deed.do} cannot be part of a cue")
+        return deeds
+
+    @model_validator(mode="after")
+    def _one_way_to_follow(self) -> "Cue":
+        if self.follow_s is not None and self.follow_bars is not None:
+            raise ValueError("a cue follows after follow_s or after follow_bars, not both")
+        return self
+
+
+class CueList:
+    """Cues in the order in which they are called."""
+
+    def __init__(self, cues: Sequence[Cue] = ()) -> None:
+        self.cues = tuple(cues)
+        ids = [cue.id for cue in self.cues]
+        for cue_id in ids:
+            if ids.count(cue_id) > 1:
+                raise ConfigError(f"two cues have the id {cue_id!r}")
+
+    def find(self, cue_id: str) -> Cue:
+        """Return the cue of that id. Raises ConfigError naming the nearest."""
+        for cue in self.cues:
+            if cue.id == cue_id:
+                return cue
+        known = [cue.id for cue in self.cues]
+        there = f"; there are: {', '.join(known[:20])}" if known else "; the show file has no [[cues]]"
+        raise ConfigError(f"unknown cue {cue_id[:40]!r}{nearest(cue_id[:40], known) or there}")
+
+    def step(self, cue_id: str, by: int) -> Cue:
+        """Return the cue ``by`` places after (or before) that of ``cue_id``; after none comes the first.
+
+        Raises ConfigError at the list's ends.
+        """
+        ids = [cue.id for cue in self.cues]
+        at = ids.index(cue_id) + by if cue_id in ids else 0
+        if not self.cues:
+            raise ConfigError("the show file has no [[cues]]")
+        if not 0 <= at < len(ids):
+            raise ConfigError(f"there is no cue {'after' if by > 0 else 'before'} {cue_id!r}")
+        return self.cues[at]

@@ -1,0 +1,407 @@
+"""The desk: messages and the passing of time go in, the one state of the show comes out. No clock, no I/O.
+
+Everything that plays the show ends here: hands (OSC, the panel, MIDI), the preset's triggers, cues, the autopilot and
+takes. What is not of the state (tempo, files, MIDI learn) is left in ``commands`` for the room that can do it.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vjserver.show.addresses import CUE_GO, REGISTRY
+from vjserver.show.changes import apply, read, values
+from vjserver.show.cues import Cue, CueList
+from vjserver.show.history import History
+from vjserver.show.pattern import is_pattern, matching
+from vjserver.show.preset import Bank
+from vjserver.show.quantise import Pending, boundary
+from vjserver.show.registry import accept, changed, cue_of, is_release
+from vjserver.show.state import LOOK, TEMPO, Look, ShowState, Travel, Triggers, change_look, enter, look_of
+from vjserver.show.take import Played, Take
+from vjserver.types.errors import ConfigError
+from vjserver.types.events import Argument, Beat, Command, EarEvent
+from vjserver.types.features import BeatGrid
+
+NS = 1_000_000_000
+MIN_GO_NS = NS // 4  # two presses of GO within this time are one
+BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take"})
+# What a pattern reaches: values. Deeds are called by their whole names, so that no star panics or closes an output.
+REACH = tuple(
+    address
+    for address, entry in REGISTRY.items()
+    if entry.kind == "parameter" or (address.startswith("/vj/param/") and address.endswith(("/inc", "/reset")))
+)
+BY_HAND = tuple(TEMPO + name for name in ("tap", "bpm", "lock", "double", "half"))
+
+
+@dataclass(slots=True)
+class _Playing:
+    """A take that is played: from when, and how far it has come."""
+
+    take: Take
+    t_ns: int
+    place: int = 0
+
+
+@dataclass(slots=True)
+class Desk:
+    """The master copy of the state, and what is still to happen to it.
+
+    ``performed`` are all accepted messages as they took effect, until somebody takes them.
+    """
+
+    bank: Bank
+    state: ShowState
+    cues: CueList = field(default_factory=CueList)
+    snapshots: dict[int, Look] = field(default_factory=dict)
+    seed: int = 1
+    commands: list[Command] = field(default_factory=list)
+    performed: list[Played] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    grid: BeatGrid = field(default_factory=BeatGrid)
+    history: History = field(default_factory=History)
+    _triggers: Triggers = field(default_factory=Triggers)
+    _playing: _Playing | None = None
+    _follow_ns: int | None = None
+    _follow_beat: int | None = None
+    _bars_left: int = 0
+    _foreseen: int = 0
+    _gone_ns: int = -MIN_GO_NS
+    _random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._arm()
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def receive(self, t_ns: int, address: str, args: Sequence[object], by: str = "") -> str:
+        """Take a message; an address with ``*?[]{}`` reaches every value that it means.
+
+        Returns what was clamped or cut off, in words. Raises ConfigError for one that makes no sense; it changes
+        nothing.
+        """
+        if address not in REGISTRY and is_pattern(address):
+            reached = matching(address, REACH)
+            if not reached:
+                raise ConfigError(f"no address is meant by the pattern {address[:80]!r}")
+            return next(filter(None, [self._receive(t_ns, one, args, by) for one in reached]), "")
+        return self._receive(t_ns, address, args, by)
+
+    def _receive(self, t_ns: int, address: str, args: Sequence[object], by: str) -> str:
+        if is_release(address, args):
+            return ""
+        accepted = accept(address, args)
+        entry = REGISTRY.get(address, REGISTRY[CUE_GO])
+        if not (entry.quantised and by not in BY_ITSELF and self._wait(t_ns, address, accepted, by)):
+            self.perform(t_ns, address, accepted, by)
+        return changed(args, accepted)
+
+    def _wait(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> bool:
+        """Let a message wait for its boundary, in the place of an older one to the same address. False: not to wait."""
+        quantise = self.state.quantise
+        cue_id = cue_of(address)
+        if cue_id:
+            quantise = self.cues.find(cue_id).quantise or quantise
+        elif address in ("/vj/cue/go", "/vj/cue/back"):
+            quantise = self.cues.step(self.state.cue, -1 if address.endswith("back") else 1).quantise or quantise
+        elif address == "/vj/preset/go":  # an unknown one is refused now, not on the bar
+            self.bank.find(args[-1], str(args[0]) if len(args) > 1 else self.state.bank)
+        count = boundary(self.grid, t_ns, quantise)
+        if count is None:
+            return False
+        whole = address.startswith(("/vj/preset/", "/vj/cue/", "/vj/snapshot/"))
+        self.pending = [
+            p
+            for p in self.pending
+            if p.address != address
+            and not (whole and p.address.startswith(("/vj/preset/", "/vj/cue/", "/vj/snapshot/")))
+        ]
+        self.pending.append(Pending(count, address, args, by))
+        return True
+
+    def perform(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str = "") -> None:
+        """Do what an accepted message says, now. Raises ConfigError for what cannot be done."""
+        before = self.state
+        try:
+            self._do(t_ns, address, args)
+        except ConfigError:
+            self.state = before
+            raise
+        now = self.state
+        kept = look_of(now) if address in _BY_LOOK else None
+        self.performed.append(Played(t_ns, address, args, kept))
+        if now.preset != before.preset or now.preset_name != before.preset_name:
+            self._arm()
+        undoable = by not in BY_ITSELF and address not in ("/vj/undo", "/vj/redo")
+        if undoable and any(getattr(now, name) is not getattr(before, name) for name in LOOK):
+            self.history.note(look_of(before), address, t_ns)
+
+    def _do(self, t_ns: int, address: str, args: tuple[Argument, ...]) -> None:
+        before = self.state
+        own = _OWN.get(address)
+        if own is not None:
+            own(self, t_ns, args)
+            return
+        if cue_of(address):
+            self._call(t_ns, self.cues.find(cue_of(address)))
+            return
+        self.state = apply(before, t_ns, address, args, self.bank, self.grid.period_s)
+        if self.state is before:
+            self.commands.append(Command(t_ns, address, args))
+        elif address in ("/vj/autopilot", "/vj/autopilot/bars"):
+            self._bars_left = self.state.autopilot.bars
+        elif address == "/vj/master/panic":
+            self._stop_everything()
+        if address in BY_HAND:
+            self._touch_tempo(t_ns)
+
+    def _touch_tempo(self, t_ns: int) -> None:
+        """A hand on the tempo outranks whoever keeps it."""
+        if self.state.sync.source != "tap":
+            self.state = apply(self.state, t_ns, "/vj/tempo/source", ("tap",), self.bank)
+
+    def _stop_everything(self) -> None:
+        self.pending.clear()
+        self._playing = self._follow_ns = self._follow_beat = None
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int, grid: BeatGrid, ahead_ns: int) -> None:
+        """Do what falls due ``ahead_ns`` from now: pictures take so long to reach the wall.
+
+        What cannot be done any more is left in ``refused``.
+        """
+        self.grid = grid
+        for row in self._due_of_take(now_ns):
+            if row.look is not None:
+                lasts_s = self.state.morph.lasts_s(grid.period_s) if row.address.endswith("recall") else 0.0
+                self._turn_to(row.t_ns, row.look, lasts_s)
+            else:
+                self._try(row.t_ns, row.address, row.args, "take")
+        newest = grid.count_at(now_ns + ahead_ns) if grid.running else None
+        self._do_pending(now_ns, newest)
+        if newest is not None:
+            self._foresee(now_ns, newest)
+        if self._follow_ns is not None and now_ns + ahead_ns >= self._follow_ns:
+            self._follow(now_ns)
+        if self.state.glide is not None and self.state.glide.over(now_ns):
+            self.state = replace(self.state, glide=None, t_ns=now_ns, revision=self.state.revision + 1)
+        if self._playing is not None and self._playing.place == len(self._playing.take.rows):
+            self._playing = None
+            self._bars_left = self.state.autopilot.bars
+
+    def _do_pending(self, now_ns: int, newest: int | None) -> None:
+        longest = 8 * self.grid.beats_per_bar
+        due = [p for p in self.pending if newest is None or newest >= p.count or p.count - newest > longest]
+        if due:
+            self.pending = [p for p in self.pending if p not in due]
+            for p in due:
+                self._try(now_ns, p.address, p.args, p.by)
+
+    def _foresee(self, now_ns: int, newest: int) -> None:
+        """Fire what hangs on each beat up to ``newest``."""
+        grid = self.grid
+        if not 0 <= newest - self._foreseen <= grid.beats_per_bar:  # another clock, or a long stop
+            self._foreseen = newest - 1
+        while self._foreseen < newest:
+            self._foreseen += 1
+            position = (grid.bar_position + self._foreseen - grid.count) % grid.beats_per_bar
+            t_ns = grid.t_ns + round((self._foreseen - grid.count) * grid.period_s * NS)
+            beat = Beat(t_ns, now_ns, self._foreseen, position, grid.beats_per_bar, grid.bpm, grid.confidence)
+            self.hear(now_ns, beat)
+            if self._follow_beat is not None and self._foreseen >= self._follow_beat:
+                self._follow(now_ns)
+            if position == 0:
+                self._steer(now_ns)
+
+    def hear(self, now_ns: int, event: EarEvent) -> None:
+        """Do what the preset wants done on an event; while a take is played, the take holds it already."""
+        if self._playing is None:
+            for address, args in self._triggers.hear(event):
+                self._try(now_ns, address, accept(address, args), "trigger")
+
+    def _try(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> None:
+        try:
+            self.perform(t_ns, address, args, by)
+        except ConfigError as error:
+            self.refused.append(str(error))
+
+    def _arm(self) -> None:
+        """Take up the triggers of the preset that plays."""
+        known = self.state.preset < len(self.bank.presets)
+        self._triggers = Triggers(self.bank.presets[self.state.preset][1] if known else None)
+        self._bars_left = self.state.autopilot.bars
+
+    # -- autopilot, cues, takes, snapshots -----------------------------------------------------------------
+
+    def _steer(self, now_ns: int) -> None:
+        """Count a bar; on the last one the autopilot chooses another preset, by weight."""
+        if not self.state.autopilot.on or self._playing is not None:
+            return
+        self._bars_left -= 1
+        if self._bars_left > 0:
+            return
+        self._bars_left = self.state.autopilot.bars
+        bank = self.state.bank if self.state.bank in self.bank.banks else ""
+        places = [i for i in self.bank.places(bank) if i != self.state.preset]
+        weights = [self.bank.presets[i][1].autopilot for i in places]
+        if sum(weights) > 0.0:
+            place = self._random.choices(places, weights)[0]
+            name = self.bank.banks[place]
+            self._try(now_ns, "/vj/preset/go", (name, self.bank.number(place, name)), "autopilot")
+
+    def _call(self, t_ns: int, cue: Cue) -> None:
+        """Call a cue: its preset, then its messages; then wait for what follows."""
+        self._follow_ns = self._follow_beat = None
+        morph = self.state.morph
+        if cue.morph_beats or cue.morph_seconds:
+            own = Travel(cue.morph_beats, cue.morph_seconds, morph.ease)
+            self.state = replace(self.state, morph=own)
+        try:
+            if cue.preset is not None:
+                place, preset = self.bank.find(cue.preset, self.state.bank)
+                lasts_s = self.state.morph.lasts_s(self.grid.period_s)
+                self.state = enter(self.state, place, preset, t_ns, lasts_s)
+        finally:
+            self.state = replace(self.state, morph=morph)
+        for deed in cue.do:
+            self._do(t_ns, deed.do, accept(deed.do, deed.args))
+        self.state = replace(self.state, cue=cue.id, t_ns=t_ns, revision=self.state.revision + 1)
+        if cue.follow_s is not None:
+            self._follow_ns = t_ns + round(cue.follow_s * NS)
+        elif cue.follow_bars is not None:
+            start = boundary(self.grid, t_ns - round(self.grid.period_s * NS / 2), "bar")
+            per = self.grid.beats_per_bar
+            self._follow_beat = (start if start is not None else self.grid.count) + cue.follow_bars * per
+
+    def _follow(self, now_ns: int) -> None:
+        self._follow_ns = self._follow_beat = None
+        if self._playing is None:
+            self._try(now_ns, f"/vj/cue/{self.cues.step(self.state.cue, 1).id}/go", (), "cue")
+
+    def _go(self, t_ns: int, by: int) -> None:
+        if by > 0 and t_ns - self._gone_ns < MIN_GO_NS:
+            return
+        self._gone_ns = t_ns
+        self._call(t_ns, self.cues.step(self.state.cue, by))
+
+    def _stop_following(self, _t_ns: int, _args: tuple[Argument, ...]) -> None:
+        self._follow_ns = self._follow_beat = None
+
+    def play(self, take: Take, now_ns: int) -> None:
+        """Play a take from its begin."""
+        self.state = take.begin(replace(self.state, t_ns=now_ns))
+        self._stop_everything()
+        self._arm()
+        self._playing = _Playing(take, now_ns)
+
+    @property
+    def plays(self) -> bool:
+        """Whether a take is played."""
+        return self._playing is not None
+
+    def _due_of_take(self, now_ns: int) -> list[Played]:
+        playing = self._playing
+        if playing is None:
+            return []
+        due = []
+        rows = playing.take.rows
+        while playing.place < len(rows) and playing.t_ns + rows[playing.place].t_ns <= now_ns:
+            row = rows[playing.place]
+            due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
+            playing.place += 1
+        return due
+
+    def _store(self, t_ns: int, args: tuple[Argument, ...]) -> None:
+        self.snapshots[int(args[0])] = look_of(self.state)
+        self.commands.append(Command(t_ns, "/vj/snapshot/store", args))
+
+    def _recall(self, t_ns: int, args: tuple[Argument, ...]) -> None:
+        number = int(args[0])
+        if number not in self.snapshots:
+            kept = ", ".join(str(n) for n in sorted(self.snapshots)) or "none"
+            raise ConfigError(f"/vj/snapshot/recall: nothing was stored under {number}; stored: {kept}")
+        self._turn_to(t_ns, self.snapshots[number], self.state.morph.lasts_s(self.grid.period_s))
+
+    def _turn_to(self, t_ns: int, look: Look, lasts_s: float = 0.0) -> None:
+        new = change_look(self.state, t_ns, look, lasts_s)
+        self.state = replace(new, t_ns=t_ns, revision=self.state.revision + 1)
+
+    def _undo(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
+        look = self.history.undo(look_of(self.state))
+        if look is None:
+            raise ConfigError("/vj/undo: there is nothing to undo")
+        self._turn_to(t_ns, look)
+
+    def _redo(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
+        look = self.history.redo(look_of(self.state))
+        if look is None:
+            raise ConfigError("/vj/redo: there is nothing to do again")
+        self._turn_to(t_ns, look)
+
+    def _take_preview(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
+        """Put the other deck on air: the crossfader travels to its other end."""
+        other = 0.0 if self.state.params["crossfade"] >= 0.5 else 1.0
+        look = replace(look_of(self.state), params={**self.state.params, "crossfade": other})
+        self._turn_to(t_ns, look, self.state.morph.lasts_s(self.grid.period_s))
+
+    def _forget_pending(self, _t_ns: int, _args: tuple[Argument, ...]) -> None:
+        self.pending.clear()
+
+    def _stop_take(self, _t_ns: int, _args: tuple[Argument, ...]) -> None:
+        self._playing = None
+
+    def _cue_go(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
+        self._go(t_ns, 1)
+
+    def _cue_back(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
+        self._go(t_ns, -1)
+
+    # -- what there is to see ------------------------------------------------------------------------------
+
+    def values(self, now_ns: int) -> dict[str, Argument]:
+        """Return every value that surfaces show; ``/vj/preset/go`` is the number of the preset that plays."""
+        rows = values(self.state, now_ns)
+        rows["/vj/preset/go"] = self.bank.number(self.state.preset, self.state.bank)
+        return rows
+
+    def read(self, address: str) -> Argument | None:
+        """Return the present value of an address, or None where there is none."""
+        if address == "/vj/preset/go":
+            return self.bank.number(self.state.preset, self.state.bank)
+        if address == "/vj/tempo/bpm":
+            return round(self.grid.bpm, 2)
+        return read(self.state, address)
+
+    def waits(self, now_ns: int) -> list[tuple[str, int]]:
+        """Return what waits for its boundary: the message in words, and the beats until then."""
+        newest = self.grid.count_at(now_ns) if self.grid.running else 0
+        return [(" ".join((p.address, *map(str, p.args))), max(0, p.count - newest)) for p in self.pending]
+
+    def rebank(self, bank: Bank) -> None:
+        """Take up presets that were edited or saved; the one that plays is found again by its name."""
+        places: Mapping[str, int] = {preset.name: i for i, (_, preset) in enumerate(bank.presets)}
+        self.bank = bank
+        place = places.get(self.state.preset_name)
+        if place is not None and place != self.state.preset:
+            self.state = replace(self.state, preset=place)
+        if self.state.bank and self.state.bank not in bank.banks:
+            self.state = replace(self.state, bank="")
+
+
+# What depends on more than the state is kept in a take with the look that it led to.
+_BY_LOOK = frozenset({"/vj/undo", "/vj/redo", "/vj/snapshot/recall"})
+_OWN = {
+    "/vj/undo": Desk._undo,
+    "/vj/redo": Desk._redo,
+    "/vj/snapshot/store": Desk._store,
+    "/vj/snapshot/recall": Desk._recall,
+    "/vj/cue/go": Desk._cue_go,
+    "/vj/cue/back": Desk._cue_back,
+    "/vj/cue/stop": Desk._stop_following,
+    "/vj/preview/take": Desk._take_preview,
+    "/vj/quantise/clear": Desk._forget_pending,
+    "/vj/take/stop": Desk._stop_take,
+}

@@ -1,0 +1,41 @@
+"""Undo: looks go in as they were before each change, and come back out, step by step."""
+
+from dataclasses import dataclass, field
+
+from vjserver.show.state import Look
+
+STEPS = 100
+TOGETHER_NS = 1_000_000_000  # what one hand does to one address within so short a time is one step
+
+
+@dataclass(slots=True)
+class History:
+    """The looks before and after; at most :data:`STEPS` each."""
+
+    _past: list[Look] = field(default_factory=list)
+    _future: list[Look] = field(default_factory=list)
+    _last: tuple[str, int] = ("", 0)
+
+    def note(self, before: Look, address: str, t_ns: int) -> None:
+        """Keep the look ``before`` a change of ``address``; what was undone can be done again no more."""
+        name, last_ns = self._last
+        self._last = (address, t_ns)
+        self._future.clear()
+        if address == name and t_ns - last_ns < TOGETHER_NS and self._past:
+            return
+        self._past = [*self._past, before][-STEPS:]
+
+    def undo(self, now: Look) -> Look | None:
+        """Return the look before the last change, or None where there is none."""
+        return self._move(self._past, self._future, now)
+
+    def redo(self, now: Look) -> Look | None:
+        """Return the look that was undone last, or None."""
+        return self._move(self._future, self._past, now)
+
+    def _move(self, source: list[Look], target: list[Look], now: Look) -> Look | None:
+        if not source:
+            return None
+        self._last = ("", 0)
+        target.append(now)
+        return source.pop()

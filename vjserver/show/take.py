@@ -1,0 +1,81 @@
+"""Takes: what was played goes in and becomes lines of JSON; such lines go in and become what is to be played again.
+
+The first line is the state in which the take began; each other line is one accepted message: ``t_ns`` (since the
+take's begin), ``address``, ``args``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from vjserver.show.registry import accept
+from vjserver.show.state import Look, ShowState
+from vjserver.types.errors import ConfigError
+from vjserver.types.events import Argument
+
+VERSION = 1
+# What belongs to the room and not to the performance stays as it is when a take is played.
+_OURS = ("outputs", "take", "sync", "deliver")
+
+
+class _Head(msgspec.Struct):
+    vjserver_take: int
+    state: ShowState
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A message as it took effect at ``t_ns``; with the ``look`` that it led to, where the state alone cannot tell."""
+
+    t_ns: int
+    address: str
+    args: tuple[Argument, ...]
+    look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A take: where it began, and what was played, in order; times are ns since the begin."""
+
+    state: ShowState
+    rows: tuple[Played, ...]
+
+    def begin(self, now: ShowState) -> ShowState:
+        """Return the state in which it is played again, where the show is ``now``."""
+        kept = {name: getattr(now, name) for name in _OURS}
+        shift_ns = now.t_ns - self.state.t_ns
+        glide = self.state.glide
+        moved = replace(glide, t_ns=glide.t_ns + shift_ns) if glide is not None else None
+        return replace(self.state, t_ns=now.t_ns, revision=now.revision + 1, glide=moved, **kept)
+
+
+def head(state: ShowState) -> bytes:
+    """Return a take's first line."""
+    return msgspec.json.encode(_Head(VERSION, state)) + b"\n"
+
+
+def line(row: Played, began_ns: int) -> bytes:
+    """Return the line of a message of a take that began at ``began_ns``."""
+    return msgspec.json.encode(replace(row, t_ns=row.t_ns - began_ns)) + b"\n"
+
+
+def parse(lines: Iterable[bytes], where: str) -> Take:
+    """Read a take. Raises ConfigError with the file (``where``) and the line; a torn last line is left out."""
+    rows = [row for row in lines if row.strip()]
+    try:
+        first = msgspec.json.decode(rows[0], type=_Head)
+    except (IndexError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{where}:1: not the beginning of a take: {error}") from None
+    if first.vjserver_take != VERSION:
+        raise ConfigError(f"{where}:1: a take of version {VERSION} is needed: got {first.vjserver_take}")
+    played = []
+    for number, row in enumerate(rows[1:], 2):
+        try:
+            one = msgspec.json.decode(row, type=Played)
+            played.append(replace(one, args=accept(one.address, one.args)))
+        except (msgspec.DecodeError, msgspec.ValidationError, ConfigError) as error:
+            if number == len(rows) and not row.endswith(b"\n"):
+                break
+            raise ConfigError(f"{where}:{number}: {error}") from None
+    return Take(first.state, tuple(sorted(played, key=lambda row: row.t_ns)))
