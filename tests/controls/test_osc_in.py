@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import socket
 import struct
 import time
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from vjserver.controls.osc import MAX_PACKET, OscError, OscMessage, OscServer, decode, listen
-from vjserver.outputs.osc import bundle, message
+from vjserver.controls.osc import MAX_PACKET, OscError, OscMessage, OscServer, decode
+from vjserver.outputs.osc import bundle, message, timetag
 
 values = st.one_of(
     st.integers(-(2**31), 2**31 - 1),
@@ -92,7 +93,9 @@ def test_attacks_are_refused_at_once(attack):
 def test_stars_and_timetags_are_harmless():
     assert decode(message("/" + "*" * 12 + "/x", 1)) == [OscMessage("/" + "*" * 12 + "/x", (1,))]
     later = bundle([message("/a", 1)], struct.pack(">Q", 2**63))
-    assert decode(later) == [OscMessage("/a", (1,))]
+    assert decode(later) == [OscMessage("/a", (1,), 2**63)]
+    inner = bundle([bundle([message("/b")], struct.pack(">Q", 2**63 + 1)), message("/a")], struct.pack(">Q", 2**63))
+    assert [m.timetag for m in decode(inner)] == [2**63 + 1, 2**63]
 
 
 def test_messages_without_type_tags_are_read_as_floats():
@@ -129,22 +132,123 @@ def test_mutated_packets_never_escape():
     assert slowest < 0.05
 
 
-def test_a_real_socket_survives_every_attack_and_still_answers():
+def with_server(play, **options):
+    """Run ``play(port, heard, server)`` beside a listening server; return what was heard and what was refused."""
     heard, refused = [], []
 
-    async def play():
-        server = OscServer(lambda m, sender: (heard.append(m), server.send(message("/pong"), sender)), refused.append)
-        await listen(server, "127.0.0.1", 0)
-        port = server._transport.get_extra_info("sockname")[1]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
+    async def main():
+        def handle(message_, sender):
+            heard.append((time.time(), message_))
+            if message_.address == "/vj/ping":
+                server.send(message("/pong"), sender)
+
+        server = OscServer(handle, refused.append, **options)
+        server.open("127.0.0.1", 0)
+        await play(server._socket.getsockname()[1], heard, server)
+        server.close()
+
+    asyncio.run(main())
+    return heard, refused
+
+
+def udp():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    return sock
+
+
+async def until(what, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not what():
+            await asyncio.sleep(0.005)
+
+
+def test_a_real_socket_survives_every_attack_and_still_answers():
+    answers = []
+
+    async def play(port, _heard, _server):
+        with udp() as sock:
             for packet in ATTACKS.values():
                 sock.sendto(packet, ("127.0.0.1", port))
             sock.sendto(message("/vj/ping", 7), ("127.0.0.1", port))
-            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1000), 2)
-        server.close()
-        return answer
+            answers.append(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1000), 2))
 
-    assert decode(asyncio.run(play())) == [OscMessage("/pong", ())]
-    assert heard == [OscMessage("/vj/ping", (7,))]
+    heard, refused = with_server(play)
+    assert decode(answers[0]) == [OscMessage("/pong", ())]
+    assert [m for _, m in heard] == [OscMessage("/vj/ping", (7,))]
     assert len(refused) == len(ATTACKS)
+
+
+def test_a_bundle_is_taken_at_its_time_and_nothing_waits_for_it():
+    sent = {}
+
+    async def play(port, heard, server):
+        with udp() as sock:
+            for ahead_s in (0.3, -5.0, 1.0, 9.0):
+                sent[ahead_s] = time.time() + ahead_s
+                packet = bundle([message("/at", ahead_s)], timetag(sent[ahead_s]))
+                sock.sendto(packet, ("127.0.0.1", port))
+            sock.sendto(message("/at", 0.0), ("127.0.0.1", port))
+            await until(lambda: len(heard) == 4)
+            assert server.too_far == 1
+
+    heard, refused = with_server(play)
+    assert [round(m.args[0], 1) for _, m in heard] == [-5.0, 0.0, 0.3, 1.0]
+    for t_s, m in heard[2:]:
+        assert t_s - sent[round(m.args[0], 1)] == pytest.approx(0.0, abs=0.1)
+    assert len(refused) == 1
+    assert "9.0 s ahead; up to 2 s are waited for" in refused[0]
+
+
+def test_who_is_not_allowed_is_not_heard():
+    async def play(port, _heard, server):
+        with udp() as sock:
+            sock.sendto(message("/a"), ("127.0.0.1", port))
+            await until(lambda: server.denied or server.received)
+
+    assert with_server(play, allow=["10.0.0.0/8", "::1"]) == ([], [])
+    heard, _ = with_server(play, allow=["127.0.0.0/8"])
+    assert len(heard) == 1
+
+
+def test_a_flood_from_one_machine_is_cut_off():
+    async def play(port, heard, server):
+        with udp() as sock:
+            for i in range(400):
+                sock.sendto(message("/a", i), ("127.0.0.1", port))
+                if i % 50 == 0:
+                    await asyncio.sleep(0)
+            await until(lambda: server.received == 400)
+            assert len(heard) + server.flooded == 400
+            assert 100 <= len(heard) <= 200  # a second may begin in the middle
+
+    with_server(play, most_per_s=100)
+
+
+def test_a_burst_is_one_batch_in_order():
+    settled = []
+
+    async def play(port, heard, server):
+        with udp() as sock:
+            for i in range(200):
+                sock.sendto(message("/a", i), ("127.0.0.1", port))
+            await until(lambda: len(heard) == 200)
+
+    heard, _ = with_server(play, settle=lambda: settled.append(1))
+    assert [m.args[0] for _, m in heard] == list(range(200))
+    assert len(settled) < 20
+
+
+def test_liblo_is_understood(tmp_path):
+    if shutil.which("oscsend") is None:
+        pytest.skip("oscsend is not installed (make test installs liblo-tools on Debian and Ubuntu)")
+
+    async def play(port, heard, _server):
+        process = await asyncio.create_subprocess_exec(
+            "oscsend", "127.0.0.1", str(port), "/vj/x", "ifsTFd", "3", "0.5", "sea", "1.25"
+        )
+        await process.wait()
+        await until(lambda: heard)
+
+    heard, _ = with_server(play)
+    assert heard[0][1] == OscMessage("/vj/x", (3, 0.5, "sea", True, False, 1.25))

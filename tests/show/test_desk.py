@@ -466,12 +466,18 @@ def test_what_is_not_of_the_state_is_left_as_a_command(desk):
 def test_a_hand_on_the_tempo_outranks_who_keeps_it(desk):
     desk.receive(0, "/vj/tempo/source", ("link",))
     assert (desk.state.sync.source, desk.state.sync.link) == ("link", "follow")
-    desk.receive(0, "/vj/tempo/tap", ())
+    for i in range(4):
+        assert desk.state.sync.source == "link"
+        desk.receive(i * NS // 2, "/vj/tempo/tap", ())
     assert (desk.state.sync.source, desk.state.sync.link) == ("tap", "off")
     desk.receive(0, "/vj/tempo/link", ("lead",))
     assert (desk.state.sync.source, desk.state.sync.link) == ("tap", "lead")
     desk.receive(0, "/vj/tempo/link", ("follow",))
     desk.receive(0, "/vj/tempo/link", ("off",))
+    assert desk.state.sync.source == "auto"
+    desk.receive(0, "/vj/tempo/lock", (1,))
+    assert desk.state.sync.source == "tap"
+    desk.receive(0, "/vj/tempo/auto", ())
     assert desk.state.sync.source == "auto"
 
 
@@ -492,9 +498,14 @@ def test_any_argument_is_taken_or_refused_and_a_refusal_changes_nothing(address,
 
 def test_edited_presets_are_taken_up_and_the_playing_one_found_again(desk):
     desk.receive(0, "/vj/preset/go", ("b",))
-    desk.rebank(Bank([("new", Preset(name="New")), ("01-a", A), ("02-b", B)]))
-    assert desk.state.preset == 2
+    desk.receive(0, "/vj/seed", (77,))
+    desk.rebank(Bank([("new", Preset(name="New")), ("01-a", A), ("02-b", B)]), 5)
+    assert (desk.state.preset, desk.state.seed) == (2, 77)  # elsewhere, but as it was
     assert desk.read("/vj/preset/go") == 3
+    desk.rebank(Bank([("02-b", B.model_copy(update={"seed": 5}))]), 6)
+    assert (desk.state.preset, desk.state.seed) == (0, 5)
+    desk.rebank(Bank([("01-a", A)]), 7)
+    assert (desk.state.preset_name, desk.state.seed) == ("B", 5)  # it was deleted, and plays on
 
 
 # -- takes ---------------------------------------------------------------------------------------------------

@@ -46,8 +46,11 @@ def test_a_pattern_means_what_osc_says(pattern, meant):
     assert matching(pattern, KNOWN) == meant
 
 
-@pytest.mark.parametrize("pattern", ["/vj/[a", "/vj/{a,b", "/vj/a]", "/vj/}", "/vj/{a,,b}", "/vj/{a*}", "/vj/[*]",
-                                     "/vj/{" + ",".join("abcdefghi" * 4) + "}", "/vj/" + "?" * MAX_PATTERN])  # fmt: skip
+BROKEN = ["/vj/[a", "/vj/{a,b", "/vj/a]", "/vj/}", "/vj/{a,,b}", "/vj/{a*}", "/vj/[*]", "/vj/" + "?" * MAX_PATTERN,
+          "/vj/{" + ",".join("abcdefghi" * 4) + "}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", BROKEN)
 def test_a_broken_pattern_is_refused(pattern):
     with pytest.raises(ConfigError, match="pattern"):
         matching(pattern, KNOWN)

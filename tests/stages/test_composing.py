@@ -348,3 +348,22 @@ def test_along_a_flow_of_nothing_there_is_a_plain_blend():
     a, b = noise(1).pixels, noise(2).pixels
     still = np.zeros((18, 32, 2), np.float32)
     assert np.array_equal(along(a, b, (still, still), 0.5), blend(a, b, 0.5))
+
+
+def test_the_operator_may_want_the_safe_loop_and_leave_it(compose):
+    compose(picture(200), SHOW, QUIET, 0)
+    wanted = replace(SHOW, safe=True)
+    for i in range(1, 300):
+        compose(picture(200), wanted, QUIET, i * FRAME_NS)
+        assert compose.rung == "safe"
+    compose(picture(200), SHOW, QUIET, 300 * FRAME_NS)
+    assert compose.rung == "live"
+
+
+def test_leaving_the_safe_loop_waits_for_pictures(compose):
+    compose(picture(200), SHOW, QUIET, 0)
+    compose(None, replace(SHOW, safe=True), QUIET, FRAME_NS)
+    compose(None, SHOW, QUIET, 2 * FRAME_NS)
+    assert compose.rung == "safe"
+    compose(picture(90), SHOW, QUIET, 3 * FRAME_NS)
+    assert compose.rung == "live"

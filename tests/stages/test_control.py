@@ -1,20 +1,26 @@
 """Control with real pipes: what is heard becomes deeds, troubles are told, wrong messages change nothing."""
 
 import asyncio
+import socket
+import time
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from vjserver.controls.osc import OscMessage
-from vjserver.runtime.clock import NS, LiveClock
+from vjserver.controls.osc import OscMessage, decode
+from vjserver.outputs.osc import OscTargetOptions, message
+from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter, pack_features
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.changes import TOLD
+from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
-from vjserver.stages.control import Control
+from vjserver.stages.control import Control, Pipes
+from vjserver.stages.shelf import Shelf
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Command, Degraded, Drum
 from vjserver.types.features import BeatGrid, quiet
@@ -28,7 +34,8 @@ BANK = Bank(
 
 
 @pytest.fixture
-def desk():
+def desk(tmp_path, monkeypatch):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
 
@@ -36,13 +43,13 @@ def desk():
         if config["kind"] != "null":
             raise ConfigError(f"unknown output {config['kind']!r}")
 
-    def make(before=None):
-        return Control(
-            BANK, 1, LiveClock(), StateWriter(channels.state), before, ShowState(), check,
-            FeaturesReader(channels.features, quiet(0)),
+    def make(before=None, targets=()):
+        pipes = Pipes(
+            StateWriter(channels.state), FeaturesReader(channels.features, quiet(0)),
             QueueWriter(channels.events("control")), [QueueReader(channels.events("ear"))],
-            StatsWriter(channels.stats("control")), {n: StatsReader(channels.stats(n)) for n in WORKERS}, (),
+            StatsWriter(channels.stats("control")), {n: StatsReader(channels.stats(n)) for n in WORKERS},
         )  # fmt: skip
+        return Control(BANK, 1, LiveClock(), pipes, before, ShowState(), check, targets, Shelf(lambda: BANK))
 
     control = make()
     ear = QueueWriter(channels.events("ear"))
@@ -51,6 +58,7 @@ def desk():
     def hear(*events):
         for event in events:
             ear.put(event)
+        control._next_status_ns = 0
         rounds = iter(range(4))
         asyncio.run(control.run(lambda: next(rounds, None) is None))
 
@@ -91,9 +99,9 @@ def test_what_hangs_on_a_beat_is_done_so_much_ahead_as_a_picture_takes(desk):
 def test_ableton_link_is_told_to_the_ear(desk):
     control, _hear, told, _, _ = desk
     control.receive("/vj/tempo/link", ("loud",))
-    assert control.link == "off"
+    assert control.state.sync.link == "off"
     control.receive("/vj/tempo/link", ("follow",))
-    assert control.link == "follow"
+    assert (control.state.sync.link, control.state.sync.source) == ("follow", "link")
     assert not [e for e in told.get() if isinstance(e, Command)]
 
 
@@ -132,6 +140,7 @@ def test_tempo_commands_go_to_the_ear(desk):
     control, _, told, _, _ = desk
     control.receive("/vj/tempo/nudge", (900,))
     control.receive_osc(OscMessage("/vj/tempo/tap", (1.0,)), ("127.0.0.1", 1))
+    control.settle()
     commands = [e for e in told.get() if isinstance(e, Command)]
     assert [(c.address, c.args) for c in commands] == [("/vj/tempo/nudge", (500.0,)), ("/vj/tempo/tap", ())]
 
@@ -140,6 +149,7 @@ def test_a_successor_takes_the_state_up_where_it_was(desk):
     control, _, _, state, make = desk
     control.receive("/vj/preset/go", ("b",))
     control.receive("/vj/master/fade", (0.3,))
+    control.settle()
     heir = make(state.get())
     assert heir.state == control.state
     heir.receive("/vj/preset/prev", ())
@@ -171,9 +181,230 @@ def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
 def test_an_output_asked_for_is_checked_before_it_is_of_the_state(desk):
     control, _, told, state, _ = desk
     control.receive("/vj/output/add", ("wall", "null"))
+    control.settle()
     assert [row.label for row in state.get().outputs] == ["wall"]
     control.receive("/vj/output/add", ("bad", "nosuch"))
     assert [row.label for row in control.state.outputs] == ["wall"]
     assert "unknown output 'nosuch'" in [e.why for e in told.get() if isinstance(e, Degraded)][-1]
     control.receive("/vj/output/remove", ("wall",))
+    control.settle()
     assert state.get().outputs == ()
+
+
+# -- the surfaces -------------------------------------------------------------------------------------------------
+
+
+class Client:
+    """An OSC client on a real socket, whose messages go through a real server."""
+
+    def __init__(self, control):
+        self.control = control
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.settimeout(0.2)
+
+    def say(self, address, *args):
+        self.control.server.take(message(address, *args), self.sock.getsockname())
+
+    def hears(self):
+        rows = []
+        with suppress(TimeoutError):
+            while True:
+                rows += [(m.address, *m.args) for m in decode(self.sock.recv(65536))]
+        return rows
+
+
+@pytest.fixture
+def clients(desk):
+    control = desk[0]
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    control.server._socket = sender  # nobody listens; answers go out
+    made = [Client(control), Client(control)]
+    yield made
+    for client in made:
+        client.sock.close()
+    control.server._socket = None
+    sender.close()
+
+
+def test_a_subscriber_hears_everything_and_then_what_others_change(desk, clients):
+    control, (a, b) = desk[0], clients
+    a.say("/vj/subscribe")
+    b.say("/vj/subscribe", "numbers")
+    control.step()
+    first = dict(row[:2] for row in a.hears() if not row[0].startswith("/vj/status"))
+    assert set(first) == set(TOLD)
+    assert first["/vj/generator"] == "pattern"
+    assert not [row for row in b.hears() if isinstance(row[1], str)]
+    time.sleep(0.02)
+    a.say("/vj/param/zoom", 0.9)
+    a.say("/vj/prompt/1/text", "sea")
+    control.step()
+    assert ("/vj/param/zoom", pytest.approx(0.9)) in b.hears()
+    assert "/vj/param/zoom" not in [row[0] for row in a.hears()]
+
+
+def test_a_clamped_value_comes_back_when_the_hand_rests(desk, clients):
+    control, (a, _) = desk[0], clients
+    a.say("/vj/subscribe")
+    control.step()
+    a.hears()
+    a.say("/vj/param/zoom", 3.0)
+    for _ in range(3):
+        time.sleep(0.02)
+        control.step()
+    assert "/vj/param/zoom" not in [row[0] for row in a.hears()]
+    time.sleep(0.16)
+    control.step()
+    assert ("/vj/param/zoom", 1.0) in a.hears()
+
+
+def test_a_subscription_ends_unless_it_is_renewed(desk, clients, monkeypatch):
+    control, (a, b) = desk[0], clients
+    monkeypatch.setattr("vjserver.stages.control.LEASE_NS", NS // 5)
+    a.say("/vj/subscribe")
+    b.say("/vj/subscribe", 9)  # a port of its own
+    control.step()
+    time.sleep(0.12)
+    a.say("/vj/renew")
+    time.sleep(0.12)
+    control.step()
+    assert [key for key in control.feedback.surfaces if isinstance(key, tuple)] == [a.sock.getsockname()]
+    a.say("/vj/unsubscribe")
+    assert not control.feedback.surfaces
+    before = control.refused
+    a.say("/vj/renew")
+    assert control.refused == before + 1
+
+
+def test_values_are_asked_for_one_by_one_or_by_pattern(desk, clients):
+    a = clients[0]
+    a.say("/vj/param/zoom?")
+    a.say("/vj/prompt/*/weight", "?")
+    a.say("/vj/tempo/bpm?")
+    a.say("/vj/preset/go", "?")
+    a.say("/vj/param/zooom?")
+    rows = a.hears()
+    assert ("/vj/param/zoom", 0.5) in rows
+    assert len([r for r in rows if r[0].startswith("/vj/prompt/")]) == 8
+    assert ("/vj/tempo/bpm", 0.0) in rows
+    assert ("/vj/preset/go", 1) in rows
+    assert len(rows) == 11
+
+
+def test_targets_of_the_show_file_hear_what_changes(desk):
+    make = desk[4]
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as numbers,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as texts,
+    ):
+        for sock in (numbers, texts):
+            sock.bind(("127.0.0.1", 0))
+            sock.settimeout(0.3)
+        control = make(None, [OscTargetOptions(port=numbers.getsockname()[1], kind="numbers"),
+                              OscTargetOptions(port=texts.getsockname()[1], kind="text")])  # fmt: skip
+        control.receive("/vj/param/zoom", (0.25,))
+        control.receive("/vj/negative", ("text on it",))
+        control.step()
+        told = []
+        for sock in (numbers, texts):
+            with suppress(TimeoutError):
+                while True:
+                    told += [(m.address, *m.args) for m in decode(sock.recv(65536))]
+        control._status.close()
+    assert ("/vj/param/zoom", 0.25) in told
+    assert ("/vj/negative", "text on it") in told
+    assert len([row for row in told if not row[0].startswith("/vj/status")]) == 2
+
+
+def test_an_osc_client_keeps_the_beat(desk):
+    control, _, told, _, _ = desk
+    control.receive("/vj/tempo/beat", ())
+    control.settle()
+    assert "is osc" in [e.why for e in told.get() if isinstance(e, Degraded)][-1]
+    control.receive("/vj/tempo/source", ("osc",))
+    control.settle()
+    told.get()
+    now_ns = LiveClock().now_ns()
+    control._clock = ManualClock(now_ns)
+    for position in (0, 1, 2, 3, 0):
+        control.receive_osc(OscMessage("/vj/tempo/beat", (position,)), ("127.0.0.1", 1))
+        control._clock.sleep_until(control._clock.now_ns() + NS // 2)
+    grids = [e.args for e in told.get() if isinstance(e, Command)]
+    assert [(round(bpm), position) for _, bpm, position in grids] == [(120, 3), (120, 0)]
+
+
+# -- the shelf ----------------------------------------------------------------------------------------------------
+
+
+def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
+    control = desk[0]
+    control._shelf.load = lambda: Bank(
+        [*BANK.presets, *((path.stem, parse_preset(path.read_text(), path.name))
+                          for path in sorted((tmp_path / "presets").glob("*.toml")))],
+        ("house", "house", *["mine"] * len(list((tmp_path / "presets").glob("*.toml")))),
+    )  # fmt: skip
+    control.receive("/vj/param/zoom", (0.81,))
+    control.receive("/vj/preset/save", ("My ../../ Way",))
+    control.settle()
+    assert [path.name for path in tmp_path.glob("**/*.toml")] == ["my-way.toml"]
+    control.receive("/vj/preset/go", ("b",))
+    control.receive("/vj/preset/go", ("my-way",))
+    assert control.state.params["zoom"] == 0.81
+    assert control.desk.bank.presets[2][1].triggers == BANK.presets[0][1].triggers
+    path = tmp_path / "presets" / "my-way.toml"
+    path.write_text("# my own words\n" + path.read_text().replace("zoom", "zoom  "))
+    control.receive("/vj/param/bloom", (0.11,))
+    control.receive("/vj/preset/save", ())
+    control.settle()
+    assert path.read_text().startswith("# my own words\n")
+    assert "bloom = 0.11" in path.read_text()
+    path.write_text("name = 5\n")
+    control.reload()
+    assert "my-way.toml:1: name:" in control.troubles["presets"]
+    assert control.state.params["bloom"] == 0.11  # the one that plays stays
+    path.unlink()
+    control.reload()
+    assert "presets" not in control.troubles
+
+
+def test_what_cannot_be_saved_is_told(desk):
+    control = desk[0]
+    for args, why in (((), "give a name"), (("../..",), "letters or digits")):
+        before = control.refused
+        control._last_refusal_ns = -NS
+        told = desk[2]
+        control.receive("/vj/preset/save", args)
+        control.settle()
+        assert control.refused == before + 1
+        assert why in [e.why for e in told.get() if isinstance(e, Degraded)][-1]
+
+
+def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
+    control, _, _, _, make = desk
+    control.receive("/vj/param/zoom", (0.2,))
+    control.receive("/vj/snapshot/store", (3,))
+    control.receive("/vj/take/record", (1,))
+    control.step()
+    control.receive("/vj/param/zoom", (0.7,))
+    control.step()
+    control.receive("/vj/take/record", (0,))
+    control.step()
+    heir = make()
+    heir.load_snapshots()
+    heir.receive("/vj/snapshot/recall", (3,))
+    assert heir.state.params["zoom"] == 0.2
+    heir.receive("/vj/take/play", ())
+    heir.settle()
+    for _ in range(4):
+        time.sleep(0.01)
+        heir.step()
+    assert heir.state.params["zoom"] == 0.7
+    assert not heir.desk.plays
+    (tmp_path / "snapshots.json").write_text("{")
+    third = make()
+    third.load_snapshots()
+    assert "cannot be read" in third.troubles["snapshots"]
+    third.receive("/vj/take/play", ("nosuch",))
+    third.settle()
+    assert third.refused == 1

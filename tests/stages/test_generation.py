@@ -15,7 +15,7 @@ from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
-from vjserver.show.state import ShowState
+from vjserver.show.state import DEFAULT_PARAMS, Glide, ShowState
 from vjserver.stages.generation import Generation
 from vjserver.stages.pictures import Pictures
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, WorkerFault
@@ -61,7 +61,7 @@ class Inline:
 
 @pytest.fixture
 def stage(request):
-    lookahead_ms = getattr(request, "param", 0.0)
+    lookahead_ms = getattr(request, "param", 0.0)  # -1 measures it
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     channels.create()
     clock = ManualClock(NS)
@@ -88,14 +88,13 @@ def stage(request):
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
-        lookahead_ms,
         "own",
     )
     events = QueueReader(channels.events("generate"))
     state = StateWriter(channels.state)
 
     def play(frames, **changes):
-        state.put(replace(ShowState(), revision=1, **changes))
+        state.put(replace(ShowState(), revision=1, lookahead_ms=lookahead_ms, **changes))
         for _ in range(frames):
             clock.sleep_until(clock.now_ns() + NS // 30)
             generation.step()
@@ -123,7 +122,7 @@ def test_frames_carry_numbers_times_and_the_generators_memory(stage):
     assert StatsReader(channels.stats("generate")).get()["frames"] > 4
 
 
-@pytest.mark.parametrize("stage", [None], indirect=True)
+@pytest.mark.parametrize("stage", [-1.0], indirect=True)
 def test_pictures_are_made_for_the_middle_of_their_time_on_screen(stage):
     play, made, _, channels, clock = stage
     StatsWriter(channels.stats("deliver")).put({"frame_to_output": {"p50": 9.0}})
@@ -255,3 +254,13 @@ def test_a_stranger_that_raises_anything_gives_way_and_the_process_lives(stage):
         ("other fell: KeyError: 'whatever'; the pattern generator plays instead", False)
     ]
     assert ring.get() is not None
+
+
+def test_a_morph_changes_the_generator_at_its_end(stage):
+    play, made, _, _, clock = stage
+    glide = Glide(clock.now_ns(), 1.0, "linear", {"zoom": 0.0}, (), ("pattern", "", "", "auto"))
+    play(15, generator="other", params={**DEFAULT_PARAMS, "zoom": 1.0}, glide=glide)
+    assert made["pattern"].requests[-1].params["zoom"] == pytest.approx(0.0, abs=0.07)  # half of -1..1
+    assert made["other"].requests == []
+    play(20, generator="other", glide=glide)
+    assert made["other"].requests

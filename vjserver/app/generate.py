@@ -72,7 +72,6 @@ def main(plan: Plan, stop: Stop) -> None:
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
-        video.lookahead_ms,
         own_model,
     )
     generation.run(stop.is_set)

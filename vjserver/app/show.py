@@ -1,18 +1,22 @@
 """The show file: TOML text goes in, a checked ``Show`` comes out. Everything has a default; an empty file is a show."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import vjserver
-from vjserver.controls.link import LinkOptions
+from vjserver.controls.link import LinkMode, LinkOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, options_of
+from vjserver.runtime.files import data_folder
+from vjserver.show.cues import Cue, CueList
 from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
-from vjserver.show.state import Deliver, ShowState
+from vjserver.show.state import Deliver, ShowState, Sync
 from vjserver.stages.analysis import EarOptions
+from vjserver.stages.shelf import MINE
 from vjserver.types.errors import ConfigError
 
 Door = dict[str, Any]
@@ -49,10 +53,22 @@ class OscOptions(_Strict):
 
     host: str = Field("127.0.0.1", description="interface to listen on; 127.0.0.1 is this machine only")
     port: int = Field(9010, ge=1, le=65535)
+    allow: tuple[str, ...] = Field((), description="who is heard: addresses or networks (192.168.1.0/24); none: all")
+    most_per_s: int = Field(50_000, ge=100, description="messages a second that are taken from one machine")
     targets: tuple[OscTargetOptions, ...] = (
         OscTargetOptions(port=9011, kind="numbers"),
         OscTargetOptions(port=9012, kind="text"),
     )
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(f"an address or a network such as 192.168.1.0/24: got {text[:40]!r}") from None
+        return texts
 
 
 class WebOptions(_Strict):
@@ -86,6 +102,7 @@ class Show(_Strict):
     deliver: DeliverOptions = DeliverOptions()
     osc: OscOptions = OscOptions()
     web: WebOptions = WebOptions()
+    cues: tuple[Cue, ...] = Field((), max_length=500, description="what /vj/cue/go calls, one after another")
 
     @field_validator("source")
     @classmethod
@@ -110,6 +127,15 @@ class Show(_Strict):
     def _known_inputs(cls, doors: dict[str, Door]) -> dict[str, Door]:
         return {name: _checked("inputs", door) for name, door in doors.items()}
 
+    @field_validator("cues")
+    @classmethod
+    def _cues_of_their_own(cls, cues: tuple[Cue, ...]) -> tuple[Cue, ...]:
+        try:
+            CueList(cues)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return cues
+
     @field_validator("generators")
     @classmethod
     def _known_generators(cls, doors: dict[str, Door]) -> dict[str, Door]:
@@ -120,9 +146,13 @@ class Show(_Strict):
 
 def first_state(show: Show) -> ShowState:
     """Return the state in which a show begins, its preset aside."""
-    d = show.deliver
+    d, lookahead_ms = show.deliver, show.video.lookahead_ms
+    source: dict[LinkMode, str] = {"follow": "link"}
     return ShowState(
-        deliver=Deliver(fps=show.video.output_fps, between=d.between, back=d.back), outputs=rows_of(show.outputs)
+        sync=Sync(source=source.get(show.link.mode, "auto"), link=show.link.mode),
+        lookahead_ms=-1.0 if lookahead_ms is None else lookahead_ms,
+        deliver=Deliver(fps=show.video.output_fps, between=d.between, back=d.back),
+        outputs=rows_of(show.outputs),
     )
 
 
@@ -134,13 +164,22 @@ def load_show(path: Path | None) -> Show:
 
 
 def load_bank(folder: Path | None = None) -> Bank:
-    """Return our presets, then those of ``folder``, each in the order of their file names. Raises ConfigError."""
-    rows = [(path.name, _read(path)) for path in sorted(shipped("presets").glob("*.toml"))]
+    """Return our presets, then those of ``folder``, then the user's own, each in the order of their file names.
+
+    Each folder is a bank: ours is ``vjserver``, the user's ``mine``; folders inside ``folder`` are banks too. Raises
+    ConfigError.
+    """
+    banks = [("vjserver", shipped("presets"))]
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError(f"no such folder of presets: {folder}")
-        rows += [(path.name, _read(path)) for path in sorted(folder.glob("*.toml"))]
-    return Bank([(name.removesuffix(".toml"), parse_preset(text, name)) for name, text in rows])
+        banks += [(path.name, path) for path in (folder.resolve(), *sorted(p for p in folder.iterdir() if p.is_dir()))]
+    mine = data_folder() / "presets"
+    if mine.is_dir() and mine.resolve() not in [path.resolve() for _, path in banks]:
+        banks.append((MINE, mine))
+    rows = [(bank, path) for bank, inside in banks for path in sorted(inside.glob("*.toml"))]
+    presets = [(path.stem, parse_preset(_read(path), path.name)) for _, path in rows]
+    return Bank(presets, [bank for bank, _ in rows])
 
 
 def shipped(name: str) -> Path:

@@ -12,9 +12,10 @@ import contextlib
 import math
 import socket
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from ipaddress import ip_address, ip_network
 
 from vjserver.types.errors import VJError
 
@@ -22,9 +23,16 @@ MAX_PACKET = 8192
 MAX_ARGUMENTS = 64
 MAX_ELEMENTS = 256
 MAX_DEPTH = 4
+LONGEST_WAIT_S = 2.0
+NTP_EPOCH_S = 2_208_988_800  # RFC 5905: seconds from 1900 to 1970
+_BATCH = 512
+_BUFFER = 4 << 20
+_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33) if hasattr(socket, "AF_UNIX") else socket.SO_RCVBUF
+_MOST_SOURCES = 1024
+_MOST_WAITING = 4096
 
 Value = float | int | str | bool
-Sender = tuple[str, int]
+Sender = tuple[str, int] | tuple[str, int, int, int]
 
 
 class OscError(VJError):
@@ -33,10 +41,11 @@ class OscError(VJError):
 
 @dataclass(frozen=True, slots=True)
 class OscMessage:
-    """A message: its address and arguments."""
+    """A message: its address and arguments, and the timetag of its bundle (NTP, 32.32 bits; 1 is at once)."""
 
     address: str
     args: tuple[Value, ...]
+    timetag: int = 1
 
 
 def decode(packet: bytes) -> list[OscMessage]:
@@ -45,12 +54,12 @@ def decode(packet: bytes) -> list[OscMessage]:
         raise OscError(f"an OSC packet has at most {MAX_PACKET} bytes: got {len(packet)}")
     messages: list[OscMessage] = []
     elements = 0
-    # (start, end, depth) of what is still to be read; the next one last
-    waiting = [(0, len(packet), 0)]
+    # (start, end, depth, timetag) of what is still to be read; the next one last
+    waiting = [(0, len(packet), 0, 1)]
     while waiting:
-        start, end, depth = waiting.pop()
+        start, end, depth, timetag = waiting.pop()
         if packet[start : start + 8] != b"#bundle\0":
-            messages.append(_message(packet, start, end))
+            messages.append(_message(packet, start, end, timetag))
             continue
         if depth >= MAX_DEPTH:
             raise OscError(f"OSC bundles nest at most {MAX_DEPTH} deep")
@@ -58,6 +67,7 @@ def decode(packet: bytes) -> list[OscMessage]:
         at = start + 16
         if at > end:
             raise OscError("an OSC bundle without its timetag")
+        timetag = struct.unpack_from(">Q", packet, start + 8)[0]
         while at < end:
             elements += 1
             if elements > MAX_ELEMENTS:
@@ -68,7 +78,7 @@ def decode(packet: bytes) -> list[OscMessage]:
             at += 4
             if size < 4 or size % 4 or at + size > end:
                 raise OscError(f"an OSC bundle element of {size} bytes where {end - at} are left")
-            inner.append((at, at + size, depth + 1))
+            inner.append((at, at + size, depth + 1, timetag))
             at += size
         waiting.extend(reversed(inner))
     return messages
@@ -88,14 +98,14 @@ def _text(packet: bytes, start: int, end: int) -> tuple[str, int]:
         raise OscError("an OSC string that is not UTF-8") from None
 
 
-def _message(packet: bytes, start: int, end: int) -> OscMessage:
+def _message(packet: bytes, start: int, end: int, timetag: int) -> OscMessage:
     if start >= end or packet[start] != 0x2F:
         raise OscError("an OSC address begins with '/'")
     address, at = _text(packet, start, end)
     if at >= end:
-        return OscMessage(address, ())
+        return OscMessage(address, (), timetag)
     if packet[at] != 0x2C:
-        return OscMessage(address, _untyped(packet, at, end))
+        return OscMessage(address, _untyped(packet, at, end), timetag)
     tags, at = _text(packet, at, end)
     if len(tags) - 1 > MAX_ARGUMENTS:
         raise OscError(f"an OSC message has at most {MAX_ARGUMENTS} arguments: got {len(tags) - 1}")
@@ -124,7 +134,7 @@ def _message(packet: bytes, start: int, end: int) -> OscMessage:
                 raise OscError(f"{address}: a blob of {size} bytes")
         elif tag not in "NI[]":
             raise OscError(f"{address}: unknown argument type {tag[:1]!r}")
-    return OscMessage(address, tuple(args))
+    return OscMessage(address, tuple(args), timetag)
 
 
 def _untyped(packet: bytes, start: int, end: int) -> tuple[Value, ...]:
@@ -148,51 +158,136 @@ _NUMBERS = {
 }
 
 
-class OscServer(asyncio.DatagramProtocol):
-    """Listens on UDP; ``handle`` gets each message with its sender, ``refuse`` each error."""
+@dataclass(slots=True)
+class _Source:
+    """What one machine has sent within the present second."""
+
+    allowed: bool
+    second: int = 0
+    count: int = 0
+
+
+class OscServer:
+    """Listens on UDP; ``handle`` gets each message with its sender, ``refuse`` each error, ``settle`` ends each batch.
+
+    Datagrams are read as many as there are before anything else happens, so a burst is one batch. A bundle whose time
+    lies ahead waits for it, up to :data:`LONGEST_WAIT_S`; one of the past is taken at once. Machines that are not in
+    ``allow`` are not heard, and of each at most ``most_per_s`` messages a second.
+    """
 
     def __init__(
         self,
         handle: Callable[[OscMessage, Sender], None],
         refuse: Callable[[str], None],
+        settle: Callable[[], None] = lambda: None,
+        allow: Sequence[str] = (),
+        most_per_s: int = 50_000,
     ) -> None:
-        self._handle, self._refuse = handle, refuse
-        self._transport: asyncio.DatagramTransport | None = None
+        self._handle, self._refuse, self._settle = handle, refuse, settle
+        self._networks = [ip_network(text, strict=False) for text in allow]
+        self._most_per_s = most_per_s
+        self._sources: dict[str, _Source] = {}
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting = 0
         self.received = 0
         self.refused = 0
+        self.denied = 0
+        self.flooded = 0
+        self.too_far = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport for answers."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        with contextlib.suppress(OSError):  # room for a burst; the system may grant less
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    def open(self, host: str, port: int) -> None:
+        """Listen, in the running loop. Raises OSError where the port is taken."""
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        listener = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            listener.setblocking(False)
+            for option in (socket.SO_RCVBUF, _RCVBUFFORCE):  # room for a burst; the system may grant less
+                with contextlib.suppress(OSError):
+                    listener.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+        self._socket, self._loop = listener, asyncio.get_running_loop()
+        self._loop.add_reader(listener.fileno(), self._drain)
 
-    def datagram_received(self, data: bytes, addr: Sender) -> None:
-        """Decode and hand on."""
+    def _drain(self) -> None:
+        """Read what has come, but let the others have their turn after a batch."""
+        assert self._socket is not None
+        for _ in range(_BATCH):
+            try:
+                data, sender = self._socket.recvfrom(65536)
+            except BlockingIOError:
+                break
+            except OSError:  # Windows tells here that an answer of ours found nobody
+                continue
+            self.take(data, sender)
+        self._settle()
+
+    def take(self, data: bytes, sender: Sender) -> None:
+        """Decode a datagram and hand its messages on."""
+        source = self._sources.get(sender[0]) or self._new_source(sender[0])
+        if not source.allowed:
+            self.denied += 1
+            return
         self.received += 1
         try:
             messages = decode(data)
         except OscError as error:
+            messages = []
             self.refused += 1
             self._refuse(str(error))
+        second = int(time.monotonic())
+        if second != source.second:
+            source.second, source.count = second, 0
+        source.count += len(messages) or 1
+        if source.count > self._most_per_s:
+            self.flooded += len(messages) or 1
             return
         for message in messages:
-            self._handle(message, addr)
+            if message.timetag == 1:
+                self._handle(message, sender)
+            else:
+                self._schedule(message, sender)
 
-    def error_received(self, _exc: Exception) -> None:
-        """Ignore what the network says of our answers: nobody may be listening."""
+    def _new_source(self, host: str) -> _Source:
+        if len(self._sources) >= _MOST_SOURCES:
+            self._sources.clear()
+        try:
+            allowed = not self._networks or any(ip_address(host) in network for network in self._networks)
+        except ValueError:
+            allowed = False
+        return self._sources.setdefault(host, _Source(allowed))
+
+    def _schedule(self, message: OscMessage, sender: Sender) -> None:
+        wait_s = message.timetag / 2**32 - NTP_EPOCH_S - time.time()
+        if wait_s <= 0.0 or message.timetag == 0:
+            self._handle(message, sender)
+        elif wait_s > LONGEST_WAIT_S or self._waiting >= _MOST_WAITING or self._loop is None:
+            self.too_far += 1
+            self._refuse(
+                f"{message.address}: a timetag {wait_s:.1f} s ahead; up to {LONGEST_WAIT_S:g} s are waited for"
+            )
+        else:
+            self._waiting += 1
+            self._loop.call_later(wait_s, self._at_last, message, sender)
+
+    def _at_last(self, message: OscMessage, sender: Sender) -> None:
+        self._waiting -= 1
+        if self._socket is not None:
+            self._handle(message, sender)
+            self._settle()
 
     def send(self, packet: bytes, to: Sender) -> None:
-        """Answer."""
-        if self._transport is not None:
-            self._transport.sendto(packet, to)
+        """Answer; what nobody hears is lost."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendto(packet, to)
 
     def close(self) -> None:
         """Stop listening."""
-        if self._transport is not None:
-            self._transport.close()
-
-
-async def listen(server: OscServer, host: str, port: int) -> None:
-    """Bind ``server``. Raises OSError when the port is taken."""
-    await asyncio.get_running_loop().create_datagram_endpoint(lambda: server, local_addr=(host, port))
+        if self._socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None

@@ -196,23 +196,29 @@ class StatusSender:
     """Tells slow news (status, errors, names) to every target that takes their kind and can be found."""
 
     def __init__(self, targets: Sequence[OscTargetOptions]) -> None:
-        self._targets: list[tuple[str, socket.socket, Any]] = []
+        self._targets: dict[OscTargetOptions, tuple[socket.socket, Any]] = {}
         for target in targets:
             with contextlib.suppress(OutputError):  # the ear has announced it
-                self._targets.append((target.kind, *_open_socket(target)))
+                self._targets[target] = _open_socket(target)
 
     def tell(self, address: str, *args: float | int | str) -> None:
         """Send one message: texts to text targets, numbers to number targets."""
         needed = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
         packet = message(address, *args)
-        for kind, sender, to in self._targets:
-            if kind in (needed, "all"):
-                with contextlib.suppress(OSError):
-                    sender.sendto(packet, to)
+        for target in self._targets:
+            if target.kind in (needed, "all"):
+                self.send_to(target, packet)
+
+    def send_to(self, target: OscTargetOptions, packet: bytes) -> None:
+        """Send a packet to one target; what nobody hears is lost."""
+        if target in self._targets:
+            sender, to = self._targets[target]
+            with contextlib.suppress(OSError):
+                sender.sendto(packet, to)
 
     def close(self) -> None:
         """Close the sockets."""
-        for _, sender, _ in self._targets:
+        for sender, _ in self._targets.values():
             sender.close()
 
 

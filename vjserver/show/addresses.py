@@ -287,10 +287,10 @@ def _entries() -> Iterable[Entry]:
                 "without one: learn nothing after all")  # fmt: skip
     yield Entry("/vj/midi/forget", "action", (Slot("text", unit="an address"),), "take back what was learnt for it")
     yield Entry("/vj/midi/clock", "parameter", (switch,), "1 sends MIDI clock to every MIDI output", False)
-    port = Slot("int", 1, 65535, "a UDP port of the sender's machine; default: where it sent from", optional=True)
-    kind = Slot("text", unit="all, numbers or text", optional=True)
+    port = Slot("name", unit="a UDP port of the sender's machine; default: where it sent from", optional=True)
+    kind = Slot("name", unit="all, numbers or text", optional=True)
     yield Entry("/vj/subscribe", "action", (port, kind), "be told every accepted value, and all of them now, for "
-                "10 s; any message from there renews")  # fmt: skip
+                "10 s; any message from there renews; the two may come in any order")  # fmt: skip
     yield Entry("/vj/renew", "action", (), "go on being told for another 10 s")
     yield Entry("/vj/unsubscribe", "action", (), "be told nothing more")
     anything = Slot("name", optional=True, unit="comes back as it is")

@@ -5,7 +5,7 @@ takes. What is not of the state (tempo, files, MIDI learn) is left in ``commands
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from vjserver.show.addresses import CUE_GO, REGISTRY
@@ -31,7 +31,8 @@ REACH = tuple(
     for address, entry in REGISTRY.items()
     if entry.kind == "parameter" or (address.startswith("/vj/param/") and address.endswith(("/inc", "/reset")))
 )
-BY_HAND = tuple(TEMPO + name for name in ("tap", "bpm", "lock", "double", "half"))
+TAPS = 4  # so many in a row set a tempo
+TAP_NS = 2 * NS  # a longer pause begins anew
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Desk:
     _follow_beat: int | None = None
     _bars_left: int = 0
     _foreseen: int = 0
+    _taps: list[int] = field(default_factory=list)
     _gone_ns: int = -MIN_GO_NS
     _random: random.Random = field(init=False)
 
@@ -154,13 +156,22 @@ class Desk:
             self._bars_left = self.state.autopilot.bars
         elif address == "/vj/master/panic":
             self._stop_everything()
-        if address in BY_HAND:
-            self._touch_tempo(t_ns)
+        if address.startswith(TEMPO):
+            self._hand_over(t_ns, address, args)
 
-    def _touch_tempo(self, t_ns: int) -> None:
-        """A hand on the tempo outranks whoever keeps it."""
-        if self.state.sync.source != "tap":
-            self.state = apply(self.state, t_ns, "/vj/tempo/source", ("tap",), self.bank)
+    def _hand_over(self, t_ns: int, address: str, args: tuple[Argument, ...]) -> None:
+        """A hand that sets the tempo outranks whoever keeps it, until ``auto``."""
+        if address == "/vj/tempo/tap":
+            recent = [tap for tap in self._taps if self._taps and t_ns - self._taps[-1] < TAP_NS]
+            self._taps = [*recent, t_ns][-TAPS:]
+        source = {
+            "/vj/tempo/tap": "tap" if len(self._taps) == TAPS else "",
+            "/vj/tempo/bpm": "tap",
+            "/vj/tempo/lock": "tap" if args and args[0] else "auto",
+            "/vj/tempo/auto": "auto",
+        }.get(address, "")
+        if source and self.state.sync.source != source:
+            self.state = apply(self.state, t_ns, "/vj/tempo/source", (source,), self.bank)
 
     def _stop_everything(self) -> None:
         self.pending.clear()
@@ -380,15 +391,26 @@ class Desk:
         newest = self.grid.count_at(now_ns) if self.grid.running else 0
         return [(" ".join((p.address, *map(str, p.args))), max(0, p.count - newest)) for p in self.pending]
 
-    def rebank(self, bank: Bank) -> None:
+    @property
+    def look(self) -> Look:
+        """The look as it is, to be saved."""
+        return look_of(self.state)
+
+    def rebank(self, bank: Bank, now_ns: int) -> None:
         """Take up presets that were edited or saved; the one that plays is found again by its name."""
-        places: Mapping[str, int] = {preset.name: i for i, (_, preset) in enumerate(bank.presets)}
+        before = self.bank.presets[self.state.preset][1] if self.state.preset < len(self.bank.presets) else None
         self.bank = bank
-        place = places.get(self.state.preset_name)
-        if place is not None and place != self.state.preset:
-            self.state = replace(self.state, preset=place)
         if self.state.bank and self.state.bank not in bank.banks:
-            self.state = replace(self.state, bank="")
+            self.state = replace(self.state, bank="", revision=self.state.revision + 1)
+        for place, (_, preset) in enumerate(bank.presets):
+            if preset.name != self.state.preset_name:
+                continue
+            if preset != before:
+                self.state = replace(enter(self.state, place, preset), t_ns=now_ns, revision=self.state.revision + 1)
+            elif place != self.state.preset:
+                self.state = replace(self.state, preset=place, revision=self.state.revision + 1)
+            self._arm()
+            return
 
 
 # What depends on more than the state is kept in a take with the look that it led to.

@@ -87,6 +87,8 @@ class Composer:
     """When frames came again while the safe loop played."""
     _bar_phase: float = 0.0
     _returns: int = 0
+    _wanted: bool = False
+    """Whether the operator wanted the safe loop."""
     _first: Frame | None = None
 
     @property
@@ -111,7 +113,12 @@ class Composer:
     # -- the ladder ----------------------------------------------------------------------------------------
 
     def _climb(self, came: bool, state: ShowState, grid: BeatGrid, now_ns: int) -> None:
-        """Move up or down the ladder."""
+        """Move up or down the ladder; the operator's wish for the safe loop outranks it."""
+        if state.safe:
+            if not self.degraded:
+                self._fall(state, now_ns)
+            self._wanted, self._fresh_ns = True, None
+            return
         stale_ns = now_ns - (self._last_ns if self._last is not None else self.start_ns)
         patience_ns = round(self.hold_s * NS) if self._last is not None else START_NS
         if not self.degraded:
@@ -129,7 +136,7 @@ class Composer:
         elif stale_ns > patience_ns:
             self._fresh_ns = None
         if self._fresh_ns is not None and self._may_return(state, grid, now_ns):
-            self.rung = "live"
+            self.rung, self._wanted = "live", False
             self.safe.rest()
         elif self.black_after_s is not None and now_ns - self._fell_ns > self.black_after_s * NS:
             self.rung = "black"
@@ -142,7 +149,7 @@ class Composer:
 
     def _may_return(self, state: ShowState, grid: BeatGrid, now_ns: int) -> bool:
         assert self._fresh_ns is not None
-        if state.deliver.returns != self._returns or state.deliver.back == "now":
+        if self._wanted or state.deliver.returns != self._returns or state.deliver.back == "now":
             return True
         if state.deliver.back == "operator":
             return False

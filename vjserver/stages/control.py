@@ -1,32 +1,79 @@
 """Control: messages from every hand go in; the one state of the show comes out. Never in the way of ear or picture.
 
-OSC, the web page and the preset's own triggers all end in :meth:`Control.receive`: one address, one check, one state.
+OSC, the panel, OSCQuery, MIDI and the preset's own triggers all end at the desk (``show/desk.py``): one address, one
+check, one state. What the desk cannot do by itself (the tempo is the ear's, files are the shelf's) is done here.
 """
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, BinaryIO, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
 from vjserver.controls.osc import OscMessage, OscServer, Sender
-from vjserver.outputs.osc import OscTargetOptions, StatusSender, message
+from vjserver.dsp.pulses import PulseFollower
+from vjserver.outputs.osc import OscTargetOptions, StatusSender, bundle, message
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateWriter
 from vjserver.show.addresses import REGISTRY
-from vjserver.show.changes import apply, read
+from vjserver.show.changes import TOLD
+from vjserver.show.cues import CueList
+from vjserver.show.desk import Desk
+from vjserver.show.outputs import row_of
+from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
-from vjserver.show.registry import accept, changed, is_release
-from vjserver.show.state import TEMPO, ShowState, Triggers, enter
-from vjserver.types.errors import ConfigError, DeviceError
-from vjserver.types.events import Argument, Beat, Command, Degraded, Drum, EarEvent, Onset, Section
+from vjserver.show.registry import accept
+from vjserver.show.state import TEMPO, ShowState, enter
+from vjserver.show.take import Played, head, line
+from vjserver.stages.feedback import Feedback, News
+from vjserver.stages.shelf import Shelf
+from vjserver.types.errors import ConfigError, DeviceError, nearest
+from vjserver.types.events import Argument, Command, Degraded, Drum, Onset, Section
 from vjserver.types.features import BAND_NAMES, Features
 
 POLL_S = 0.004
+TELL_NS = NS // 60
+LEASE_NS = 10 * NS
 MAX_TROUBLES = 20
+MONITORED = 200
 TELL_AGAIN_NS = 5 * NS
+BUNDLE_BYTES = 1200  # below what any network takes in one piece
+
+
+class Learner(Protocol):
+    """What MIDI learn needs of the MIDI room."""
+
+    def learn(self, address: str) -> None:
+        """Tie the next control that moves to ``address``; ``""`` ends the wish. Raises ConfigError."""
+
+    def forget(self, address: str) -> None:
+        """Take back what was learnt for ``address``. Raises ConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The ends that control holds of the pipes between processes."""
+
+    state: StateWriter
+    features: FeaturesReader
+    events: QueueWriter
+    others: Sequence[QueueReader]
+    stats: StatsWriter
+    boards: Mapping[str, StatsReader]
+
+
+@dataclass(frozen=True, slots=True)
+class OscLimits:
+    """Whom OSC is taken from, and how much of it a second from each."""
+
+    allow: tuple[str, ...] = ()
+    most_per_s: int = 50_000
 
 
 class Control:
@@ -41,84 +88,111 @@ class Control:
         bank: Bank,
         first: Argument,
         clock: Clock,
-        state: StateWriter,
+        pipes: Pipes,
         before: ShowState | None,
         fresh: ShowState,
         check_output: Callable[[Mapping[str, Any]], None],
-        features: FeaturesReader,
-        events: QueueWriter,
-        others: Sequence[QueueReader],
-        stats: StatsWriter,
-        boards: dict[str, StatsReader],
         targets: Sequence[OscTargetOptions],
-        link: LinkMode = "off",
+        shelf: Shelf,
+        cues: CueList | None = None,
+        limits: OscLimits | None = None,
     ) -> None:
-        self.bank, self._clock = bank, clock
-        self._publish, self._features, self._events, self._others = state, features, events, others
-        self._stats, self._boards = stats, boards
-        self._status = StatusSender(targets)
-        place, preset = bank.find(first if before is None else before.preset + 1)
-        self.state = enter(fresh, place, preset) if before is None else before
+        self._clock, self._pipes, self._shelf = clock, pipes, shelf
         self._check_output = check_output
-        self._triggers = Triggers(preset)
-        self._publish.put(self.state)
-        self.server = OscServer(self.receive_osc, self.refuse)
-        self.link: LinkMode = link
+        place, preset = bank.find(first) if before is None else (0, None)
+        state = enter(fresh, place, preset) if preset is not None else cast(ShowState, before)
+        self.desk = Desk(bank, state, cues or CueList(), seed=clock.now_ns() & 0xFFFF)
         self.troubles: dict[str, str] = {}
-        self.messages = 0
-        self.refused = 0
+        self.monitor: deque[tuple[int, str, str, tuple[object, ...]]] = deque(maxlen=MONITORED)
+        self.monitored = 0
+        self.messages = self.refused = 0
+        self.learner: Learner | None = None
+        self.server = OscServer(
+            self.receive_osc, self.refuse, self.settle, *((limits.allow, limits.most_per_s) if limits else ())
+        )
+        self._status = StatusSender(targets)
+        self.feedback = Feedback()
+        self._near: dict[str, list[OscTargetOptions]] = {}  # targets by host: who sends from there may be one of them
+        self._subscribers: dict[Sender, tuple[str, Sender]] = {}
+        self._join_targets(targets)
+        self._osc_beat = PulseFollower(1)
+        self._take: tuple[BinaryIO, int] | None = None
+        self._published = state
+        pipes.state.put(state)
+        self._values_of: tuple[int, int] = (-1, 0)
+        self._values: dict[str, Argument] = {}
         self._last_refusal_ns = -NS
-        self._told: tuple[str, str] = ("", "")
-        self._told_maker = self._told_rung = ""
-        self._tell_again_ns = 0
+        self._told: dict[str, tuple[float | int | str, ...]] = {}
+        self._tell_again_ns = self._next_tell_ns = self._next_status_ns = 0
         self._lost = 0
-        self._foreseen = 0
+
+    @property
+    def state(self) -> ShowState:
+        """The state of the show."""
+        return self.desk.state
 
     # -- what comes in -------------------------------------------------------------------------------------
 
     def receive_osc(self, osc: OscMessage, sender: Sender) -> None:
-        """Take a message from the network: a query is answered to its sender, anything else is received."""
+        """Take a message from the network: a question is answered to its sender, anything else is received."""
         address, args = osc.address, osc.args
-        if address.endswith("?") or args == ("?",):
-            self._answer(address.removesuffix("?"), sender)
-        elif address == "/vj/ping":
-            self.messages += 1
-            self.server.send(message("/vj/pong", *[a for a in args[:1] if not isinstance(a, bool)]), sender)
-        elif address == "/vj/output/list":
-            self.messages += 1
-            for row in self._output_rows(self._boards["deliver"].get()):
-                self.server.send(message("/vj/status/output", *row), sender)
+        self.feedback.renew(sender, self._clock.now_ns() + LEASE_NS)
+        own = self._for_sender.get(address)
+        if own is not None:
+            self._monitor("osc", address, args)
+            try:
+                own(self, accept(address, args), sender)
+                self.messages += 1
+            except ConfigError as error:
+                self.refuse(str(error))
+        elif args == ("?",) or (address[-1] == "?" and address[:-1] in REGISTRY):
+            self._answer(address if args else address[:-1], sender)
         else:
-            self.receive(address, args)
+            self.receive(address, args, "osc", sender)
 
-    def receive(self, address: str, args: Sequence[object]) -> None:
-        """Take a message: check it, apply it, publish the new state. A wrong one is told and changes nothing."""
-        if is_release(address, args):
-            return
-        t_ns = self._clock.now_ns()
+    def receive(self, address: str, args: Sequence[object], by: str = "", key: object = None) -> None:
+        """Take a message: check it, apply it. A wrong one is told and changes nothing. :meth:`settle` publishes.
+
+        ``by`` names the kind of hand, ``key`` the surface that sent it, if it is one that is told.
+        """
+        now_ns = self._clock.now_ns()
+        self._monitor(by, address, args)
         try:
-            accepted = accept(address, args)
-            new = apply(self.state, t_ns, address, accepted, self.bank)
-            for row in new.outputs if new.outputs != self.state.outputs else ():
-                if row not in self.state.outputs:
-                    self._check_output(row.config)
+            if address == "/vj/output/add":
+                label, text = accept(address, args)
+                self._check_output(row_of(str(label), str(text)).config)
+            bent = self.desk.receive(now_ns, address, args, by)
         except ConfigError as error:
             self.refuse(str(error))
             return
         self.messages += 1
-        bent = changed(args, accepted)
+        if len(args) == 1 and isinstance(args[0], (int, float, str)):
+            self.feedback.heard(key, address, args[0], now_ns)
+            for near in self._near.get(key[0], ()) if isinstance(key, tuple) else ():
+                self.feedback.heard(near, address, args[0], now_ns)
         if bent:
             self._tell_message(f"{address}: {bent}, the nearest that is allowed")
-        if address == "/vj/tempo/link":
-            self.link = cast(LinkMode, accepted[0])
-        elif address.startswith(TEMPO):
-            self._events.put(Command(t_ns, address, accepted))
-        if new is self.state:
-            return
-        if address.startswith("/vj/preset/"):
-            self._triggers = Triggers(self.bank.presets[new.preset][1])
-        self.state = new
-        self._publish.put(new)
+
+    def settle(self) -> None:
+        """Publish what has changed, and do what the desk left to be done."""
+        desk = self.desk
+        if desk.state is not self._published:
+            before, self._published = self._published, desk.state
+            self._pipes.state.put(desk.state)
+            if desk.state.sync != before.sync:
+                self._change_sync(before)
+            if desk.state.take != before.take:
+                self._turn_take(desk.state.take, before)
+        if desk.commands:
+            commands, desk.commands = desk.commands, []
+            for command in commands:
+                self._do(command)
+        if desk.performed:
+            self._write_take()
+        if desk.refused:
+            refused, desk.refused = desk.refused, []
+            for why in refused:
+                self.refuse(why)
 
     def refuse(self, why: str) -> None:
         """Count a message that makes no sense; tell why."""
@@ -130,44 +204,198 @@ class Control:
         now_ns = self._clock.now_ns()
         if now_ns - self._last_refusal_ns > NS // 2:
             self._last_refusal_ns = now_ns
-            self._events.put(Degraded(now_ns, "message", why))
-            self._status.tell("/vj/status/error", "message", why)
+            self._pipes.events.put(Degraded(now_ns, "message", why))
+            self._tell("/vj/status/error", "message", why)
+
+    def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
+        self.monitored += 1
+        self.monitor.append((self.monitored, by, address, tuple(args[:8])))
+
+    # -- what only an OSC client can ask ---------------------------------------------------------------------
 
     def _answer(self, address: str, sender: Sender) -> None:
-        value = read(self.state, address) if address in REGISTRY else None
-        if value is None:
-            self.refuse(f"nothing to read at {address!r}")
+        """Send the value of an address, or of all that a pattern means."""
+        try:
+            wanted = matching(address, TOLD) if is_pattern(address) and address not in REGISTRY else (address,)
+        except ConfigError as error:
+            self.refuse(str(error))
+            return
+        rows = [(one, self.desk.read(one)) for one in wanted]
+        found = [message(one, _plain(value)) for one, value in rows if value is not None]
+        if not found:
+            self.refuse(f"nothing to read at {address[:80]!r}{nearest(address[:80], TOLD)}")
             return
         self.messages += 1
-        self.server.send(message(address, int(value) if isinstance(value, bool) else value), sender)
+        for packet in found:
+            self.server.send(packet, sender)
 
-    # -- the loops -----------------------------------------------------------------------------------------
+    def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
+        self.server.send(message("/vj/pong", *[_plain(arg) for arg in args[:1]]), sender)
 
-    async def run(self, stopped: Callable[[], bool]) -> None:
-        """Follow the other rooms' events until ``stopped``."""
-        next_status_ns = 0
-        while not stopped():
-            for reader in self._others:
-                for event in reader.get():
-                    self._hear(event)
-            now_ns = self._clock.now_ns()
-            self._foresee(now_ns)
-            if now_ns >= next_status_ns:
-                next_status_ns = now_ns + NS // 2
-                self._tell_status(now_ns)
-            await asyncio.sleep(POLL_S)
-        self.server.close()
-        self._status.close()
+    def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
+        for row in self._output_rows(self._pipes.boards["deliver"].get()):
+            self.server.send(message("/vj/status/output", *row), sender)
+
+    def _subscribe(self, args: tuple[Argument, ...], sender: Sender) -> None:
+        port = next((int(arg) for arg in args if not isinstance(arg, str)), sender[1])
+        kind = next((str(arg) for arg in args if isinstance(arg, str)), "all")
+        if kind not in ("all", "numbers", "text"):
+            raise ConfigError(f"/vj/subscribe takes all, numbers or text: got {kind[:40]!r}")
+        if not 1 <= port <= 65535:
+            raise ConfigError(f"/vj/subscribe takes a port in 1..65535: got {port}")
+        to = (sender[0], port)
+        send = partial(self._send_news, lambda packet: self.server.send(packet, to))
+        self.feedback.join(sender, send, partial(_is_kind, kind), self._clock.now_ns() + LEASE_NS)
+        self._subscribers[sender] = kind, to
+
+    def _unsubscribe(self, _args: tuple[Argument, ...], sender: Sender) -> None:
+        self.feedback.leave(sender)
+
+    def _renew(self, _args: tuple[Argument, ...], sender: Sender) -> None:
+        if not self.feedback.renew(sender, self._clock.now_ns() + LEASE_NS):
+            raise ConfigError("/vj/renew: not subscribed, or longer than 10 s ago; send /vj/subscribe")
+
+    def _beat(self, args: tuple[Argument, ...], _sender: Sender | None = None) -> None:
+        """Take a beat that an OSC client keeps."""
+        if self.state.sync.source != "osc":
+            raise ConfigError("/vj/tempo/beat is heard where /vj/tempo/source is osc")
+        grid = self._osc_beat.pulse(self._clock.now_ns())
+        if args:
+            self._osc_beat.set_position(int(args[0]))
+        if grid is not None:
+            beat_ns, bpm, position = grid
+            self.follow_grid((beat_ns, bpm, int(args[0]) if args else position))
+
+    _for_sender: Mapping[str, Callable[["Control", tuple[Argument, ...], Sender], None]] = {
+        "/vj/ping": _pong,
+        "/vj/output/list": _list_outputs,
+        "/vj/subscribe": _subscribe,
+        "/vj/unsubscribe": _unsubscribe,
+        "/vj/renew": _renew,
+        "/vj/tempo/beat": _beat,
+    }
+
+    # -- what the desk leaves to be done -------------------------------------------------------------------
+
+    def _do(self, command: Command) -> None:
+        deed = self._deeds.get(command.address)
+        if deed is not None:
+            try:
+                deed(self, command.args)
+            except ConfigError as error:
+                self.refuse(str(error))
+        elif command.address.startswith(TEMPO):
+            self._pipes.events.put(command)
+
+    def _save(self, args: tuple[Argument, ...]) -> None:
+        path = self._shelf.save_preset(self.desk.look, str(args[0]) if args else "", self.desk.bank)
+        self.announce("presets", f"saved as {path.name}", mended=True)
+        self.reload()
+
+    def _keep_snapshots(self, _args: tuple[Argument, ...]) -> None:
+        self._shelf.save_snapshots(self.desk.snapshots)
+
+    def _learn(self, args: tuple[Argument, ...]) -> None:
+        if self.learner is None:
+            raise ConfigError("/vj/midi/learn: MIDI is unavailable")
+        self.learner.learn(str(args[0]) if args else "")
+
+    def _forget(self, args: tuple[Argument, ...]) -> None:
+        if self.learner is None:
+            raise ConfigError("/vj/midi/forget: MIDI is unavailable")
+        self.learner.forget(str(args[0]))
+
+    def _play_take(self, args: tuple[Argument, ...]) -> None:
+        take = self._shelf.take(str(args[0]) if args else "")
+        self.desk.play(take, self._clock.now_ns())
+        self.settle()
+
+    _deeds: Mapping[str, Callable[["Control", tuple[Argument, ...]], None]] = {
+        "/vj/preset/save": _save,
+        "/vj/snapshot/store": _keep_snapshots,
+        "/vj/midi/learn": _learn,
+        "/vj/midi/forget": _forget,
+        "/vj/take/play": _play_take,
+        "/vj/tempo/beat": _beat,
+    }
+
+    def reload(self) -> None:
+        """Read all presets anew; where one is broken, say so and keep those that are there."""
+        try:
+            bank = self._shelf.load()
+        except ConfigError as error:
+            self.announce("presets", f"{error}; the ones that were there stay")
+            return
+        self.desk.rebank(bank, self._clock.now_ns())
+        self.settle()
+        if "presets" in self.troubles:
+            self.announce("presets", "all of them can be read again", mended=True)
+
+    def load_snapshots(self) -> None:
+        """Take up the snapshots of other nights."""
+        try:
+            self.desk.snapshots = self._shelf.load_snapshots()
+        except ConfigError as error:
+            self.announce("snapshots", str(error))
+
+    def _turn_take(self, on: bool, before: ShowState) -> None:
+        if self._take is not None:
+            file, began_ns = self._take
+            end = Played(self._clock.now_ns(), "/vj/take/stop", ())
+            with contextlib.suppress(OSError), file:
+                file.write(line(end, began_ns))
+            self._take = None
+        if on:
+            try:
+                path, file = self._shelf.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
+                file.write(head(replace(before, t_ns=self.state.t_ns)))
+            except (ConfigError, OSError) as error:
+                self.announce("take", f"not recorded: {error}")
+                self.receive("/vj/take/record", (0,))
+                return
+            self._take = file, self.state.t_ns
+            self.announce("take", f"recorded as {path.name}", mended=True)
+
+    def _write_take(self) -> None:
+        """Write what was played into the take that is recorded, but for what records and plays takes itself."""
+        performed, self.desk.performed = self.desk.performed, []
+        if self._take is None:
+            return
+        file, began_ns = self._take
+        try:
+            for row in performed:
+                if not row.address.startswith("/vj/take/"):
+                    file.write(line(row, began_ns))
+        except OSError as error:
+            self.announce("take", f"broken off: {error.strerror}")
+            self.receive("/vj/take/record", (0,))
+
+    # -- who keeps the beat --------------------------------------------------------------------------------
+
+    def follow_grid(self, grid: tuple[Argument, ...]) -> None:
+        """Tell the ear the grid that somebody else keeps: a beat's time, the tempo, its place; nothing: none any more.
+
+        ``auto`` gives the clock back to the ear.
+        """
+        now_ns = self._clock.now_ns()
+        self._pipes.events.put(Command(now_ns, "/vj/tempo/grid" if grid else "/vj/tempo/auto", grid))
+
+    def _change_sync(self, before: ShowState) -> None:
+        source = self.state.sync.source
+        if source != before.sync.source:
+            self._osc_beat = PulseFollower(1, self.desk.grid.beats_per_bar)
+            if source == "tap":
+                self._pipes.events.put(Command(self._clock.now_ns(), "/vj/tempo/lock", (True,)))
+            else:
+                self.follow_grid(())
 
     async def run_link(self, stopped: Callable[[], bool]) -> None:
         """Sit in the Ableton Link session while it is wanted; what cannot be is announced once, and the ear goes on."""
-        session = LinkSession(self._clock, lambda: self._features.get().grid, self._follow_link)
+        session = LinkSession(self._clock, lambda: self._pipes.features.get().grid, self.follow_grid)
         before: LinkMode = "off"
         while not stopped():
-            mode = self.link
+            mode = cast(LinkMode, self.state.sync.link)
             if mode != before:
-                if before == "follow":
-                    self._follow_link(())
                 before = mode
                 if mode == "off":
                     session.leave()
@@ -186,13 +414,51 @@ class Control:
             if "link" in self.troubles:
                 self.announce("link", "joined", mended=True)
 
-    def _follow_link(self, grid: tuple[Argument, ...]) -> None:
-        self._events.put(Command(self._clock.now_ns(), "/vj/tempo/grid" if grid else "/vj/tempo/auto", grid))
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Follow the other rooms' events, and the beat, until ``stopped``."""
+        while not stopped():
+            self.step()
+            await asyncio.sleep(POLL_S)
+        if self._take is not None:
+            self._turn_take(False, self.state)
+        self.server.close()
+        self._status.close()
+
+    def step(self) -> None:
+        """Do what is due now."""
+        now_ns = self._clock.now_ns()
+        for reader in self._pipes.others:
+            for event in reader.get():
+                self._hear(event)
+        grid = self._pipes.features.get().grid
+        self.desk.tick(now_ns, grid, self._ahead_ns())
+        self.settle()
+        if now_ns >= self._next_tell_ns:
+            self._next_tell_ns = now_ns + TELL_NS
+            self.feedback.tell(self.values(now_ns), now_ns)
+        if now_ns >= self._next_status_ns:
+            self._next_status_ns = now_ns + NS // 2
+            self._tell_status(now_ns)
+
+    def _ahead_ns(self) -> int:
+        """Return how long before a beat a change has to be made to be on the wall with it, and one round of ours."""
+        made_ms = float(self._pipes.boards["generate"].get().get("lookahead_ms", 0.0))
+        return round(made_ms * 1e6) + round(POLL_S * NS)
+
+    def values(self, now_ns: int) -> Mapping[str, Argument]:
+        """Return what surfaces show; it is worked out once for a state, and anew while a morph is on its way."""
+        state = self.state
+        key = (state.revision, now_ns if state.glide is not None else 0)
+        if key != self._values_of or not self._values:
+            self._values_of, self._values = key, self.desk.values(now_ns)
+        return self._values
 
     def announce(self, what: str, why: str, mended: bool = False) -> None:
-        """Tell the terminal, the page and the listeners what works less well than it should, or works again."""
+        """Tell the terminal, the panel and the listeners what works less well than it should, or works again."""
         event = Degraded(self._clock.now_ns(), what, why, mended)
-        self._events.put(event)
+        self._pipes.events.put(event)
         self._hear(event)
 
     def _hear(self, event: object) -> None:
@@ -202,32 +468,50 @@ class Control:
                 self.troubles[event.what] = event.why
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
-            self._status.tell("/vj/status/ok" if event.mended else "/vj/status/error", event.what, event.why)
+            self._tell("/vj/status/ok" if event.mended else "/vj/status/error", event.what, event.why)
         elif isinstance(event, (Drum, Onset, Section)):
-            self._trigger(event)
+            self.desk.hear(self._clock.now_ns(), event)
 
-    def _trigger(self, event: EarEvent) -> None:
-        for address, args in self._triggers.hear(event):
-            self.receive(address, args)
+    # -- what goes out -------------------------------------------------------------------------------------
 
-    def _foresee(self, now_ns: int) -> None:
-        """Fire what hangs on a beat so much ahead of it as a picture takes to be made and delivered."""
-        grid = self._features.get().grid
-        if not grid.running:
-            return
-        ahead_ns = round(float(self._boards["generate"].get().get("lookahead_ms", 0.0)) * 1e6)
-        newest = grid.count_at(now_ns + ahead_ns)
-        if not 0 <= newest - self._foreseen <= grid.beats_per_bar:  # another clock, or a long stop
-            self._foreseen = newest - 1
-        while self._foreseen < newest:
-            self._foreseen += 1
-            position = (grid.bar_position + self._foreseen - grid.count) % grid.beats_per_bar
-            t_ns = grid.t_ns + round((self._foreseen - grid.count) * grid.period_s * NS)
-            beat = Beat(t_ns, now_ns, self._foreseen, position, grid.beats_per_bar, grid.bpm, grid.confidence)
-            self._trigger(beat)
+    def _join_targets(self, targets: Sequence[OscTargetOptions]) -> None:
+        """Let the show file's targets hear what changes; what is there at the start they may ask for."""
+        for target in targets:
+            send = partial(self._send_news, partial(self._status.send_to, target))
+            self.feedback.join(target, send, partial(_is_kind, target.kind))
+            self.feedback.surfaces[target].listener.knows.update(self.desk.values(self._clock.now_ns()))
+            self._near.setdefault(target.host, []).append(target)
+
+    @staticmethod
+    def _send_news(send: Callable[[bytes], None], news: News) -> None:
+        """Send news as bundles."""
+        packets: list[bytes] = []
+        for address, value in news:
+            packets.append(message(address, _plain(value)))
+            if sum(map(len, packets)) > BUNDLE_BYTES:
+                send(bundle(packets))
+                packets = []
+        if packets:
+            send(bundle(packets))
+
+    def _tell(self, address: str, *args: float | int | str) -> None:
+        """Tell slow news to the targets and to every OSC client that subscribed."""
+        self._status.tell(address, *args)
+        needed = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
+        for sender, (kind, to) in list(self._subscribers.items()):
+            if sender not in self.feedback.surfaces:
+                del self._subscribers[sender]
+            elif kind in (needed, "all"):
+                self.server.send(message(address, *args), to)
+
+    def _tell_once(self, address: str, *args: float | int | str) -> None:
+        """Tell what has changed since it was last told."""
+        if self._told.get(address) != args:
+            self._told[address] = args
+            self._tell(address, *args)
 
     def _tell_lost(self) -> None:
-        lost = sum(reader.lost for reader in self._others)
+        lost = sum(reader.lost for reader in self._pipes.others)
         if lost > self._lost:
             self.announce("events", f"{lost - self._lost} lost: this process was stopped for too long")
         elif "events" in self.troubles:
@@ -238,13 +522,13 @@ class Control:
         self._tell_lost()
         if now_ns >= self._tell_again_ns:  # for who began to listen only now
             self._tell_again_ns = now_ns + TELL_AGAIN_NS
-            self._told, self._told_maker, self._told_rung = ("", ""), "", ""
-        told = (self.state.preset_name, self.state.heaviest)
-        if told != self._told:
-            self._told = told
-            self._status.tell("/vj/status/preset", told[0])
-            self._status.tell("/vj/status/prompt", told[1])
-        ear, generate, deliver = (self._boards[name].get() for name in ("ear", "generate", "deliver"))
+            self._told.clear()
+        self._tell_once("/vj/status/preset", self.state.preset_name)
+        self._tell_once("/vj/status/prompt", self.state.heaviest)
+        self._tell_once("/vj/status/cue", *self.cue_names())
+        for text, beats in self.desk.waits(now_ns):
+            self._tell("/vj/status/pending", text, beats)
+        ear, generate, deliver = (self._pipes.boards[name].get() for name in ("ear", "generate", "deliver"))
         for name, board in (
             ("audio_to_osc", ear),
             ("audio_to_frame", generate),
@@ -253,17 +537,14 @@ class Control:
         ):
             latency = board.get(name)
             if latency:
-                self._status.tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])
+                self._tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])
         figures = generate.get("figures", {})
         if "jumpiness_mean" in figures:
-            self._status.tell("/vj/status/jumpiness", figures["jumpiness_mean"], figures["jumpiness_max"])
-        maker = _maker(generate)
-        if maker != self._told_maker:
-            self._told_maker = maker
-            self._status.tell("/vj/status/generator", maker)
+            self._tell("/vj/status/jumpiness", figures["jumpiness_mean"], figures["jumpiness_max"])
+        self._tell_once("/vj/status/generator", _maker(generate))
         self._tell_delivery(deliver)
-        self._status.tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
-        self._stats.put(
+        self._tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
+        self._pipes.stats.put(
             {
                 "t_ns": now_ns,
                 "preset": self.state.preset_name,
@@ -274,17 +555,23 @@ class Control:
             }
         )
 
+    def cue_names(self) -> tuple[str, str]:
+        """Return the ids of the cue that was called last, and of the next one; empty where there is none."""
+        cue = self.state.cue
+        with contextlib.suppress(ConfigError):
+            return cue, self.desk.cues.step(cue, 1).id
+        return cue, ""
+
     def _tell_delivery(self, deliver: dict[str, Any]) -> None:
         """Tell how steadily pictures leave, what is on the wall, and how each output does."""
         pacing = deliver.get("pacing")
         if pacing:
-            self._status.tell("/vj/status/pacing", pacing["p50"], pacing["p99"])
-            self._status.tell("/vj/status/late", int(deliver["late"]), int(deliver["missed"]))
-        if deliver.get("rung", "") != self._told_rung:
-            self._told_rung = deliver["rung"]
-            self._status.tell("/vj/status/picture", self._told_rung)
+            self._tell("/vj/status/pacing", pacing["p50"], pacing["p99"])
+            self._tell("/vj/status/late", int(deliver["late"]), int(deliver["missed"]))
+        if deliver.get("rung"):
+            self._tell_once("/vj/status/picture", deliver["rung"])
         for row in self._output_rows(deliver):
-            self._status.tell("/vj/status/output", *row)
+            self._tell("/vj/status/output", *row)
 
     def _output_rows(self, deliver: dict[str, Any]) -> list[tuple[float | int | str, ...]]:
         """Return the arguments of ``/vj/status/output`` for each output."""
@@ -299,14 +586,13 @@ class Control:
             rows.append((output.label, state, float(board["fps"]), int(board["drops"]), receivers, tally, str(output)))
         return rows
 
-    # -- for the page --------------------------------------------------------------------------------------
+    # -- for the panel -------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Return what the page shows: sound, beat, state and health, as plain JSON values."""
+        """Return what the panel shows besides values: sound, beat and health, as plain JSON values."""
         now_ns = self._clock.now_ns()
-        f: Features = self._features.get()
-        ear, generate, deliver = (self._boards[name].get() for name in ("ear", "generate", "deliver"))
-        s = self.state
+        f: Features = self._pipes.features.get()
+        ear, generate, deliver = (self._pipes.boards[name].get() for name in ("ear", "generate", "deliver"))
         return {
             "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
             "phase": round(f.grid.beat_phase(now_ns), 3),
@@ -319,14 +605,13 @@ class Control:
             "drums": [round(f.value(name, now_ns), 2) for name in ("kick", "snare", "hat")],
             "bands": dict(zip(BAND_NAMES, [round(float(b), 3) for b in f.bands], strict=True)),
             "spectrum": [round(float(b), 2) for b in f.spectrum],
-            "prompts": [[text, round(weight, 3)] for text, weight in zip(s.texts, s.weights, strict=True)],
-            "preset": s.preset,
-            "preset_name": s.preset_name,
-            "seed": s.seed,
-            "blackout": s.blackout,
-            "freeze": s.freeze,
-            "fade": s.fade,
-            "revision": s.revision,
+            "preset_name": self.state.preset_name,
+            "macro_names": list(self.state.macro_names),
+            "pending": self.desk.waits(now_ns),
+            "cue": self.cue_names(),
+            "morph": round(self.state.glide.share(now_ns), 3) if self.state.glide is not None else None,
+            "take": "plays" if self.desk.plays else "records" if self.state.take else "",
+            "snapshots": sorted(self.desk.snapshots),
             "latency_ms": {
                 "audio_to_osc": ear.get("audio_to_osc", {}),
                 "audio_to_frame": generate.get("audio_to_frame", {}),
@@ -334,10 +619,24 @@ class Control:
             },
             "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
             "outputs": deliver.get("outputs", {}),
+            "picture": deliver.get("rung", ""),
             "generator": _maker(generate),
             "figures": generate.get("figures", {}),
             "troubles": self.troubles,
         }
+
+
+def _plain(value: Argument) -> float | int | str:
+    """Return a value as OSC sends it: switches are 0 or 1."""
+    return int(value) if isinstance(value, bool) else value
+
+
+def _is_kind(kind: str, address: str, value: Argument) -> bool:
+    """Tell whether a listener of that kind (all, numbers, text) is told a value."""
+    return address in _TOLD and (kind == "all" or (kind == "text") == isinstance(value, str))
+
+
+_TOLD = frozenset(TOLD)
 
 
 def _maker(board: dict[str, Any]) -> str:

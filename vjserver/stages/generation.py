@@ -10,7 +10,7 @@ from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.show.mapping import Mapper
-from vjserver.show.state import prompt_hash
+from vjserver.show.state import at, prompt_hash
 from vjserver.stages.pictures import Pictures
 from vjserver.stages.players import Announce, Make, Part, Players
 from vjserver.types.errors import GeneratorError, OutputError, WorkerFault
@@ -40,7 +40,6 @@ class Generation:
         events: QueueWriter,
         stats: StatsWriter,
         deliver: StatsReader,
-        lookahead_ms: float | None = None,
         own_model: str = "",
     ) -> None:
         """``make`` opens a generator, on ``loader``; ``preview`` makes the ring for deck previews when there is one.
@@ -63,8 +62,8 @@ class Generation:
         self._preview: RingWriter | None = None
         self._figures: Mapping[str, float] = {}
         self._latency, self._source, self._render, self._rate = Latencies(), Latencies(), Latencies(), Rate()
-        self._deliver, self._lookahead_ms, self._own_model = deliver, lookahead_ms, own_model
-        self._ahead_ns = round((lookahead_ms or 0.0) * 1e6)
+        self._deliver, self._own_model = deliver, own_model
+        self._ahead_ns = 0
         self._frames = 0
         self._last_ns = 0
         self._next_stats_ns = 0
@@ -90,15 +89,18 @@ class Generation:
 
     def step(self) -> None:
         """Make one frame from the newest sound and state."""
-        state = self._state.get()
-        model = "" if state.model == self._own_model else state.model
-        generator = self._players.choose(Part(state.generator, model))
+        state, now_ns = self._state.get(), self._clock.now_ns()
+        if state.lookahead_ms >= 0.0:
+            self._ahead_ns = round(state.lookahead_ms * 1e6)
+        playing = at(state, now_ns + self._ahead_ns)
+        model = "" if playing.model == self._own_model else playing.model
+        generator = self._players.choose(Part(playing.generator, model))
         now_ns = self._clock.now_ns()
         seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
         self._last_ns = now_ns
         features = self._features.get()
         request = self._mapper(state, features, now_ns + self._ahead_ns, seconds, self._size)
-        source = self._pictures.get(state.input, request) if getattr(generator, "takes_pictures", False) else None
+        source = self._pictures.get(playing.input, request) if getattr(generator, "takes_pictures", False) else None
         if source is not None:
             request = replace(request, image=source.pixels)
         try:
@@ -110,7 +112,7 @@ class Generation:
             self._announce("generator", f"{error}; starting again", False)
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
-            self._players.refuse(f"{state.generator} fell: {type(error).__name__}: {str(error)[:300]}")
+            self._players.refuse(f"{playing.generator} fell: {type(error).__name__}: {str(error)[:300]}")
             return
         done_ns = self._clock.now_ns()
         self._frames += 1
@@ -160,7 +162,7 @@ class Generation:
 
         It is sent after making and delivering it (as long as they took of late) and stays until the next one.
         """
-        if self._lookahead_ms is None:
+        if self._state.get().lookahead_ms < 0.0:
             made_ms = self._render.summary().get("p50", 0.0)
             sent_ms = self._deliver.get().get("frame_to_output", {}).get("p50", 0.0)
             stays_ms = 1e3 / max(self._rate.per_second(now_ns), 10.0)

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
-
+from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
 MANIFEST = "vjserver.json"
@@ -69,8 +68,7 @@ class Model:
 
 def store_folder() -> Path:
     """Return the folder of all models; it may not be there yet."""
-    own = os.environ.get("VJSERVER_DATA")
-    return (Path(own) if own else user_data_path("vjserver", appauthor=False)) / "models"
+    return data_folder() / "models"
 
 
 def models() -> list[Model]:

@@ -1,0 +1,105 @@
+"""The shelf: what a user saves, and finds again the next night: presets, snapshots, takes.
+
+Names that come over the network never reach the disk as they are: a file's name is made of the letters and digits in
+them, and lies in the user's folder.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from vjserver.runtime.files import data_folder, slug_of, write_whole
+from vjserver.show.preset import Bank, parse_preset
+from vjserver.show.presetfile import preset_of, saved
+from vjserver.show.state import Look
+from vjserver.show.take import Take, parse
+from vjserver.types.errors import ConfigError
+
+MINE = "mine"  # the bank of what is saved
+LONGEST_TAKE = 1 << 28
+
+
+class Shelf:
+    """The user's folder; ``load`` reads all presets anew. Every method may raise ConfigError, which says why."""
+
+    def __init__(self, load: Callable[[], Bank]) -> None:
+        self.load = load
+        self.folder = data_folder()
+
+    @property
+    def presets(self) -> Path:
+        """The folder of the user's own presets."""
+        return self.folder / "presets"
+
+    def save_preset(self, look: Look, name: str, bank: Bank) -> Path:
+        """Save a look; without a name over the preset that plays, if it is the user's. Return the file."""
+        playing = bank.presets[look.preset] if look.preset < len(bank.presets) else None
+        if not name.strip():
+            if playing is None or bank.banks[look.preset] != MINE:
+                raise ConfigError("/vj/preset/save: the preset that plays is not one of yours: give a name")
+            slug, name = playing[0], playing[1].name
+        else:
+            slug = slug_of(name)
+        if not slug:
+            raise ConfigError(f"/vj/preset/save: a name with letters or digits is needed: got {name[:40]!r}")
+        path = self.presets / f"{slug}.toml"
+        try:
+            before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
+            text = saved(before, preset_of(look, name.strip()[:80], playing[1] if playing else None))
+            parse_preset(text, path.name)
+            write_whole(path, text.encode())
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+        return path
+
+    def save_snapshots(self, snapshots: Mapping[int, Look]) -> None:
+        """Keep the snapshots."""
+        path = self.folder / "snapshots.json"
+        try:
+            write_whole(path, msgspec.json.encode({str(number): look for number, look in snapshots.items()}))
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+
+    def load_snapshots(self) -> dict[int, Look]:
+        """Return the snapshots, none if there are none."""
+        path = self.folder / "snapshots.json"
+        try:
+            rows = msgspec.json.decode(path.read_bytes(), type=dict[str, Look])
+            return {int(number): look for number, look in rows.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}; it is left as it is, and none are known") from None
+
+    # -- takes -----------------------------------------------------------------------------------------------
+
+    def new_take(self, stamp: str) -> tuple[Path, BinaryIO]:
+        """Open the file of a new take, named by the time."""
+        path = self.folder / "takes" / f"{stamp}.jsonl"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path, path.open("xb", buffering=1 << 16)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+
+    def takes(self) -> list[str]:
+        """Return the names of all takes, the newest last."""
+        return [path.stem for path in sorted((self.folder / "takes").glob("*.jsonl"))]
+
+    def take(self, name: str) -> Take:
+        """Return the take of that name, the newest without one."""
+        known = self.takes()
+        if not known:
+            raise ConfigError("/vj/take/play: there is no take yet; /vj/take/record 1 begins one")
+        wanted = name.strip() or known[-1]
+        if wanted not in known:
+            raise ConfigError(f"/vj/take/play: unknown take {wanted[:60]!r}; the newest are: {', '.join(known[-5:])}")
+        path = self.folder / "takes" / f"{wanted}.jsonl"
+        try:
+            if path.stat().st_size > LONGEST_TAKE:
+                raise ConfigError(f"{path} is too long for a take")
+            return parse(path.read_bytes().splitlines(keepends=True), path.name)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
