@@ -17,7 +17,7 @@ import psutil
 import zmq
 
 from bench.report import row
-from vjserver.outputs.osc import message
+from vjserver.runtime.osc import message
 
 STEP_S = 5.0
 

@@ -567,7 +567,7 @@ def _live() -> list[dict[str, object]]:
 
 
 def _say(port: int, address: str, *args: str) -> None:
-    from vjserver.outputs.osc import message
+    from vjserver.runtime.osc import message
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(message(address, *args), ("127.0.0.1", port))

@@ -11,6 +11,7 @@ from vjserver import __version__
 from vjserver.types.errors import VJError
 
 if TYPE_CHECKING:
+    from vjserver.app.lan import Lan
     from vjserver.app.show import Show
 
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     check = actions.add_parser("check", help="check preset files (default: ours)")
     check.add_argument("files", nargs="*", type=Path)
     check.set_defaults(run=_presets_check)
+    actions.add_parser("schema", help="print the JSON schema of preset files").set_defaults(run=_presets_schema)
     show = actions.add_parser("show", help="print a preset, and draw it with --png")
     show.add_argument("name")
     show.add_argument("--folder", type=Path, help="look in this folder too")
@@ -153,6 +155,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="WxH", help="picture size, such as 1280x720")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print a summary as the last line")
+    parser.add_argument(
+        "--lan", metavar="INTERFACE", help="let its network play: OSC from there, and the panel with a token"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -160,6 +165,14 @@ def _seconds(text: str) -> float:
     if not seconds > 0.0:
         raise argparse.ArgumentTypeError(f"must be above 0: got {text}")
     return seconds
+
+
+def _lan(args: argparse.Namespace) -> "Lan | None":
+    if args.lan is None:
+        return None
+    from vjserver.app.lan import lan_of
+
+    return lan_of(args.lan)
 
 
 def _overridden(show: "Show", args: argparse.Namespace) -> "Show":
@@ -191,7 +204,7 @@ def _run(args: argparse.Namespace) -> int:
     from vjserver.app.run import run_show
     from vjserver.app.show import load_show
 
-    return run_show(_overridden(load_show(args.show), args), args.seconds, args.json)
+    return run_show(_overridden(load_show(args.show), args), args.seconds, args.json, _lan(args))
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -206,7 +219,7 @@ def _demo(args: argparse.Namespace) -> int:
         print("making the demo's song ...", file=sys.stderr)
         write_song(song)
     show = Show.model_validate({"source": {"kind": "file", "path": song}})
-    return run_show(_overridden(show, args), args.seconds, args.json)
+    return run_show(_overridden(show, args), args.seconds, args.json, _lan(args))
 
 
 def _ear(args: argparse.Namespace) -> int:
@@ -253,6 +266,13 @@ def _presets_list(args: argparse.Namespace) -> int:
 
     for number, (slug, preset) in enumerate(load_bank(args.folder).presets, start=1):
         print(f"{number:3d}  {slug:24s} {preset.name:22s} {preset.description}")
+    return 0
+
+
+def _presets_schema(_args: argparse.Namespace) -> int:
+    from vjserver.show.preset import Preset
+
+    print(json.dumps(Preset.model_json_schema(by_alias=True), indent=2))
     return 0
 
 

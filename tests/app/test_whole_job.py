@@ -16,7 +16,7 @@ import zmq
 from conftest import free_port, running, wait_for
 
 from vjserver.controls.osc import decode
-from vjserver.outputs.osc import message
+from vjserver.runtime.osc import message
 from vjserver.sources.song import BPM, demo_song
 from vjserver.types.frames import HEADER_SIZE, FrameInfo
 

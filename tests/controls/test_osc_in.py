@@ -13,7 +13,7 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from vjserver.controls.osc import MAX_PACKET, OscError, OscMessage, OscServer, decode
-from vjserver.outputs.osc import bundle, message, timetag
+from vjserver.runtime.osc import bundle, message, timetag
 
 values = st.one_of(
     st.integers(-(2**31), 2**31 - 1),
@@ -144,7 +144,7 @@ def with_server(play, **options):
 
         server = OscServer(handle, refused.append, **options)
         server.open("127.0.0.1", 0)
-        await play(server._socket.getsockname()[1], heard, server)
+        await play(server._sockets[0].getsockname()[1], heard, server)
         server.close()
 
     asyncio.run(main())

@@ -10,16 +10,8 @@ from pythonosc.osc_bundle import OscBundle
 from pythonosc.osc_message import OscMessage as OracleMessage
 
 from vjserver.controls.osc import decode
-from vjserver.outputs.osc import (
-    CONTINUOUS,
-    ContinuousBundle,
-    OscTarget,
-    OscTargetOptions,
-    StatusSender,
-    bundle,
-    message,
-    timetag,
-)
+from vjserver.outputs.osc import CONTINUOUS, ContinuousBundle, OscTarget, OscTargetOptions, StatusSender
+from vjserver.runtime.osc import bundle, message, timetag
 from vjserver.show.addresses import OUTPUTS
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Beat, Drum, Onset, Silence

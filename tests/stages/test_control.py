@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from vjserver.controls.osc import OscMessage, decode
-from vjserver.outputs.osc import OscTargetOptions, message
+from vjserver.outputs.osc import OscTargetOptions
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
+from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
@@ -218,13 +219,12 @@ class Client:
 def clients(desk):
     control = desk[0]
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    control.server._socket = sender  # nobody listens; answers go out
+    control.server._sockets = [sender]  # nobody listens; answers go out
     made = [Client(control), Client(control)]
     yield made
     for client in made:
         client.sock.close()
-    control.server._socket = None
-    sender.close()
+    control.server.close()
 
 
 def test_a_subscriber_hears_everything_and_then_what_others_change(desk, clients):

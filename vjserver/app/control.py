@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import socket
+import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,8 +14,10 @@ import uvicorn
 from watchfiles import Change, awatch
 
 from vjserver.app.holder import holder_of
-from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.show import Show, first_state, load_bank, shipped
 from vjserver.app.workers import Plan
+from vjserver.controls.discovery import Discovery
+from vjserver.controls.oscquery import host_info
 from vjserver.controls.web.server import Preview, web_app
 from vjserver.ports import options_of
 from vjserver.runtime.clock import LiveClock
@@ -24,9 +28,13 @@ from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWr
 from vjserver.runtime.supervisor import Stop
 from vjserver.show.cues import CueList
 from vjserver.stages.control import Control, OscLimits, Pipes, until_stopped
+from vjserver.stages.midi import MidiRoom
+from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
-from vjserver.types.errors import ConfigError
+from vjserver.types.errors import ConfigError, OutputError
 from vjserver.types.features import quiet
+
+THUMBNAIL_AFTER_S = 4.0
 
 
 def main(plan: Plan, stop: Stop) -> None:
@@ -51,18 +59,28 @@ async def _main(plan: Plan, stop: Stop) -> None:
     before = StateReader(channels.state).get_new()
     control = Control(
         load_bank(show.presets), show.preset, clock, pipes, before, first_state(show), _check_output,
-        show.osc.targets, shelf, CueList(show.cues), OscLimits(show.osc.allow, show.osc.most_per_s),
+        show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s),
     )  # fmt: skip
     control.load_snapshots()
-    try:
-        control.server.open(show.osc.host, show.osc.port)
-    except OSError as error:
-        why = f"port {show.osc.port} on {show.osc.host} cannot be used: {error.strerror or error}"
-        control.announce("osc in", why + holder_of(show.osc.port, "udp"))
+    for host in dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))):
+        try:
+            control.server.open(host, show.osc.port)
+        except OSError as error:
+            why = f"port {show.osc.port} on {host} cannot be used: {error.strerror or error}"
+            control.announce("osc in", why + holder_of(show.osc.port, "udp"))
     tasks = [control.run(stop.is_set), control.run_link(stop.is_set), _reload(show, shelf, control, stop)]
+    if show.midi.on:
+        tasks.append(MidiRoom(control, clock, show.midi, lambda: pipes.features.get().grid).run(stop.is_set))
     if show.web.on:
-        tasks.append(_serve(show, channels.page, control, stop))
+        tasks.append(_serve(plan, control, stop))
     await asyncio.gather(*tasks)
+
+
+def _allowed(plan: Plan) -> tuple[str, ...]:
+    """Return whom OSC is taken from: where only a network was opened and nobody named, this machine and that one."""
+    if plan.show.osc.allow or plan.lan is None:
+        return plan.show.osc.allow
+    return ("127.0.0.0/8", plan.lan.network)
 
 
 async def _reload(show: Show, shelf: Shelf, control: Control, stop: Stop) -> None:
@@ -106,20 +124,71 @@ def _check_output(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"output {config['kind']!r}: a file is named in the show file, not over the network")
 
 
-async def _serve(show: Show, ring: str, control: Control, stop: Stop) -> None:
-    """Serve the page; show what the deliverer shows, from the small ring that it keeps for that."""
-    port = show.web.port
-    hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
-    names = [preset.name for _, preset in control.desk.bank.presets]
-    app = web_app(control, Preview(RingReader(ring)), names, hosts)
-    config = uvicorn.Config(
-        app, "127.0.0.1", port, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536
-    )
-    server = _Server(config)
-    try:
-        sock = config.bind_socket()
-    except SystemExit:
-        why = f"port {port} on 127.0.0.1 is taken; set [web] port in the show file"
-        control.announce("web page", why)
+async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
+    """Serve the panel and OSCQuery; show what the deliverer shows, from the small ring that it keeps for that."""
+    show, port, lan = plan.show, plan.show.web.port, plan.lan
+    hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", *([lan.host] if lan else []))]
+    desk = PanelDesk(control, shipped("presets") / "thumbs")
+    preview = Preview(RingReader(plan.channels.page))
+    info = host_info("vjserver", show.osc.host, show.osc.port)
+    app = web_app(desk, preview, hosts, info, lan.token if lan else "")
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536)
+    sockets = []
+    for host in ("127.0.0.1", *([lan.host] if lan else [])):
+        try:
+            sockets.append(_bound(host, port))
+        except OSError as error:
+            held = holder_of(port, "tcp")
+            why = f"port {port} on {host} cannot be used: {error.strerror}{held}; set [web] port in the show file"
+            control.announce("web page", why)
+    if not sockets:
         return
-    await asyncio.gather(server.serve([sock]), until_stopped(stop.is_set, server))
+    server = _Server(config)
+    await asyncio.gather(
+        server.serve(sockets), until_stopped(stop.is_set, server), _announce(plan, control, stop),
+        _keep_thumbnails(desk, preview, control, stop),
+    )  # fmt: skip
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a TCP socket bound to a port. Raises OSError where it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there, it would let two programs have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _announce(plan: Plan, control: Control, stop: Stop) -> None:
+    """Let other programs find OSC and OSCQuery by zeroconf."""
+    show = plan.show
+    hosts = ["127.0.0.1", *([plan.lan.host] if plan.lan else [])]
+    discovery = Discovery("vjserver", hosts, show.web.port, show.osc.port)
+    try:
+        if show.web.announce:
+            await discovery.open()
+    except OutputError as error:
+        control.announce("discovery", str(error))
+    while not stop.is_set():
+        await asyncio.sleep(0.1)
+    await discovery.close()
+
+
+async def _keep_thumbnails(desk: PanelDesk, preview: Preview, control: Control, stop: Stop) -> None:
+    """Keep a picture of each preset of the user's that has played for a while."""
+    playing, since_s = control.state.preset_name, 0.0
+    while not stop.is_set():
+        await asyncio.sleep(0.5)
+        since_s += 0.5
+        if playing != control.state.preset_name:
+            playing, since_s = control.state.preset_name, 0.0
+        elif since_s == THUMBNAIL_AFTER_S:
+            preview.look()
+            with contextlib.suppress(OSError):
+                picture = preview.small()
+                if picture:
+                    desk.keep_thumbnail(picture)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vjserver.controls.osc import OscError, OscMessage, decode
-from vjserver.outputs.osc import message
+from vjserver.runtime.osc import message
 from vjserver.show.addresses import OUTPUTS, REGISTRY, Entry, Slot
 from vjserver.types.errors import ConfigError, nearest
 

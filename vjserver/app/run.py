@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from vjserver.app.lan import Lan, qr_code
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.app.workers import Plan, workers
 from vjserver.runtime import shared
@@ -40,7 +41,7 @@ class _Ending:
 class Runner:
     """One run of the server."""
 
-    def __init__(self, show: Show, console: Console) -> None:
+    def __init__(self, show: Show, console: Console, lan: Lan | None = None) -> None:
         load_bank(show.presets).find(show.preset)  # say so now, not in a worker
         self._show, self._console = show, console
         self._channels = Channels(f"vjs-{os.getpid()}")
@@ -52,7 +53,7 @@ class Runner:
         except BaseException:
             self._channels.remove()
             raise
-        self._supervisor = Supervisor(workers(Plan(show, self._channels)), self._announce, self._channels.remove)
+        self._supervisor = Supervisor(workers(Plan(show, self._channels, lan)), self._announce, self._channels.remove)
         self._troubles: dict[str, str] = {}
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
@@ -192,14 +193,17 @@ class Runner:
                 shared.remove_by_name(name)
 
 
-def run_show(show: Show, seconds: float | None = None, as_json: bool = False) -> int:
+def run_show(show: Show, seconds: float | None = None, as_json: bool = False, lan: Lan | None = None) -> int:
     """Run a show; return the exit code. With ``as_json`` the last line of standard output is the summary."""
     console = Console(stderr=as_json, highlight=False)
-    runner = Runner(show, console)
+    runner = Runner(show, console, lan)
     if show.web.on:
         console.print(
             f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C"
         )
+        if lan is not None:
+            url = lan.url(show.web.port)
+            console.print(f"from another machine: {url}\n{qr_code(url)}", soft_wrap=True, markup=False)
     result = runner.run(seconds, live=console.is_terminal)
     if as_json:
         print(json.dumps(result))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import vjserver
 from vjserver.controls.link import LinkMode, LinkOptions
+from vjserver.controls.midi import MidiOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, options_of
 from vjserver.runtime.files import data_folder
@@ -72,10 +73,11 @@ class OscOptions(_Strict):
 
 
 class WebOptions(_Strict):
-    """The preview page."""
+    """The panel in a browser, and OSCQuery."""
 
     on: bool = True
     port: int = Field(9020, ge=1, le=65535)
+    announce: bool = Field(True, description="let other programs find OSC and OSCQuery by zeroconf")
 
 
 def _checked(room: Room, door: Door) -> Door:
@@ -102,6 +104,7 @@ class Show(_Strict):
     deliver: DeliverOptions = DeliverOptions()
     osc: OscOptions = OscOptions()
     web: WebOptions = WebOptions()
+    midi: MidiOptions = MidiOptions()
     cues: tuple[Cue, ...] = Field((), max_length=500, description="what /vj/cue/go calls, one after another")
 
     @field_validator("source")

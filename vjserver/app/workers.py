@@ -11,6 +11,7 @@ Each module is imported in its own process only, so that none carries another's 
 
 from dataclasses import dataclass
 
+from vjserver.app.lan import Lan
 from vjserver.app.show import Show
 from vjserver.runtime.store import WORKERS, Channels
 from vjserver.runtime.supervisor import Worker
@@ -18,10 +19,11 @@ from vjserver.runtime.supervisor import Worker
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every worker is given: the show and the pipes."""
+    """What every worker is given: the show, the pipes, and the network that may play, if one was opened."""
 
     show: Show
     channels: Channels
+    lan: Lan | None = None
 
 
 def workers(plan: Plan) -> list[Worker]:

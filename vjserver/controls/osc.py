@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from vjserver.runtime.osc import NTP_EPOCH_S
 from vjserver.types.errors import VJError
 
 MAX_PACKET = 8192
@@ -24,7 +25,6 @@ MAX_ARGUMENTS = 64
 MAX_ELEMENTS = 256
 MAX_DEPTH = 4
 LONGEST_WAIT_S = 2.0
-NTP_EPOCH_S = 2_208_988_800  # RFC 5905: seconds from 1900 to 1970
 _BATCH = 512
 _BUFFER = 4 << 20
 _RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33) if hasattr(socket, "AF_UNIX") else socket.SO_RCVBUF
@@ -187,7 +187,7 @@ class OscServer:
         self._networks = [ip_network(text, strict=False) for text in allow]
         self._most_per_s = most_per_s
         self._sources: dict[str, _Source] = {}
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
         self.received = 0
@@ -197,7 +197,7 @@ class OscServer:
         self.too_far = 0
 
     def open(self, host: str, port: int) -> None:
-        """Listen, in the running loop. Raises OSError where the port is taken."""
+        """Listen, in the running loop, also here if it does so elsewhere. Raises OSError where the port is taken."""
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         listener = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -209,15 +209,15 @@ class OscServer:
         except OSError:
             listener.close()
             raise
-        self._socket, self._loop = listener, asyncio.get_running_loop()
-        self._loop.add_reader(listener.fileno(), self._drain)
+        self._sockets.append(listener)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(listener.fileno(), self._drain, listener)
 
-    def _drain(self) -> None:
+    def _drain(self, listener: socket.socket) -> None:
         """Read what has come, but let the others have their turn after a batch."""
-        assert self._socket is not None
         for _ in range(_BATCH):
             try:
-                data, sender = self._socket.recvfrom(65536)
+                data, sender = listener.recvfrom(65536)
             except BlockingIOError:
                 break
             except OSError:  # Windows tells here that an answer of ours found nobody
@@ -275,19 +275,21 @@ class OscServer:
 
     def _at_last(self, message: OscMessage, sender: Sender) -> None:
         self._waiting -= 1
-        if self._socket is not None:
+        if self._sockets:
             self._handle(message, sender)
             self._settle()
 
     def send(self, packet: bytes, to: Sender) -> None:
         """Answer; what nobody hears is lost."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.sendto(packet, to)
+        for listener in self._sockets:
+            with contextlib.suppress(OSError):  # not every interface reaches everybody
+                listener.sendto(packet, to)
+                return
 
     def close(self) -> None:
         """Stop listening."""
-        if self._socket is not None and self._loop is not None:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        for listener in self._sockets:
+            if self._loop is not None:
+                self._loop.remove_reader(listener.fileno())
+            listener.close()
+        self._sockets.clear()

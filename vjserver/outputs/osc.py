@@ -15,15 +15,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pythonosc.osc_message_builder import OscMessageBuilder
 
+from vjserver.runtime.osc import IMMEDIATELY, bundle, message, timetag
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Section, event_name
 from vjserver.types.features import BeatGrid, Features
 
 NS = 1_000_000_000
-NTP_EPOCH_S = 2_208_988_800  # RFC 5905: seconds from 1900 to 1970
-IMMEDIATELY = struct.pack(">Q", 1)
 PULSE_NS = 60_000_000
 # What a tick tells, in order: address and number of floats.
 CONTINUOUS = (
@@ -45,24 +43,6 @@ class OscTargetOptions(BaseModel):
     kind: Literal["numbers", "text", "all"] = "all"
     rate_hz: float = Field(60.0, gt=0.0, le=500.0, description="continuous values a second")
     lookahead_ms: float = Field(0.0, ge=0.0, le=500.0, description="beats are sent so much ahead")
-
-
-def message(address: str, *args: float | int | str) -> bytes:
-    """Return an OSC message; floats travel as ``f``, ints as ``i``, texts as ``s``."""
-    builder = OscMessageBuilder(address)
-    for arg in args:
-        builder.add_arg(arg)
-    return builder.build().dgram
-
-
-def bundle(messages: Sequence[bytes], timetag: bytes = IMMEDIATELY) -> bytes:
-    """Return an OSC bundle."""
-    return b"#bundle\0" + timetag + b"".join(struct.pack(">i", len(m)) + m for m in messages)
-
-
-def timetag(unix_s: float) -> bytes:
-    """Return the OSC timetag (NTP, 32.32 bits) of a wall-clock time."""
-    return struct.pack(">Q", int((unix_s + NTP_EPOCH_S) * 2**32) & 0xFFFFFFFFFFFFFFFF)
 
 
 class ContinuousBundle:

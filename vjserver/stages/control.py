@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, Protocol, cast
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
 from vjserver.controls.osc import OscMessage, OscServer, Sender
 from vjserver.dsp.pulses import PulseFollower
-from vjserver.outputs.osc import OscTargetOptions, StatusSender, bundle, message
+from vjserver.outputs.osc import OscTargetOptions, StatusSender
 from vjserver.runtime.clock import NS, Clock
+from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateWriter
@@ -42,6 +43,7 @@ TELL_NS = NS // 60
 LEASE_NS = 10 * NS
 MAX_TROUBLES = 20
 MONITORED = 200
+NOTED = 50
 TELL_AGAIN_NS = 5 * NS
 BUNDLE_BYTES = 1200  # below what any network takes in one piece
 
@@ -105,6 +107,9 @@ class Control:
         self.troubles: dict[str, str] = {}
         self.monitor: deque[tuple[int, str, str, tuple[object, ...]]] = deque(maxlen=MONITORED)
         self.monitored = 0
+        self.notes: deque[tuple[int, str, str, str]] = deque(maxlen=NOTED)
+        """What was announced, newest last: number, kind (error, ok or message), what, why."""
+        self._noted = 0
         self.messages = self.refused = 0
         self.learner: Learner | None = None
         self.server = OscServer(
@@ -206,6 +211,16 @@ class Control:
             self._last_refusal_ns = now_ns
             self._pipes.events.put(Degraded(now_ns, "message", why))
             self._tell("/vj/status/error", "message", why)
+            self._note("message", "message", why)
+
+    def tell_learnt(self, control: str, address: str) -> None:
+        """Tell what MIDI learnt."""
+        self._tell("/vj/status/learnt", control, address)
+        self._note("ok", "midi", f"{control} plays {address}")
+
+    def _note(self, kind: str, what: str, why: str) -> None:
+        self._noted += 1
+        self.notes.append((self._noted, kind, what, why))
 
     def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
         self.monitored += 1
@@ -468,7 +483,9 @@ class Control:
                 self.troubles[event.what] = event.why
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
-            self._tell("/vj/status/ok" if event.mended else "/vj/status/error", event.what, event.why)
+            kind = "ok" if event.mended else "error"
+            self._tell(f"/vj/status/{kind}", event.what, event.why)
+            self._note(kind, event.what, event.why)
         elif isinstance(event, (Drum, Onset, Section)):
             self.desk.hear(self._clock.now_ns(), event)
 

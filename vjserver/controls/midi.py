@@ -1,0 +1,90 @@
+"""MIDI ports: which there are goes out, messages go both ways. A controller that comes back is opened anew.
+
+Needs mido's companion ``python-rtmidi``. Its callback runs on a thread of its own, so that a message is stamped when
+it arrives; what to do with it is decided in the loop of whoever opened the port.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vjserver.types.errors import DeviceError
+
+CLIENT = "vjserver"
+_NOT_OURS = ("midi through", "rtmidi", CLIENT, "system:midi_")
+
+
+class MidiOptions(BaseModel):
+    """Which MIDI ports are opened."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: bool = True
+    ports: tuple[str, ...] = Field((), description="parts of the names of the ports to open; none: all")
+    maps: str = Field("", description="a folder of maps of your own, before ours")
+
+
+class MidiPorts:
+    """The MIDI system of this machine. Raises DeviceError where there is none."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("JACK_NO_START_SERVER", "1")
+        try:
+            import rtmidi
+        except ImportError as error:
+            raise DeviceError(f"MIDI unavailable: {error}; pip install 'vjserver[midi]'") from None
+        self._rtmidi = rtmidi
+        why: Exception | str = "no MIDI system was compiled into python-rtmidi"
+        for api in rtmidi.get_compiled_api():
+            try:
+                self._watch_in, self._watch_out = rtmidi.MidiIn(api, name=CLIENT), rtmidi.MidiOut(api, name=CLIENT)
+            except (rtmidi.RtMidiError, OSError) as error:
+                why = error
+            else:
+                self._api = api
+                return
+        raise DeviceError(f"MIDI unavailable: {why}")
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Return the names of the inputs and of the outputs that are not our own."""
+        found: list[list[str]] = []
+        for watch in (self._watch_in, self._watch_out):
+            try:
+                ports: Sequence[str] = watch.get_ports()
+            except (self._rtmidi.RtMidiError, UnicodeDecodeError):
+                ports = ()
+            found.append([name for name in ports if not any(part in name.lower() for part in _NOT_OURS)])
+        return found[0], found[1]
+
+    def open_in(self, name: str, hear: Callable[[list[int]], object]) -> Any:
+        """Open an input; ``hear`` is called with each message, on another thread. Raises DeviceError."""
+        port = self._opened(self._rtmidi.MidiIn, name)
+        port.ignore_types(sysex=True, timing=False, active_sense=True)
+        port.set_callback(lambda event, _data: hear(event[0]))
+        return port
+
+    def open_out(self, name: str) -> Any:
+        """Open an output. Raises DeviceError."""
+        return self._opened(self._rtmidi.MidiOut, name)
+
+    def _opened(self, kind: Callable[..., Any], name: str) -> Any:
+        try:
+            port = kind(self._api, name=CLIENT)
+            port.open_port(port.get_ports().index(name))
+        except (self._rtmidi.RtMidiError, ValueError, OSError) as error:
+            raise DeviceError(f"MIDI port {name!r} cannot be opened: {error}") from None
+        return port
+
+    def send(self, port: Any, data: bytes) -> None:
+        """Send; a port that was pulled is found missing soon enough."""
+        with contextlib.suppress(self._rtmidi.RtMidiError, OSError, ValueError):
+            port.send_message(list(data))
+
+    def close(self, port: Any) -> None:
+        """Close a port, also one that was pulled."""
+        with contextlib.suppress(self._rtmidi.RtMidiError, OSError):
+            port.close_port()
+            port.delete()

@@ -1,0 +1,349 @@
+"""Controller maps: MIDI bytes go in, messages with addresses come out; values go in, bytes that light LEDs come out.
+
+A map is a TOML file, one for each controller: which note or fader plays which address. Nothing here opens a port.
+MIDI: MIDI 1.0 Detailed Specification 4.2 (midi.org); relative encoders: the three encodings that makers use.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from vjserver.show.addresses import CUE_GO, REGISTRY, Entry
+from vjserver.show.preset import Curve, Strict
+from vjserver.show.registry import accept, lookup
+from vjserver.show.state import CURVES
+from vjserver.types.errors import ConfigError
+from vjserver.types.events import Argument
+
+SHIFT = "shift"
+NOTE, CC, CC14, BEND = "note", "cc", "cc14", "pitch"
+Read = Callable[[str], Argument | None]
+Message = tuple[str, tuple[Argument, ...]]
+How = Literal["absolute", "relative", "relative-offset", "relative-signed", "button", "toggle", "hold"]
+Takeover = Literal["jump", "pickup", "scale"]
+_NEAR = 1.5 / 127.0  # a fader is at a value when it is as near as this
+
+
+def _known(address: str) -> str:
+    if address == SHIFT:
+        return address
+    try:
+        lookup(address.replace("{n}", "1"))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return address
+
+
+class Led(Strict):
+    """How a control is lit: what is sent for on and off, on which channel (1..16); ``ring`` sends 0..127 instead."""
+
+    on: int = Field(127, ge=0, le=127)
+    off: int = Field(0, ge=0, le=127)
+    channel: int | None = Field(None, ge=1, le=16, description="default: the control's")
+    ring: bool = False
+
+
+class Control(Strict):
+    """A control, or ``count`` of them on numbers that follow each other; ``{n}`` and ``"#"`` stand for 1, 2, 3 ..."""
+
+    note: int | None = Field(None, ge=0, le=127)
+    cc: int | None = Field(None, ge=0, le=127)
+    cc14: int | None = Field(None, ge=0, le=31, description="the coarse half; the fine one is 32 further")
+    pitch: bool = False
+    channel: int = Field(1, ge=1, le=16)
+    numbers: tuple[int, ...] = Field((), max_length=128, description="numbers that do not follow each other")
+    count: int = Field(1, ge=1, le=128)
+    by: Literal["number", "channel"] = Field("number", description="what rises from one of the count to the next")
+    to: Annotated[str, AfterValidator(_known)]
+    args: tuple[float | int | str | bool, ...] = ()
+    how: How | None = Field(None, description="default: by what it is and what it plays")
+    takeover: Takeover | None = None
+    range: tuple[float, float] | None = None
+    curve: Curve = "linear"
+    step: float = Field(0.01, gt=0.0, le=1.0, description="how far one tick of an encoder goes, of the range")
+    layer: str = ""
+    led: Led | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Control":
+        named = [name for name in (NOTE, CC, CC14) if getattr(self, name) is not None] + [BEND] * self.pitch
+        if len(named) != 1 and not (not named and self.numbers):
+            raise ValueError(f"a control is one of note, cc, cc14, pitch: got {', '.join(named) or 'none'}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """What it sends: note, cc, cc14 or pitch."""
+        return next((name for name in (NOTE, CC, CC14) if getattr(self, name) is not None), BEND)
+
+    def spread(self) -> "Iterator[_Single]":
+        """Yield each control of a row by itself. Raises ConfigError for arguments that its address does not take."""
+        first = 0 if self.pitch else getattr(self, self.kind)
+        numbers = [first, *self.numbers] if self.numbers else [first] * self.count
+        for i, number in enumerate(numbers):
+            more = 0 if self.numbers else i
+            channel = self.channel + (more if self.by == "channel" else 0)
+            number += more if self.by == "number" and not self.pitch else 0
+            to = self.to.replace("{n}", str(i + 1))
+            args = tuple(i + 1 if arg == "#" else arg for arg in self.args)
+            if number > 127 or channel > 16:
+                raise ConfigError(f"{self.kind} {number} on channel {channel} is beyond what MIDI has")
+            if to != SHIFT and args:
+                accept(to, args)
+            yield _Single(self, (self.kind, channel, number), to, args)
+
+
+class MidiMap(Strict):
+    """A controller: parts of its ports' names, what it is sent first, and its controls."""
+
+    name: str = Field(min_length=1, max_length=80)
+    match: tuple[str, ...] = ()
+    setup: tuple[str, ...] = Field((), description="messages sent when it is plugged in, as hexadecimal bytes")
+    takeover: Takeover = "pickup"
+    controls: tuple[Control, ...] = Field((), max_length=512)
+
+    @field_validator("controls")
+    @classmethod
+    def _sound(cls, controls: tuple[Control, ...]) -> tuple[Control, ...]:
+        for control in controls:
+            try:
+                list(control.spread())
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return controls
+
+    @field_validator("setup")
+    @classmethod
+    def _bytes(cls, rows: tuple[str, ...]) -> tuple[str, ...]:
+        for row in rows:
+            bytes.fromhex(row)
+        return rows
+
+    def fits(self, port: str) -> bool:
+        """Tell whether a port of that name is this controller's."""
+        return any(part.lower() in port.lower() for part in self.match)
+
+
+@dataclass(slots=True)
+class _Single:
+    """One control at work: its place (kind, channel, number), what it plays, and where its fader stands."""
+
+    control: Control
+    place: tuple[str, int, int]
+    to: str
+    args: tuple[Argument, ...]
+    stands: float | None = None
+    caught: bool = False
+    sent: float | None = None
+    lit: int | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """What its address takes."""
+        return REGISTRY.get(self.to, REGISTRY[CUE_GO])
+
+    @property
+    def how(self) -> How:
+        """How it is played: as the map says, or by what it is."""
+        if self.control.how is not None:
+            return self.control.how
+        if (
+            self.place[0] != NOTE
+            and self.entry.kind == "parameter"
+            and self.entry.arguments[0].type in ("float", "int")
+        ):
+            return "absolute" if not self.args else "button"
+        switch = self.entry.kind == "parameter" and self.entry.arguments[0].type == "bool"
+        return "toggle" if switch and not self.args else "button"
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The values at the ends of a fader."""
+        if self.control.range is not None:
+            return self.control.range
+        first = self.entry.arguments[0] if self.entry.arguments else None
+        return (first.low, first.high) if first is not None and first.type in ("float", "int") else (0.0, 1.0)
+
+
+class Surface:
+    """A controller at work. ``read`` returns the present value of an address."""
+
+    def __init__(self, midi_map: MidiMap, read: Read, learnt: Sequence[Control] = ()) -> None:
+        self.map, self._read = midi_map, read
+        self._singles: dict[tuple[str, int, int], list[_Single]] = {}
+        own = [single for control in learnt for single in control.spread()]
+        taken = {(single.place, single.control.layer) for single in own}
+        shipped = [single for control in midi_map.controls for single in control.spread()]
+        for single in (*own, *(s for s in shipped if (s.place, s.control.layer) not in taken)):
+            self._singles.setdefault(single.place, []).append(single)
+        self._layer = ""
+        self._coarse: dict[tuple[int, int], int] = {}
+
+    def hear(self, data: Sequence[int]) -> list[Message]:
+        """Return what a MIDI message means here, nothing for what is not on the map."""
+        found = decoded(data, self._coarse)
+        messages: list[Message] = []
+        for kind, channel, number, value in found:
+            singles = self._singles.get((kind, channel, number), ())
+            layered = [s for s in singles if s.control.layer == self._layer]
+            for single in layered or [s for s in singles if not s.control.layer]:
+                if single.to == SHIFT:
+                    self._layer = SHIFT if value > 0.0 else ""
+                else:
+                    messages += self._play(single, value)
+        return messages
+
+    def _play(self, single: _Single, value: float) -> list[Message]:
+        how = single.how
+        if how == "absolute":
+            return self._slide(single, value)
+        if how.startswith("relative"):
+            return self._turn(single, how, round(value * 127))
+        pressed = value > 0.0 if single.place[0] == NOTE else value >= 0.5
+        if how == "hold":
+            return [(single.to, (pressed,))]
+        if not pressed:
+            return []
+        if how == "toggle":
+            return [(single.to, (not self._read(single.to),))]
+        return [(single.to, single.args)]
+
+    def _slide(self, single: _Single, position: float) -> list[Message]:
+        """A fader moved: take its value over as the map says."""
+        before, single.stands = single.stands, position
+        now = self._position(single)
+        takeover = single.control.takeover or self.map.takeover
+        if now is None or takeover == "jump":
+            return [self._set(single, position)]
+        if single.sent is None or abs(now - single.sent) > _NEAR:
+            single.caught = False  # somebody else has moved it
+        if takeover == "pickup" and not single.caught:
+            crossed = before is not None and min(before, position) <= now <= max(before, position)
+            if not (crossed or abs(position - now) <= _NEAR):
+                return []
+            single.caught = True
+        elif takeover == "scale" and not single.caught:
+            if abs(position - now) <= _NEAR:
+                single.caught = True
+            elif before is None or before == position:
+                return []
+            elif position > before:
+                position = now + (1.0 - now) * (position - before) / (1.0 - before)
+            else:
+                position = now - now * (before - position) / before
+        return [self._set(single, position)]
+
+    def _position(self, single: _Single) -> float | None:
+        """Return where its fader would have to stand for the present value, or None where that cannot be said."""
+        value = self._read(single.to)
+        low, high = single.span
+        if isinstance(value, str) or value is None or single.control.curve != "linear" or low == high:
+            return None
+        return (float(value) - low) / (high - low)
+
+    def _set(self, single: _Single, position: float) -> Message:
+        low, high = single.span
+        single.sent = position
+        value = low + (high - low) * CURVES[single.control.curve](min(1.0, max(0.0, position)))
+        return single.to, (*single.args, value)
+
+    def _turn(self, single: _Single, how: str, number: int) -> list[Message]:
+        ticks = {
+            "relative": number - 128 if number >= 64 else number,  # two's complement
+            "relative-offset": number - 64,
+            "relative-signed": 64 - number if number >= 64 else number,
+        }[how]
+        now = self._position(single)
+        if not ticks or now is None:
+            return []
+        return [self._set(single, min(1.0, max(0.0, now + ticks * single.control.step)))]
+
+    # -- lights --------------------------------------------------------------------------------------------
+
+    def lights(self) -> list[bytes]:
+        """Return the messages for the LEDs that have to change."""
+        rows = []
+        for single in (s for singles in self._singles.values() for s in singles):
+            led = single.control.led
+            if led is None or single.to == SHIFT or single.control.layer != "":
+                continue
+            wanted = self._light(single, led)
+            if wanted != single.lit:
+                single.lit = wanted
+                kind, channel, number = single.place
+                status = 0x90 if kind == NOTE else 0xB0
+                rows.append(bytes([status | ((led.channel or channel) - 1), number, wanted]))
+        return rows
+
+    def _light(self, single: _Single, led: Led) -> int:
+        value = self._read(single.to)
+        if led.ring:
+            position = self._position(single)
+            return round(127 * min(1.0, max(0.0, position))) if position is not None else led.off
+        if single.args:
+            return led.on if value == single.args[-1] else led.off
+        if single.entry.kind != "parameter":
+            return led.on  # it can be pressed
+        return led.on if value else led.off
+
+    def dark(self) -> None:
+        """Forget what is lit: the controller was plugged in anew."""
+        for singles in self._singles.values():
+            for single in singles:
+                single.lit = None
+
+
+def decoded(data: Sequence[int], coarse: dict[tuple[int, int], int]) -> list[tuple[str, int, int, float]]:
+    """Return (kind, channel from 1, number, 0..1) for a message; ``coarse`` keeps coarse halves of 14 bits.
+
+    The fine half of a 14-bit controller comes second; both a 7-bit and a 14-bit reading are returned.
+    """
+    if len(data) < 3 or data[0] < 0x80 or max(data[1:3]) > 127:
+        return []
+    status, channel, number, value = data[0] & 0xF0, (data[0] & 0x0F) + 1, data[1], data[2]
+    if status == 0x90:
+        return [(NOTE, channel, number, value / 127.0)]
+    if status == 0x80:
+        return [(NOTE, channel, number, 0.0)]
+    if status == 0xE0:
+        return [(BEND, channel, 0, (number | value << 7) / 16383.0)]
+    if status != 0xB0:
+        return []
+    rows = [(CC, channel, number, value / 127.0)]
+    if number < 32:
+        coarse[channel, number] = value
+    elif number < 64 and (channel, number - 32) in coarse:
+        rows.append((CC14, channel, number - 32, (coarse[channel, number - 32] << 7 | value) / 16383.0))
+    return rows
+
+
+def learnt(data: Sequence[int], address: str) -> Control | None:
+    """Return the control that a message comes from, tied to ``address``; None where nothing can be learnt from it."""
+    for kind, channel, number, value in decoded(data, {}):
+        if kind == NOTE and value == 0.0:
+            continue
+        where: Mapping[str, object] = {"pitch": True} if kind == BEND else {kind: number}
+        led = Led() if kind == NOTE else None
+        return Control.model_validate({**where, "channel": channel, "to": address, "led": led})
+    return None
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What was learnt, by the name of the port."""
+
+    rows: dict[str, list[Control]] = field(default_factory=dict)
+
+    def add(self, port: str, control: Control) -> None:
+        """Tie a control; what it played before, it plays no more."""
+        key = next(control.spread()).place
+        kept = [c for c in self.rows.get(port, ()) if next(c.spread()).place != key]
+        self.rows[port] = [*kept, control]
+
+    def forget(self, address: str) -> bool:
+        """Take back every control that was tied to ``address``; tell whether there was one."""
+        before = sum(map(len, self.rows.values()))
+        self.rows = {port: [c for c in rows if c.to != address] for port, rows in self.rows.items()}
+        return sum(map(len, self.rows.values())) < before

@@ -1,0 +1,27 @@
+"""OSC packets that we send: addresses and arguments go in, bytes come out. python-osc builds them."""
+
+import struct
+from collections.abc import Sequence
+
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+NTP_EPOCH_S = 2_208_988_800  # RFC 5905: seconds from 1900 to 1970
+IMMEDIATELY = struct.pack(">Q", 1)
+
+
+def message(address: str, *args: float | int | str) -> bytes:
+    """Return an OSC message; floats travel as ``f``, ints as ``i``, texts as ``s``."""
+    builder = OscMessageBuilder(address)
+    for arg in args:
+        builder.add_arg(arg)
+    return builder.build().dgram
+
+
+def bundle(messages: Sequence[bytes], timetag: bytes = IMMEDIATELY) -> bytes:
+    """Return an OSC bundle."""
+    return b"#bundle\0" + timetag + b"".join(struct.pack(">i", len(m)) + m for m in messages)
+
+
+def timetag(unix_s: float) -> bytes:
+    """Return the OSC timetag (NTP, 32.32 bits) of a wall-clock time."""
+    return struct.pack(">Q", int((unix_s + NTP_EPOCH_S) * 2**32) & 0xFFFFFFFFFFFFFFFF)

@@ -1,0 +1,294 @@
+"""The MIDI room: controllers come and go; they are heard and lit, and the clock goes both ways.
+
+A controller is played by the first map that fits its name: the user's, ours, then the generic one. What MIDI learn
+tied lies in the user's folder, a file for each controller.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from vjserver.controls.midi import MidiOptions, MidiPorts
+from vjserver.controls.midimap import Learnt, MidiMap, Surface, learnt
+from vjserver.dsp.pulses import PulseFollower
+from vjserver.runtime.clock import Clock
+from vjserver.runtime.files import data_folder, slug_of, write_whole
+from vjserver.show.preset import parse_toml
+from vjserver.show.registry import lookup
+from vjserver.stages.control import Control
+from vjserver.types.errors import ConfigError, DeviceError
+from vjserver.types.features import BeatGrid
+
+OURS = Path(__file__).parent.parent / "controls" / "maps"
+GENERIC = "generic.toml"
+LOOK_S = 1.0
+LIGHT_S = 0.02
+CLOCK_S = 0.002
+PER_BEAT = 24
+CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
+
+
+@dataclass(slots=True)
+class _Controller:
+    """A controller that is plugged in."""
+
+    name: str
+    surface: Surface
+    inward: Any
+    outward: Any = None
+
+
+@dataclass(slots=True)
+class MidiRoom:
+    """All controllers. ``run`` ends when ``stopped``."""
+
+    control: Control
+    clock: Clock
+    options: MidiOptions
+    grid: Callable[[], BeatGrid]
+    learnt: Learnt = field(default_factory=Learnt)
+    _ports: MidiPorts | None = None
+    _controllers: dict[str, _Controller] = field(default_factory=dict)
+    _outs: dict[str, Any] = field(default_factory=dict)
+    _wish: str = ""
+    _pulses: PulseFollower = field(default_factory=lambda: PulseFollower(PER_BEAT))
+    _clocking: int | None = None
+    _failed: set[str] = field(default_factory=set)
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Open MIDI, and play until ``stopped``; where there is none, say so once and leave."""
+        try:
+            self._ports = MidiPorts()
+        except DeviceError as error:
+            self.control.announce("midi", str(error))
+            return
+        self.control.learner = self
+        loop = asyncio.get_running_loop()
+        clock = asyncio.create_task(self._send_clock(stopped))
+        next_look_s = 0.0
+        try:
+            while not stopped():
+                if loop.time() >= next_look_s:
+                    next_look_s = loop.time() + LOOK_S
+                    self._look(loop)
+                self._light()
+                await asyncio.sleep(LIGHT_S)
+        finally:
+            clock.cancel()
+            for name in list(self._controllers):
+                self._drop(name)
+
+    # -- controllers ---------------------------------------------------------------------------------------
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open what was plugged in, let go of what was pulled."""
+        assert self._ports is not None
+        inward, outward = self._ports.names()
+        wanted = [
+            n for n in inward if not self.options.ports or any(p.lower() in n.lower() for p in self.options.ports)
+        ]
+        for name in [name for name in self._controllers if name not in wanted]:
+            self._drop(name)
+            self.control.announce("midi", f"{name} is gone; it is taken up again when it is back")
+        for name in [name for name in self._outs if name not in outward]:
+            self._ports.close(self._outs.pop(name))
+        for name in outward:
+            if name not in self._outs and self.state_clock:
+                self._open_out(name)
+        for name in wanted:
+            if name not in self._controllers and name not in self._failed:
+                self._open(name, outward, loop)
+
+    @property
+    def state_clock(self) -> bool:
+        """Whether MIDI clock is sent."""
+        return self.control.state.sync.midi_clock
+
+    def _open(self, name: str, outward: Sequence[str], loop: asyncio.AbstractEventLoop) -> None:
+        assert self._ports is not None
+        try:
+            midi_map = self._map_of(name)
+            self.learnt.rows.setdefault(_plain(name), self._load_learnt(name))
+            surface = Surface(midi_map, self.control.desk.read, self.learnt.rows[_plain(name)])
+            port = self._ports.open_in(
+                name, lambda data: loop.call_soon_threadsafe(self._hear, name, data, self.clock.now_ns())
+            )
+        except (ConfigError, DeviceError) as error:
+            self._failed.add(name)
+            self.control.announce("midi", str(error))
+            return
+        controller = self._controllers[name] = _Controller(name, surface, port)
+        pair = next((out for out in outward if _plain(out) == _plain(name)), None)
+        if pair is not None:
+            controller.outward = self._open_out(pair)
+            for row in midi_map.setup:
+                self._send(controller.outward, bytes.fromhex(row))
+        self.control.announce("midi", f"{name}: {midi_map.name}", mended=True)
+
+    def _open_out(self, name: str) -> Any:
+        assert self._ports is not None
+        if name not in self._outs:
+            try:
+                self._outs[name] = self._ports.open_out(name)
+            except DeviceError as error:
+                self.control.announce("midi", str(error))
+                return None
+        return self._outs[name]
+
+    def _drop(self, name: str) -> None:
+        assert self._ports is not None
+        controller = self._controllers.pop(name)
+        self._ports.close(controller.inward)
+
+    def _map_of(self, name: str) -> MidiMap:
+        """Return the first map that fits. Raises ConfigError with file, line and what is allowed for a broken one."""
+        folders = [Path(self.options.maps)] if self.options.maps else []
+        for folder in (*folders, data_folder() / "controllers", OURS):
+            for path in sorted(folder.glob("*.toml")):
+                if path.name != GENERIC and not path.name.startswith("learnt-"):
+                    midi_map = load_map(path)
+                    if midi_map.fits(name):
+                        return midi_map
+        return load_map(OURS / GENERIC)
+
+    def _hear(self, name: str, data: list[int], t_ns: int) -> None:
+        """Take a message that came at ``t_ns``."""
+        controller = self._controllers.get(name)
+        if controller is None:
+            return
+        if data[0] >= CLOCK:
+            self._hear_clock(data[0], t_ns)
+            return
+        if self._wish and self._learn_from(controller, data):
+            return
+        for address, args in controller.surface.hear(data):
+            self.control.receive(address, args, "midi")
+        self.control.settle()
+
+    def _light(self) -> None:
+        for controller in self._controllers.values():
+            if controller.outward is not None:
+                for row in controller.surface.lights():
+                    self._send(controller.outward, row)
+
+    def _send(self, port: Any, data: bytes) -> None:
+        if self._ports is not None and port is not None:
+            self._ports.send(port, data)
+
+    # -- learning ------------------------------------------------------------------------------------------
+
+    def learn(self, address: str) -> None:
+        """Tie the next control that moves to ``address``; ``""`` ends the wish. Raises ConfigError."""
+        if address:
+            lookup(address)
+        self._wish = address
+
+    def forget(self, address: str) -> None:
+        """Take back what was learnt for ``address``. Raises ConfigError where that is nothing."""
+        if not self.learnt.forget(address):
+            known = ", ".join(sorted({c.to for rows in self.learnt.rows.values() for c in rows})) or "nothing"
+            raise ConfigError(f"/vj/midi/forget: nothing was learnt for {address[:60]!r}; learnt: {known}")
+        self._relearn()
+
+    def _learn_from(self, controller: _Controller, data: Sequence[int]) -> bool:
+        control = learnt(data, self._wish)
+        if control is None:
+            return False
+        address, self._wish = self._wish, ""
+        self.learnt.add(_plain(controller.name), control)
+        number = "" if control.pitch else f" {getattr(control, control.kind)}"
+        which = f"{_plain(controller.name)}: {control.kind}{number}, channel {control.channel}"
+        self.control.tell_learnt(which, address)
+        self._relearn()
+        return True
+
+    def _relearn(self) -> None:
+        """Put what was learnt to work, and on the disk."""
+        for controller in self._controllers.values():
+            rows = self.learnt.rows.get(_plain(controller.name), [])
+            controller.surface = Surface(controller.surface.map, self.control.desk.read, rows)
+        for port, rows in self.learnt.rows.items():
+            try:
+                write_whole(_learnt_file(port), learnt_text(port, rows).encode())
+            except OSError as error:
+                self.control.announce("midi", f"what was learnt is not saved: {error.strerror}")
+
+    def _load_learnt(self, name: str) -> list[Any]:
+        path = _learnt_file(_plain(name))
+        return list(load_map(path).controls) if path.exists() else []
+
+    # -- the clock -----------------------------------------------------------------------------------------
+
+    def _hear_clock(self, status: int, t_ns: int) -> None:
+        """Follow the MIDI clock, where it is wanted."""
+        if self.control.state.sync.source != "midi":
+            return
+        if status == START:
+            self._pulses = PulseFollower(PER_BEAT, self.grid().beats_per_bar)
+        elif status == CLOCK:
+            grid = self._pulses.pulse(t_ns)
+            if grid is not None:
+                self.control.follow_grid(grid)
+
+    async def _send_clock(self, stopped: Callable[[], bool]) -> None:
+        """Send 24 pulses a beat to every MIDI output, beginning with START on a downbeat, while it is wanted."""
+        while not stopped():
+            await asyncio.sleep(CLOCK_S)
+            grid, now_ns = self.grid(), self.clock.now_ns()
+            if not (self.state_clock and grid.running and self.control.state.sync.source != "midi"):
+                if self._clocking is not None:
+                    self._clocking = None
+                    self._broadcast(STOP)
+                continue
+            pulse = int((grid.count + grid.beats_since(now_ns)) * PER_BEAT // 1)
+            downbeat = (grid.count - grid.bar_position) % grid.beats_per_bar * PER_BEAT
+            if self._clocking is None:
+                if (pulse - downbeat) % (grid.beats_per_bar * PER_BEAT) == 0:
+                    self._clocking = pulse - 1
+                    self._broadcast(START)
+                else:
+                    continue
+            if not 0 <= pulse - self._clocking <= 2 * PER_BEAT:  # the beat jumped: listeners get no burst
+                self._clocking = pulse
+            while self._clocking < pulse:
+                self._clocking += 1
+                self._broadcast(CLOCK)
+
+    def _broadcast(self, status: int) -> None:
+        for port in self._outs.values():
+            self._send(port, bytes([status]))
+
+
+def load_map(path: Path) -> MidiMap:
+    """Read a controller map. Raises ConfigError with file, line and what is allowed."""
+    try:
+        return parse_toml(MidiMap, path.read_text(encoding="utf-8-sig"), str(path.name))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def learnt_text(port: str, rows: Sequence[Any]) -> str:
+    """Return what was learnt as a map file."""
+    document = tomlkit.document()
+    document.add("name", tomlkit.item(f"learnt: {port}"[:80]))
+    controls = tomlkit.aot()
+    for row in rows:
+        table = tomlkit.table()
+        table.update(row.model_dump(mode="json", exclude_defaults=True))
+        controls.append(table)
+    document.add("controls", controls)
+    return tomlkit.dumps(document)
+
+
+def _plain(port: str) -> str:
+    """Return a port's name without the numbers that change from plug to plug (ALSA: ``NAME:NAME MIDI 1 24:0``)."""
+    head, _, tail = port.rpartition(" ")
+    return head if head and tail.replace(":", "").isdigit() else port
+
+
+def _learnt_file(port: str) -> Path:
+    return data_folder() / "controllers" / f"learnt-{slug_of(port) or 'port'}.toml"
