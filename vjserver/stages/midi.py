@@ -122,7 +122,10 @@ class MidiRoom:
             self.control.announce("midi", str(error))
             return
         controller = self._controllers[name] = _Controller(name, surface, port)
-        pair = next((out for out in outward if _plain(out) == _plain(name)), None)
+        taken = [c.outward for c in self._controllers.values()]
+        free = [out for out in outward if self._outs.get(out) not in taken or out not in self._outs]
+        pair = next((out for out in free if _plain(out) == _plain(name)), None)
+        pair = pair or next((out for out in free if midi_map.fits(out)), None)
         if pair is not None:
             controller.outward = self._open_out(pair)
             for row in midi_map.setup:
