@@ -78,9 +78,13 @@ def control(tmp_path, monkeypatch):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
     pipes = Pipes(
-        StateWriter(channels.state), FeaturesReader(channels.features, quiet(0)),
-        QueueWriter(channels.events("control")), [], StatsWriter(channels.stats("control")), {n: StatsReader(channels.stats(n)) for n in WORKERS},
-    )  # fmt: skip
+        StateWriter(channels.state),
+        FeaturesReader(channels.features, quiet(0)),
+        QueueWriter(channels.events("control")),
+        [],
+        StatsWriter(channels.stats("control")),
+        {name: StatsReader(channels.stats(name)) for name in WORKERS},
+    )
     made = Control(BANK, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), Shelf(lambda: BANK))
     made.told = QueueReader(channels.events("control"))
     yield made

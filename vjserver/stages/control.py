@@ -171,7 +171,7 @@ class Control:
             self.refuse(str(error))
             return
         self.messages += 1
-        if len(args) == 1 and isinstance(args[0], (int, float, str)):
+        if address in _TOLD and len(args) == 1 and isinstance(args[0], (int, float, str)):
             self.feedback.heard(key, address, args[0], now_ns)
             for near in self._near.get(key[0], ()) if isinstance(key, tuple) else ():
                 self.feedback.heard(near, address, args[0], now_ns)

@@ -37,7 +37,8 @@ class PanelDesk:
                 "banks": desk.bank.names,
                 "presets": [
                     {"number": i + 1, "slug": slug, "name": preset.name, "bank": desk.bank.banks[i],
-                     "description": preset.description, "tags": preset.tags}
+                     "description": preset.description, "tags": preset.tags,
+                     "thumb": self.thumbnail(i + 1) is not None}
                     for i, (slug, preset) in enumerate(desk.bank.presets)
                 ],
                 "cues": [{"id": cue.id, "name": cue.name} for cue in desk.cues.cues],
@@ -75,6 +76,7 @@ class PanelDesk:
             name = f"{desk.bank.presets[desk.state.preset][0]}.jpg"
             if not (self._shipped / name).exists():
                 write_whole(self._mine / name, jpeg)
+                self._hello_of = None
 
 
 def _entry_row(address: str) -> dict[str, Any]:

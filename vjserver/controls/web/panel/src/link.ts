@@ -1,0 +1,146 @@
+// The link to the server: one WebSocket. Values, sound and health come in and are kept here; messages go out.
+import { useEffect, useState } from "preact/hooks";
+
+export type Value = number | string | boolean;
+export interface Argument { type: "float" | "int" | "bool" | "text" | "name"; low: number; high: number; unit: string; optional: boolean }
+export interface Entry { address: string; kind: "parameter" | "action"; arguments: Argument[]; choices: string[]; doc: string; default: Value | null }
+export interface Preset { number: number; thumb: boolean; slug: string; name: string; bank: string; description: string; tags: string[] }
+export interface Hello { addresses: Entry[]; outputs: string[]; banks: string[]; presets: Preset[]; cues: { id: string; name: string }[] }
+export interface Times { p50?: number; p95?: number }
+export interface Output { alive: boolean; fps: number; drops: number; figures: Record<string, number> }
+export type Note = [number: number, kind: "error" | "ok" | "message", what: string, why: string];
+export type Heard = [number: number, by: string, address: string, args: Value[]];
+export interface Live {
+  beat: number; phase: number; position: number; beats_per_bar: number; bpm: number; confidence: number;
+  level: number; silence: boolean; drums: number[]; bands: Record<string, number>; spectrum: number[];
+  preset_name: string; macro_names: string[]; pending: [string, number][]; cue: [string, string]; morph: number | null;
+  take: string; snapshots: number[]; latency_ms: Record<string, Times>; fps: { generated: number; delivered: number };
+  outputs: Record<string, Output>; picture: string; generator: string; figures: Record<string, number>;
+  troubles: Record<string, string>; notes: Note[];
+}
+export type Status = "connecting" | "live" | "lost";
+
+class Topic<T> {
+  private readonly listeners = new Set<() => void>();
+  constructor(public value: T) {}
+  set(value: T) { this.value = value; this.listeners.forEach((tell) => tell()); }
+  listen(tell: () => void) { this.listeners.add(tell); return () => { this.listeners.delete(tell); }; }
+}
+
+function useTopic<T>(topic: Topic<T>): T {
+  const [value, set] = useState(topic.value);
+  useEffect(() => { set(topic.value); return topic.listen(() => set(topic.value)); }, [topic]);
+  return value;
+}
+
+const values = new Map<string, Topic<Value | undefined>>();
+const hello = new Topic<Hello | null>(null);
+const live = new Topic<Live | null>(null);
+const status = new Topic<Status>("connecting");
+const notes = new Topic<(Note & { at?: Date })[]>([]);
+const heard = new Topic<{ rows: Heard[]; leftOut: number }>({ rows: [], leftOut: 0 });
+const learning = new Topic<string | null>(null); // null: not learning; "": waiting for a control of the panel
+
+function topic(address: string) {
+  let found = values.get(address);
+  if (!found) values.set(address, (found = new Topic<Value | undefined>(undefined)));
+  return found;
+}
+
+export const useValue = (address: string) => useTopic(topic(address));
+export const useHello = () => useTopic(hello);
+export const useLive = () => useTopic(live);
+export const useStatus = () => useTopic(status);
+export const useNotes = () => useTopic(notes);
+export const useHeard = () => useTopic(heard);
+export const useLearning = () => useTopic(learning);
+export const read = (address: string) => topic(address).value;
+export const entryOf = (address: string) => hello.value?.addresses.find((row) => row.address === address);
+export const setLearning = (address: string | null) => learning.set(address);
+
+const MOST_HEARD = 300;
+const MOST_NOTES = 100;
+const FLUSH_MS = 16; // a fader sends no faster than pictures change
+let socket: WebSocket | null = null;
+let monitoring = false;
+let draw: (picture: Blob, stamp_ms: number) => Promise<void> = async () => {};
+const waiting = new Map<string, Value>();
+let flushing = 0;
+
+/** Send a message. A value that is set is shown at once; the server puts it right if it takes another. */
+export function send(address: string, ...args: Value[]) {
+  if (args.length === 1 && values.get(address)?.value !== undefined && entryOf(address)?.kind === "parameter") topic(address).set(args[0]);
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ address, args }));
+}
+
+/** Set a value: shown at once, sent with the next flush; of many in between only the last is sent. */
+export function put(address: string, value: Value) {
+  topic(address).set(value);
+  waiting.set(address, value);
+  if (!flushing) flushing = window.setTimeout(flush, FLUSH_MS);
+}
+
+function flush() {
+  flushing = 0;
+  waiting.forEach((value, address) => send(address, value));
+  waiting.clear();
+}
+
+export const toggle = (address: string) => put(address, read(address) ? 0 : 1);
+export const onPicture = (how: typeof draw) => { draw = how; };
+
+export function monitor(on: boolean) {
+  monitoring = on;
+  if (on) heard.set({ rows: [], leftOut: 0 });
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ monitor: on }));
+}
+
+function take(data: Record<string, unknown>) {
+  if (data.hello) hello.set(data.hello as Hello);
+  if (data.values) {
+    for (const [address, value] of Object.entries(data.values as Record<string, Value>)) topic(address).set(value);
+  }
+  if (data.live) {
+    const next = data.live as Live;
+    live.set(next);
+    if (next.notes.length) {
+      const at = new Date();
+      const fresh = next.notes.map((note) => Object.assign([...note] as unknown as Note, { at }));
+      notes.set([...notes.value, ...fresh].slice(-MOST_NOTES));
+      if (next.notes.some(([, kind, what]) => kind === "ok" && what === "midi") && learning.value) learning.set("");
+    }
+  }
+  if (data.monitor) {
+    const rows = [...heard.value.rows, ...(data.monitor as Heard[])].slice(-MOST_HEARD);
+    heard.set({ rows, leftOut: heard.value.leftOut + Number(data.left_out ?? 0) });
+  }
+}
+
+async function show(data: Blob) {
+  const stamp = new DataView(await data.slice(0, 8).arrayBuffer()).getFloat64(0, true);
+  try {
+    await draw(data.slice(8, data.size, "image/jpeg"), stamp);
+  } finally {
+    if (socket?.readyState === WebSocket.OPEN) socket.send("drawn");
+  }
+}
+
+export function connect(patience_ms = 400) {
+  const own = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+  socket = own;
+  own.binaryType = "blob";
+  own.onopen = () => {
+    patience_ms = 400;
+    status.set("live");
+    notes.set([]);
+    if (monitoring) monitor(true);
+  };
+  own.onmessage = (event) => {
+    if (typeof event.data === "string") take(JSON.parse(event.data));
+    else void show(event.data as Blob);
+  };
+  own.onclose = () => {
+    status.set("lost");
+    window.setTimeout(() => connect(Math.min(patience_ms * 1.5, 3000)), patience_ms);
+  };
+}
