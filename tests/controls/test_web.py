@@ -1,39 +1,86 @@
 """The page in a real browser against a real server, and the guard at its door."""
 
+import json
+import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
-from conftest import free_port, wait_for
+from conftest import free_port, running, wait_for
+from websockets.exceptions import InvalidStatus
+from websockets.sync import client
+
+from vjserver.controls.osc import decode
+from vjserver.runtime.osc import message
+from vjserver.show.addresses import REGISTRY
+from vjserver.show.echo import same
 
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    import socket
+# a client that is behind does not wait for what it has not read
+connect = partial(client.connect, close_timeout=0.1)
+SHOW = """
+outputs = [{{kind = "sharedmem", stream = "t{web}"}}]
+[source]
+kind = "click"
+[video]
+width = 320
+height = 180
+[osc]
+port = {osc}
+targets = []
+[web]
+port = {web}
+[[cues]]
+id = "1"
+name = "Doors"
+preset = "deep-ocean"
+[[cues]]
+id = "2"
+preset = "lava"
+"""
 
-    web, osc = free_port(), free_port(socket.SOCK_DGRAM)
+
+@pytest.fixture(scope="module")
+def ports():
+    return free_port(), free_port(socket.SOCK_DGRAM)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, ports):
+    web, osc = ports
     show = tmp_path_factory.mktemp("web") / "show.toml"
-    show.write_text(
-        f'outputs = [{{kind = "sharedmem", stream = "t{web}"}}]\n[source]\nkind = "click"\n'
-        f"[video]\nwidth = 320\nheight = 180\n[osc]\nport = {osc}\ntargets = []\n[web]\nport = {web}\n"
-    )
-    with subprocess.Popen([sys.executable, "-m", "vjserver", "run", str(show)], stdout=subprocess.DEVNULL) as process:
+    show.write_text(SHOW.format(web=web, osc=osc))
+    command = [sys.executable, "-m", "vjserver", "run", str(show), "--lan", "127.0.0.2"]
+    env = {**os.environ, "VJSERVER_DATA": str(show.parent / "data")}
+    said = show.parent / "said.txt"
+    with said.open("w") as out, running(command, stdout=out, env=env) as process:
         wait_for(lambda: get(web, "/frame.jpg")[1][:2] == b"\xff\xd8", 60)
+        Said.text = said.read_text
         yield web
         process.terminate()
         process.wait(3)
     assert process.returncode == 0
 
 
-def get(port, path, **headers):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+class Said:
+    """What the server printed."""
+
+    text = staticmethod(lambda: "")
+
+
+def get(port, path, host="127.0.0.1", **headers):
+    request = urllib.request.Request(f"http://{host}:{port}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.read()
@@ -45,8 +92,8 @@ def get(port, path, **headers):
 
 
 def test_the_page_and_its_parts_are_served(server):
-    assert b"<title>vjserver</title>" in get(server, "/")[1]
-    for name in ("page.css", "page.js"):
+    assert b"<title>vjserver</title>" in get(server, "/", Accept="text/html")[1]
+    for name in ("panel.css", "panel.js"):
         assert get(server, f"/static/{name}")[0] == 200
     assert b'"bpm"' in get(server, "/status.json")[1]
 
@@ -63,9 +110,6 @@ def test_strangers_are_refused(server):
 
 
 def test_a_strangers_websocket_is_refused(server):
-    from websockets.exceptions import InvalidStatus
-    from websockets.sync.client import connect
-
     with (
         pytest.raises(InvalidStatus) as caught,
         connect(f"ws://127.0.0.1:{server}/ws", origin="http://evil.example"),
@@ -73,7 +117,7 @@ def test_a_strangers_websocket_is_refused(server):
         pass
     assert caught.value.response.status_code == 403
     with connect(f"ws://127.0.0.1:{server}/ws", origin=f"http://localhost:{server}") as ws:
-        assert "presets" in ws.recv(timeout=5)
+        assert "presets" in json.loads(ws.recv(timeout=5))["hello"]
         ws.send("not json")
         ws.send('{"address": 5}')
         ws.send('{"address": "/vj/nowhere", "args": [1]}')
@@ -81,35 +125,353 @@ def test_a_strangers_websocket_is_refused(server):
         assert ws.recv(timeout=5)
 
 
-def test_a_browser_sees_pictures_beats_and_sends_prompts(server):
+def hear(ws, what, seconds=5.0):
+    """Return the first JSON text of the panel's socket for which ``what`` returns something true: that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        got = ws.recv(timeout=seconds)
+        if isinstance(got, bytes):
+            ws.send("drawn")
+            continue
+        found = what(json.loads(got))
+        if found:
+            return found
+    raise AssertionError("not heard")
+
+
+def test_panels_stay_in_step_and_are_told_what_others_play(server, ports):
+    url = f"ws://127.0.0.1:{server}/ws"
+    with connect(url, origin=f"http://127.0.0.1:{server}") as a, connect(url) as b:
+        assert "/vj/param/zoom" in hear(a, lambda d: d.get("values"))
+        hear(b, lambda d: d.get("values"))
+        a.send(json.dumps({"address": "/vj/param/zoom", "args": [0.625]}))
+        assert hear(b, lambda d: d.get("values", {}).get("/vj/param/zoom")) == 0.625
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(message("/vj/param/bloom", 0.125), ("127.0.0.1", ports[1]))
+        for ws in (a, b):
+            assert hear(ws, lambda d: d.get("values", {}).get("/vj/param/bloom")) == 0.125
+        b.send(json.dumps({"monitor": True}))
+        time.sleep(0.6)  # faults are told twice a second at most
+        a.send(json.dumps({"address": "/vj/param/zoom", "args": ["wrong"]}))
+        seen = {}
+
+        def both(data):
+            seen["rows"] = data.get("monitor") or seen.get("rows")
+            notes = [n for n in data.get("live", {}).get("notes", ()) if n[1] == "message"]
+            seen["notes"] = notes or seen.get("notes")
+            return seen["rows"] and seen["notes"]
+
+        hear(b, both)
+        assert seen["rows"][-1][1:] == ["panel", "/vj/param/zoom", ["wrong"]]
+        assert "takes a number" in seen["notes"][-1][3]
+
+
+def test_from_another_machine_a_token_is_needed(server):
+    said = Said.text()
+    token = re.search(rf"http://127\.0\.0\.2:{server}/\?token=(\S+)", said)[1]
+    assert len(token) >= 16
+    assert said.count("█") + said.count("▀") + said.count("▄") > 100  # its QR code
+    for path in ("/", "/vj", "/static/panel.js", "/status.json", "/?token=wrong", f"/?token={token[:-1]}"):
+        assert get(server, path, "127.0.0.2")[0] == 403
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(f"http://127.0.0.2:{server}/status.json?token={token}", timeout=5) as answer:
+        assert answer.url.endswith("/status.json")  # the token is in a cookie now, not in the address
+        assert b'"bpm"' in answer.read()
+    with pytest.raises(InvalidStatus) as caught, connect(f"ws://127.0.0.2:{server}/ws"):
+        pass
+    assert caught.value.response.status_code == 403
+    with (
+        pytest.raises(InvalidStatus),
+        connect(f"ws://127.0.0.2:{server}/ws?token={token}", origin="http://evil.example"),
+    ):
+        pass
+    with connect(f"ws://127.0.0.2:{server}/ws?token={token}") as ws:
+        assert "hello" in ws.recv(timeout=5)
+
+
+# -- OSCQuery ------------------------------------------------------------------------------------------------
+
+
+def asked(port, path):
+    status, body = get(port, path)
+    return json.loads(body) if status == 200 else status
+
+
+def test_oscquery_tells_the_host_and_the_tree(server, ports):
+    info = asked(server, "/?HOST_INFO")
+    assert (info["OSC_PORT"], info["OSC_TRANSPORT"]) == (ports[1], "UDP")
+    assert {"LISTEN", "VALUE", "RANGE", "CLIPMODE"} <= set(info["EXTENSIONS"])
+    root = asked(server, "/")
+    assert root["FULL_PATH"] == "/"
+    found = []
+
+    def walk(row):
+        if "TYPE" in row:
+            found.append(row["FULL_PATH"])
+        for inner in row.get("CONTENTS", {}).values():
+            walk(inner)
+
+    walk(root)
+    assert set(REGISTRY) - {"/vj/cue/{id}/go"} <= set(found)
+    zoom = asked(server, "/vj/param/zoom")
+    assert (zoom["ACCESS"], zoom["TYPE"], zoom["RANGE"], zoom["CLIPMODE"]) == (3, "f", [{"MIN": 0, "MAX": 1}], ["both"])
+    assert asked(server, "/vj/quantise?RANGE") == {"RANGE": [{"VALS": ["none", "beat", "bar", "2bar", "4bar"]}]}
+    assert asked(server, "/vj/master/panic?CRITICAL") == {"CRITICAL": True}
+    assert asked(server, "/vj/tempo/tap")["TYPE"] == "I"
+    assert asked(server, "/vj/bpm")["ACCESS"] == 1
+    assert (asked(server, "/vj/nowhere"), asked(server, "/vj/seed?COLOUR")) == (404, 400)
+    assert get(server, "/vj/seed/next?VALUE")[0] == 204
+
+
+def test_oscquery_listens_and_sends(server, ports):
+    with connect(f"ws://127.0.0.1:{server}/") as ws:
+        ws.send(json.dumps({"COMMAND": "LISTEN", "DATA": "/vj/param/warp"}))
+        ws.send("nonsense")
+        ws.send(b"nonsense")
+        time.sleep(0.2)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for i, name in ((1, "bloom"), (3, "warp")):
+                sock.sendto(message(f"/vj/param/{name}", i / 8), ("127.0.0.1", ports[1]))
+        told = [decode(ws.recv(timeout=5))[0]]
+        while told[-1].args != (0.375,):
+            told.append(decode(ws.recv(timeout=5))[0])
+        assert {m.address for m in told} == {"/vj/param/warp"}
+        ws.send(message("/vj/param/detail", 0.875))
+        wait_for(lambda: asked(server, "/vj/param/detail?VALUE") == {"VALUE": [0.875]})
+        ws.send(json.dumps({"COMMAND": "IGNORE", "DATA": "/vj/param/warp"}))
+
+
+def test_every_parameter_round_trips_through_osc_oscquery_and_websocket(server, ports):
+    """Set over OSC, read over OSCQuery, heard at the panel; then the other way."""
+    skipped = {"/vj/tempo/source", "/vj/tempo/link", "/vj/take/record", "/vj/record"}  # they open doors
+    addresses = [
+        a for a, e in REGISTRY.items() if e.kind == "parameter" and a not in skipped and not a.endswith("/raw")
+    ]
+    wrong = []
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        connect(f"ws://127.0.0.1:{server}/ws", max_size=None) as ws,
+        connect(f"ws://127.0.0.1:{server}/ws", max_size=None) as other,
+    ):
+        hear(ws, lambda d: d.get("values"))
+        before = {a: asked(server, f"{a}?VALUE")["VALUE"][0] for a in addresses}
+        for address in addresses:
+            argument, entry = REGISTRY[address].arguments[0], REGISTRY[address]
+            if argument.type == "text":
+                value = (
+                    entry.choices[-1]
+                    if entry.choices
+                    else {"/vj/size": "640x360", "/vj/preset/bank": "vjserver"}.get(address, "round trip")
+                )
+                value = {"/vj/generator": "pattern", "/vj/input": "", "/vj/model": ""}.get(address, value)
+            else:
+                value = {"bool": 1, "int": 7}.get(argument.type, argument.low + 0.375 * (argument.high - argument.low))
+            sock.sendto(message(address, value), ("127.0.0.1", ports[1]))
+            if before[address] != value:
+                heard = hear(ws, lambda d, a=address: [d["values"][a]] if a in d.get("values", {}) else None)
+                if not same(float(heard[0]) if argument.type == "bool" else heard[0], value):
+                    wrong.append((address, value, heard))
+            if not same(found := asked(server, f"{address}?VALUE")["VALUE"][0], value):
+                wrong.append((address, value, found))
+        other.send(json.dumps({"address": "/vj/quantise", "args": ["none"]}))
+        back = [a for a in addresses if not a.startswith(("/vj/macro", "/vj/quantise"))]  # a macro moves others
+        for address in back:
+            other.send(json.dumps({"address": address, "args": [before[address]]}))
+        wait_for(lambda: same(asked(server, f"{back[-1]}?VALUE")["VALUE"][0], before[back[-1]]), 5)
+        kept = [a for a in back if not same(asked(server, f"{a}?VALUE")["VALUE"][0], before[a])]
+    assert (wrong, kept) == ([], [])
+    assert len(addresses) > 75
+
+
+def test_oscquery_is_found_by_zeroconf(server, ports):
+    from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
+
+    found = {}
+
+    class Keeper(ServiceListener):
+        def add_service(self, zc, kind, name):
+            info = zc.get_service_info(kind, name)
+            if info is not None:
+                found[kind, info.port] = info.parsed_addresses()
+
+        def update_service(self, zc, kind, name):
+            pass
+
+        remove_service = update_service
+
+    zc = Zeroconf(interfaces=["127.0.0.1"])
+    try:
+        browsers = [ServiceBrowser(zc, kind, Keeper()) for kind in ("_oscjson._tcp.local.", "_osc._udp.local.")]
+        wait_for(lambda: ("_oscjson._tcp.local.", server) in found and ("_osc._udp.local.", ports[1]) in found, 10)
+        assert len(browsers) == 2
+    finally:
+        zc.close()
+    assert "127.0.0.1" in found["_oscjson._tcp.local.", server]
+
+
+# -- the panel in a browser ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (make test installs it on Debian and Ubuntu)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        # the page forbids eval, which the test driver uses to wait
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
-        errors = []
-        page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(f"http://127.0.0.1:{server}/")
-        page.wait_for_function("Number(document.getElementById('picture').dataset.frames) > 20", timeout=20_000)
-        page.wait_for_function("Math.abs(Number(document.getElementById('bpm').textContent) - 120) < 3", timeout=20_000)
-        lit = """() => {
-            const p = document.getElementById('picture');
-            const d = p.getContext('2d').getImageData(0, 0, p.width, p.height).data;
-            return d.reduce((sum, v, i) => sum + (i % 4 < 3 ? v : 0), 0) / (d.length * 0.75);
-        }"""
-        assert page.evaluate(lit) > 4
-        page.fill("#prompt", "golden mandala")
-        page.press("#prompt", "Enter")
-        page.click("#blackout")
-        page.wait_for_function("document.getElementById('blackout').getAttribute('aria-pressed') === 'true'")
-        wait_for(lambda: page.evaluate(lit) < 1, 5)
-        assert b"golden mandala" in get(server, "/status.json")[1]
-        page.click("#blackout")
-        page.click("#presets button:nth-child(2)")
-        wait_for(lambda: b"Outrun" in get(server, "/status.json")[1], 5)
-        assert page.locator("#presets button").count() >= 12
-        assert errors == []
-        browser.close()
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    # the panel forbids eval, which the test driver uses to wait
+    made = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    errors = []
+    made.on("pageerror", lambda e: errors.append(str(e)))
+    made.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    made.goto(f"http://127.0.0.1:{server}/")
+    made.wait_for_function("Number(document.querySelector('.picture canvas').dataset.frames) > 5", timeout=20_000)
+    yield made
+    assert errors == []
+    made.close()
+
+
+LIT = """() => {
+    const p = document.querySelector('.picture canvas');
+    const d = p.getContext('2d').getImageData(0, 0, p.width, p.height).data;
+    return d.reduce((sum, v, i) => sum + (i % 4 < 3 ? v : 0), 0) / (d.length * 0.75);
+}"""
+
+
+def value(server, address):
+    return asked(server, f"{address}?VALUE")["VALUE"][0]
+
+
+def test_a_browser_sees_pictures_and_beats_and_plays(page, server):
+    page.wait_for_function(
+        "Math.abs(Number(document.querySelector('.beat output').textContent) - 120) < 3", timeout=20_000
+    )
+    assert page.evaluate(LIT) > 4
+    page.get_by_label("prompt 1", exact=True).fill("golden mandala")
+    page.get_by_label("prompt 1", exact=True).press("Enter")
+    page.get_by_label("BLACKOUT").click()
+    wait_for(lambda: page.evaluate(LIT) < 1, 5)
+    assert page.get_by_label("BLACKOUT").get_attribute("aria-pressed") == "true"
+    assert value(server, "/vj/prompt/1/text") == "golden mandala"
+    page.keyboard.press("b")
+    wait_for(lambda: page.evaluate(LIT) > 4, 5)
+    page.get_by_label("preset 2: Outrun").click()
+    page.wait_for_selector(".tile.playing >> text=Outrun")
+    assert page.locator(".tile img").count() >= 16
+    page.keyboard.press("3")
+    page.wait_for_selector(".tile.playing >> text=Deep Ocean")
+    page.get_by_label("morph over 2 bars of four").click()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".overlay .morph")
+    page.get_by_label("no morph").click()
+
+
+def test_faders_prompts_queue_snapshots_and_cues_play(page, server):
+    page.get_by_label("FADE").fill("0.4")
+    wait_for(lambda: value(server, "/vj/master/fade") == 0.4)
+    page.get_by_label("FADE").fill("1")
+    page.get_by_label("Motion").fill("0.9")
+    wait_for(lambda: same(value(server, "/vj/param/speed"), 0.63))
+    page.get_by_label("prompt for the queue").fill("a forest at night")
+    page.get_by_label("prompt for the queue").press("Enter")
+    page.get_by_label("next prompt of the queue").click()
+    wait_for(lambda: value(server, "/vj/prompt/1/text") == "a forest at night")
+    page.get_by_label("store into the snapshot that is pressed next").click()
+    page.get_by_label("store snapshot 5").click()
+    page.get_by_label("preset 1: Neon Tunnel").click()
+    page.wait_for_selector(".tile.playing >> text=Neon Tunnel")
+    page.get_by_label("recall snapshot 5").click()
+    wait_for(lambda: value(server, "/vj/prompt/1/text") == "a forest at night")
+    page.get_by_label("the next cue").or_(page.get_by_label("GO", exact=True)).click()
+    page.wait_for_selector(".cues .called >> text=Doors")
+    page.get_by_label("undo").or_(page.get_by_label("UNDO", exact=True)).click()
+    wait_for(lambda: value(server, "/vj/prompt/1/text") == "a forest at night")
+
+
+def test_panic_has_to_be_held(page, server):
+    box = page.get_by_label("PANIC").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    time.sleep(0.3)
+    page.mouse.up()
+    time.sleep(0.8)
+    assert value(server, "/vj/master/safe") is False
+    page.mouse.down()
+    wait_for(lambda: value(server, "/vj/master/safe") is True, 3)
+    page.mouse.up()
+    page.get_by_label("SAFE").click()
+    wait_for(lambda: value(server, "/vj/master/safe") is False)
+
+
+def test_every_setting_can_be_found_and_messages_are_seen(page, server, ports):
+    page.keyboard.press(",")
+    page.get_by_label("search the settings").fill("kaleidoscope")
+    page.get_by_label("param/symmetry").fill("0.5")
+    wait_for(lambda: value(server, "/vj/param/symmetry") == 0.5)
+    page.get_by_label("search the settings").fill("")
+    wait_for(lambda: page.locator(".setting").count() > 120)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="monitor").click()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(message("/vj/param/zoom", 0.5), ("127.0.0.1", ports[1]))
+        sock.sendto(message("/vj/nowhere", 0.5), ("127.0.0.1", ports[1]))
+    page.wait_for_selector(".heard >> text=vj/param/zoom")
+    page.wait_for_selector("footer .said.message >> text=unknown address")
+    page.keyboard.press("Escape")
+
+
+def test_every_control_has_a_name_and_the_desk_fits_one_screen(page):
+    nameless = page.evaluate("""() => [...document.querySelectorAll('button, input, select')]
+        .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim())).map((e) => e.outerHTML)""")
+    assert nameless == []
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [1280, 800]
+    for label in ("BLACKOUT", "FREEZE", "PANIC: hold for a second"):
+        for drawer in (",", "h"):
+            page.keyboard.press(drawer)
+            box = page.get_by_label(label, exact=True).bounding_box()
+            hit = page.evaluate(
+                "([x, y]) => document.elementFromPoint(x, y).closest('button')?.ariaLabel", [box["x"] + 9, box["y"] + 9]
+            )
+            assert hit == label
+            page.keyboard.press("Escape")
+
+
+def test_a_phone_has_one_column(browser, server):
+    phone = browser.new_page(viewport={"width": 390, "height": 844}, bypass_csp=True)
+    phone.goto(f"http://127.0.0.1:{server}/?view=phone")
+    phone.wait_for_selector(".tile")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.evaluate("window.scrollTo(0, 1500)")
+    assert phone.get_by_label("BLACKOUT").bounding_box()["y"] < 844
+    phone.close()
+
+
+def test_a_lost_connection_is_told_and_taken_up_again(browser, tmp_path):
+    web, osc = free_port(), free_port(socket.SOCK_DGRAM)
+    show = tmp_path / "show.toml"
+    show.write_text(SHOW.format(web=web, osc=osc))
+    command = [sys.executable, "-m", "vjserver", "run", str(show)]
+    env = {**os.environ, "VJSERVER_DATA": str(tmp_path / "data")}
+    one = browser.new_page(bypass_csp=True)
+    with running(command, stdout=subprocess.DEVNULL, env=env) as process:
+        wait_for(lambda: get(web, "/frame.jpg")[1][:2] == b"\xff\xd8", 60)
+        one.goto(f"http://127.0.0.1:{web}/")
+        one.wait_for_selector(".link.live")
+        process.terminate()
+        process.wait(5)
+        one.wait_for_selector(".link.lost")
+    with running(command, stdout=subprocess.DEVNULL, env=env) as process:
+        one.wait_for_selector(".link.live", timeout=60_000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(message("/vj/master/fade", 0.25), ("127.0.0.1", osc))
+        one.wait_for_function("document.querySelector('[aria-label=FADE]').value === '0.25'")
+        process.terminate()
+        process.wait(5)
+    one.close()

@@ -73,6 +73,8 @@ def _leaf(entry: Entry, read: Read) -> Json:
     value = read(entry.address) if entry.kind != "output" else None
     access = READ if entry.kind == "output" else WRITE if value is None else BOTH
     row: Json = {"DESCRIPTION": entry.doc, "ACCESS": access, "TAGS": [entry.kind]}
+    if entry.address in ("/vj/master/panic", "/vj/output/remove"):
+        row["CRITICAL"] = True
     if not entry.arguments:
         return row | {"TYPE": "I"}  # an impulse
     row["TYPE"] = "".join("F" if a.type == "bool" and value is False else _TAGS[a.type] for a in entry.arguments)
@@ -85,8 +87,6 @@ def _leaf(entry: Entry, read: Read) -> Json:
     units = [a.unit for a in entry.arguments]
     if any(units):
         row["UNIT"] = units
-    if entry.address in ("/vj/master/panic", "/vj/output/remove"):
-        row["CRITICAL"] = True
     return row
 
 

@@ -17,7 +17,7 @@ export function Press({ address, label, title, args = [], lit, children, class: 
   Faced & { args?: Value[]; lit?: boolean; disabled?: boolean }) {
   const mark = useMark(address);
   return (
-    <button class={`press ${own}${mark}`} data-address={address} aria-label={label} aria-pressed={lit} disabled={disabled}
+    <button type="button" class={`press ${own}${mark}`} data-address={address} aria-label={label} aria-pressed={lit} disabled={disabled}
       title={title ?? entryOf(address)?.doc} onClick={() => send(address, ...args)}>
       {children ?? label}
     </button>
@@ -29,7 +29,7 @@ export function Switch({ address, label, title, children, class: own = "" }: Fac
   const on = Boolean(useValue(address));
   const mark = useMark(address);
   return (
-    <button class={`press switch ${own}${mark}`} data-address={address} aria-label={label} aria-pressed={on}
+    <button type="button" class={`press switch ${own}${mark}`} data-address={address} aria-label={label} aria-pressed={on}
       title={title ?? entryOf(address)?.doc} onClick={() => toggle(address)}>
       {children ?? label}
     </button>
@@ -48,7 +48,7 @@ export function Hold({ address, label, title }: Faced) {
   const begin = () => setSince((old) => old ?? performance.now());
   const end = () => setSince(null);
   return (
-    <button class={`press hold ${since === null ? "" : "held"}${mark}`} data-address={address} data-hold="" title={title}
+    <button type="button" class={`press hold ${since === null ? "" : "held"}${mark}`} data-address={address} data-hold="" title={title}
       aria-label={`${label}: hold for a second`} onPointerDown={begin} onPointerUp={end} onPointerLeave={end}
       onPointerCancel={end} onBlur={end} onContextMenu={(event) => event.preventDefault()}
       onKeyDown={(event) => { if (event.key === " " || event.key === "Enter") { event.preventDefault(); begin(); } }}
