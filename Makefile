@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN_PACKAGES := python3-venv python3-dev gcc portaudio19-dev libasound2-plugins libavahi-client3 libavahi-common3
 EAR_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng
-TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium $(EAR_PACKAGES)
+NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
+TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 $(EAR_PACKAGES) $(NODE_PACKAGES)
+PANEL := vjserver/controls/web/panel
 
-.PHONY: demo test check bench ear-bench bench-gpu docs clean
+.PHONY: demo test check panel thumbs bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -13,7 +15,7 @@ demo: .venv/demo-ready
 test: .venv/test-ready
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/test-ready
+check: .venv/test-ready .venv/panel-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -21,6 +23,13 @@ check: .venv/test-ready
 	$(BIN)/vjserver osc reference | diff docs/osc.md -
 	$(BIN)/vjserver presets check
 	$(BIN)/python -m touchdesigner.generate --check
+	cd $(PANEL) && npm run --silent check
+
+panel: .venv/panel-ready
+	cd $(PANEL) && npm run --silent build
+
+thumbs: .venv/demo-ready
+	$(BIN)/python scripts/make_thumbs.py
 
 bench: .venv/test-ready
 	$(BIN)/python -m bench $(ARGS)
@@ -41,6 +50,10 @@ docs: .venv/demo-ready
 	@scripts/need $(RUN_PACKAGES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -e '.[ndi]'
+	@touch $@
+
+.venv/panel-ready: $(PANEL)/package-lock.json .venv/test-ready
+	cd $(PANEL) && npm install --no-save --silent
 	@touch $@
 
 .venv/test-ready: pyproject.toml scripts/need

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from json import dumps
 from pathlib import Path
 
-from vjserver.show.addresses import BETWEEN, GENRES, N_PROMPTS, PARAMS, REGISTRY
+from vjserver.show.addresses import BETWEEN, GENRES, N_MACROS, N_PROMPTS, PARAMS, QUANTISE, REGISTRY, SOURCES
 
 SCRIPTS = Path(__file__).parent / "scripts"
 Value = str | int | float | bool
@@ -89,6 +89,7 @@ CONNECT = (
     Par("Oscport", "OSC in of vjserver", "Int", 9010, 1, 65535),
     Par("Numbersport", "Numbers come to", "Int", 9011, 1, 65535),
     Par("Textsport", "Texts come to", "Int", 9012, 1, 65535),
+    Par("Valuesport", "Values come to", "Int", 9013, 1, 65535, help="sliders here follow the server; one port a patch"),
     Par("Ndiname", "NDI source", "Str", "vjserver", help="a name on this machine, or MACHINE (name)"),
     Par("Extraips", "NDI extra IPs", "Str", "127.0.0.1", help="asked directly where mDNS does not reach"),
     Par("Spoutname", "Spout / Syphon sender", "Str", "vjserver"),
@@ -120,7 +121,16 @@ PRESET = (
     Par("Presetgo", "Go", "Pulse", address="/vj/preset/go", args=("Preset",)),
     Par("Presetnext", "Next", "Pulse", address="/vj/preset/next"),
     Par("Presetprev", "Previous", "Pulse", address="/vj/preset/prev"),
-)
+    Par("Quantise", "Change on", "Menu", "none", menu=_menu(*QUANTISE), help=REGISTRY["/vj/quantise"].doc,
+        address="/vj/quantise"),
+    Par("Morphbeats", "Morph, beats", "Float", 0.0, 0, 64, help=REGISTRY["/vj/morph/beats"].doc,
+        address="/vj/morph/beats"),
+    Par("Autopilot", "Autopilot", "Toggle", False, help=REGISTRY["/vj/autopilot"].doc, address="/vj/autopilot"),
+    Par("Cuego", "Next cue", "Pulse", address="/vj/cue/go"),
+    Par("Undo", "Undo", "Pulse", help=REGISTRY["/vj/undo"].doc, address="/vj/undo"),
+    *(Par(f"Macro{n}", f"Macro {n}", "Float", 0.0, help=REGISTRY[f"/vj/macro/{n}"].doc, address=f"/vj/macro/{n}")
+      for n in range(1, N_MACROS + 1)),
+)  # fmt: skip
 
 LOOKS = tuple(
     Par(
@@ -134,6 +144,8 @@ MASTER = (
     Par("Fade", "Master fade", "Float", 1.0, help=REGISTRY["/vj/master/fade"].doc, address="/vj/master/fade"),
     Par("Blackout", "Blackout", "Toggle", False, address="/vj/master/blackout"),
     Par("Freeze", "Freeze", "Toggle", False, address="/vj/master/freeze"),
+    Par("Safe", "Safe loop", "Toggle", False, help=REGISTRY["/vj/master/safe"].doc, address="/vj/master/safe"),
+    Par("Panic", "Panic", "Pulse", help=REGISTRY["/vj/master/panic"].doc, address="/vj/master/panic"),
     Par("Record", "Record", "Toggle", False, help=REGISTRY["/vj/record"].doc, address="/vj/record"),
     Par("Between", "Between pictures", "Menu", "repeat", menu=_menu(*BETWEEN), address="/vj/deliver/between",
         help=REGISTRY["/vj/deliver/between"].doc),
@@ -149,6 +161,15 @@ TEMPO = (
     Par("Nudgeby", "Nudge by, ms", "Float", 10.0, -100, 100),
     Par("Nudge", "Nudge", "Pulse", address="/vj/tempo/nudge", args=("Nudgeby",)),
     Par("Auto", "Follow the music", "Pulse", address="/vj/tempo/auto"),
+    Par(
+        "Temposource",
+        "Who keeps the beat",
+        "Menu",
+        "auto",
+        menu=_menu(*SOURCES),
+        address="/vj/tempo/source",
+        help=REGISTRY["/vj/tempo/source"].doc,
+    ),
     Par("Tempolock", "Hold tempo", "Toggle", False, address="/vj/tempo/lock"),
     Par("Genre", "Genre", "Menu", "any", menu=_menu(*GENRES), address="/vj/tempo/genre"),
 )
@@ -219,6 +240,9 @@ def _control(addresses: str) -> list[Node]:
         Node("beat", "nullCHOP", 200, -800, inputs=("osc_numbers",), note="op('beat')['vj/kick']"),
         Node("osc_texts", "oscinDAT", 0, -930, {"callbacks": "osc_in", "maxlines": 20},
              {"port": "parent().par.Textsport.eval()"}, note="names, errors, the heartbeat"),
+        Node("osc_values", "oscinDAT", 600, -930, {"callbacks": "values_in", "maxlines": 20},
+             {"port": "parent().par.Valuesport.eval()"}, note="what others change"),
+        Node("values_in", "textDAT", 800, -930, text=_script("values_in"), note="callbacks of osc_values"),
         Node("osc_in", "textDAT", 200, -930, text=_script("osc_in"), note="callbacks of osc_texts"),
         Node("signals", "textDAT", 400, -930, text=_script("signals"), note="for expressions"),
         Node("osc_out", "oscoutDAT", 0, -1060, {},

@@ -167,9 +167,9 @@ def stage(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "td", td)
     exec(compile(build_patch(), "build_patch.py", "exec"), {})
     comp = td.op("/project1/vjserver_starter")
-    ports = [free_port(socket.SOCK_DGRAM) for _ in range(3)]
+    ports = [free_port(socket.SOCK_DGRAM) for _ in range(4)]
     stream = f"td{os.getpid()}"
-    comp.par.Oscport, comp.par.Numbersport, comp.par.Textsport = ports
+    comp.par.Oscport, comp.par.Numbersport, comp.par.Textsport, comp.par.Valuesport = ports
     comp.par.Stream, comp.par.Transport = stream, "sharedmem"
     show = tmp_path / "show.toml"
     show.write_text(SHOW.format(stream=stream, port=ports[0], numbers=ports[1], texts=ports[2]))
@@ -182,6 +182,10 @@ def stage(tmp_path, monkeypatch):
 def ask(port, address):
     command = [sys.executable, "-m", "vjserver", "osc", "send", "--port", str(port), address, "?"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def tell(port, address, *args):
+    subprocess.run([sys.executable, "-m", "vjserver", "osc", "send", "--port", str(port), address, *args], check=True)
 
 
 def test_the_starter_plays_with_a_real_server(stage):
@@ -226,6 +230,19 @@ def test_the_starter_plays_with_a_real_server(stage):
         comp.par.Preset = "4"
         comp.par.Presetgo.pulse()
         until(lambda: comp.par.Presetname.eval() == "Mandala")
+        # sliders follow what the preset and others change, and do not send it back
+        until(lambda: abs(comp.par.Rotate.eval() - 0.52) < 1e-4 and abs(comp.par.Speed.eval() - 0.3) < 1e-4)
+        tell(port, "/vj/morph/seconds", "0.4")
+        tell(port, "/vj/quantise", "2bar")
+        until(lambda: comp.par.Quantise.eval() == "2bar")
+        tell(port, "/vj/quantise", "none")
+        until(lambda: comp.par.Quantise.eval() == "none")
+        tell(port, "/vj/preset/go", "lava")
+        until(lambda: comp.par.Prompt1.eval() == ask(port, "/vj/prompt/1/text").partition(" ")[2].strip("'"))
+        ends_s = time.monotonic() + 0.7
+        until(lambda: time.monotonic() > ends_s)
+        assert ask(port, "/vj/param/zoom") == "/vj/param/zoom 0.5", "the morph was not stopped by our own slider"
+        until(lambda: comp.par.Zoom.eval() == 0.5)
         # a hand on the MIDI controller
         comp.op("midi").set_channel("s1", 0.5)
         wait_for(lambda: ask(port, "/vj/master/fade") == "/vj/master/fade 0.5", 5)
@@ -247,12 +264,13 @@ def test_when_the_project_is_opened_only_what_was_changed_is_sent(stage):
     td, comp, _, _ = stage
     td.root.sent.clear()
     td.root.start()
-    assert td.root.sent == [], "a fresh patch leaves the server's preset alone"
+    asked = [("/vj/subscribe", [comp.par.Valuesport.eval()])]
+    assert td.root.sent == asked, "a fresh patch leaves the server's preset alone"
     comp.par.Prompt2, comp.par.Fade, comp.par.Genre = "silk", 0.5, "techno"
     td.root.sent.clear()
     td.root.start()
     told = [("/vj/prompt/2/text", ["silk"]), ("/vj/master/fade", [0.5]), ("/vj/tempo/genre", ["techno"])]
-    assert td.root.sent == told
+    assert td.root.sent == [*told, *asked]
     td.root.sent.clear()
     comp.par.Sendall.pulse()
     assert td.root.sent == told

@@ -33,6 +33,11 @@ def send(comp, name):
     comp.op("osc_out").sendOSC(row[0], args)
 
 
+def subscribe(comp):
+    """Ask the server for its values; it forgets us after ten seconds."""
+    comp.op("osc_out").sendOSC("/vj/subscribe", [int(comp.par.Valuesport.eval())])
+
+
 def send_all(comp):
     """Send every value that was changed here, for a server that was started after this patch.
 
@@ -45,8 +50,9 @@ def send_all(comp):
 
 
 def onValueChange(par, prev):
-    """A parameter was moved."""
-    send(par.owner, par.name)
+    """A parameter was moved; where the server moved it, it knows."""
+    if not par.owner.op("values_in").module.is_told(par.name, plain(par)):
+        send(par.owner, par.name)
 
 
 def onValuesChanged(changes):

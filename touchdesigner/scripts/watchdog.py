@@ -1,10 +1,11 @@
-"""Callbacks of the Execute DAT ``watchdog``: pictures from shared memory are fetched in every frame, and a server that
-is silent for three seconds is called lost."""
+"""Callbacks of the Execute DAT ``watchdog``: pictures from shared memory are fetched in every frame, the values of the
+server are asked for every few seconds, and a server that is silent for three seconds is called lost."""
 
 
 def onStart():
     """The project was opened: tell the server what was changed here."""
     me.parent().op("pars_to_osc").module.send_all(me.parent())
+    me.parent().op("pars_to_osc").module.subscribe(me.parent())
 
 
 def onCreate():
@@ -24,6 +25,8 @@ def onFrameStart(frame):
                 comp.op(name).cook(force=True)
     if frame % 30 == 0:
         look(comp)
+    if frame % 240 == 0:
+        comp.op("pars_to_osc").module.subscribe(comp)
 
 
 def look(comp):

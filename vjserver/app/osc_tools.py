@@ -1,5 +1,6 @@
 """``vjserver osc``: watch, send, and the reference of all addresses."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Sequence
@@ -8,7 +9,9 @@ from typing import Any
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.osc import message
 from vjserver.show.addresses import OUTPUTS, REGISTRY, Entry, Slot
-from vjserver.types.errors import ConfigError, nearest
+from vjserver.show.pattern import is_pattern
+from vjserver.show.registry import lookup
+from vjserver.types.errors import ConfigError
 
 ANSWER_S = 0.3
 
@@ -39,18 +42,20 @@ def monitor(host: str, port: int, seconds: float | None) -> int:
 
 def send(host: str, port: int, address: str, args: Sequence[str]) -> int:
     """Send one message; print what comes back within 0.3 s."""
-    known = address.removesuffix("?")
-    if known not in REGISTRY:
-        raise ConfigError(f"unknown address {address!r}{nearest(address, REGISTRY)}; all: vjserver osc reference")
+    asks = address.endswith("?") or list(args) == ["?"]
+    if not is_pattern(address.removesuffix("?")):
+        lookup(address.removesuffix("?"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(message(address, *[_value(arg) for arg in args]), (host, port))
         sender.settimeout(ANSWER_S)
-        try:
-            for one in decode(sender.recv(65536)):
-                print(_plain(one))
-        except (TimeoutError, ConnectionError):
-            if address.endswith("?") or args == ["?"] or address == "/vj/ping":
-                raise ConfigError(f"no answer from {host}:{port}; is vjserver running?") from None
+        answers = 0
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while True:
+                for one in decode(sender.recv(65536)):
+                    answers += 1
+                    print(_plain(one))
+        if not answers and (asks or address == "/vj/ping"):
+            raise ConfigError(f"no answer from {host}:{port}; is vjserver running?")
     return 0
 
 
@@ -90,6 +95,9 @@ def reference() -> str:
         "the show file (`[osc]`). A number out of range is clamped; a wrong type or an unknown address changes",
         "nothing and is told on `/vj/status/error`. `ADDRESS?` (or `?` as the only argument) is answered with the",
         "value, to the sender. A button may send its 1 or nothing; the 0 of its release is ignored.\n",
+        "What is marked *q* waits for the boundary that `/vj/quantise` names. A pattern (`*`, `?`, `[a-c]`, `{a,b}`)",
+        "reaches every value that it means: `/vj/prompt/*/weight 0`. A bundle's timetag is waited for up to 2 s.",
+        "Who sends `/vj/subscribe` is told all values, then each that others change, until 10 s without a message.\n",
         "## In\n",
         _table([e for e in REGISTRY.values() if not _is_variant(e.address)]),
         "\nEach `/vj/param/NAME` also has `/raw` (the value in its own unit), `/inc` (add) and `/reset`",
@@ -101,14 +109,14 @@ def reference() -> str:
 
 
 def _is_variant(address: str) -> bool:
-    number = address.split("/")[3] if address.startswith("/vj/prompt/") else "1"
-    return (address.startswith("/vj/param/") and address.count("/") > 3) or number not in ("1",)
+    number = address.split("/")[3] if address.startswith(("/vj/prompt/", "/vj/macro/")) else "1"
+    return (address.startswith("/vj/param/") and address.count("/") > 3) or (number.isdecimal() and number != "1")
 
 
 def _table(entries: Sequence[Entry]) -> str:
     rows = ["| address | takes | at start | what it is |", "|---|---|---|---|"]
     for e in entries:
-        address = e.address.replace("/vj/prompt/1/", "/vj/prompt/{1..8}/")
+        address = e.address.replace("/vj/prompt/1/", "/vj/prompt/{1..8}/").replace("/vj/macro/1", "/vj/macro/{1..8}")
         start = (
             ""
             if e.default is None or e.default == ""
@@ -116,7 +124,8 @@ def _table(entries: Sequence[Entry]) -> str:
             if isinstance(e.default, float)
             else str(e.default)
         )
-        doc = e.doc.replace("prompt 1", "prompt N")
+        doc = e.doc.replace("prompt 1:", "prompt N:").replace("how much prompt 1", "how much prompt N")
+        doc = doc.replace("macro 1:", "macro N:") + (" *q*" if e.quantised else "")
         rows.append(f"| `{address}` | {_takes(e.arguments)} | {start} | {doc} |")
     return "\n".join(rows)
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT, N_MACROS, N_PROMPTS, PARAMS, REGISTRY, size_of
 from vjserver.show.registry import accept, lookup
-from vjserver.types.errors import ConfigError, nearest
+from vjserver.types.errors import ConfigError, UnknownNameError, nearest
 from vjserver.types.events import Argument
 from vjserver.types.features import FEATURE_NAMES
 
@@ -215,7 +215,7 @@ class Bank:
                 slug, preset = self.presets[i]
                 if wanted in (slug.lower(), slug.lower().lstrip("0123456789-"), preset.name.lower()):
                     return i, preset
-            raise ConfigError(f"unknown preset {key[:60]!r}{nearest(wanted, [slug for slug, _ in self.presets])}")
+            raise UnknownNameError(f"unknown preset {key[:60]!r}", wanted[:60], [slug for slug, _ in self.presets])
         number = int(key)
         if not 1 <= number <= len(places):
             raise ConfigError(f"preset number must be in 1..{len(places)}: got {number}")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from vjserver.show.addresses import CUE_GO, MAX_NAME, MAX_TEXT, REGISTRY, Entry, Slot
-from vjserver.types.errors import ConfigError, nearest
+from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
 
 _CUE = CUE_GO.split("{id}")
@@ -19,7 +19,7 @@ def lookup(address: str) -> Entry:
     if entry is None and cue_of(address):
         return REGISTRY[CUE_GO]
     if entry is None:
-        raise ConfigError(f"unknown address {address[:80]!r}{nearest(address[:80], REGISTRY)}")
+        raise UnknownNameError(f"unknown address {address[:80]!r}", address[:80], REGISTRY)
     return entry
 
 
@@ -47,8 +47,7 @@ def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
         raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
     accepted = tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
     if entry.choices and accepted[0] not in entry.choices:
-        near = nearest(str(accepted[0])[:40], entry.choices)
-        raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}{near}")
+        raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}")
     if entry.check is not None:
         entry.check(accepted)
     return accepted

@@ -34,7 +34,7 @@ from vjserver.show.state import TEMPO, ShowState, enter
 from vjserver.show.take import Played, head, line
 from vjserver.stages.feedback import Feedback, News
 from vjserver.stages.shelf import Shelf
-from vjserver.types.errors import ConfigError, DeviceError, nearest
+from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import Argument, Command, Degraded, Drum, Onset, Section
 from vjserver.types.features import BAND_NAMES, Features
 
@@ -149,7 +149,7 @@ class Control:
                 own(self, accept(address, args), sender)
                 self.messages += 1
             except ConfigError as error:
-                self.refuse(str(error))
+                self.refuse(error)
         elif args == ("?",) or (address[-1] == "?" and address[:-1] in REGISTRY):
             self._answer(address if args else address[:-1], sender)
         else:
@@ -168,7 +168,7 @@ class Control:
                 self._check_output(row_of(str(label), str(text)).config)
             bent = self.desk.receive(now_ns, address, args, by)
         except ConfigError as error:
-            self.refuse(str(error))
+            self.refuse(error)
             return
         self.messages += 1
         if address in _TOLD and len(args) == 1 and isinstance(args[0], (int, float, str)):
@@ -199,16 +199,16 @@ class Control:
             for why in refused:
                 self.refuse(why)
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, fault: str | ConfigError) -> None:
         """Count a message that makes no sense; tell why."""
         self.refused += 1
-        self._tell_message(why)
+        self._tell_message(fault)
 
-    def _tell_message(self, why: str) -> None:
+    def _tell_message(self, fault: str | ConfigError) -> None:
         """Tell what was wrong with a message, at most twice a second."""
         now_ns = self._clock.now_ns()
         if now_ns - self._last_refusal_ns > NS // 2:
-            self._last_refusal_ns = now_ns
+            self._last_refusal_ns, why = now_ns, str(fault)
             self._pipes.events.put(Degraded(now_ns, "message", why))
             self._tell("/vj/status/error", "message", why)
             self._note("message", "message", why)
@@ -233,12 +233,12 @@ class Control:
         try:
             wanted = matching(address, TOLD) if is_pattern(address) and address not in REGISTRY else (address,)
         except ConfigError as error:
-            self.refuse(str(error))
+            self.refuse(error)
             return
         rows = [(one, self.desk.read(one)) for one in wanted]
         found = [message(one, _plain(value)) for one, value in rows if value is not None]
         if not found:
-            self.refuse(f"nothing to read at {address[:80]!r}{nearest(address[:80], TOLD)}")
+            self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], TOLD))
             return
         self.messages += 1
         for packet in found:
@@ -298,7 +298,7 @@ class Control:
             try:
                 deed(self, command.args)
             except ConfigError as error:
-                self.refuse(str(error))
+                self.refuse(error)
         elif command.address.startswith(TEMPO):
             self._pipes.events.put(command)
 

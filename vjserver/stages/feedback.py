@@ -40,7 +40,12 @@ class Feedback:
         """Take a surface in; it is told everything it wants with the next news. Raises ConfigError where it is full."""
         if key not in self.surfaces and len(self.surfaces) >= MOST:
             raise ConfigError(f"{MOST} surfaces are told already, and no more can be")
-        self.surfaces[key] = Surface(tell, Listener(wants), until_ns)
+        listener = Listener(wants)
+        before = self.surfaces.get(key)
+        if before is not None:  # it asks anew, perhaps in the middle of a movement
+            listener.sent = before.listener.sent
+            listener.knows = {address: before.listener.knows[address] for address in listener.sent}
+        self.surfaces[key] = Surface(tell, listener, until_ns)
 
     def leave(self, key: object) -> None:
         """Let a surface go; one that is not there is no fault."""

@@ -12,6 +12,18 @@ class ConfigError(VJError):
     """A show file, preset, command line or address that cannot be used."""
 
 
+class UnknownNameError(ConfigError):
+    """A name that is not known. The nearest ones are looked for only when its text is read: that takes milliseconds."""
+
+    def __init__(self, text: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(text, name, known)
+
+    def __str__(self) -> str:
+        """Return the sentence, with the nearest known names."""
+        text, name, known = self.args
+        return f"{text}{nearest(name, known)}"
+
+
 class DeviceError(VJError):
     """An audio source that cannot be opened or that went away."""
 
