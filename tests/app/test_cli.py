@@ -72,6 +72,49 @@ def test_presets_are_listed_shown_checked_and_drawn(tmp_path):
     assert "unknown preset 'nothing'" in result.stderr
 
 
+def test_the_schema_of_presets_is_printed():
+    schema = json.loads(vj("presets", "schema").stdout)
+    assert {"name", "prompts", "params", "mappings", "macros"} <= set(schema["properties"])
+
+
+def test_an_unknown_network_is_one_clear_line():
+    result = vj("run", "--lan", "nosuch0")
+    assert result.returncode == 1
+    assert result.stderr.startswith("vjserver: no network interface 'nosuch0'; there are: ")
+    assert "(127.0.0.1)" in result.stderr
+
+
+def test_a_broken_cue_list_is_told_with_its_line(tmp_path):
+    path, _ = show_file(tmp_path)
+    path.write_text(path.read_text() + '[[cues]]\nid = "a"\n[[cues]]\nid = "b"\ndo = [{do = "/vj/sed", args = [1]}]\n')
+    result = vj("run", path)
+    assert result.returncode == 1
+    assert "show.toml:16: cues.1.do.0.do: unknown address '/vj/sed'; nearest: /vj/seed" in result.stderr
+
+
+def test_edited_presets_are_taken_up_while_the_show_runs(tmp_path):
+    folder = tmp_path / "looks"
+    folder.mkdir()
+    mine = folder / "mine.toml"
+    mine.write_text('name = "Mine"\n[params]\nzoom = 0.2\n')
+    path, ports = show_file(tmp_path)
+    path.write_text(f'presets = "{folder}"\npreset = "mine"\n' + path.read_text())
+    env = {**os.environ, "VJSERVER_DATA": str(tmp_path / "data")}
+    with subprocess.Popen([sys.executable, "-m", "vjserver", "run", str(path)], env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as process:  # fmt: skip
+        wait_for(lambda: ask(ports, "/vj/param/zoom?").stdout.strip() == "/vj/param/zoom 0.2", 30)
+        mine.write_text('name = "Mine"\n[params]\nzoom = 0.8\n')
+        wait_for(lambda: ask(ports, "/vj/param/zoom?").stdout.strip() == "/vj/param/zoom 0.8", 10)
+        mine.write_text('name = "Mine"\n[params]\nzooom = 0.3\n')
+        time.sleep(1.0)
+        assert ask(ports, "/vj/param/zoom?").stdout.strip() == "/vj/param/zoom 0.8"
+        ask(ports, "/vj/preset/save", "A new one")
+        wait_for(lambda: (tmp_path / "data" / "presets" / "a-new-one.toml").exists(), 5)
+        process.terminate()
+        out = process.stdout.read()
+    assert re.search(r"degraded presets: mine.toml:3: params.zooom: unknown address '/vj/param/zooom'; nearest", out)
+
+
 def test_the_ear_speaks_json(tmp_path):
     path = tmp_path / "click.wav"
     soundfile.write(path, click_track(ClickOptions(bpm=130), 15.0), 48000)
@@ -197,7 +240,8 @@ def test_ports_in_use_and_outputs_that_fail_are_announced_and_the_rest_runs(tmp_
         result = vj("run", path, "--seconds", 7, "--json")
     assert result.returncode == 0, result.stderr
     assert f"port {ports['osc']} on 127.0.0.1 cannot be used" in result.stderr
-    assert f"port {ports['web']} on 127.0.0.1 is taken" in result.stderr
+    assert f"port {ports['web']} on 127.0.0.1 cannot be used: Address already in use" in result.stderr
+    assert result.stderr.count(f"(held by {psutil.Process().name()}, process {os.getpid()})") == 2
     assert f"ZeroMQ cannot bind {address}" in result.stderr
     assert "Traceback" not in result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
@@ -291,6 +335,10 @@ def test_osc_changes_the_show_and_queries_read_it(running):
     ask(ports, "/vj/preset/go", "outrun")
     assert "retro" in ask(ports, "/vj/prompt/1/text?").stdout
     assert ask(ports, "/vj/master/fade?").stdout.strip() == "/vj/master/fade 0.25"
+    ask(ports, "/vj/prompt/[5-7]/weight", "0.125")
+    answers = ask(ports, "/vj/prompt/*/weight", "?").stdout.splitlines()
+    assert len(answers) == 8
+    assert "/vj/prompt/6/weight 0.125" in answers
     result = ask(ports, "/vj/param/zom", "1")
     assert result.returncode == 1
     assert "nearest: /vj/param/zoom" in result.stderr
@@ -328,6 +376,27 @@ def test_a_foreign_osc_program_plays_us(running):
         subprocess.run(["oscsend", "127.0.0.1", str(ports["osc"]), *args], check=True)
     wait_for(lambda: "ocean waves" in ask(ports, "/vj/prompt/2/text?").stdout, 5)
     assert ask(ports, "/vj/master/freeze?").stdout.strip() == "/vj/master/freeze 1"
+
+
+def test_a_foreign_osc_program_is_told_what_changes(running):
+    import shutil
+
+    if shutil.which("oscdump") is None:
+        pytest.skip("oscdump is not installed (make test installs liblo-tools on Debian and Ubuntu)")
+    _, ports = running
+    port = free_port(socket.SOCK_DGRAM)
+    with subprocess.Popen(["stdbuf", "-oL", "oscdump", str(port)], stdout=subprocess.PIPE, text=True) as dump:
+        time.sleep(0.3)
+        ask(ports, "/vj/subscribe", str(port))
+        time.sleep(0.5)
+        ask(ports, "/vj/param/zoom", "0.75")
+        ask(ports, "/vj/prompt/2/text", "ocean waves")
+        time.sleep(0.5)
+        dump.terminate()
+        told = dump.stdout.read()
+    assert re.search(r"/vj/param/zoom f 0\.750000", told)
+    assert re.search(r'/vj/prompt/2/text s "ocean waves"', told)
+    assert len(set(re.findall(r"/vj/(?!status)\S+", told))) > 75, "everything is told at first"
 
 
 def test_monitor_prints_what_arrives():

@@ -130,7 +130,7 @@ async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", *([lan.host] if lan else []))]
     desk = PanelDesk(control, shipped("presets") / "thumbs")
     preview = Preview(RingReader(plan.channels.page))
-    info = host_info("vjserver", show.osc.host, show.osc.port)
+    info = host_info("vjserver", show.osc.port)
     app = web_app(desk, preview, hosts, info, lan.token if lan else "")
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536)
     sockets = []

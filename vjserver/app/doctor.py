@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vjserver.app.holder import holder_of
 from vjserver.app.show import Show, load_bank
+from vjserver.controls.midi import MidiPorts
 from vjserver.generators.diffusion.store import models, store_folder
 from vjserver.runtime import shared
 from vjserver.runtime.ring import ring_size
@@ -160,7 +162,14 @@ def _models() -> Check:
 
 
 def _midi() -> Check:
-    return _module("MIDI", "mido", "pip install 'vjserver[midi]'")
+    check = _module("MIDI", "rtmidi", "pip install 'vjserver[midi]'")
+    if not check.works:
+        return check
+    try:
+        inward, _ = MidiPorts().names()
+    except VJError as error:
+        return Check("MIDI", False, str(error), "plug a controller in; everything else works without")
+    return Check("MIDI", True, f"{len(inward)} inputs{': ' if inward else ''}{', '.join(inward)}")
 
 
 def _link() -> Check:
@@ -169,7 +178,7 @@ def _link() -> Check:
 
 def _ports() -> list[Check]:
     show = Show()
-    rows = (("OSC in", socket.SOCK_DGRAM, show.osc.port), ("web page", socket.SOCK_STREAM, show.web.port),
+    rows = (("OSC in", socket.SOCK_DGRAM, show.osc.port), ("the panel", socket.SOCK_STREAM, show.web.port),
             ("ZeroMQ frames", socket.SOCK_STREAM, 9030))  # fmt: skip
     checks = []
     for name, kind, port in rows:
@@ -182,7 +191,7 @@ def _ports() -> list[Check]:
                     Check(
                         f"port {port}",
                         False,
-                        f"{name}: {error.strerror}",
+                        f"{name}: {error.strerror}{holder_of(port, 'udp' if kind == socket.SOCK_DGRAM else 'tcp')}",
                         "end the other program, or set another port",
                     )
                 )

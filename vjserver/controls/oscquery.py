@@ -18,12 +18,11 @@ Read = Callable[[str], Argument | None]
 Json = dict[str, Any]
 
 
-def host_info(name: str, osc_ip: str, osc_port: int) -> Json:
-    """Return what HOST_INFO is answered with."""
+def host_info(name: str, osc_port: int) -> Json:
+    """Return what HOST_INFO is answered with; OSC is taken where HTTP is."""
     extensions = dict.fromkeys((*ATTRIBUTES[2:], "LISTEN", "PATH_CHANGED"), True)
     return {
         "NAME": name,
-        "OSC_IP": osc_ip,
         "OSC_PORT": osc_port,
         "OSC_TRANSPORT": "UDP",
         "EXTENSIONS": extensions,

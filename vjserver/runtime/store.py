@@ -15,7 +15,7 @@ from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
 
 WORKERS = ("control", "ear", "generate", "deliver")
-STATE_CAPACITY = 262_144
+STATE_CAPACITY = 1 << 20  # every text at its longest, each sign in four bytes
 _GRID = struct.Struct("<qqqdqqd?7x")
 _COUNTS = (len(SCALARS), len(BAND_NAMES), N_SPECTRUM, 12)
 _FEATURES_SIZE = _GRID.size + 4 * sum(_COUNTS)

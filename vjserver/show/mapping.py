@@ -10,6 +10,7 @@ from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest
 from vjserver.walk.smoothing import follow
 
+AHEAD = 4  # prompts of the queue that are made ready
 DECK_SLOTS = N_PROMPTS // 2  # deck A has the first four prompts, deck B the others
 # Features that are not 0..1 by themselves, and what makes them so.
 SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
@@ -79,6 +80,7 @@ class Mapper:
             prompts=spread(weighted),
             decks=(spread(weighted[:DECK_SLOTS]), spread(weighted[DECK_SLOTS:])),
             negative=state.negative,
+            ahead=state.queue[:AHEAD],
             think_size=size_of(state.size),
             feedback=state.input == FEEDBACK,
             travel_s=lasts_s,

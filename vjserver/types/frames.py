@@ -37,10 +37,10 @@ class FrameRequest:
     """What the next picture should be, mapped from the newest sound and state.
 
     ``prompts`` are (text, weight) pairs with weight > 0, ``decks`` the same for decks A and B; ``params`` are in their
-    own units (see ``show.registry``); ``seconds`` is the time since the last request; beats and phases are those of
+    own units (see ``show.addresses``); ``seconds`` is the time since the last request; beats and phases are those of
     ``t_ns``. ``think_size`` is the size at which a model shall think, (0, 0) leaves it the choice; ``image`` is the
     picture to start from, RGBA8 of any size, and ``feedback`` asks for the last one. A change of seed is to take
-    ``travel_s``, eased by ``ease``.
+    ``travel_s``, eased by ``ease``. ``ahead`` are prompts that are likely to come next: they may be made ready.
     """
 
     t_ns: int
@@ -62,6 +62,7 @@ class FrameRequest:
     feedback: bool = False
     travel_s: float = 0.0
     ease: str = "smooth"
+    ahead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

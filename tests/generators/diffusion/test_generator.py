@@ -152,6 +152,11 @@ def test_what_was_prepared_is_there_on_the_next_frame(turbo):
     assert turbo._prompts.encoded == encoded
 
 
+def test_prompts_of_the_queue_are_made_ready_before_they_are_asked_for(turbo):
+    run(turbo, replace(request("fish"), ahead=("a prompt that waits", "another one")))
+    wait_for(lambda: turbo._prompts.get("a prompt that waits") and turbo._prompts.get("another one"), 5)
+
+
 def test_newer_wishes_take_the_place_of_older_ones(stocked):
     generator = opened(prompts=())
     slow = generator._prompts._encode

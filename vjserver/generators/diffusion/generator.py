@@ -277,6 +277,7 @@ class DiffusionGenerator:
             if row and not ready and state is not None:
                 ready = state.prompts[min(i, len(state.prompts) - 1)]
             result.append(ready or (("", 1.0),))
+        missing += [text for text in request.ahead if cache.get(text) is None]
         if missing:
             cache.want(missing)
         return tuple(result)
