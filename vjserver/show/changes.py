@@ -188,7 +188,10 @@ def apply(
         new = CHANGES[f"/vj/param/{name}"](state, (home.get(name, DEFAULT_PARAMS[name]),))
     else:
         return state
-    return state if new is state else replace(new, t_ns=t_ns, revision=state.revision + 1)
+    if new is not state:  # it was made just now and nobody else has it: another copy would double the cost of a message
+        object.__setattr__(new, "t_ns", t_ns)
+        object.__setattr__(new, "revision", state.revision + 1)
+    return new
 
 
 def _go(

@@ -138,7 +138,7 @@ class Desk:
             self._arm()
         undoable = by not in BY_ITSELF and address not in ("/vj/undo", "/vj/redo")
         if undoable and any(getattr(now, name) is not getattr(before, name) for name in LOOK):
-            self.history.note(look_of(before), address, t_ns)
+            self.history.note(before, address, t_ns)
 
     def _do(self, t_ns: int, address: str, args: tuple[Argument, ...]) -> None:
         before = self.state

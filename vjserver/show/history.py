@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from vjserver.show.state import Look
+from vjserver.show.state import Look, ShowState, look_of
 
 STEPS = 100
 TOGETHER_NS = 1_000_000_000  # what one hand does to one address within so short a time is one step
@@ -16,14 +16,14 @@ class History:
     _future: list[Look] = field(default_factory=list)
     _last: tuple[str, int] = ("", 0)
 
-    def note(self, before: Look, address: str, t_ns: int) -> None:
-        """Keep the look ``before`` a change of ``address``; what was undone can be done again no more."""
+    def note(self, before: ShowState, address: str, t_ns: int) -> None:
+        """Keep the look of the state ``before`` a change of ``address``; what was undone can be done again no more."""
         name, last_ns = self._last
         self._last = (address, t_ns)
         self._future.clear()
         if address == name and t_ns - last_ns < TOGETHER_NS and self._past:
             return
-        self._past = [*self._past, before][-STEPS:]
+        self._past = [*self._past, look_of(before)][-STEPS:]
 
     def undo(self, now: Look) -> Look | None:
         """Return the look before the last change, or None where there is none."""

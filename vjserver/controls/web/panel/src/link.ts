@@ -116,10 +116,10 @@ function take(data: Record<string, unknown>) {
   }
 }
 
-async function show(data: Blob) {
-  const stamp = new DataView(await data.slice(0, 8).arrayBuffer()).getFloat64(0, true);
+async function show(data: ArrayBuffer) {
+  const stamp = new DataView(data).getFloat64(0, true);
   try {
-    await draw(data.slice(8, data.size, "image/jpeg"), stamp);
+    await draw(new Blob([new Uint8Array(data, 8)], { type: "image/jpeg" }), stamp);
   } finally {
     if (socket?.readyState === WebSocket.OPEN) socket.send("drawn");
   }
@@ -128,7 +128,7 @@ async function show(data: Blob) {
 export function connect(patience_ms = 400) {
   const own = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket = own;
-  own.binaryType = "blob";
+  own.binaryType = "arraybuffer"; // a blob would be read by way of another process
   own.onopen = () => {
     patience_ms = 400;
     status.set("live");
@@ -137,7 +137,7 @@ export function connect(patience_ms = 400) {
   };
   own.onmessage = (event) => {
     if (typeof event.data === "string") take(JSON.parse(event.data));
-    else void show(event.data as Blob);
+    else void show(event.data as ArrayBuffer);
   };
   own.onclose = () => {
     status.set("lost");
