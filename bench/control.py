@@ -413,7 +413,7 @@ def midi(messages: int) -> list[dict[str, Any]]:
         return [row(BENCH, "MIDI: not measured, jackd is not installed", "ms", n=0)]
     name = f"vjbench{os.getpid()}"
     os.environ["JACK_DEFAULT_SERVER"] = name
-    jack = subprocess.Popen(["jackd", "-n", name, "--no-realtime", "-d", "dummy", "-p", "128"],
+    jack = subprocess.Popen(["jackd", "-n", name, "--no-realtime", "-d", "dummy", "-p", "512"],
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     try:
         time.sleep(2.0)

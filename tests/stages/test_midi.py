@@ -56,7 +56,7 @@ def jack():
     name = f"vjt{os.getpid()}"
     before = os.environ.get("JACK_DEFAULT_SERVER")
     os.environ["JACK_DEFAULT_SERVER"], os.environ["JACK_NO_START_SERVER"] = name, "1"
-    command = ["jackd", "-n", name, "--no-realtime", "-d", "dummy", "-p", "256"]
+    command = ["jackd", "-n", name, "--no-realtime", "-d", "dummy", "-p", "512"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait = ["jack_wait", "-s", name, "-w", "-t", "10"]

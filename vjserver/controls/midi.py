@@ -1,12 +1,12 @@
 """MIDI ports: which there are goes out, messages go both ways. A controller that comes back is opened anew.
 
-Needs mido's companion ``python-rtmidi``. Its callback runs on a thread of its own, so that a message is stamped when
-it arrives; what to do with it is decided in the loop of whoever opened the port.
+Needs ``python-rtmidi``. Messages are kept by its own thread until they are read. Its callback is not used: it would run
+Python in the audio system's thread, which then waits for ours, misses its turn, and loses messages (1 of 100 on JACK).
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,12 +59,17 @@ class MidiPorts:
             found.append([name for name in ports if not any(part in name.lower() for part in _NOT_OURS)])
         return found[0], found[1]
 
-    def open_in(self, name: str, hear: Callable[[list[int]], object]) -> Any:
-        """Open an input; ``hear`` is called with each message, on another thread. Raises DeviceError."""
+    def open_in(self, name: str) -> Any:
+        """Open an input. Raises DeviceError."""
         port = self._opened(self._rtmidi.MidiIn, name)
         port.ignore_types(sysex=True, timing=False, active_sense=True)
-        port.set_callback(lambda event, _data: hear(event[0]))
         return port
+
+    def read(self, port: Any) -> Iterator[tuple[list[int], float]]:
+        """Yield each message that has come, and how many seconds after the one before."""
+        with contextlib.suppress(self._rtmidi.RtMidiError, OSError):
+            while (event := port.get_message()) is not None:
+                yield event
 
     def open_out(self, name: str) -> Any:
         """Open an output. Raises DeviceError."""

@@ -15,7 +15,7 @@ import tomlkit
 from vjserver.controls.midi import MidiOptions, MidiPorts
 from vjserver.controls.midimap import Learnt, MidiMap, Surface, learnt
 from vjserver.dsp.pulses import PulseFollower
-from vjserver.runtime.clock import Clock
+from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
 from vjserver.show.preset import parse_toml
 from vjserver.show.registry import lookup
@@ -27,6 +27,8 @@ OURS = Path(__file__).parent.parent / "controls" / "maps"
 GENERIC = "generic.toml"
 LOOK_S = 1.0
 LIGHT_S = 0.02
+POLL_S = 0.002
+LATEST_NS = NS // 20  # how much earlier than now a message may have come
 CLOCK_S = 0.002
 PER_BEAT = 24
 CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
@@ -40,6 +42,8 @@ class _Controller:
     surface: Surface
     inward: Any
     outward: Any = None
+    t_ns: int = 0
+    """When its last message came."""
 
 
 @dataclass(slots=True)
@@ -70,14 +74,17 @@ class MidiRoom:
         self.control.learner = self
         loop = asyncio.get_running_loop()
         clock = asyncio.create_task(self._send_clock(stopped))
-        next_look_s = 0.0
+        next_look_s = next_light_s = 0.0
         try:
             while not stopped():
                 if loop.time() >= next_look_s:
                     next_look_s = loop.time() + LOOK_S
-                    self._look(loop)
-                self._light()
-                await asyncio.sleep(LIGHT_S)
+                    self._look()
+                self._read()
+                if loop.time() >= next_light_s:
+                    next_light_s = loop.time() + LIGHT_S
+                    self._light()
+                await asyncio.sleep(POLL_S if self._controllers else LIGHT_S)
         finally:
             clock.cancel()
             for name in list(self._controllers):
@@ -85,7 +92,7 @@ class MidiRoom:
 
     # -- controllers ---------------------------------------------------------------------------------------
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         """Open what was plugged in, let go of what was pulled."""
         assert self._ports is not None
         inward, outward = self._ports.names()
@@ -102,22 +109,20 @@ class MidiRoom:
                 self._open_out(name)
         for name in wanted:
             if name not in self._controllers and name not in self._failed:
-                self._open(name, outward, loop)
+                self._open(name, outward)
 
     @property
     def state_clock(self) -> bool:
         """Whether MIDI clock is sent."""
         return self.control.state.sync.midi_clock
 
-    def _open(self, name: str, outward: Sequence[str], loop: asyncio.AbstractEventLoop) -> None:
+    def _open(self, name: str, outward: Sequence[str]) -> None:
         assert self._ports is not None
         try:
             midi_map = self._map_of(name)
             self.learnt.rows.setdefault(_plain(name), self._load_learnt(name))
             surface = Surface(midi_map, self.control.desk.read, self.learnt.rows[_plain(name)])
-            port = self._ports.open_in(
-                name, lambda data: loop.call_soon_threadsafe(self._hear, name, data, self.clock.now_ns())
-            )
+            port = self._ports.open_in(name)
         except (ConfigError, DeviceError) as error:
             self._failed.add(name)
             self.control.announce("midi", str(error))
@@ -159,11 +164,18 @@ class MidiRoom:
                         return midi_map
         return load_map(OURS / GENERIC)
 
-    def _hear(self, name: str, data: list[int], t_ns: int) -> None:
+    def _read(self) -> None:
+        """Take what has come, each message at the time at which it came."""
+        assert self._ports is not None
+        for controller in self._controllers.values():
+            for data, after_s in self._ports.read(controller.inward):
+                now_ns = self.clock.now_ns()
+                t_ns = controller.t_ns + round(after_s * NS)
+                controller.t_ns = t_ns if now_ns - LATEST_NS < t_ns < now_ns else now_ns
+                self._hear(controller, data, controller.t_ns)
+
+    def _hear(self, controller: _Controller, data: list[int], t_ns: int) -> None:
         """Take a message that came at ``t_ns``."""
-        controller = self._controllers.get(name)
-        if controller is None:
-            return
         if data[0] >= CLOCK:
             self._hear_clock(data[0], t_ns)
             return
