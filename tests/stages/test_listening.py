@@ -226,7 +226,7 @@ def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
     show.write_text(
         f'outputs = [{{kind = "null"}}]\n[source]\nkind = "device"\nname = "default"\n'
         f"[video]\nwidth = 320\nheight = 180\n"
-        f"[osc]\nport = {free_port(socket.SOCK_DGRAM)}\ntargets = []\n[web]\non = false\n"
+        f"[osc]\nport = {free_port(socket.SOCK_DGRAM)}\ntargets = []\n[web]\non = false\n[midi]\non = false\n"
     )
     log = tmp_path / "log"
     command = [sys.executable, "-m", "vjserver", "run", str(show)]

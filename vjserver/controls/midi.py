@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.runtime.quiet import quiet_stderr
 from vjserver.types.errors import DeviceError
 
 CLIENT = "vjserver"
@@ -40,7 +41,8 @@ class MidiPorts:
         why: Exception | str = "no MIDI system was compiled into python-rtmidi"
         for api in rtmidi.get_compiled_api():
             try:
-                self._watch_in, self._watch_out = rtmidi.MidiIn(api, name=CLIENT), rtmidi.MidiOut(api, name=CLIENT)
+                with quiet_stderr():
+                    self._watch_in, self._watch_out = rtmidi.MidiIn(api, name=CLIENT), rtmidi.MidiOut(api, name=CLIENT)
             except (rtmidi.RtMidiError, OSError) as error:
                 why = error
             else:

@@ -4,9 +4,7 @@ The callback stamps and copies, nothing else. A device that falls silent for a s
 """
 
 import contextlib
-import os
 import queue
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.runtime.clock import NS, Clock, SampleClock
+from vjserver.runtime.quiet import quiet_stderr
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError, nearest
 
@@ -65,23 +64,8 @@ def _start_portaudio() -> Any:
         import pyaudio
     except ImportError as error:
         raise DeviceError(f"PyAudio is missing ({error}); install portaudio19-dev, then: pip install pyaudio") from None
-    with _quiet_stderr():  # ALSA's library writes pages about devices that nobody asked for
+    with quiet_stderr():
         return pyaudio.PyAudio()
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    if sys.platform != "linux":
-        yield
-        return
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
 
 
 def _inputs(audio: Any) -> list[Device]:
@@ -141,7 +125,7 @@ class DeviceSource:
             self._channels = min(self._o.channels, device.channels)
             self.rate_hz = self._o.rate_hz or device.rate_hz
             self.name = device.name
-            with _quiet_stderr():
+            with quiet_stderr():
                 self._stream = self._audio.open(
                     rate=self.rate_hz, channels=self._channels, format=pyaudio.paFloat32, input=True,
                     input_device_index=device.index, frames_per_buffer=self._o.block,

@@ -220,6 +220,15 @@ def test_the_jumpiness_meter_says_what_changed(turbo):
     assert frame.figures["jumpiness_max"] == pytest.approx(max(measured), rel=0.05)
 
 
+def test_the_gpus_memory_is_told_now_and_then(turbo, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Engine, "memory_mib", lambda _: asked.append(1) or 2048)
+    for _ in range(60):
+        frame, _ = turbo.render(request("fish"), None)
+    assert frame.figures["gpu_memory_mib"] == 2048
+    assert len(asked) == 2
+
+
 def test_flight_zooms_into_the_last_picture(stocked):
     """At a strength of (almost) nothing the model gives back what it is given: only the warp is left to see."""
     generator = opened(decoder="full")

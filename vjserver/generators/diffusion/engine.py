@@ -275,6 +275,10 @@ class Engine:
             for buffer in (canvas.latent, canvas.last, canvas.anchor):
                 buffer.zero_()
 
+    def memory_mib(self) -> int:
+        """Return how much of the GPU's memory this process holds, MiB; 0 on other devices."""
+        return round(torch.cuda.memory_reserved() / 2**20) if self.parts.device.type == "cuda" else 0
+
     def free(self) -> None:
         """Give all buffers and captured frames back."""
         self._canvases.clear()

@@ -35,6 +35,7 @@ BLACK = 1.0 / 255.0
 JUMPS_S = 2.0
 THUMB = 32
 LONGEST_SKIP = 10
+GPU_EVERY = 30  # frames between two looks at the GPU's memory
 PATIENCE, FIRST_PATIENCE = 90, 3  # bad frames in a row that are borne; before there was a good one to show, fewer
 
 
@@ -70,6 +71,8 @@ class DiffusionGenerator:
         self._zero: Encoded | None = None
         self._notices: list[Notice] = []
         self._serial = 0
+        self._gpu: dict[str, float] = {}
+        self._dressed_count = 0
         self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
         self._troubled: set[str] = set()
         self._chance = random.Random(0)
@@ -354,9 +357,18 @@ class DiffusionGenerator:
             "steps": effort.steps,
             "decks": effort.decks,
             **self._counts,
+            **self._gpu_figures(),
         }
         notices, self._notices = tuple(self._notices), []
         return replace(frame, notices=notices, figures=figures)
+
+    def _gpu_figures(self) -> dict[str, float]:
+        """Return how much of the GPU's memory this process holds, MiB; asked now and then, it costs a little."""
+        if self._dressed_count % GPU_EVERY == 0:
+            held = self._opened()[0].memory_mib()
+            self._gpu = {"gpu_memory_mib": held} if held else {}
+        self._dressed_count += 1
+        return self._gpu
 
     def _again(self, state: DiffusionState) -> tuple[Frame, DiffusionState]:
         """Return the last frame once more."""
