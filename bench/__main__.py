@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench import (
     beat_to_photon,
+    control,
     diffusion_overhead,
     dsp_cost,
     frame_latency,
@@ -25,6 +26,7 @@ ALL = {
     "trigger_latency": trigger_latency.main,
     "beat_to_photon": beat_to_photon.main,
     "transport": transport.main,
+    "control": control.main,
 }
 
 

@@ -28,14 +28,21 @@ from typing import Any
 import psutil
 
 from bench.report import percentiles, row, server
+from vjserver.app.show import load_bank
 from vjserver.controls.osc import decode
 from vjserver.runtime import shared
+from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.osc import bundle, message
+from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.slot import SlotReader, size_of
-from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import Channels, StateReader
+from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter
+from vjserver.show.state import ShowState
+from vjserver.stages.control import Control, OscLimits, Pipes
+from vjserver.stages.shelf import Shelf
 from vjserver.types.errors import VJError
+from vjserver.types.features import quiet
 
 BENCH = "control"
 NS = 1_000_000_000
@@ -305,6 +312,33 @@ def survive(one: Stage, packets: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def each_packet(packets: int) -> list[dict[str, Any]]:
+    """How long one mutated packet takes from the socket's bytes to the state, in a control of our own, by itself."""
+    name, bank, late = f"vjbench-{os.getpid()}", load_bank(), []
+    channels = Channels(name)
+    segments = channels.create()
+    try:
+        pipes = Pipes(
+            StateWriter(channels.state), FeaturesReader(channels.features, quiet(0)),
+            QueueWriter(channels.events("control")), [], StatsWriter(channels.stats("control")),
+            {worker: StatsReader(channels.stats(worker)) for worker in WORKERS},
+        )  # fmt: skip
+        shelf = Shelf(lambda: bank)
+        control = Control(
+            bank, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), shelf, None, OscLimits((), 1 << 40)
+        )
+        for packet, _ in zip(mutants(), range(packets), strict=False):
+            t_ns = time.perf_counter_ns()
+            control.server.take(packet, ("127.0.0.1", 9))
+            control.settle()
+            late.append((time.perf_counter_ns() - t_ns) * 1e-6)
+    finally:
+        for segment in segments:
+            segment.close()
+        channels.remove()
+    return [row(BENCH, "one mutated packet", "ms", **percentiles(late), worst=round(max(late), 2), limit_worst=50.0)]
+
+
 # -- on the beat, and black ----------------------------------------------------------------------------------
 
 
@@ -463,6 +497,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
             rows += quantised(one, 20 // less)
             rows += blackout(one, 30 // less)
             rows += survive(one, 1_000_000 // less)
+        rows += each_packet(200_000 // less)
     if options.only in ("", "panel"):
         rows += panel(20 / less)
     if options.only in ("", "midi"):

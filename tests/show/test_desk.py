@@ -499,13 +499,18 @@ def test_any_argument_is_taken_or_refused_and_a_refusal_changes_nothing(address,
 def test_edited_presets_are_taken_up_and_the_playing_one_found_again(desk):
     desk.receive(0, "/vj/preset/go", ("b",))
     desk.receive(0, "/vj/seed", (77,))
-    desk.rebank(Bank([("new", Preset(name="New")), ("01-a", A), ("02-b", B)]), 5)
+    banks = ("mine", "house", "house")
+    desk.rebank(Bank([("new", Preset(name="New")), ("01-a", A), ("02-b", B)], banks), 5)
     assert (desk.state.preset, desk.state.seed) == (2, 77)  # elsewhere, but as it was
     assert desk.read("/vj/preset/go") == 3
-    desk.rebank(Bank([("02-b", B.model_copy(update={"seed": 5}))]), 6)
-    assert (desk.state.preset, desk.state.seed) == (0, 5)
-    desk.rebank(Bank([("01-a", A)]), 7)
-    assert (desk.state.preset_name, desk.state.seed) == ("B", 5)  # it was deleted, and plays on
+    desk.rebank(Bank([("02-b", B.model_copy(update={"seed": 5, "name": "Bee"}))], ("house",)), 6)
+    assert (desk.state.preset, desk.state.seed, desk.state.preset_name) == (0, 5, "Bee")
+    desk.rebank(Bank([("01-a", A)], ("house",)), 7)
+    assert (desk.state.preset_name, desk.state.seed) == ("Bee", 5)  # it was deleted, and plays on
+    assert desk.read("/vj/preset/go") == 0
+    desk.receive(8, "/vj/param/zoom/reset", ())
+    desk.receive(9, "/vj/preset/next", ())
+    assert desk.state.preset_name == "A"
 
 
 # -- takes ---------------------------------------------------------------------------------------------------

@@ -397,20 +397,31 @@ class Desk:
         return look_of(self.state)
 
     def rebank(self, bank: Bank, now_ns: int) -> None:
-        """Take up presets that were edited or saved; the one that plays is found again by its name."""
-        before = self.bank.presets[self.state.preset][1] if self.state.preset < len(self.bank.presets) else None
+        """Take up presets that were edited or saved. The one that plays is found again, and played as it is now.
+
+        If it is gone, it plays on, and no preset is said to play.
+        """
+        before = self.bank
         self.bank = bank
-        if self.state.bank and self.state.bank not in bank.banks:
-            self.state = replace(self.state, bank="", revision=self.state.revision + 1)
-        for place, (_, preset) in enumerate(bank.presets):
-            if preset.name != self.state.preset_name:
-                continue
-            if preset != before:
-                self.state = replace(enter(self.state, place, preset), t_ns=now_ns, revision=self.state.revision + 1)
-            elif place != self.state.preset:
-                self.state = replace(self.state, preset=place, revision=self.state.revision + 1)
-            self._arm()
-            return
+        place = _found_again(self.state, before, bank)
+        known = self.state.bank if self.state.bank in bank.banks else ""
+        new = replace(self.state, preset=place, bank=known)
+        if place < len(bank.presets) and bank.presets[place][1] not in [preset for _, preset in before.presets]:
+            new = enter(new, place, bank.presets[place][1])
+        if new != self.state:
+            self.state = replace(new, t_ns=now_ns, revision=self.state.revision + 1)
+        self._arm()
+
+
+def _found_again(state: ShowState, before: Bank, bank: Bank) -> int:
+    """Return the place of the preset that plays in a new bank: by its file, or by its name; behind the end if gone."""
+    if state.preset < len(before.presets):
+        file = before.banks[state.preset], before.presets[state.preset][0]
+        for place, (slug, _) in enumerate(bank.presets):
+            if (bank.banks[place], slug) == file:
+                return place
+    names = [preset.name for _, preset in bank.presets]
+    return names.index(state.preset_name) if state.preset_name in names else len(names)
 
 
 # What depends on more than the state is kept in a take with the look that it led to.
