@@ -122,7 +122,10 @@ def test_a_strangers_websocket_is_refused(server):
         ws.send('{"address": 5}')
         ws.send('{"address": "/vj/nowhere", "args": [1]}')
         ws.send('["/vj/seed"]')
-        assert ws.recv(timeout=5)
+        ws.send('{"address": "/vj/negative", "args": ["a\\ud800\\u0000b"]}')
+        ws.send('{"address": "/vj/\\ud800\\u0000", "args": [1]}')
+        assert hear(ws, lambda d: d.get("values"))
+    wait_for(lambda: asked(server, "/vj/negative?VALUE") == {"VALUE": ["a?b"]})
 
 
 def hear(ws, what, seconds=5.0):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vjserver.runtime import queue, shared
-from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.queue import MAX_EVENT, QueueReader, QueueWriter, decode, encode
 from vjserver.runtime.ring import RingReader, RingWriter, ring_owner
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.runtime.store import Channels, pack_features, unpack_features
@@ -345,3 +345,15 @@ def test_channels_make_and_remove_everything():
     for name in names:
         with pytest.raises(FileNotFoundError):
             shared.attach(name)
+
+
+@given(st.text(max_size=600), st.text(max_size=2000))
+def test_a_reason_of_any_length_in_any_script_fits(what, why):
+    event = decode(encode(Degraded(5, what, why)))
+    assert len(encode(event)) <= MAX_EVENT
+    assert len(event.why) >= min(len(why), 80)
+
+
+def test_a_reason_in_the_widest_script_is_cut_between_its_signs():
+    event = decode(encode(Degraded(5, "𝄞" * 90, "𝄞" * 900)))
+    assert set(event.why) == {"𝄞"}

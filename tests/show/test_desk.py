@@ -572,6 +572,17 @@ def test_the_wall_and_the_room_stay_when_a_take_is_played(desk):
     assert (desk.state.fade, [row.label for row in desk.state.outputs]) == (0.25, ["wall"])
 
 
+def test_a_take_writes_no_files_and_opens_no_doors(desk):
+    rows = [Played(i, address, args) for i, (address, args) in enumerate([
+        ("/vj/preset/save", ("X",)), ("/vj/snapshot/store", (3,)), ("/vj/output/add", ("wall", "ndi")),
+        ("/vj/record", (True,)), ("/vj/midi/learn", ("/vj/seed",)), ("/vj/tempo/bpm", (120.0,)), ("/vj/seed", (9,)),
+    ])]  # fmt: skip
+    desk.play(parse([head(ShowState()), *(line(row, 0) for row in rows)], "t"), 0)
+    run(desk, NS // 100)
+    assert (desk.state.seed, desk.state.outputs, desk.snapshots) == (9, (), {})
+    assert [c.address for c in desk.commands] == ["/vj/tempo/bpm"]
+
+
 # -- feedback ------------------------------------------------------------------------------------------------
 
 

@@ -68,3 +68,15 @@ def test_addresses_in_and_out_do_not_meet():
 def test_a_params_scale_goes_both_ways(name, value):
     param = PARAMS[name]
     assert param.norm(param.raw(value)) == pytest.approx(value, abs=1e-9)
+
+
+@given(st.text(st.characters(), max_size=100))
+def test_any_text_can_be_carried_by_every_surface(text):
+    (taken,) = accept("/vj/negative", [text])
+    assert "\0" not in taken
+    taken.encode("utf-8")
+    assert accept("/vj/negative", [taken]) == (taken,)
+
+
+def test_halves_of_signs_from_json_are_replaced():
+    assert accept("/vj/negative", ["a\ud800b\0c"]) == ("a?bc",)

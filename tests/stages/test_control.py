@@ -137,6 +137,22 @@ def test_wrong_messages_change_nothing_and_are_told_at_most_twice_a_second(desk)
     assert "nearest: /vj/param/zoom" in rows[0].why
 
 
+def test_what_is_wrong_is_told_in_few_words_however_long_it_was(desk):
+    control, _, told, _, _ = desk
+    wrong = [("/vj/" + "x" * 60_000, ()), ("/vj/seed", ([1] * 9000,)), ("/vj/negative", ({"a": "b" * 9000},)),
+             ("/vj/preset/go", ("y" * 60_000,)), ("/vj/cue/" + "z" * 60_000 + "/go", ())]  # fmt: skip
+    for address, args in wrong:
+        control._last_refusal_ns = -NS
+        control.receive(address, args)
+    rows = [e.why for e in told.get() if isinstance(e, Degraded)]
+    assert len(rows) == 5
+    assert max(map(len, rows)) <= 400
+    assert control.snapshot()["troubles"] == {}
+    control.receive("/vj/seed", (float("nan"), float("inf"), 5, True, "x" * 900))
+    assert control.monitor[-1][3] == ("nan", "inf", 5, True, "x" * 200)
+    assert max(len(str(row)) for row in control.monitor) < 900
+
+
 def test_tempo_commands_go_to_the_ear(desk):
     control, _, told, _, _ = desk
     control.receive("/vj/tempo/nudge", (900,))

@@ -90,8 +90,11 @@ async def _reload(show: Show, shelf: Shelf, control: Control, stop: Stop) -> Non
     folders = [path for path in (shelf.presets, show.presets) if path is not None and path.is_dir()]
     ended = asyncio.Event()
     waiting = asyncio.create_task(_set_when_stopped(ended, stop))
-    async for _changes in awatch(*folders, watch_filter=_is_preset, stop_event=ended, debounce=200):
-        control.reload()
+    try:
+        async for _changes in awatch(*folders, watch_filter=_is_preset, stop_event=ended, debounce=200):
+            control.reload()
+    except (OSError, RuntimeError) as error:  # the system may watch only so many files
+        control.announce("presets", f"edited presets are taken up at the next start only: {error}")
     await waiting
 
 

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Sequence
 
-from zeroconf import Error, IPVersion, NonUniqueNameException
+from zeroconf import Error, IPVersion
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from vjserver.types.errors import OutputError
@@ -31,7 +31,7 @@ class Discovery:
                     server=f"{self._name}-{port}.local.",
                 )
                 await self._zeroconf.async_register_service(info, allow_name_change=True)
-        except (OSError, Error, NonUniqueNameException) as error:
+        except (OSError, RuntimeError, Error) as error:
             await self.close()
             raise OutputError(f"cannot be announced by zeroconf: {type(error).__name__}: {error}") from None
 

@@ -30,11 +30,16 @@ assert all(fields(kind)[0].name == "t_ns" for kind in EVENT_TYPES)
 def encode(event: Event) -> bytes:
     """Return an event as at most ``MAX_EVENT`` bytes; the reason of a Degraded is cut to fit. Raises ValueError."""
     if isinstance(event, Degraded):
-        event = replace(event, what=event.what[:60], why=event.why[:240])
+        event = replace(event, what=_cut(event.what, 60), why=_cut(event.why, 360))
     data = bytes((_index[type(event)],)) + _encode(event)
     if len(data) > MAX_EVENT:
         raise ValueError(f"an event has at most {MAX_EVENT} bytes: got {len(data)}")
     return data
+
+
+def _cut(text: str, most: int) -> str:
+    """Return as much of a text as takes at most ``most`` bytes."""
+    return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
 
 
 def decode(data: bytes) -> Event:

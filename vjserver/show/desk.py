@@ -31,6 +31,8 @@ REACH = tuple(
     for address, entry in REGISTRY.items()
     if entry.kind == "parameter" or (address.startswith("/vj/param/") and address.endswith(("/inc", "/reset")))
 )
+# What a take does not do a second time: it would write files and open doors.
+ONCE = ("/vj/preset/save", "/vj/snapshot/store", "/vj/midi/", "/vj/output/", "/vj/record")
 TAPS = 4  # so many in a row set a tempo
 TAP_NS = 2 * NS  # a longer pause begins anew
 
@@ -321,7 +323,8 @@ class Desk:
         rows = playing.take.rows
         while playing.place < len(rows) and playing.t_ns + rows[playing.place].t_ns <= now_ns:
             row = rows[playing.place]
-            due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
+            if not row.address.startswith(ONCE):
+                due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
             playing.place += 1
         return due
 

@@ -76,13 +76,20 @@ def is_release(address: str, args: Sequence[object]) -> bool:
     return entry is not None and _is_button(entry)
 
 
+def clean(text: str) -> str:
+    """Return a text as every surface can carry it: without NUL, with ``?`` for halves of signs (JSON lets both in)."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _typed(address: str, argument: Slot, value: object) -> Argument:
     if argument.type in ("text", "name"):
         if isinstance(value, str):
-            return value[:MAX_TEXT]
+            return clean(value[:MAX_TEXT])
         if argument.type == "name" and isinstance(value, (int, float)) and math.isfinite(value):
             return int(value)
-        raise ConfigError(f"{address} takes a text: got {value!r}")
+        raise ConfigError(f"{address} takes a text: got {str(value)[:40]!r}")
     if isinstance(value, bool):
         value = int(value)
     if not isinstance(value, (int, float)) or not math.isfinite(value):

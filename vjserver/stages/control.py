@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isfinite
 from typing import Any, BinaryIO, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
@@ -29,7 +30,7 @@ from vjserver.show.desk import Desk
 from vjserver.show.outputs import row_of
 from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
-from vjserver.show.registry import accept
+from vjserver.show.registry import accept, clean
 from vjserver.show.state import TEMPO, ShowState, enter
 from vjserver.show.take import Played, head, line
 from vjserver.stages.feedback import Feedback, News
@@ -44,6 +45,7 @@ LEASE_NS = 10 * NS
 MAX_TROUBLES = 20
 MONITORED = 200
 NOTED = 50
+MOST_WHY = 400  # signs: what is wrong may come with a long text
 TELL_AGAIN_NS = 5 * NS
 BUNDLE_BYTES = 1200  # below what any network takes in one piece
 
@@ -208,7 +210,7 @@ class Control:
         """Tell what was wrong with a message, at most twice a second."""
         now_ns = self._clock.now_ns()
         if now_ns - self._last_refusal_ns > NS // 2:
-            self._last_refusal_ns, why = now_ns, str(fault)
+            self._last_refusal_ns, why = now_ns, clean(str(fault)[:MOST_WHY])
             self._pipes.events.put(Degraded(now_ns, "message", why))
             self._tell("/vj/status/error", "message", why)
             self._note("message", "message", why)
@@ -224,7 +226,8 @@ class Control:
 
     def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
         self.monitored += 1
-        self.monitor.append((self.monitored, by, address, tuple(args[:8])))
+        shown = tuple(a if isinstance(a, (int, float)) and isfinite(a) else str(a)[:200] for a in args[:8])
+        self.monitor.append((self.monitored, by, address[:200], shown))
 
     # -- what only an OSC client can ask ---------------------------------------------------------------------
 
