@@ -17,10 +17,12 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter, pack_features
+from vjserver.show.addresses import REGISTRY
 from vjserver.show.changes import TOLD
 from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control import Control, Pipes
+from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Command, Degraded, Drum
@@ -424,3 +426,19 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
     third.receive("/vj/take/play", ("nosuch",))
     third.settle()
     assert third.refused == 1
+
+
+def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path):
+    control, shipped = desk[0], tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "a.jpg").write_bytes(b"ours")
+    panel = PanelDesk(control, shipped)
+    assert [row["thumb"] for row in panel.hello()["presets"]] == [True, False]
+    panel.keep_thumbnail(b"of a")
+    before = panel.hello()
+    control.receive("/vj/preset/go", ("b",))
+    panel.keep_thumbnail(b"of b")
+    assert (panel.thumbnail(1), panel.thumbnail(2), panel.thumbnail(3)) == (b"ours", b"of b", None)
+    assert panel.hello() is not before
+    assert [row["thumb"] for row in panel.hello()["presets"]] == [True, True]
+    assert {row["address"] for row in before["addresses"]} == set(REGISTRY) - {"/vj/cue/{id}/go"}

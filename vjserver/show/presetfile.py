@@ -15,7 +15,8 @@ from vjserver.types.errors import ConfigError
 def preset_of(look: Look, name: str, before: Preset | None) -> Preset:
     """Return a look as a preset of that name; what a look does not hold (triggers, tags ...) is as ``before``."""
     last = max((i for i, text in enumerate(look.texts) if text or look.weights[i]), default=-1)
-    params = {key: round(value, 5) for key, value in look.params.items() if value != DEFAULT_PARAMS[key]}
+    written = before.settings if before is not None else {}
+    params = {k: round(v, 5) for k, v in look.params.items() if v != DEFAULT_PARAMS[k] or k in written}
     changes: dict[str, Any] = {
         "name": name,
         "generator": look.generator,

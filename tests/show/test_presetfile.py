@@ -1,0 +1,62 @@
+"""Presets as files that people edit: what they wrote stays where it was."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vjserver.app.show import shipped
+from vjserver.show.addresses import PARAMS
+from vjserver.show.preset import Preset, parse_preset
+from vjserver.show.presetfile import preset_of, saved
+from vjserver.show.state import look_of_preset
+from vjserver.types.errors import ConfigError
+
+OURS = sorted(shipped("presets").glob("*.toml"))
+
+
+def again(text, where="x.toml"):
+    """Save a preset over its own file, as it is."""
+    preset = parse_preset(text, where)
+    return preset, saved(text, preset_of(look_of_preset(0, preset), preset.name, preset))
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_saving_a_preset_over_itself_keeps_its_look_and_every_comment(path):
+    text = path.read_text()
+    preset, after = again(text)
+    new = parse_preset(after, "x.toml")
+    before, now = look_of_preset(0, preset), look_of_preset(0, new)
+    assert now.params == pytest.approx(before.params, abs=1e-5)
+    assert (now.texts, now.mappings, now.travel, new.triggers) == (
+        before.texts,
+        before.mappings,
+        before.travel,
+        preset.triggers,
+    )
+    comments = [row.partition("#")[2] for row in text.splitlines() if "#" in row and '"' not in row.partition("#")[2]]
+    assert [c for c in comments if c not in after] == []
+
+
+def test_only_what_changed_is_changed():
+    text = (
+        '# my look\nname = "L"\nseed = 5   # five\n\n[params]\nzoom = 0.3  # slow\nbloom = 0.4\n\n'
+        '# two of them\n[[prompts]]\ntext = "sea"\nweight = 1.0\n[[prompts]]\ntext = "sand"\nweight = 0.5\n'
+    )
+    preset = parse_preset(text, "x")
+    changed = preset.model_copy(update={"params": {"zoom": 0.7, "bloom": 0.4}})
+    assert saved(text, preset_of(look_of_preset(0, changed), "L", preset)) == text.replace("zoom = 0.3", "zoom = 0.7")
+
+
+@given(st.dictionaries(st.sampled_from(sorted(PARAMS)), st.floats(0, 1)), st.lists(st.text(max_size=20), max_size=8),
+       st.text(min_size=1, max_size=20), st.integers(0, 99))  # fmt: skip
+def test_what_is_saved_is_what_is_read(params, texts, name, seed):
+    preset = Preset(name=name, params=params, prompts=tuple({"text": t, "weight": 0.5} for t in texts), seed=seed)
+    look = look_of_preset(0, preset)
+    back = parse_preset(saved("", preset_of(look, name, None)), "x")
+    assert look_of_preset(0, back).params == pytest.approx(look.params, abs=1e-4)
+    assert (look_of_preset(0, back).texts, back.name, back.seed) == (look.texts, name, seed)
+
+
+def test_a_file_that_is_no_toml_is_not_saved_over():
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        saved("name = ", Preset(name="x"))
