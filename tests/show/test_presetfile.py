@@ -40,6 +40,7 @@ def test_saving_a_preset_over_itself_keeps_its_look_and_every_comment(path):
 def test_only_what_changed_is_changed():
     text = (
         '# my look\nname = "L"\nseed = 5   # five\n\n[params]\nzoom = 0.3  # slow\nbloom = 0.4\n\n'
+        "[raw]\nrotate = 0.02   # turns a second\n\n"
         '# two of them\n[[prompts]]\ntext = "sea"\nweight = 1.0\n[[prompts]]\ntext = "sand"\nweight = 0.5\n'
     )
     preset = parse_preset(text, "x")

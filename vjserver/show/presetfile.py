@@ -7,6 +7,7 @@ from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
+from vjserver.show.addresses import PARAMS
 from vjserver.show.preset import Preset
 from vjserver.show.state import DEFAULT_PARAMS, Look
 from vjserver.types.errors import ConfigError
@@ -15,8 +16,9 @@ from vjserver.types.errors import ConfigError
 def preset_of(look: Look, name: str, before: Preset | None) -> Preset:
     """Return a look as a preset of that name; what a look does not hold (triggers, tags ...) is as ``before``."""
     last = max((i for i, text in enumerate(look.texts) if text or look.weights[i]), default=-1)
-    written = before.settings if before is not None else {}
+    written, in_units = (before.params, before.raw) if before is not None else ({}, {})
     params = {k: round(v, 5) for k, v in look.params.items() if v != DEFAULT_PARAMS[k] or k in written}
+    raw = {k: round(PARAMS[k].raw(look.params[k]), 5) for k in in_units}  # who wrote units reads units
     changes: dict[str, Any] = {
         "name": name,
         "generator": look.generator,
@@ -27,8 +29,8 @@ def preset_of(look: Look, name: str, before: Preset | None) -> Preset:
         "travel": {"beats": look.travel.beats, "seconds": look.travel.seconds, "ease": look.travel.ease},
         "seed": look.seed,
         "prompts": [{"text": look.texts[i], "weight": round(look.weights[i], 5)} for i in range(last + 1)],
-        "params": params,
-        "raw": {},
+        "params": {k: v for k, v in params.items() if k not in raw},
+        "raw": raw,
     }
     kept = before.model_dump(by_alias=True) if before is not None else {}
     return Preset.model_validate({**kept, **changes})
@@ -46,7 +48,6 @@ def saved(text: str, preset: Preset) -> str:
     data = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     for row in data.get("prompts", ()):
         row.setdefault("weight", 1.0)
-    data.pop("raw", None)
     _put(document, data)
     return tomlkit.dumps(document)
 
