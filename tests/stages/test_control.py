@@ -6,6 +6,7 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
@@ -442,3 +443,20 @@ def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path)
     assert panel.hello() is not before
     assert [row["thumb"] for row in panel.hello()["presets"]] == [True, True]
     assert {row["address"] for row in before["addresses"]} == set(REGISTRY) - {"/vj/cue/{id}/go"}
+
+
+def test_a_flood_and_strangers_are_announced_and_their_end_too(desk, clients):
+    control, hear, _told, _, _ = desk
+    control.server._most_per_s = 3
+    for _ in range(10):
+        clients[0].say("/vj/seed/next")
+    control.server.take(message("/vj/seed", 1), ("not an address", 5))
+    hear()
+    assert control.troubles["osc flood"].startswith("7 messages were left out")
+    hear()
+    assert "osc flood" not in control.troubles
+    control.server._networks = [ip_network("10.0.0.0/8")]
+    control.server._sources.clear()
+    clients[1].say("/vj/seed/next")
+    hear()
+    assert "1 packets were not taken" in control.troubles["osc stranger"]

@@ -132,6 +132,7 @@ class Control:
         self._told: dict[str, tuple[float | int | str, ...]] = {}
         self._tell_again_ns = self._next_tell_ns = self._next_status_ns = 0
         self._lost = 0
+        self._turned_away: dict[str, int] = {}
 
     @property
     def state(self) -> ShowState:
@@ -538,8 +539,26 @@ class Control:
             self.announce("events", "none lost any more", mended=True)
         self._lost = lost
 
+    def _tell_flood(self) -> None:
+        """Announce a flood, and who is turned away."""
+        for what, count, words in (
+            (
+                "osc flood",
+                self.server.flooded,
+                "messages were left out: more came from one machine than [osc] most_per_s",
+            ),
+            ("osc stranger", self.server.denied, "packets were not taken: they came from who is not in [osc] allow"),
+        ):
+            new = count - self._turned_away.get(what, 0)
+            self._turned_away[what] = count
+            if new:
+                self.announce(what, f"{new} {words}")
+            elif what in self.troubles:
+                self.announce(what, "over", mended=True)
+
     def _tell_status(self, now_ns: int) -> None:
         self._tell_lost()
+        self._tell_flood()
         if now_ns >= self._tell_again_ns:  # for who began to listen only now
             self._tell_again_ns = now_ns + TELL_AGAIN_NS
             self._told.clear()
@@ -572,6 +591,7 @@ class Control:
                 "osc_received": self.server.received,
                 "messages": self.messages,
                 "refused": self.refused + self.server.refused,
+                "turned_away": self.server.flooded + self.server.denied,
             }
         )
 
