@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from vjserver.app.osc_tools import reference
@@ -102,8 +104,5 @@ def test_a_folder_of_presets_comes_after_ours(tmp_path):
 def test_the_reference_names_every_address():
     text = reference()
     for address in [*REGISTRY, *OUTPUTS]:
-        parts = address.split("/")
-        if parts[2] == "prompt" and parts[3] != "1":
-            continue
-        shown = address.replace("/vj/prompt/1/", "/vj/prompt/{1..8}/")
-        assert f"`{shown}`" in text or address.count("/") > 3
+        shown = re.sub("^/vj/(prompt|macro)/[0-9]", r"/vj/\1/{1..8}", address)
+        assert f"`{shown}`" in text or (address.startswith("/vj/param/") and address.count("/") > 3)
