@@ -8,6 +8,7 @@ of OSC stands the same way through a bare process: receive a datagram, write a n
 """
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -327,6 +328,8 @@ def each_packet(packets: int) -> list[dict[str, Any]]:
         control = Control(
             bank, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), shelf, None, OscLimits((), 1 << 40)
         )
+        gc.collect()
+        gc.freeze()  # as the control process does
         for packet, _ in zip(mutants(), range(packets), strict=False):
             t_ns = time.perf_counter_ns()
             control.server.take(packet, ("127.0.0.1", 9))

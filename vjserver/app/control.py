@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -62,6 +63,8 @@ async def _main(plan: Plan, stop: Stop) -> None:
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s),
     )  # fmt: skip
     control.load_snapshots()
+    gc.collect()
+    gc.freeze()  # what is here at the start stays: going through all of it again and again costs up to 50 ms at a time
     for host in dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))):
         try:
             control.server.open(host, show.osc.port)
