@@ -307,7 +307,8 @@ def survive(one: Stage, packets: int) -> list[dict[str, Any]]:
     received = figures(one.channels, "control")["osc_received"] - before
     return [
         row(BENCH, f"ping behind {lot} mutated packets", "ms", **percentiles(waits), worst=round(max(waits), 1),
-            packets=sent, received=received - len(waits) - 2 * len(slow), same_process=one.worker("control").pid == pid),
+            packets=sent, received=received - len(waits) - 2 * len(slow),
+            same_process=one.worker("control").pid == pid),
         row(BENCH, "ping behind one attack", "ms", **percentiles(slow), worst=round(max(slow), 1), limit_worst=50.0),
     ]  # fmt: skip
 
