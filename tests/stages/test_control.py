@@ -121,9 +121,9 @@ def test_a_new_preset_brings_its_own_triggers(desk):
 def test_troubles_come_and_go(desk):
     control, hear, _, _, _ = desk
     hear(Degraded(1, "sound", "gone"), Degraded(2, "picture", "safe loop"))
-    assert control.snapshot()["troubles"] == {"sound": "gone", "picture": "safe loop"}
+    assert control.troubles == {"sound": "gone", "picture": "safe loop"}
     hear(Degraded(3, "sound", "back", True))
-    assert control.snapshot()["troubles"] == {"picture": "safe loop"}
+    assert control.troubles == {"picture": "safe loop"}
 
 
 def test_wrong_messages_change_nothing_and_are_told_at_most_twice_a_second(desk):
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_told_in_few_words_however_long_it_was(desk):
     rows = [e.why for e in told.get() if isinstance(e, Degraded)]
     assert len(rows) == 5
     assert max(map(len, rows)) <= 400
-    assert control.snapshot()["troubles"] == {}
+    assert control.troubles == {}
     control.receive("/vj/seed", (float("nan"), float("inf"), 5, True, "x" * 900))
     assert control.monitor[-1][3] == ("nan", "inf", 5, True, "x" * 200)
     assert max(len(str(row)) for row in control.monitor) < 900
@@ -189,7 +189,7 @@ def test_lost_events_are_announced_and_the_end_of_it_too(desk):
 def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
     control, hear, _, _, _ = desk
     told = []
-    control._status.tell = lambda address, *args: told.append(address)
+    control.telling.tell = lambda address, *args: told.append(address)
     hear()
     assert told.count("/vj/status/preset") == 1
     control._tell_status(LiveClock().now_ns())
@@ -280,7 +280,7 @@ def test_a_clamped_value_comes_back_when_the_hand_rests(desk, clients):
 
 def test_a_subscription_ends_unless_it_is_renewed(desk, clients, monkeypatch):
     control, (a, b) = desk[0], clients
-    monkeypatch.setattr("vjserver.stages.control.LEASE_NS", NS // 5)
+    monkeypatch.setattr("vjserver.stages.telling.LEASE_NS", NS // 5)
     a.say("/vj/subscribe")
     b.say("/vj/subscribe", 9)  # a port of its own
     control.step()
@@ -330,7 +330,7 @@ def test_targets_of_the_show_file_hear_what_changes(desk):
             with suppress(TimeoutError):
                 while True:
                     told += [(m.address, *m.args) for m in decode(sock.recv(65536))]
-        control._status.close()
+        control.telling.close()
     assert ("/vj/param/zoom", 0.25) in told
     assert ("/vj/negative", "text on it") in told
     assert len([row for row in told if not row[0].startswith("/vj/status")]) == 2
@@ -433,7 +433,7 @@ def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path)
     control, shipped = desk[0], tmp_path / "shipped"
     shipped.mkdir()
     (shipped / "a.jpg").write_bytes(b"ours")
-    panel = PanelDesk(control, shipped)
+    panel = PanelDesk(control, LiveClock(), shipped)
     assert [row["thumb"] for row in panel.hello()["presets"]] == [True, False]
     panel.keep_thumbnail(b"of a")
     before = panel.hello()

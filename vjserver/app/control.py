@@ -28,7 +28,7 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWriter
 from vjserver.runtime.supervisor import Stop
 from vjserver.show.cues import CueList
-from vjserver.stages.control import Control, OscLimits, Pipes, until_stopped
+from vjserver.stages.control import Control, OscLimits, Pipes
 from vjserver.stages.midi import MidiRoom
 from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
@@ -134,7 +134,7 @@ async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
     """Serve the panel and OSCQuery; show what the deliverer shows, from the small ring that it keeps for that."""
     show, port, lan = plan.show, plan.show.web.port, plan.lan
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", *([lan.host] if lan else []))]
-    desk = PanelDesk(control, shipped("presets") / "thumbs")
+    desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
     preview = Preview(RingReader(plan.channels.page))
     info = host_info("vjserver", show.osc.port)
     app = web_app(desk, preview, hosts, info, lan.token if lan else "")
@@ -151,9 +151,16 @@ async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
         return
     server = _Server(config)
     await asyncio.gather(
-        server.serve(sockets), until_stopped(stop.is_set, server), _announce(plan, control, stop),
+        server.serve(sockets), _end_with(stop, server), _announce(plan, control, stop),
         _keep_thumbnails(desk, preview, control, stop),
     )  # fmt: skip
+
+
+async def _end_with(stop: Stop, server: uvicorn.Server) -> None:
+    """Ask the web server to end once ``stop`` is set."""
+    while not stop.is_set():
+        await asyncio.sleep(0.05)
+    server.should_exit = server.force_exit = True
 
 
 def _bound(host: str, port: int) -> socket.socket:

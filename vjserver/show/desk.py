@@ -394,6 +394,14 @@ class Desk:
         newest = self.grid.count_at(now_ns) if self.grid.running else 0
         return [(" ".join((p.address, *map(str, p.args))), max(0, p.count - newest)) for p in self.pending]
 
+    def cue_names(self) -> tuple[str, str]:
+        """Return the ids of the cue that was called last, and of the next one; empty where there is none."""
+        cue = self.state.cue
+        try:
+            return cue, self.cues.step(cue, 1).id
+        except ConfigError:
+            return cue, ""
+
     @property
     def look(self) -> Look:
         """The look as it is, to be saved."""

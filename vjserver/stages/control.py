@@ -10,16 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import isfinite
 from typing import Any, BinaryIO, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
 from vjserver.controls.osc import OscMessage, OscServer, Sender
 from vjserver.dsp.pulses import PulseFollower
-from vjserver.outputs.osc import OscTargetOptions, StatusSender
+from vjserver.outputs.osc import OscTargetOptions
 from vjserver.runtime.clock import NS, Clock
-from vjserver.runtime.osc import bundle, message
+from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateWriter
@@ -33,21 +32,18 @@ from vjserver.show.preset import Bank
 from vjserver.show.registry import accept, clean
 from vjserver.show.state import TEMPO, ShowState, enter
 from vjserver.show.take import Played, head, line
-from vjserver.stages.feedback import Feedback, News
+from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
+from vjserver.stages.telling import LEASE_NS, Telling, output_rows, plain
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import Argument, Command, Degraded, Drum, Onset, Section
-from vjserver.types.features import BAND_NAMES, Features
 
 POLL_S = 0.004
 TELL_NS = NS // 60
-LEASE_NS = 10 * NS
 MAX_TROUBLES = 20
 MONITORED = 200
 NOTED = 50
 MOST_WHY = 400  # signs: what is wrong may come with a long text
-TELL_AGAIN_NS = 5 * NS
-BUNDLE_BYTES = 1200  # below what any network takes in one piece
 
 
 class Learner(Protocol):
@@ -101,7 +97,7 @@ class Control:
         cues: CueList | None = None,
         limits: OscLimits | None = None,
     ) -> None:
-        self._clock, self._pipes, self._shelf = clock, pipes, shelf
+        self._clock, self.pipes, self._shelf = clock, pipes, shelf
         self._check_output = check_output
         place, preset = bank.find(first) if before is None else (0, None)
         state = enter(fresh, place, preset) if preset is not None else cast(ShowState, before)
@@ -117,11 +113,8 @@ class Control:
         self.server = OscServer(
             self.receive_osc, self.refuse, self.settle, *((limits.allow, limits.most_per_s) if limits else ())
         )
-        self._status = StatusSender(targets)
         self.feedback = Feedback()
-        self._near: dict[str, list[OscTargetOptions]] = {}  # targets by host: who sends from there may be one of them
-        self._subscribers: dict[Sender, tuple[str, Sender]] = {}
-        self._join_targets(targets)
+        self.telling = Telling(targets, self.server, self.feedback, self.desk)
         self._osc_beat = PulseFollower(1)
         self._take: tuple[BinaryIO, int] | None = None
         self._published = state
@@ -129,8 +122,7 @@ class Control:
         self._values_of: tuple[int, int] = (-1, 0)
         self._values: dict[str, Argument] = {}
         self._last_refusal_ns = -NS
-        self._told: dict[str, tuple[float | int | str, ...]] = {}
-        self._tell_again_ns = self._next_tell_ns = self._next_status_ns = 0
+        self._next_tell_ns = self._next_status_ns = 0
         self._lost = 0
         self._turned_away: dict[str, int] = {}
 
@@ -174,10 +166,7 @@ class Control:
             self.refuse(error)
             return
         self.messages += 1
-        if address in _TOLD and len(args) == 1 and isinstance(args[0], (int, float, str)):
-            self.feedback.heard(key, address, args[0], now_ns)
-            for near in self._near.get(key[0], ()) if isinstance(key, tuple) else ():
-                self.feedback.heard(near, address, args[0], now_ns)
+        self.telling.heard(key, address, args, now_ns)
         if bent:
             self._tell_message(f"{address}: {bent}, the nearest that is allowed")
 
@@ -186,7 +175,7 @@ class Control:
         desk = self.desk
         if desk.state is not self._published:
             before, self._published = self._published, desk.state
-            self._pipes.state.put(desk.state)
+            self.pipes.state.put(desk.state)
             if desk.state.sync != before.sync:
                 self._change_sync(before)
             if desk.state.take != before.take:
@@ -212,13 +201,13 @@ class Control:
         now_ns = self._clock.now_ns()
         if now_ns - self._last_refusal_ns > NS // 2:
             self._last_refusal_ns, why = now_ns, clean(str(fault)[:MOST_WHY])
-            self._pipes.events.put(Degraded(now_ns, "message", why))
-            self._tell("/vj/status/error", "message", why)
+            self.pipes.events.put(Degraded(now_ns, "message", why))
+            self.telling.tell("/vj/status/error", "message", why)
             self._note("message", "message", why)
 
     def tell_learnt(self, control: str, address: str) -> None:
         """Tell what MIDI learnt."""
-        self._tell("/vj/status/learnt", control, address)
+        self.telling.tell("/vj/status/learnt", control, address)
         self._note("ok", "midi", f"{control} plays {address}")
 
     def _note(self, kind: str, what: str, why: str) -> None:
@@ -240,7 +229,7 @@ class Control:
             self.refuse(error)
             return
         rows = [(one, self.desk.read(one)) for one in wanted]
-        found = [message(one, _plain(value)) for one, value in rows if value is not None]
+        found = [message(one, plain(value)) for one, value in rows if value is not None]
         if not found:
             self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], TOLD))
             return
@@ -249,23 +238,14 @@ class Control:
             self.server.send(packet, sender)
 
     def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
-        self.server.send(message("/vj/pong", *[_plain(arg) for arg in args[:1]]), sender)
+        self.server.send(message("/vj/pong", *[plain(arg) for arg in args[:1]]), sender)
 
     def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
-        for row in self._output_rows(self._pipes.boards["deliver"].get()):
+        for row in output_rows(self.state.outputs, self.pipes.boards["deliver"].get()):
             self.server.send(message("/vj/status/output", *row), sender)
 
     def _subscribe(self, args: tuple[Argument, ...], sender: Sender) -> None:
-        port = next((int(arg) for arg in args if not isinstance(arg, str)), sender[1])
-        kind = next((str(arg) for arg in args if isinstance(arg, str)), "all")
-        if kind not in ("all", "numbers", "text"):
-            raise ConfigError(f"/vj/subscribe takes all, numbers or text: got {kind[:40]!r}")
-        if not 1 <= port <= 65535:
-            raise ConfigError(f"/vj/subscribe takes a port in 1..65535: got {port}")
-        to = (sender[0], port)
-        send = partial(self._send_news, lambda packet: self.server.send(packet, to))
-        self.feedback.join(sender, send, partial(_is_kind, kind), self._clock.now_ns() + LEASE_NS)
-        self._subscribers[sender] = kind, to
+        self.telling.subscribe(args, sender, self._clock.now_ns())
 
     def _unsubscribe(self, _args: tuple[Argument, ...], sender: Sender) -> None:
         self.feedback.leave(sender)
@@ -304,7 +284,7 @@ class Control:
             except ConfigError as error:
                 self.refuse(error)
         elif command.address.startswith(TEMPO):
-            self._pipes.events.put(command)
+            self.pipes.events.put(command)
 
     def _save(self, args: tuple[Argument, ...]) -> None:
         path = self._shelf.save_preset(self.desk.look, str(args[0]) if args else "", self.desk.bank)
@@ -397,20 +377,20 @@ class Control:
         ``auto`` gives the clock back to the ear.
         """
         now_ns = self._clock.now_ns()
-        self._pipes.events.put(Command(now_ns, "/vj/tempo/grid" if grid else "/vj/tempo/auto", grid))
+        self.pipes.events.put(Command(now_ns, "/vj/tempo/grid" if grid else "/vj/tempo/auto", grid))
 
     def _change_sync(self, before: ShowState) -> None:
         source = self.state.sync.source
         if source != before.sync.source:
             self._osc_beat = PulseFollower(1, self.desk.grid.beats_per_bar)
             if source == "tap":
-                self._pipes.events.put(Command(self._clock.now_ns(), "/vj/tempo/lock", (True,)))
+                self.pipes.events.put(Command(self._clock.now_ns(), "/vj/tempo/lock", (True,)))
             else:
                 self.follow_grid(())
 
     async def run_link(self, stopped: Callable[[], bool]) -> None:
         """Sit in the Ableton Link session while it is wanted; what cannot be is announced once, and the ear goes on."""
-        session = LinkSession(self._clock, lambda: self._pipes.features.get().grid, self.follow_grid)
+        session = LinkSession(self._clock, lambda: self.pipes.features.get().grid, self.follow_grid)
         before: LinkMode = "off"
         while not stopped():
             mode = cast(LinkMode, self.state.sync.link)
@@ -443,15 +423,15 @@ class Control:
         if self._take is not None:
             self._turn_take(False, self.state)
         self.server.close()
-        self._status.close()
+        self.telling.close()
 
     def step(self) -> None:
         """Do what is due now."""
         now_ns = self._clock.now_ns()
-        for reader in self._pipes.others:
+        for reader in self.pipes.others:
             for event in reader.get():
                 self._hear(event)
-        grid = self._pipes.features.get().grid
+        grid = self.pipes.features.get().grid
         self.desk.tick(now_ns, grid, self._ahead_ns())
         self.settle()
         if now_ns >= self._next_tell_ns:
@@ -463,7 +443,7 @@ class Control:
 
     def _ahead_ns(self) -> int:
         """Return how long before a beat a change has to be made to be on the wall with it, and one round of ours."""
-        made_ms = float(self._pipes.boards["generate"].get().get("lookahead_ms", 0.0))
+        made_ms = float(self.pipes.boards["generate"].get().get("lookahead_ms", 0.0))
         return round(made_ms * 1e6) + round(POLL_S * NS)
 
     def values(self, now_ns: int) -> Mapping[str, Argument]:
@@ -477,7 +457,7 @@ class Control:
     def announce(self, what: str, why: str, mended: bool = False) -> None:
         """Tell the terminal, the panel and the listeners what works less well than it should, or works again."""
         event = Degraded(self._clock.now_ns(), what, why, mended)
-        self._pipes.events.put(event)
+        self.pipes.events.put(event)
         self._hear(event)
 
     def _hear(self, event: object) -> None:
@@ -488,51 +468,13 @@ class Control:
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
             kind = "ok" if event.mended else "error"
-            self._tell(f"/vj/status/{kind}", event.what, event.why)
+            self.telling.tell(f"/vj/status/{kind}", event.what, event.why)
             self._note(kind, event.what, event.why)
         elif isinstance(event, (Drum, Onset, Section)):
             self.desk.hear(self._clock.now_ns(), event)
 
-    # -- what goes out -------------------------------------------------------------------------------------
-
-    def _join_targets(self, targets: Sequence[OscTargetOptions]) -> None:
-        """Let the show file's targets hear what changes; what is there at the start they may ask for."""
-        for target in targets:
-            send = partial(self._send_news, partial(self._status.send_to, target))
-            self.feedback.join(target, send, partial(_is_kind, target.kind))
-            self.feedback.surfaces[target].listener.knows.update(self.desk.values(self._clock.now_ns()))
-            self._near.setdefault(target.host, []).append(target)
-
-    @staticmethod
-    def _send_news(send: Callable[[bytes], None], news: News) -> None:
-        """Send news as bundles."""
-        packets: list[bytes] = []
-        for address, value in news:
-            packets.append(message(address, _plain(value)))
-            if sum(map(len, packets)) > BUNDLE_BYTES:
-                send(bundle(packets))
-                packets = []
-        if packets:
-            send(bundle(packets))
-
-    def _tell(self, address: str, *args: float | int | str) -> None:
-        """Tell slow news to the targets and to every OSC client that subscribed."""
-        self._status.tell(address, *args)
-        needed = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
-        for sender, (kind, to) in list(self._subscribers.items()):
-            if sender not in self.feedback.surfaces:
-                del self._subscribers[sender]
-            elif kind in (needed, "all"):
-                self.server.send(message(address, *args), to)
-
-    def _tell_once(self, address: str, *args: float | int | str) -> None:
-        """Tell what has changed since it was last told."""
-        if self._told.get(address) != args:
-            self._told[address] = args
-            self._tell(address, *args)
-
     def _tell_lost(self) -> None:
-        lost = sum(reader.lost for reader in self._pipes.others)
+        lost = sum(reader.lost for reader in self.pipes.others)
         if lost > self._lost:
             self.announce("events", f"{lost - self._lost} lost: this process was stopped for too long")
         elif "events" in self.troubles:
@@ -559,31 +501,8 @@ class Control:
     def _tell_status(self, now_ns: int) -> None:
         self._tell_lost()
         self._tell_flood()
-        if now_ns >= self._tell_again_ns:  # for who began to listen only now
-            self._tell_again_ns = now_ns + TELL_AGAIN_NS
-            self._told.clear()
-        self._tell_once("/vj/status/preset", self.state.preset_name)
-        self._tell_once("/vj/status/prompt", self.state.heaviest)
-        self._tell_once("/vj/status/cue", *self.cue_names())
-        for text, beats in self.desk.waits(now_ns):
-            self._tell("/vj/status/pending", text, beats)
-        ear, generate, deliver = (self._pipes.boards[name].get() for name in ("ear", "generate", "deliver"))
-        for name, board in (
-            ("audio_to_osc", ear),
-            ("audio_to_frame", generate),
-            ("source_to_frame", generate),
-            ("frame_to_output", deliver),
-        ):
-            latency = board.get(name)
-            if latency:
-                self._tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])
-        figures = generate.get("figures", {})
-        if "jumpiness_mean" in figures:
-            self._tell("/vj/status/jumpiness", figures["jumpiness_mean"], figures["jumpiness_max"])
-        self._tell_once("/vj/status/generator", _maker(generate))
-        self._tell_delivery(deliver)
-        self._tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
-        self._pipes.stats.put(
+        self.telling.status(self.pipes.boards, now_ns)
+        self.pipes.stats.put(
             {
                 "t_ns": now_ns,
                 "preset": self.state.preset_name,
@@ -594,104 +513,3 @@ class Control:
                 "turned_away": self.server.flooded + self.server.denied,
             }
         )
-
-    def cue_names(self) -> tuple[str, str]:
-        """Return the ids of the cue that was called last, and of the next one; empty where there is none."""
-        cue = self.state.cue
-        with contextlib.suppress(ConfigError):
-            return cue, self.desk.cues.step(cue, 1).id
-        return cue, ""
-
-    def _tell_delivery(self, deliver: dict[str, Any]) -> None:
-        """Tell how steadily pictures leave, what is on the wall, and how each output does."""
-        pacing = deliver.get("pacing")
-        if pacing:
-            self._tell("/vj/status/pacing", pacing["p50"], pacing["p99"])
-            self._tell("/vj/status/late", int(deliver["late"]), int(deliver["missed"]))
-        if deliver.get("rung"):
-            self._tell_once("/vj/status/picture", deliver["rung"])
-        for row in self._output_rows(deliver):
-            self._tell("/vj/status/output", *row)
-
-    def _output_rows(self, deliver: dict[str, Any]) -> list[tuple[float | int | str, ...]]:
-        """Return the arguments of ``/vj/status/output`` for each output."""
-        rows: list[tuple[float | int | str, ...]] = []
-        boards = deliver.get("outputs", {})
-        for output in self.state.outputs:
-            board = boards.get(output.label, {"alive": False, "fps": 0.0, "drops": 0, "figures": {}})
-            figures = board["figures"]
-            tally = "program" if figures.get("program") else "preview" if figures.get("preview") else ""
-            state = "sends" if board["alive"] else "off"
-            receivers = int(figures.get("connections", -1))
-            rows.append((output.label, state, float(board["fps"]), int(board["drops"]), receivers, tally, str(output)))
-        return rows
-
-    # -- for the panel -------------------------------------------------------------------------------------
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what the panel shows besides values: sound, beat and health, as plain JSON values."""
-        now_ns = self._clock.now_ns()
-        f: Features = self._pipes.features.get()
-        ear, generate, deliver = (self._pipes.boards[name].get() for name in ("ear", "generate", "deliver"))
-        return {
-            "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
-            "phase": round(f.grid.beat_phase(now_ns), 3),
-            "position": int(f.grid.bar_phase(now_ns) * f.grid.beats_per_bar),
-            "beats_per_bar": f.grid.beats_per_bar,
-            "bpm": round(f.grid.bpm, 1),
-            "confidence": round(f.grid.confidence, 2),
-            "level": round(f.value("level", now_ns), 3),
-            "silence": f.value("silence", now_ns) > 0.5,
-            "drums": [round(f.value(name, now_ns), 2) for name in ("kick", "snare", "hat")],
-            "bands": dict(zip(BAND_NAMES, [round(float(b), 3) for b in f.bands], strict=True)),
-            "spectrum": [round(float(b), 2) for b in f.spectrum],
-            "preset_name": self.state.preset_name,
-            "macro_names": list(self.state.macro_names),
-            "pending": self.desk.waits(now_ns),
-            "cue": self.cue_names(),
-            "morph": round(self.state.glide.share(now_ns), 3) if self.state.glide is not None else None,
-            "take": "plays" if self.desk.plays else "records" if self.state.take else "",
-            "snapshots": sorted(self.desk.snapshots),
-            "latency_ms": {
-                "audio_to_osc": ear.get("audio_to_osc", {}),
-                "audio_to_frame": generate.get("audio_to_frame", {}),
-                "frame_to_output": deliver.get("frame_to_output", {}),
-            },
-            "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
-            "outputs": deliver.get("outputs", {}),
-            "picture": deliver.get("rung", ""),
-            "generator": _maker(generate),
-            "figures": generate.get("figures", {}),
-            "troubles": self.troubles,
-        }
-
-
-def _plain(value: Argument) -> float | int | str:
-    """Return a value as OSC sends it: switches are 0 or 1."""
-    return int(value) if isinstance(value, bool) else value
-
-
-def _is_kind(kind: str, address: str, value: Argument) -> bool:
-    """Tell whether a listener of that kind (all, numbers, text) is told a value."""
-    return address in _TOLD and (kind == "all" or (kind == "text") == isinstance(value, str))
-
-
-_TOLD = frozenset(TOLD)
-
-
-def _maker(board: dict[str, Any]) -> str:
-    """Return who makes the picture, in words."""
-    figures = board.get("figures", {})
-    if "steps" not in figures:
-        return str(board.get("generator", ""))
-    how = f"{figures['width']}x{figures['height']}, steps {figures['steps']}, decks {figures['decks']}"
-    return f"{board['generator']}: {how}"
-
-
-async def until_stopped(stopped: Callable[[], bool], server: Any) -> None:
-    """Ask a uvicorn server to end once ``stopped``."""
-    while not stopped():
-        await asyncio.sleep(0.05)
-    server.should_exit = True
-    with contextlib.suppress(AttributeError):
-        server.force_exit = True

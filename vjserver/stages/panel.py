@@ -4,22 +4,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vjserver.runtime.clock import Clock
 from vjserver.runtime.files import data_folder, write_whole
 from vjserver.show.addresses import CUE_GO, OUTPUTS, REGISTRY
 from vjserver.stages.control import Control
 from vjserver.stages.feedback import News
+from vjserver.stages.telling import maker
 from vjserver.types.events import Argument
+from vjserver.types.features import BAND_NAMES
 
 
 class PanelDesk:
     """Control as the panel needs it; ``shipped`` is the folder of the thumbnails that come with our presets."""
 
-    def __init__(self, control: Control, shipped: Path) -> None:
-        self._control, self._shipped = control, shipped
+    def __init__(self, control: Control, clock: Clock, shipped: Path) -> None:
+        self._control, self._clock, self._shipped = control, clock, shipped
         self._mine = data_folder() / "thumbs"
         self._hello: dict[str, Any] = {}
         self._hello_of: object = None
-        self.snapshot, self.receive, self.settle = control.snapshot, control.receive, control.settle
+        self.receive, self.settle = control.receive, control.settle
         self.leave, self.read = control.feedback.leave, control.desk.read
 
     def join(self, key: object, tell: Callable[[News], None], wants: Callable[[str, Argument], bool]) -> None:
@@ -53,6 +56,43 @@ class PanelDesk:
     def notes(self, since: int) -> list[tuple[int, str, str, str]]:
         """Return what was announced after number ``since``."""
         return [row for row in self._control.notes if row[0] > since]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the panel shows besides values: sound, beat and health, as plain JSON values."""
+        pipes, desk, now_ns = self._control.pipes, self._control.desk, self._clock.now_ns()
+        f, state = pipes.features.get(), desk.state
+        ear, generate, deliver = (pipes.boards[name].get() for name in ("ear", "generate", "deliver"))
+        return {
+            "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
+            "phase": round(f.grid.beat_phase(now_ns), 3),
+            "position": int(f.grid.bar_phase(now_ns) * f.grid.beats_per_bar),
+            "beats_per_bar": f.grid.beats_per_bar,
+            "bpm": round(f.grid.bpm, 1),
+            "confidence": round(f.grid.confidence, 2),
+            "level": round(f.value("level", now_ns), 3),
+            "silence": f.value("silence", now_ns) > 0.5,
+            "drums": [round(f.value(name, now_ns), 2) for name in ("kick", "snare", "hat")],
+            "bands": dict(zip(BAND_NAMES, [round(float(b), 3) for b in f.bands], strict=True)),
+            "spectrum": [round(float(b), 2) for b in f.spectrum],
+            "preset_name": state.preset_name,
+            "macro_names": list(state.macro_names),
+            "pending": desk.waits(now_ns),
+            "cue": desk.cue_names(),
+            "morph": round(state.glide.share(now_ns), 3) if state.glide is not None else None,
+            "take": "plays" if desk.plays else "records" if state.take else "",
+            "snapshots": sorted(desk.snapshots),
+            "latency_ms": {
+                "audio_to_osc": ear.get("audio_to_osc", {}),
+                "audio_to_frame": generate.get("audio_to_frame", {}),
+                "frame_to_output": deliver.get("frame_to_output", {}),
+            },
+            "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
+            "outputs": deliver.get("outputs", {}),
+            "picture": deliver.get("rung", ""),
+            "generator": maker(generate),
+            "figures": generate.get("figures", {}),
+            "troubles": self._control.troubles,
+        }
 
     # -- thumbnails ----------------------------------------------------------------------------------------
 
