@@ -83,6 +83,15 @@ def test_scale_moves_at_once_and_meets_the_fader_at_the_ends():
     assert fader(one, values, 0) == pytest.approx(0.0)
 
 
+def scaled(value, position, stood):
+    """Return the value moved by that share of its way to the end by which the hand moved of its own way there."""
+    if stood is None or position == stood:
+        return value
+    if position > stood:
+        return value + (1.0 - value) * (position - stood) / (127 - stood)
+    return value - value * (stood - position) / stood
+
+
 @given(st.lists(st.integers(0, 127), min_size=1, max_size=40), st.floats(0, 1), st.sampled_from(["pickup", "scale"]))
 def test_takeover_never_jumps(positions, start, takeover):
     values = Values({"/vj/master/fade": start})
@@ -90,10 +99,11 @@ def test_takeover_never_jumps(positions, start, takeover):
     before, stood = start, None
     for position in positions:
         now = fader(one, values, position)
-        moved = abs(position - stood) / 127 if stood is not None else 0.0
         assert 0.0 <= now <= 1.0
-        if takeover == "scale":  # at most to the end that the hand moves towards
-            assert abs(now - before) <= max(moved, 2.0 / 127) * (1 + 127 * moved)
+        if takeover == "scale":
+            assert now == pytest.approx(scaled(before, position, stood)) or (
+                now == pytest.approx(position / 127) and abs(before - now) <= 1.5 / 127
+            )
         elif now != before and stood is not None:
             low, high = sorted((stood / 127, position / 127))
             assert low - 2 / 127 <= before <= high + 2 / 127
