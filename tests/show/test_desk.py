@@ -398,6 +398,13 @@ def test_a_cue_follows_after_bars():
     assert (before, desk.state.cue) == ("a", "b")
 
 
+def test_after_the_last_cue_nothing_follows():
+    desk = Desk(BANK, enter(ShowState(), 0, A), CueList([Cue(id="only", follow_s=1.0)]))
+    desk.receive(0, "/vj/cue/go", ())
+    run(desk, 3 * NS, step_ns=NS // 10)
+    assert (desk.state.cue, desk.refused) == ("only", [])
+
+
 def test_a_list_of_cues_is_checked():
     with pytest.raises(ConfigError, match="two cues"):
         CueList([Cue(id="a"), Cue(id="a")])

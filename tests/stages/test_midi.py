@@ -266,7 +266,12 @@ def test_a_broken_map_of_the_users_is_told_and_others_play(jack, control, tmp_pa
         box = Box("Odd Box")
         await until(lambda: room._failed)
         box.pull()
+        await until(lambda: not room._failed)
+        (folder / "mine.toml").write_text('name = "mine"\nmatch = ["Odd"]\n')
+        again = Box("Odd Box")
+        await until(lambda: room._controllers)  # mended and put back
+        again.pull()
 
     play(control, script)
-    why = [e.why for e in control.told.get() if isinstance(e, Degraded)][-1]
+    why = next(e.why for e in control.told.get() if isinstance(e, Degraded))
     assert why.startswith("mine.toml:5: controls.0.to: unknown address '/vj/tempo/tapp'; nearest: /vj/tempo/tap")

@@ -33,6 +33,8 @@ REACH = tuple(
 )
 # What a take does not do a second time: it would write files and open doors.
 ONCE = ("/vj/preset/save", "/vj/snapshot/store", "/vj/midi/", "/vj/output/", "/vj/record")
+# What changes the whole look: of several that wait, the last counts.
+WHOLE = ("/vj/preset/", "/vj/cue/", "/vj/snapshot/")
 TAPS = 4  # so many in a row set a tempo
 TAP_NS = 2 * NS  # a longer pause begins anew
 
@@ -115,13 +117,8 @@ class Desk:
         count = boundary(self.grid, t_ns, quantise)
         if count is None:
             return False
-        whole = address.startswith(("/vj/preset/", "/vj/cue/", "/vj/snapshot/"))
-        self.pending = [
-            p
-            for p in self.pending
-            if p.address != address
-            and not (whole and p.address.startswith(("/vj/preset/", "/vj/cue/", "/vj/snapshot/")))
-        ]
+        whole = address.startswith(WHOLE)
+        self.pending = [p for p in self.pending if p.address != address and not (whole and p.address.startswith(WHOLE))]
         self.pending.append(Pending(count, address, args, by))
         return True
 
@@ -291,8 +288,9 @@ class Desk:
 
     def _follow(self, now_ns: int) -> None:
         self._follow_ns = self._follow_beat = None
-        if self._playing is None:
-            self._try(now_ns, f"/vj/cue/{self.cues.step(self.state.cue, 1).id}/go", (), "cue")
+        _, following = self.cue_names()
+        if following and self._playing is None:
+            self._try(now_ns, f"/vj/cue/{following}/go", (), "cue")
 
     def _go(self, t_ns: int, by: int) -> None:
         if by > 0 and t_ns - self._gone_ns < MIN_GO_NS:

@@ -31,7 +31,7 @@ POLL_S = 0.002
 LATEST_NS = NS // 20  # how much earlier than now a message may have come
 CLOCK_S = 0.002
 PER_BEAT = 24
-CLOCK, START, CONTINUE, STOP = 0xF8, 0xFA, 0xFB, 0xFC
+CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
 
 
 @dataclass(slots=True)
@@ -99,6 +99,7 @@ class MidiRoom:
         wanted = [
             n for n in inward if not self.options.ports or any(p.lower() in n.lower() for p in self.options.ports)
         ]
+        self._failed.intersection_update(wanted)
         for name in [name for name in self._controllers if name not in wanted]:
             self._drop(name)
             self.control.announce("midi", f"{name} is gone; it is taken up again when it is back")
