@@ -387,6 +387,14 @@ def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
     assert "presets" not in control.troubles
 
 
+def test_presets_that_did_not_change_are_not_taken_up_again(desk):
+    control = desk[0]
+    control._shelf.load = lambda: Bank(list(BANK.presets))
+    before = control.desk.bank
+    control.reload()
+    assert control.desk.bank is before
+
+
 def test_what_cannot_be_saved_is_told(desk):
     control = desk[0]
     for args, why in (((), "give a name"), (("../..",), "letters or digits")):

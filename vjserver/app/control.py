@@ -101,9 +101,14 @@ async def _reload(show: Show, shelf: Shelf, control: Control, stop: Stop) -> Non
     await waiting
 
 
-async def _set_when_stopped(ended: asyncio.Event, stop: Stop) -> None:
+async def _until(stop: Stop) -> None:
+    """Wait for the end, which the supervisor sets from another process."""
     while not stop.is_set():
         await asyncio.sleep(0.05)
+
+
+async def _set_when_stopped(ended: asyncio.Event, stop: Stop) -> None:
+    await _until(stop)
     ended.set()
 
 
@@ -158,8 +163,7 @@ async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
 
 async def _end_with(stop: Stop, server: uvicorn.Server) -> None:
     """Ask the web server to end once ``stop`` is set."""
-    while not stop.is_set():
-        await asyncio.sleep(0.05)
+    await _until(stop)
     server.should_exit = server.force_exit = True
 
 
@@ -189,8 +193,7 @@ async def _announce(plan: Plan, control: Control, stop: Stop) -> None:
             await discovery.open()
     except OutputError as error:
         control.announce("discovery", str(error))
-    while not stop.is_set():
-        await asyncio.sleep(0.1)
+    await _until(stop)
     await discovery.close()
 
 

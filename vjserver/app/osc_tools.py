@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from vjserver.app.holder import holder_of
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.osc import message
 from vjserver.show.addresses import OUTPUTS, REGISTRY, Entry, Slot
@@ -22,7 +23,8 @@ def monitor(host: str, port: int, seconds: float | None) -> int:
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise ConfigError(f"port {port} on {host} cannot be used: {error.strerror}; who listens there?") from None
+            held = holder_of(port, "udp")
+            raise ConfigError(f"port {port} on {host} cannot be used: {error.strerror}{held}") from None
         began = time.monotonic()
         listener.settimeout(0.2)
         while seconds is None or time.monotonic() - began < seconds:

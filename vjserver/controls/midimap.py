@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vjserver.show.addresses import CUE_GO, REGISTRY, Entry
-from vjserver.show.preset import Curve, Strict
-from vjserver.show.registry import accept, lookup
+from vjserver.show.preset import Curve, Strict, known_address
+from vjserver.show.registry import accept
 from vjserver.show.state import CURVES
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
@@ -27,12 +27,8 @@ _NEAR = 1.5 / 127.0  # a fader is at a value when it is as near as this
 
 
 def _known(address: str) -> str:
-    if address == SHIFT:
-        return address
-    try:
-        lookup(address.replace("{n}", "1"))
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+    if address != SHIFT:
+        known_address(address.replace("{n}", "1"))
     return address
 
 

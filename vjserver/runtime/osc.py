@@ -10,10 +10,10 @@ IMMEDIATELY = struct.pack(">Q", 1)
 
 
 def message(address: str, *args: float | int | str) -> bytes:
-    """Return an OSC message; floats travel as ``f``, ints as ``i``, texts as ``s``."""
+    """Return an OSC message; floats travel as ``f``, ints as ``i``, texts as ``s``, switches as 0 or 1."""
     builder = OscMessageBuilder(address)
     for arg in args:
-        builder.add_arg(arg)
+        builder.add_arg(int(arg) if isinstance(arg, bool) else arg)
     return builder.build().dgram
 
 

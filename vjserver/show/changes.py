@@ -43,8 +43,6 @@ FIELDS = {
     **{f"/vj/master/{name}": _field(name) for name in ("blackout", "freeze", "fade", "safe")},
     **{f"/vj/deliver/{name}": _field(name, "deliver") for name in ("fps", "between", "back")},
     "/vj/midi/clock": _field("midi_clock", "sync"),
-    "/vj/tempo/source": _field("source", "sync"),
-    "/vj/tempo/link": _field("link", "sync"),
     "/vj/take/record": _field("take"),
 }
 

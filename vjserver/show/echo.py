@@ -4,7 +4,7 @@ A listener is not told what it has just sent: a fader under a finger must not be
 150 ms after, its address is left alone; then it hears the value if another one was accepted than it sent.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vjserver.types.events import Argument
@@ -46,9 +46,3 @@ def same(a: Argument, b: Argument) -> bool:
     if isinstance(a, str) or isinstance(b, str):
         return type(a) is type(b) and a == b
     return abs(a - b) <= 1e-6 * max(1.0, abs(a))
-
-
-def known_of(values: Mapping[str, Argument], without: Iterable[str] = ()) -> dict[str, Argument]:
-    """Return a copy of values for a listener that knows them all, but for those named."""
-    left = set(without)
-    return {address: value for address, value in values.items() if address not in left}

@@ -22,7 +22,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def _address(address: str) -> str:
+def known_address(address: str) -> str:
+    """Return an address that there is, for a model's field. Raises ValueError naming the nearest."""
     try:
         lookup(address)
     except ConfigError as error:
@@ -31,7 +32,7 @@ def _address(address: str) -> str:
 
 
 def _mappable(address: str) -> str:
-    parts = _address(address).split("/")
+    parts = known_address(address).split("/")
     if not (parts[2] == "param" and len(parts) == 4) and parts[-1] != "weight":
         raise ValueError(f"a mapping drives /vj/param/NAME or /vj/prompt/N/weight: got {address!r}")
     return address
@@ -71,7 +72,7 @@ class Mapping(Strict):
 class Deed(Strict):
     """A message that is sent: an address and its arguments."""
 
-    do: Annotated[str, AfterValidator(_address)]
+    do: Annotated[str, AfterValidator(known_address)]
     args: tuple[float | int | str | bool, ...] = ()
 
     @model_validator(mode="after")
@@ -194,6 +195,9 @@ class Bank:
     def __init__(self, presets: Sequence[tuple[str, Preset]], banks: Sequence[str] = ()) -> None:
         self.presets = tuple(presets)
         self.banks = tuple(banks) or ("",) * len(self.presets)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bank) and (self.presets, self.banks) == (other.presets, other.banks)
 
     @property
     def names(self) -> tuple[str, ...]:

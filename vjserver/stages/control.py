@@ -34,7 +34,7 @@ from vjserver.show.state import TEMPO, ShowState, enter
 from vjserver.show.take import Played, head, line
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
-from vjserver.stages.telling import LEASE_NS, Telling, output_rows, plain
+from vjserver.stages.telling import LEASE_NS, Telling, output_rows
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import Argument, Command, Degraded, Drum, Onset, Section
 
@@ -229,7 +229,7 @@ class Control:
             self.refuse(error)
             return
         rows = [(one, self.desk.read(one)) for one in wanted]
-        found = [message(one, plain(value)) for one, value in rows if value is not None]
+        found = [message(one, value) for one, value in rows if value is not None]
         if not found:
             self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], TOLD))
             return
@@ -238,7 +238,7 @@ class Control:
             self.server.send(packet, sender)
 
     def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
-        self.server.send(message("/vj/pong", *[plain(arg) for arg in args[:1]]), sender)
+        self.server.send(message("/vj/pong", *args[:1]), sender)
 
     def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
         for row in output_rows(self.state.outputs, self.pipes.boards["deliver"].get()):
@@ -325,8 +325,9 @@ class Control:
         except ConfigError as error:
             self.announce("presets", f"{error}; the ones that were there stay")
             return
-        self.desk.rebank(bank, self._clock.now_ns())
-        self.settle()
+        if bank != self.desk.bank:  # what we saved ourselves is noticed as an edited file too
+            self.desk.rebank(bank, self._clock.now_ns())
+            self.settle()
         if "presets" in self.troubles:
             self.announce("presets", "all of them can be read again", mended=True)
 

@@ -1,6 +1,6 @@
 """What the panel and OSCQuery see of control: values, sound and health go out, messages and new thumbnails come in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,7 @@ from vjserver.runtime.clock import Clock
 from vjserver.runtime.files import data_folder, write_whole
 from vjserver.show.addresses import CUE_GO, OUTPUTS, REGISTRY
 from vjserver.stages.control import Control
-from vjserver.stages.feedback import News
 from vjserver.stages.telling import maker
-from vjserver.types.events import Argument
 from vjserver.types.features import BAND_NAMES
 
 
@@ -23,11 +21,8 @@ class PanelDesk:
         self._hello: dict[str, Any] = {}
         self._hello_of: object = None
         self.receive, self.settle = control.receive, control.settle
-        self.leave, self.read = control.feedback.leave, control.desk.read
-
-    def join(self, key: object, tell: Callable[[News], None], wants: Callable[[str, Argument], bool]) -> None:
-        """Have ``tell`` told every value that changes, and all of them first. Raises ConfigError where it is full."""
-        self._control.feedback.join(key, tell, wants)
+        self.join, self.leave = control.feedback.join, control.feedback.leave
+        self.read = control.desk.read
 
     def hello(self) -> dict[str, Any]:
         """Return addresses, presets and cues as JSON values; another object when presets have changed."""

@@ -75,7 +75,7 @@ class Telling:
         """Send news as bundles."""
         packets: list[bytes] = []
         for address, value in news:
-            packets.append(message(address, plain(value)))
+            packets.append(message(address, value))
             if sum(map(len, packets)) > BUNDLE_BYTES:
                 send(bundle(packets))
                 packets = []
@@ -152,11 +152,6 @@ def output_rows(outputs: Sequence[OutputRow], deliver: Mapping[str, Any]) -> lis
         receivers = int(figures.get("connections", -1))
         rows.append((output.label, state, float(board["fps"]), int(board["drops"]), receivers, tally, str(output)))
     return rows
-
-
-def plain(value: Argument) -> float | int | str:
-    """Return a value as OSC sends it: switches are 0 or 1."""
-    return int(value) if isinstance(value, bool) else value
 
 
 def _is_kind(kind: str, address: str, value: Argument) -> bool:

@@ -303,7 +303,7 @@ class _Listener:
     def _take(self, news: News) -> None:
         for address, value in news:
             with contextlib.suppress(asyncio.QueueFull):  # it does not read: it may ask anew
-                self._news.put_nowait(message(address, int(value) if isinstance(value, bool) else value))
+                self._news.put_nowait(message(address, value))
 
     async def send(self) -> None:
         """Send values as OSC packets, and tell when presets have changed."""
