@@ -124,7 +124,15 @@ def test_a_strangers_websocket_is_refused(server):
         ws.send('["/vj/seed"]')
         ws.send('{"address": "/vj/negative", "args": ["a\\ud800\\u0000b"]}')
         ws.send('{"address": "/vj/\\ud800\\u0000", "args": [1]}')
-        assert hear(ws, lambda d: d.get("values"))
+        ws.send('{"address": "/vj/param/zoom", "args": [' + "9" * 400 + "]}")
+        ws.send(json.dumps({"monitor": True}))
+        heard = []
+        hear(ws, lambda d: heard.extend(d.get("monitor", ())) or (heard and heard[-1][2] == "/vj/param/zoom"))
+        assert [row[2:] for row in heard[-3:]] == [
+            ["/vj/negative", ["a?b"]],
+            ["/vj/?", [1]],
+            ["/vj/param/zoom", ["inf"]],
+        ]
     wait_for(lambda: asked(server, "/vj/negative?VALUE") == {"VALUE": ["a?b"]})
 
 
@@ -154,19 +162,20 @@ def test_panels_stay_in_step_and_are_told_what_others_play(server, ports):
         for ws in (a, b):
             assert hear(ws, lambda d: d.get("values", {}).get("/vj/param/bloom")) == 0.125
         b.send(json.dumps({"monitor": True}))
+        past = [row[1:] for row in hear(b, lambda d: d.get("monitor"))]  # the latest before it was asked for
+        assert past[-2:] == [["panel", "/vj/param/zoom", [0.625]], ["osc", "/vj/param/bloom", [0.125]]]
         time.sleep(0.6)  # faults are told twice a second at most
         a.send(json.dumps({"address": "/vj/param/zoom", "args": ["wrong"]}))
-        seen = {}
+        rows, notes = [], []
 
         def both(data):
-            seen["rows"] = data.get("monitor") or seen.get("rows")
-            notes = [n for n in data.get("live", {}).get("notes", ()) if n[1] == "message"]
-            seen["notes"] = notes or seen.get("notes")
-            return seen["rows"] and seen["notes"]
+            rows.extend(data.get("monitor", ()))
+            notes.extend(n for n in data.get("live", {}).get("notes", ()) if "'wrong'" in n[3])
+            return rows and notes
 
         hear(b, both)
-        assert seen["rows"][-1][1:] == ["panel", "/vj/param/zoom", ["wrong"]]
-        assert "takes a number" in seen["notes"][-1][3]
+        assert [row[1:] for row in rows] == [["panel", "/vj/param/zoom", ["wrong"]]]
+        assert "takes a number" in notes[-1][3]
 
 
 def test_from_another_machine_a_token_is_needed(server):
@@ -421,9 +430,10 @@ def test_every_setting_can_be_found_and_messages_are_seen(page, server, ports):
     page.get_by_label("search the settings").fill("")
     wait_for(lambda: page.locator(".setting").count() > 120)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="monitor").click()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.sendto(message("/vj/param/zoom", 0.5), ("127.0.0.1", ports[1]))
+        sock.sendto(message("/vj/param/zoom", 0.5), ("127.0.0.1", ports[1]))  # before the drawer is open
+        wait_for(lambda: value(server, "/vj/param/zoom") == 0.5)
+        page.get_by_role("button", name="monitor").click()
         sock.sendto(message("/vj/nowhere", 0.5), ("127.0.0.1", ports[1]))
     page.wait_for_selector(".heard >> text=vj/param/zoom")
     page.wait_for_selector("footer .said.message >> text=unknown address")

@@ -216,8 +216,8 @@ class Control:
 
     def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
         self.monitored += 1
-        shown = tuple(a if isinstance(a, (int, float)) and isfinite(a) else str(a)[:200] for a in args[:8])
-        self.monitor.append((self.monitored, by, address[:200], shown))
+        shown = tuple(a if isinstance(a, (int, float)) and isfinite(a) else clean(str(a)[:200]) for a in args[:8])
+        self.monitor.append((self.monitored, by, clean(address[:200]), shown))
 
     # -- what only an OSC client can ask ---------------------------------------------------------------------
 

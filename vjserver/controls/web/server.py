@@ -40,7 +40,7 @@ STATIC = Path(__file__).parent / "static"
 ASSETS = frozenset(path.name for path in STATIC.iterdir())
 LIVE_S = 1 / 25
 FRAME_S = 1 / 120
-MONITOR_ROWS = 60  # messages told at once; more are counted
+MONITOR_ROWS = 60  # messages told at once; more are counted. As many of the past are told to who begins to listen
 MAX_MESSAGE = 4 * MAX_TEXT
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -213,6 +213,11 @@ async def _together(*loops: Any) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _whole(digits: str) -> int | float:
+    """Return a whole number of JSON; as a float, maybe infinite, where it is longer than OSC's."""
+    return int(digits) if len(digits) < 19 else float(digits)
+
+
 class _Panel:
     """One browser at the WebSocket."""
 
@@ -222,7 +227,7 @@ class _Panel:
         self._drawn.set()
         self._news: dict[str, Argument] = {}
         self._monitor = False
-        self._overheard = desk.overheard(0)[0]
+        self._overheard = 0
         self._noted = 0
 
     async def send_live(self) -> None:
@@ -280,9 +285,10 @@ class _Panel:
                     self._drawn.set()
                     continue
                 try:
-                    data = json.loads(text[:MAX_MESSAGE])
+                    data = json.loads(text[:MAX_MESSAGE], parse_int=_whole)
                     if "monitor" in data:
-                        self._monitor, self._overheard = bool(data["monitor"]), self._desk.overheard(0)[0]
+                        self._monitor = bool(data["monitor"])
+                        self._overheard = max(0, self._desk.overheard(0)[0] - MONITOR_ROWS)
                         continue
                     address, args = str(data["address"]), list(data.get("args", []))
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
