@@ -235,7 +235,7 @@ def ceilings(device: str) -> dict[str, float]:
     big = torch.empty(2**28 if device == "cuda" else 2**20, device=device)
     product_s = float(np.median(_times(lambda: torch.mm(a, b), device, 20)))
     copy_s = float(np.median(_times(big.clone, device, 20)))
-    return {"tflops": round(2 * n**3 / product_s / 1e12, 1), "copy_GB_s": round(2 * big.nbytes / copy_s / 1e9, 1)}
+    return {"tflops": round(2 * n**3 / product_s / 1e12, 4), "copy_GB_s": round(2 * big.nbytes / copy_s / 1e9, 1)}
 
 
 def _times(work: Callable[[], Any], device: str, count: int, seconds: float = 1e9) -> list[float]:

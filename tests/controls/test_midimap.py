@@ -172,8 +172,21 @@ def test_leds_follow_the_values_and_only_changes_are_sent():
     assert one.lights() == []
     values["/vj/preset/go"] = 3
     assert one.lights() == [bytes([0x96, 11, 1]), bytes([0x96, 12, 21])]
-    one.dark()
+    assert one.dark() == [bytes([status, number, 0]) for status, number, _ in lit]
+    assert one.dark() == []
     assert len(one.lights()) == 6
+
+
+def test_leds_show_the_layer_that_is_played():
+    values = Values({"/vj/master/freeze": True, "/vj/preset/go": 2})
+    one = surface(values, {"note": 98, "to": "shift", "led": {}}, {"note": 1, "to": "/vj/master/freeze", "led": {"on": 5}},
+                  {"note": 1, "layer": "shift", "to": "/vj/preset/go", "args": (2,), "led": {"on": 9}},
+                  {"note": 2, "to": "/vj/undo", "led": {"on": 3}})  # fmt: skip
+    assert one.lights() == [bytes([0x90, 98, 0]), bytes([0x90, 1, 5]), bytes([0x90, 2, 3])]
+    one.hear(note(98))
+    assert one.lights() == [bytes([0x90, 98, 127]), bytes([0x90, 1, 9])]
+    one.hear(note(98, 0))
+    assert one.lights() == [bytes([0x90, 98, 0]), bytes([0x90, 1, 5])]
 
 
 @given(st.lists(st.integers(0, 255), max_size=6))

@@ -21,8 +21,8 @@ def beats(follower, bpm, count, per_beat, jitter_ns=0.0, seed=0, start_ns=10**12
 
 @given(st.floats(40, 240), st.integers(2, 4), st.integers(0, 1000))
 def test_midi_clock_gives_tempo_beat_and_bar(bpm, per_bar, seed):
-    follower = PulseFollower(24, per_bar)
-    follower.start()
+    follower = PulseFollower(24)
+    follower.start(per_bar)
     rows = beats(follower, bpm, 24 * 20, 24, jitter_ns=3e5, seed=seed)
     for i, (beat_ns, found_bpm, position) in rows[4:]:
         assert found_bpm == pytest.approx(bpm, rel=0.01)
@@ -41,6 +41,42 @@ def test_a_stopped_clock_begins_anew():
     beats(follower, 100.0, 100, 24)
     late = beats(follower, 150.0, 100, 24, start_ns=10**12 + 60 * NS)
     assert late[-1][1][1] == pytest.approx(150.0, rel=0.01)
+
+
+@pytest.mark.parametrize("pulses_while_stopped", [0, 7, 40])
+def test_a_song_goes_on_where_it_was_stopped(pulses_while_stopped):
+    follower = PulseFollower(24)
+    follower.start(4)
+    beats(follower, 120.0, 24 * 6, 24)  # two beats into the second bar
+    follower.stop()
+    kept = beats(follower, 120.0, pulses_while_stopped, 24, start_ns=10**12 + 3 * NS)
+    assert [position for _, (_, _, position) in kept] == [2, 3][: len(kept)]  # who goes on pulsing is followed
+    follower.resume()
+    rows = beats(follower, 120.0, 24 * 4 + 1, 24, start_ns=10**12 + 60 * NS)
+    assert [(i, position) for i, (_, _, position) in rows] == [(24, 3), (48, 0), (72, 1), (96, 2)]
+
+
+@pytest.mark.parametrize(
+    ("sixteenth", "wanted"), [(0, [(24, 1), (48, 2)]), (6, [(12, 2), (36, 3)]), (12, [(24, 0), (48, 1)])]
+)
+def test_a_song_goes_on_where_it_was_put(sixteenth, wanted):
+    follower = PulseFollower(24)
+    follower.start(4)
+    beats(follower, 120.0, 30, 24)
+    follower.stop()
+    follower.locate(sixteenth)
+    follower.resume()
+    rows = beats(follower, 120.0, 49, 24, start_ns=10**12 + 60 * NS)
+    assert [(i, position) for i, (_, _, position) in rows] == wanted
+
+
+def test_to_go_on_without_a_stop_changes_nothing():
+    follower = PulseFollower(24)
+    follower.start(4)
+    beats(follower, 120.0, 24 * 5, 24)
+    follower.resume()
+    rows = beats(follower, 120.0, 25, 24, start_ns=10**12 + 60 * NS)
+    assert [(i, position) for i, (_, _, position) in rows] == [(24, 2)]
 
 
 def test_pulses_that_no_music_has_are_no_beat():

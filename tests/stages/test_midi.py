@@ -31,13 +31,19 @@ class Box:
     def __init__(self, name):
         import rtmidi
 
-        self.got = []
+        self._got = []
         self.out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=name)
         self.out.open_virtual_port("out")
         self.inward = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=name)
         self.inward.ignore_types(sysex=False, timing=False)
-        self.inward.set_callback(lambda event, _: self.got.append(event[0]))
         self.inward.open_virtual_port("out")  # one name, as a controller's two ports have
+
+    @property
+    def got(self):
+        """What has come so far. It is read, for a callback of Python's may still run when its port is deleted."""
+        while (event := self.inward.get_message()) is not None:
+            self._got.append(event[0])
+        return self._got
 
     def send(self, *data):
         self.out.send_message(data)
@@ -195,6 +201,57 @@ def test_a_control_is_learnt_saved_and_forgotten(jack, control, tmp_path):
         box.pull()
 
     play(control, next_night)
+
+
+def test_leds_go_out_at_the_end_and_where_a_control_lost_its_address(jack, control):
+    box = None
+
+    async def script(room):
+        nonlocal box
+        box = Box("nanoKONTROL2")
+        await until(lambda: [0xB0, 32, 127] in box.got)
+        control.receive("/vj/midi/learn", ("/vj/master/freeze",))
+        control.settle()
+        box.send(0x90, 70, 127)
+        await until(lambda: [0x90, 70, 0] in box.got)  # learnt, and off
+        control.receive("/vj/master/freeze", (1,))
+        await until(lambda: [0x90, 70, 127] in box.got)
+        control.receive("/vj/midi/forget", ("/vj/master/freeze",))
+        control.settle()
+        await until(lambda: box.got.count([0x90, 70, 0]) == 2)
+
+    play(control, script)
+    time.sleep(0.2)
+    assert [row for row in box.got if row[:2] == [0xB0, 32]][-1] == [0xB0, 32, 0]
+    box.pull()
+
+
+def test_a_song_is_stopped_located_and_goes_on(jack, control):
+    async def pulses(box, count):
+        began = time.perf_counter()
+        for i in range(count):
+            while time.perf_counter() < began + i * 60 / 200 / 24:
+                await asyncio.sleep(0.0005)
+            box.send(0xF8)
+
+    async def script(room):
+        box = Box("Clock Box")
+        await until(lambda: room._controllers)
+        control.receive("/vj/tempo/source", ("midi",))
+        control.settle()
+        control.told.get()
+        box.send(0xFA)
+        await pulses(box, 24 + 1)
+        box.send(0xFC)
+        box.send(0xF2, 14, 0)  # the 14th sixteenth is in the middle of the last beat of the first bar
+        box.send(0xFB)
+        await pulses(box, 24 + 13)
+        await asyncio.sleep(0.1)
+        box.pull()
+
+    play(control, script)
+    grids = [e.args for e in control.told.get() if isinstance(e, Command) and e.args]
+    assert [position for _, _, position in grids] == [1, 0, 1]
 
 
 def test_midi_clock_keeps_the_beat_where_it_is_wanted(jack, control):

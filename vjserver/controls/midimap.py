@@ -133,7 +133,6 @@ class _Single:
     stands: float | None = None
     caught: bool = False
     sent: float | None = None
-    lit: int | None = None
 
     @property
     def entry(self) -> Entry:
@@ -176,20 +175,23 @@ class Surface:
             self._singles.setdefault(single.place, []).append(single)
         self._layer = ""
         self._coarse: dict[tuple[int, int], int] = {}
+        self._lit: dict[tuple[int, int], int] = {}
 
     def hear(self, data: Sequence[int]) -> list[Message]:
         """Return what a MIDI message means here, nothing for what is not on the map."""
         found = decoded(data, self._coarse)
         messages: list[Message] = []
         for kind, channel, number, value in found:
-            singles = self._singles.get((kind, channel, number), ())
-            layered = [s for s in singles if s.control.layer == self._layer]
-            for single in layered or [s for s in singles if not s.control.layer]:
+            for single in self._present(self._singles.get((kind, channel, number), ())):
                 if single.to == SHIFT:
                     self._layer = SHIFT if value > 0.0 else ""
                 else:
                     messages += self._play(single, value)
         return messages
+
+    def _present(self, singles: Sequence[_Single]) -> Sequence[_Single]:
+        """Return those of one place that play now: its layer's, or where the layer has none those of no layer."""
+        return [s for s in singles if s.control.layer == self._layer] or [s for s in singles if not s.control.layer]
 
     def _play(self, single: _Single, value: float) -> list[Message]:
         how = single.how
@@ -259,21 +261,23 @@ class Surface:
     # -- lights --------------------------------------------------------------------------------------------
 
     def lights(self) -> list[bytes]:
-        """Return the messages for the LEDs that have to change."""
-        rows = []
-        for single in (s for singles in self._singles.values() for s in singles):
-            led = single.control.led
-            if led is None or single.to == SHIFT or single.control.layer != "":
-                continue
-            wanted = self._light(single, led)
-            if wanted != single.lit:
-                single.lit = wanted
-                kind, channel, number = single.place
-                status = 0x90 if kind == NOTE else 0xB0
-                rows.append(bytes([status | ((led.channel or channel) - 1), number, wanted]))
-        return rows
+        """Return the messages for the LEDs that have to change: to the values of the layer that is played."""
+        present = [s for singles in self._singles.values() for s in self._present(singles)]
+        return self._change({_place(s, led): self._light(s, led) for s in present if (led := s.control.led)})
+
+    def dark(self) -> list[bytes]:
+        """Return the messages that put all LEDs out: the controller is let go."""
+        every = [s for singles in self._singles.values() for s in singles]
+        return self._change({_place(s, led): 0 for s in every if (led := s.control.led)})
+
+    def _change(self, wanted: Mapping[tuple[int, int], int]) -> list[bytes]:
+        changed = {place: value for place, value in wanted.items() if self._lit.get(place) != value}
+        self._lit.update(changed)
+        return [bytes([*place, value]) for place, value in changed.items()]
 
     def _light(self, single: _Single, led: Led) -> int:
+        if single.to == SHIFT:
+            return led.on if self._layer else led.off
         value = self._read(single.to)
         if led.ring:
             position = self._position(single)
@@ -284,11 +288,11 @@ class Surface:
             return led.on  # it can be pressed
         return led.on if value else led.off
 
-    def dark(self) -> None:
-        """Forget what is lit: the controller was plugged in anew."""
-        for singles in self._singles.values():
-            for single in singles:
-                single.lit = None
+
+def _place(single: _Single, led: Led) -> tuple[int, int]:
+    """Return the status byte and the number with which a control is lit."""
+    kind, channel, number = single.place
+    return (0x90 if kind == NOTE else 0xB0) | ((led.channel or channel) - 1), number
 
 
 def decoded(data: Sequence[int], coarse: dict[tuple[int, int], int]) -> list[tuple[str, int, int, float]]:

@@ -1,7 +1,7 @@
 """A beat from pulses: the times of clock pulses go in, the beat grid that they mean comes out.
 
-For MIDI clock (24 pulses a beat, MIDI 1.0 Detailed Specification, "System Real Time") and for beats sent one by one
-(1 a beat). The tempo is the least-squares line through the last two beats' worth of pulses, at least through
+For MIDI clock (24 pulses a beat, MIDI 1.0 Detailed Specification, "System Real Time" and "Song Position Pointer") and
+for beats sent one by one (1 a beat). The tempo is the least-squares line through the last two beats' worth of pulses, at least through
 :data:`FEWEST`, so that jitter of single pulses averages out.
 """
 
@@ -21,11 +21,25 @@ class PulseFollower:
         self._per_beat, self._beats_per_bar = per_beat, beats_per_bar
         self._times: deque[int] = deque(maxlen=max(2 * per_beat, 8))
         self._count = -1
+        self._kept: int | None = None
 
-    def start(self) -> None:
+    def start(self, beats_per_bar: int) -> None:
         """The next pulse is the first of a bar (MIDI start)."""
         self._times.clear()
-        self._count = -1
+        self._beats_per_bar, self._count, self._kept = beats_per_bar, -1, None
+
+    def stop(self) -> None:
+        """Keep the place in the song, to which the next pulse would have belonged (MIDI stop)."""
+        self._kept = self._count + 1
+
+    def resume(self) -> None:
+        """The next pulse is at the place that was kept or located; without one, the count goes on (MIDI continue)."""
+        if self._kept is not None:
+            self._count, self._kept = self._kept - 1, None
+
+    def locate(self, sixteenth: int) -> None:
+        """Keep this place in the song, in sixteenths from its beginning, for the next resume (MIDI song position)."""
+        self._kept = sixteenth * self._per_beat // 4
 
     def set_position(self, beat: int) -> None:
         """The pulse that came last is this beat of the bar."""

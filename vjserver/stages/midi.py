@@ -30,8 +30,9 @@ LIGHT_S = 0.02
 POLL_S = 0.002
 LATEST_NS = NS // 20  # how much earlier than now a message may have come
 CLOCK_S = 0.002
+PERIOD_S = 0.05
 PER_BEAT = 24
-CLOCK, START, STOP = 0xF8, 0xFA, 0xFC
+SONG_POSITION, CLOCK, START, CONTINUE, STOP = 0xF2, 0xF8, 0xFA, 0xFB, 0xFC
 
 
 @dataclass(slots=True)
@@ -87,6 +88,11 @@ class MidiRoom:
                 await asyncio.sleep(POLL_S if self._controllers else LIGHT_S)
         finally:
             clock.cancel()
+            if self._clocking is not None:
+                self._broadcast(STOP)
+            for controller in self._controllers.values():
+                self._put_out(controller)
+            await asyncio.sleep(PERIOD_S)  # JACK sends what it was given in its next period
             for name in list(self._controllers):
                 self._drop(name)
 
@@ -177,8 +183,8 @@ class MidiRoom:
 
     def _hear(self, controller: _Controller, data: list[int], t_ns: int) -> None:
         """Take a message that came at ``t_ns``."""
-        if data[0] >= CLOCK:
-            self._hear_clock(data[0], t_ns)
+        if data[0] >= SONG_POSITION:
+            self._hear_clock(data, t_ns)
             return
         if self._wish and self._learn_from(controller, data):
             return
@@ -188,9 +194,12 @@ class MidiRoom:
 
     def _light(self) -> None:
         for controller in self._controllers.values():
-            if controller.outward is not None:
-                for row in controller.surface.lights():
-                    self._send(controller.outward, row)
+            for row in controller.surface.lights():
+                self._send(controller.outward, row)
+
+    def _put_out(self, controller: _Controller) -> None:
+        for row in controller.surface.dark():
+            self._send(controller.outward, row)
 
     def _send(self, port: Any, data: bytes) -> None:
         if self._ports is not None and port is not None:
@@ -227,6 +236,7 @@ class MidiRoom:
         """Put what was learnt to work, and on the disk."""
         for controller in self._controllers.values():
             rows = self.learnt.rows.get(_plain(controller.name), [])
+            self._put_out(controller)  # a control may have lost what it played
             controller.surface = Surface(controller.surface.map, self.control.desk.read, rows)
         for port, rows in self.learnt.rows.items():
             try:
@@ -240,12 +250,19 @@ class MidiRoom:
 
     # -- the clock -----------------------------------------------------------------------------------------
 
-    def _hear_clock(self, status: int, t_ns: int) -> None:
-        """Follow the MIDI clock, where it is wanted."""
+    def _hear_clock(self, data: Sequence[int], t_ns: int) -> None:
+        """Follow the MIDI clock, where it is wanted. Stopped, it keeps the beat as long as pulses come."""
+        status = data[0]
         if self.control.state.sync.source != "midi":
             return
         if status == START:
-            self._pulses = PulseFollower(PER_BEAT, self.grid().beats_per_bar)
+            self._pulses.start(self.grid().beats_per_bar)
+        elif status == STOP:
+            self._pulses.stop()
+        elif status == CONTINUE:
+            self._pulses.resume()
+        elif status == SONG_POSITION and len(data) == 3:
+            self._pulses.locate(data[1] | data[2] << 7)
         elif status == CLOCK:
             grid = self._pulses.pulse(t_ns)
             if grid is not None:
