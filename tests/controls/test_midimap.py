@@ -179,7 +179,8 @@ def test_leds_follow_the_values_and_only_changes_are_sent():
 
 def test_leds_show_the_layer_that_is_played():
     values = Values({"/vj/master/freeze": True, "/vj/preset/go": 2})
-    one = surface(values, {"note": 98, "to": "shift", "led": {}}, {"note": 1, "to": "/vj/master/freeze", "led": {"on": 5}},
+    one = surface(values, {"note": 98, "to": "shift", "led": {}},
+                  {"note": 1, "to": "/vj/master/freeze", "led": {"on": 5}},
                   {"note": 1, "layer": "shift", "to": "/vj/preset/go", "args": (2,), "led": {"on": 9}},
                   {"note": 2, "to": "/vj/undo", "led": {"on": 3}})  # fmt: skip
     assert one.lights() == [bytes([0x90, 98, 0]), bytes([0x90, 1, 5]), bytes([0x90, 2, 3])]

@@ -1,8 +1,8 @@
 """A beat from pulses: the times of clock pulses go in, the beat grid that they mean comes out.
 
 For MIDI clock (24 pulses a beat, MIDI 1.0 Detailed Specification, "System Real Time" and "Song Position Pointer") and
-for beats sent one by one (1 a beat). The tempo is the least-squares line through the last two beats' worth of pulses, at least through
-:data:`FEWEST`, so that jitter of single pulses averages out.
+for beats sent one by one (1 a beat). The tempo is the least-squares line through the last two beats' worth of pulses,
+at least through :data:`FEWEST`, so that jitter of single pulses averages out.
 """
 
 from collections import deque
