@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from vjserver.show.cues import Cue, CueList
 from vjserver.show.desk import MIN_GO_NS, Desk
 from vjserver.show.echo import HOLD_NS, Listener, same
 from vjserver.show.history import STEPS
-from vjserver.show.mapping import Mapper
+from vjserver.show.mapping import DEEPEST, Mapper
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.quantise import boundary
 from vjserver.show.state import ShowState, at, enter, look_of
@@ -261,6 +262,36 @@ def test_prompts_travel_as_long_as_the_morph_and_mappings_blend():
     for i in range(12, 23):
         request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
     assert (request.params["flash"], request.prompts) == (0.0, (("sea", 1.0),))
+
+
+def depth(moved):
+    return 1 + depth(moved.before) if hasattr(moved, "before") else 0
+
+
+def test_what_sound_moves_does_not_step_when_a_morph_breaks_off_another():
+    def moved_to(name, height):
+        rows = ({"from": "silence", "to": "/vj/param/flash", "range": (height, height)},)
+        return name, Preset(name=name, mappings=rows)
+
+    bank = Bank([moved_to("a", 1.0), moved_to("b", 0.0), moved_to("c", 0.6), ("d", Preset(name="D"))])
+    desk, mapper = Desk(bank, enter(ShowState(), 0, bank.presets[0][1])), Mapper()
+    desk.receive(0, "/vj/morph/ease", ("linear",))
+    desk.receive(0, "/vj/morph/seconds", (2.0,))
+    deepest = 0
+    flash = [mapper(desk.state, quiet(0), 0, 0.01, (64, 36)).params["flash"]]
+    presses = {1: "b", 101: "c", 160: "c", 190: "a", 250: "d", 270: "b"}
+    presses |= {300 + 5 * i: "abcd"[i % 4] for i in range(40)}
+    for i in range(1, 720):
+        if i in presses:
+            desk.receive(i * NS // 100, "/vj/preset/go", (presses[i],))
+        flash.append(mapper(desk.state, quiet(0), i * NS // 100, 0.01, (64, 36)).params["flash"])
+        deepest = max(deepest, depth(mapper._moved))
+    assert flash[0] == 1.0
+    assert flash[101] == pytest.approx(0.5, abs=0.006)  # half of the way from 1 to 0, and on from there
+    assert flash[150] == pytest.approx(0.5 + 0.1 * 0.245, abs=0.006)
+    assert max(abs(a - b) for a, b in pairwise(flash[:300])) < 0.006  # a hundredth of a second of two
+    assert deepest == DEEPEST + 1  # of forty that broke each other off, the oldest are gone
+    assert flash[-1] == 0.0
 
 
 def test_the_preview_is_taken_over_the_morph_time(desk):

@@ -19,6 +19,7 @@ from vjserver.app.show import Show, first_state, load_bank, shipped
 from vjserver.app.workers import Plan
 from vjserver.controls.discovery import Discovery
 from vjserver.controls.oscquery import host_info
+from vjserver.controls.web.access import Guard
 from vjserver.controls.web.server import Preview, web_app
 from vjserver.ports import options_of
 from vjserver.runtime.clock import LiveClock
@@ -142,7 +143,8 @@ async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
     desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
     preview = Preview(RingReader(plan.channels.page))
     info = host_info("vjserver", show.osc.port)
-    app = web_app(desk, preview, hosts, info, lan.token if lan else "")
+    guard = partial(Guard, hosts=hosts, token=lan.token if lan else "", players=show.osc.allow)
+    app = web_app(desk, preview, info, guard)
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536)
     sockets = []
     for host in ("127.0.0.1", *([lan.host] if lan else [])):

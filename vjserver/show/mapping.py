@@ -11,6 +11,7 @@ from vjserver.types.frames import FrameRequest
 from vjserver.walk.smoothing import follow
 
 AHEAD = 4  # prompts of the queue that are made ready
+DEEPEST = 8  # morphs that were broken off by the next one, and are still heard
 DECK_SLOTS = N_PROMPTS // 2  # deck A has the first four prompts, deck B the others
 # Features that are not 0..1 by themselves, and what makes them so.
 SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
@@ -47,31 +48,46 @@ class _Moved:
 
 
 @dataclass(slots=True)
+class _Mixed:
+    """What a morph comes from and what it goes to, both at work; ``share`` stays where the morph is broken off."""
+
+    before: "_Moved | _Mixed"
+    now: _Moved
+    share: float = 0.0
+
+    def __call__(
+        self, params: dict[str, float], weights: list[float], features: Features, t_ns: int, seconds: float
+    ) -> None:
+        """Move ``params`` and ``weights`` by both, and take each for its share."""
+        old_params, old_weights = dict(params), list(weights)
+        self.before(old_params, old_weights, features, t_ns, seconds)
+        self.now(params, weights, features, t_ns, seconds)
+        for name, old in old_params.items():
+            params[name] = old + (params[name] - old) * self.share
+        for i, old in enumerate(old_weights):
+            weights[i] = old + (weights[i] - old) * self.share
+
+
+@dataclass(slots=True)
 class Mapper:
     """Evaluates a state's mappings, and during a morph also those it comes from; remembers each prompt's travel."""
 
     _now: _Moved = field(default_factory=_Moved)
-    _before: _Moved = field(default_factory=_Moved)
+    _moved: _Moved | _Mixed = field(default_factory=_Moved)
+    _glide_ns: int = -1
     _travel: PromptTravel = field(default_factory=PromptTravel)
 
     def __call__(
         self, state: ShowState, features: Features, t_ns: int, seconds: float, size: tuple[int, int]
     ) -> FrameRequest:
         """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one."""
-        glide = state.glide
         state = at(state, t_ns)
-        if state.mappings != self._now.rows:
-            same = glide is not None and glide.mappings == self._now.rows
-            self._before = self._now if same else _Moved()
-            self._now = _Moved(state.mappings, [0.0] * len(state.mappings))
+        self._take_up(state, t_ns)
         travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
         lasts_s = travel.lasts_s(features.grid.period_s)
         slots = self._travel(state, seconds, lasts_s, travel.ease)
         params, weights = dict(state.params), [weight for _, weight in slots]
-        if state.glide is not None:
-            self._blend(state.glide.share(t_ns), params, weights, features, t_ns, seconds)
-        else:
-            self._now(params, weights, features, t_ns, seconds)
+        self._moved(params, weights, features, t_ns, seconds)
         weighted = [(shares, weight) for (shares, _), weight in zip(slots, weights, strict=True)]
         return FrameRequest(
             t_ns=t_ns,
@@ -95,23 +111,25 @@ class Mapper:
             audio_ns=features.t_ns,
         )
 
-    def _blend(
-        self,
-        share: float,
-        params: dict[str, float],
-        weights: list[float],
-        features: Features,
-        t_ns: int,
-        seconds: float,
-    ) -> None:
-        """Move by the old mappings and by the new ones; take each for its ``share``."""
-        old_params, old_weights = dict(params), list(weights)
-        self._before(old_params, old_weights, features, t_ns, seconds)
-        self._now(params, weights, features, t_ns, seconds)
-        for name, old in old_params.items():
-            params[name] = old + (params[name] - old) * share
-        for i, old in enumerate(old_weights):
-            weights[i] = old + (weights[i] - old) * share
+    def _take_up(self, state: ShowState, t_ns: int) -> None:
+        """Take up new mappings; a morph comes from what is at work, which may be a morph that it breaks off."""
+        glide, rows = state.glide, state.mappings
+        begins = glide is not None and glide.t_ns != self._glide_ns
+        if begins or rows != self._now.rows:
+            values = list(self._now.values) if rows == self._now.rows else [0.0] * len(rows)
+            self._now = _Moved(rows, values)
+            self._moved = _Mixed(_shortened(self._moved, DEEPEST), self._now)
+        if glide is None:
+            self._moved = self._now
+        elif isinstance(self._moved, _Mixed):
+            self._glide_ns, self._moved.share = glide.t_ns, glide.share(t_ns)
+
+
+def _shortened(moved: _Moved | _Mixed, most: int) -> _Moved | _Mixed:
+    """Return what is at work without the oldest of more than ``most`` morphs that were broken off."""
+    if isinstance(moved, _Moved):
+        return moved
+    return _Mixed(_shortened(moved.before, most - 1), moved.now, moved.share) if most > 0 else moved.now
 
 
 def _unit(value: float) -> float:

@@ -98,7 +98,7 @@ class Autopilot:
 
 @dataclass(frozen=True, slots=True)
 class Glide:
-    """A morph on its way since ``t_ns``: where its knobs come from, how they were moved, and what switches at its end.
+    """A morph on its way since ``t_ns``: where its knobs come from, and what switches at its end.
 
     ``switches`` holds generator, model, input and size as they were.
     """
@@ -107,7 +107,6 @@ class Glide:
     lasts_s: float
     ease: str
     params: Mapping[str, float]
-    mappings: tuple[MappingRow, ...]
     switches: tuple[str, str, str, str]
 
     def share(self, t_ns: int) -> float:
@@ -234,7 +233,7 @@ def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float) -> Show
         return new
     now = at(state, t_ns)
     switches = now.generator, now.model, now.input, now.size
-    glide = Glide(t_ns, lasts_s, state.morph.ease, dict(now.params), now.mappings, switches)
+    glide = Glide(t_ns, lasts_s, state.morph.ease, dict(now.params), switches)
     return replace(new, glide=glide)
 
 

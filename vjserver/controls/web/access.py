@@ -2,12 +2,14 @@
 
 Host and Origin are checked on every request, WebSockets too: a page from elsewhere that a browser also shows (DNS
 rebinding, a link) is refused. From another machine the token is needed, which ``vjserver run --lan`` prints: first in
-the address, then in a cookie.
+the address, then in a cookie. OSCQuery's programs cannot give one: a machine that is named as one that may play over
+OSC may ask for the addresses without it.
 """
 
 import hmac
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address, ip_network
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -19,13 +21,17 @@ COOKIE = "vjserver_token"
 
 
 class Guard:
-    """Refuses what does not come from this server's own page, and other machines without ``token``."""
+    """Refuses what does not come from this server's own page, and other machines without ``token``.
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str = "") -> None:
+    Machines of ``players`` (addresses or networks) may use OSCQuery without it.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str = "", players: Sequence[str] = ()) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
         self._origins = frozenset(f"http://{host}" for host in hosts)
         self._token = token
+        self._players = [ip_network(text, strict=False) for text in players]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then pass on."""
@@ -36,7 +42,7 @@ class Guard:
         origin = headers.get("origin")
         if headers.get("host", "") not in self._hosts or (origin is not None and origin not in self._origins):
             await _refuse(scope, receive, send, "this page is not for you")
-        elif self._is_near(scope) or self._knows(headers):
+        elif self._is_near(scope) or self._knows(headers) or (_is_query(scope, headers) and self._plays(scope)):
             await self._app(scope, receive, send)
         elif self._same(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
             if scope["type"] == "websocket":
@@ -52,6 +58,11 @@ class Guard:
         """Tell whether a request came in by the loopback interface's own address."""
         return not self._token or (scope.get("server") or ("",))[0] == "127.0.0.1"
 
+    def _plays(self, scope: Scope) -> bool:
+        """Tell whether a request comes from a machine that may play over OSC anyhow."""
+        client = (scope.get("client") or ("",))[0]
+        return bool(client) and any(ip_address(client) in network for network in self._players)
+
     def _knows(self, headers: Headers) -> bool:
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -61,6 +72,13 @@ class Guard:
 
     def _same(self, given: str) -> bool:
         return bool(self._token) and hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _is_query(scope: Scope, headers: Headers) -> bool:
+    """Tell whether OSCQuery is asked for, not the panel."""
+    path: str = scope["path"]
+    at_root = path == "/" and (scope["type"] == "websocket" or "text/html" not in headers.get("accept", ""))
+    return at_root or path == "/vj" or path.startswith("/vj/")
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:

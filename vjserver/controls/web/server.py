@@ -28,7 +28,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vjserver.controls.osc import OscError, decode
 from vjserver.controls.oscquery import answer
-from vjserver.controls.web.access import Guard
 from vjserver.runtime.osc import message
 from vjserver.runtime.ring import RingReader
 from vjserver.show.addresses import MAX_TEXT
@@ -130,12 +129,8 @@ class Preview:
         return began_ms + cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1].tobytes()
 
 
-def web_app(desk: Desk, preview: Preview, hosts: Sequence[str], info: Mapping[str, Any], token: str = "") -> ASGIApp:
-    """Return the panel's application.
-
-    ``hosts`` are the ``host:port`` under which it may be asked, ``info`` is OSCQuery's HOST_INFO; with a ``token``,
-    other machines need it.
-    """
+def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any], guard: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
+    """Return the panel's application, behind ``guard``; ``info`` is OSCQuery's HOST_INFO."""
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", "") and request.url.query != "HOST_INFO":
@@ -199,7 +194,7 @@ def web_app(desk: Desk, preview: Preview, hosts: Sequence[str], info: Mapping[st
             WebSocketRoute("/", listener),
         ]
     )
-    return Guard(app, hosts, token)
+    return guard(app)
 
 
 async def _together(*loops: Any) -> None:
