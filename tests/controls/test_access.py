@@ -35,6 +35,8 @@ def status(path="/", client=STRANGER, kind="http", server="192.168.1.5", **heade
     [
         ({}, 403),
         ({"server": "127.0.0.1", "host": "127.0.0.1:9020"}, 200),
+        ({"client": "192.168.1.5"}, 200),  # from this machine, by its address in the network
+        ({"client": "192.168.1.5", "origin": "http://evil.example"}, 403),
         ({"path": "/?token=secret"}, 303),
         ({"path": "/?token=secre"}, 403),
         ({"cookie": "vjserver_token=secret"}, 200),

@@ -318,7 +318,9 @@ def test_oscquery_is_found_by_zeroconf(server, ports):
         assert len(browsers) == 2
     finally:
         zc.close()
-    assert "127.0.0.1" in found["_oscjson._tcp.local.", server]
+    assert found["_oscjson._tcp.local.", server] == ["127.0.0.2"]  # --lan's: on a network nobody finds us at 127.0.0.1
+    status, info = get(server, "/?HOST_INFO", Host=f"vjserver-{server}.local:{server}")  # as who asks by the name does
+    assert (status, json.loads(info)["NAME"]) == (200, "vjserver")
 
 
 # -- the panel in a browser ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from watchfiles import Change, awatch
 from vjserver.app.holder import holder_of
 from vjserver.app.show import Show, first_state, load_bank, shipped
 from vjserver.app.workers import Plan
-from vjserver.controls.discovery import Discovery
+from vjserver.controls.discovery import Discovery, local_name
 from vjserver.controls.oscquery import host_info
 from vjserver.controls.web.access import Guard
 from vjserver.controls.web.server import Preview, web_app
@@ -139,7 +139,9 @@ def _check_output(config: Mapping[str, Any]) -> None:
 async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
     """Serve the panel and OSCQuery; show what the deliverer shows, from the small ring that it keeps for that."""
     show, port, lan = plan.show, plan.show.web.port, plan.lan
-    hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", *([lan.host] if lan else []))]
+    announced = local_name("vjserver", port)
+    names = ["127.0.0.1", "localhost", announced, f"{announced}.", *([lan.host] if lan else [])]
+    hosts = [f"{name}:{port}" for name in names]
     desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
     preview = Preview(RingReader(plan.channels.page))
     info = host_info("vjserver", show.osc.port)

@@ -9,8 +9,16 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from vjserver.types.errors import OutputError
 
 
+def local_name(name: str, port: int) -> str:
+    """Return the host name that is announced: programs may ask for the page by it."""
+    return f"{name}-{port}.local"
+
+
 class Discovery:
-    """Announces OSCQuery (``_oscjson._tcp``) and OSC (``_osc._udp``) on the interfaces with these addresses."""
+    """Announces OSCQuery (``_oscjson._tcp``) and OSC (``_osc._udp``) on the interfaces with these addresses.
+
+    The last of ``hosts`` is where they are found: on a network everybody's 127.0.0.1 is another machine.
+    """
 
     def __init__(self, name: str, hosts: Sequence[str], web_port: int, osc_port: int) -> None:
         self._name, self._hosts = name, list(hosts)
@@ -25,10 +33,10 @@ class Discovery:
                 info = AsyncServiceInfo(
                     kind,
                     f"{self._name}.{kind}",
-                    addresses=[socket.inet_aton(host) for host in self._hosts],
+                    addresses=[socket.inet_aton(self._hosts[-1])],
                     port=port,
                     properties={"txtvers": "1"},
-                    server=f"{self._name}-{port}.local.",
+                    server=f"{local_name(self._name, port)}.",
                 )
                 await self._zeroconf.async_register_service(info, allow_name_change=True)
         except (OSError, RuntimeError, Error) as error:

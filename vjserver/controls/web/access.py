@@ -55,8 +55,9 @@ class Guard:
             await _refuse(scope, receive, send, "a token is needed: use the address that vjserver printed")
 
     def _is_near(self, scope: Scope) -> bool:
-        """Tell whether a request came in by the loopback interface's own address."""
-        return not self._token or (scope.get("server") or ("",))[0] == "127.0.0.1"
+        """Tell whether a request comes from this machine: by the loopback interface, or from the address it asks."""
+        server, client = ((scope.get(end) or ("",))[0] for end in ("server", "client"))
+        return not self._token or server in ("127.0.0.1", client)
 
     def _plays(self, scope: Scope) -> bool:
         """Tell whether a request comes from a machine that may play over OSC anyhow."""
