@@ -1,5 +1,7 @@
 """Controller maps, without a port: bytes in, addresses out; values in, lights out. mido builds what is played."""
 
+from itertools import pairwise
+
 import mido
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from vjserver.controls.midimap import Control, Learnt, MidiMap, Surface, decoded
 from vjserver.show.addresses import REGISTRY
 from vjserver.show.preset import parse_toml
 from vjserver.show.registry import accept
+from vjserver.show.state import CURVES
 from vjserver.stages.midi import OURS, learnt_text, load_map
 from vjserver.types.errors import ConfigError
 
@@ -72,6 +75,38 @@ def test_pickup_waits_until_the_fader_meets_the_value():
     assert fader(one, values, 5) == pytest.approx(5 / 127)
 
 
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_fader_with_a_curve_is_taken_over_where_it_stands(curve):
+    values = Values({"/vj/master/fade": 0.3})
+    one = surface(values, {**FADE, "curve": curve}, takeover="pickup")
+    stands = next(p for p in range(128) if (CURVES[curve](p / 127) >= 0.3) == (curve != "invert"))
+    far = 127 if stands < 64 else 0
+    assert fader(one, values, far) == 0.3
+    for position in range(far, stands, 1 if far < stands else -1):
+        fader(one, values, position)
+    assert fader(one, values, stands) == pytest.approx(0.3, abs=0.03)
+    assert fader(one, values, stands + 2) == pytest.approx(CURVES[curve]((stands + 2) / 127))
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_fader_with_a_curve_scales_without_a_jump(curve):
+    values = Values({"/vj/master/fade": 0.3})
+    one = surface(values, {**FADE, "curve": curve}, takeover="scale")
+    seen = [fader(one, values, position) for position in range(64, 128)]
+    assert seen[0] == 0.3
+    steepest = max(abs(a - b) for a, b in pairwise(CURVES[curve](i / 127) for i in range(128)))
+    assert max(abs(a - b) for a, b in pairwise(seen)) < 2 * steepest
+    assert seen[-1] == pytest.approx(CURVES[curve](1.0))
+
+
+def test_a_value_beyond_a_faders_range_is_met_at_its_end():
+    values = Values({"/vj/master/fade": 0.9})
+    one = surface(values, {**FADE, "range": (0.2, 0.6)}, takeover="pickup")
+    assert fader(one, values, 10, 100, 120) == 0.9
+    assert fader(one, values, 127) == pytest.approx(0.6)
+    assert fader(one, values, 0) == pytest.approx(0.2)
+
+
 def test_scale_moves_at_once_and_meets_the_fader_at_the_ends():
     values = Values({"/vj/master/fade": 0.8})
     one = surface(values, FADE, takeover="scale")
@@ -108,6 +143,17 @@ def test_takeover_never_jumps(positions, start, takeover):
             low, high = sorted((stood / 127, position / 127))
             assert low - 2 / 127 <= before <= high + 2 / 127
         before, stood = now, position
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_encoders_and_rings_follow_a_curve(curve):
+    values = Values({"/vj/master/fade": 0.36})
+    ring = {"cc": 9, "to": "/vj/master/fade", "curve": curve, "led": {"ring": True}}
+    one = surface(values, {**FADE, "how": "relative", "step": 0.01, "curve": curve}, ring)
+    stands = one.lights()[0][2] / 127
+    assert CURVES[curve](stands) == pytest.approx(0.36, abs=0.02)
+    assert fader(one, values, 10) == pytest.approx(CURVES[curve](stands + 0.1), abs=0.02)
+    assert fader(one, values, 118) == pytest.approx(0.36, abs=1e-4)
 
 
 @pytest.mark.parametrize(

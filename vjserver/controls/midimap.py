@@ -234,12 +234,15 @@ class Surface:
         return [self._set(single, position)]
 
     def _position(self, single: _Single) -> float | None:
-        """Return where its fader would have to stand for the present value, or None where that cannot be said."""
+        """Return where its fader would have to stand for the present value, or None where that cannot be said.
+
+        For a value beyond the fader's range that is its nearest end.
+        """
         value = self._read(single.to)
         low, high = single.span
-        if isinstance(value, str) or value is None or single.control.curve != "linear" or low == high:
+        if isinstance(value, str) or value is None or low == high:
             return None
-        return (float(value) - low) / (high - low)
+        return _inverse(single.control.curve, min(1.0, max(0.0, (float(value) - low) / (high - low))))
 
     def _set(self, single: _Single, position: float) -> Message:
         low, high = single.span
@@ -281,12 +284,27 @@ class Surface:
         value = self._read(single.to)
         if led.ring:
             position = self._position(single)
-            return round(127 * min(1.0, max(0.0, position))) if position is not None else led.off
+            return round(127 * position) if position is not None else led.off
         if single.args:
             return led.on if value == single.args[-1] else led.off
         if single.entry.kind != "parameter":
             return led.on  # it can be pressed
         return led.on if value else led.off
+
+
+def _inverse(curve: Curve, value: float) -> float:
+    """Return where in 0..1 a curve is at ``value``; all of them rise or fall throughout."""
+    if curve == "linear":
+        return value
+    shape, low, high = CURVES[curve], 0.0, 1.0
+    rises = shape(1.0) > shape(0.0)
+    for _ in range(20):
+        middle = (low + high) / 2.0
+        if (shape(middle) < value) == rises:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0
 
 
 def _place(single: _Single, led: Led) -> tuple[int, int]:
