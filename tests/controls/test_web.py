@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -56,21 +58,26 @@ def ports():
     return free_port(), free_port(socket.SOCK_DGRAM)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, ports):
-    web, osc = ports
-    show = tmp_path_factory.mktemp("web") / "show.toml"
+@contextmanager
+def serving(folder, web, osc, *more):
+    """Run a server until the block ends, which it must survive; yield the file with what it says."""
+    show, said = folder / "show.toml", folder / "said.txt"
     show.write_text(SHOW.format(web=web, osc=osc))
-    command = [sys.executable, "-m", "vjserver", "run", str(show), "--lan", "127.0.0.2"]
-    env = {**os.environ, "VJSERVER_DATA": str(show.parent / "data")}
-    said = show.parent / "said.txt"
+    command = [sys.executable, "-m", "vjserver", "run", str(show), *more]
+    env = {**os.environ, "VJSERVER_DATA": str(folder / "data")}
     with said.open("w") as out, running(command, stdout=out, env=env) as process:
         wait_for(lambda: get(web, "/frame.jpg")[1][:2] == b"\xff\xd8", 60)
-        Said.text = said.read_text
-        yield web
+        yield said
         process.terminate()
         process.wait(3)
     assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, ports):
+    with serving(tmp_path_factory.mktemp("web"), *ports, "--lan", "127.0.0.2") as said:
+        Said.text = said.read_text
+        yield ports[0]
 
 
 class Said:
@@ -136,6 +143,10 @@ def test_a_strangers_websocket_is_refused(server):
     wait_for(lambda: asked(server, "/vj/negative?VALUE") == {"VALUE": ["a?b"]})
 
 
+def _no_json(constant):
+    pytest.fail(f"{constant} is not JSON: a browser reads no such text")
+
+
 def hear(ws, what, seconds=5.0):
     """Return the first JSON text of the panel's socket for which ``what`` returns something true: that."""
     deadline = time.monotonic() + seconds
@@ -144,7 +155,7 @@ def hear(ws, what, seconds=5.0):
         if isinstance(got, bytes):
             ws.send("drawn")
             continue
-        found = what(json.loads(got))
+        found = what(json.loads(got, parse_constant=_no_json))
         if found:
             return found
     raise AssertionError("not heard")
@@ -176,6 +187,56 @@ def test_panels_stay_in_step_and_are_told_what_others_play(server, ports):
         hear(b, both)
         assert [row[1:] for row in rows] == [["panel", "/vj/param/zoom", ["wrong"]]]
         assert "takes a number" in notes[-1][3]
+
+
+def test_no_text_ends_a_panel(tmp_path):
+    rng = random.Random(7)
+    strange = [
+        None,
+        True,
+        -1,
+        0.5,
+        1e308,
+        10**18,
+        -(10**30),
+        "",
+        "?",
+        "a",
+        "\ud800",
+        "\0",
+        "x" * 9000,
+        [],
+        [[]],
+        {"a": 1},
+    ]
+    texts = [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "9" * 5000,
+        '{"monitor": 3}',
+        "[" * 5000,
+        '{"a":' * 900,
+        "null",
+        '"vj"',
+        "",
+    ]
+    targets = [a for a in REGISTRY if a not in ("/vj/output/add", "/vj/record")]
+    addresses = [*targets, *strange, "/vj/param/*", "/vj/prompt/[1-8]/text", "/vj/{seed,param/*", "/vj/" + "*" * 200]
+    port = free_port()
+    with serving(tmp_path, port, free_port(socket.SOCK_DGRAM)) as said, connect(f"ws://127.0.0.1:{port}/ws") as ws:
+        ws.send(json.dumps({"monitor": True}))
+        for _ in range(3000):
+            given = [rng.choice(strange) for _ in range(rng.randrange(4))]
+            args = given if rng.random() < 0.9 else rng.choice(strange)
+            text = json.dumps({"address": rng.choice(addresses), "args": args})
+            if rng.random() < 0.3:
+                text = text.replace("0.5", rng.choice(texts[:4]), 1)
+            ws.send(rng.choice(texts) if rng.random() < 0.05 else text)
+        ws.send(json.dumps({"address": "/vj/negative", "args": ["the end"]}))
+        hear(ws, lambda d: "the end" in str(d.get("monitor")), 30)
+        assert value(port, "/vj/negative") == "the end"
+    assert "process" not in said.read_text()  # none fell
 
 
 def test_from_another_machine_a_token_is_needed(server):
