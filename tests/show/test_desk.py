@@ -598,6 +598,8 @@ def test_a_torn_take_is_played_as_far_as_it_goes_and_a_broken_one_is_told_by_lin
         parse([rows[0], rows[2] + b"\n"], "t")
     with pytest.raises(ConfigError, match=r"^t:2: unknown address '/vj/sed'; nearest"):
         parse([rows[0], line(Played(5, "/vj/sed", (4,)), 0)], "t")
+    with pytest.raises(ConfigError, match=r"^t:2: /vj/seed takes a number"):
+        parse([rows[0], line(Played(5, "/vj/seed", (7,)), 0).replace(b"7", b"7" * 400)], "t")
     for bad in ([], [b"{}"], [b"\xff"]):
         with pytest.raises(ConfigError, match=r"^t:1: not the beginning of a take"):
             parse(bad, "t")

@@ -42,7 +42,7 @@ def test_values_are_typed_and_clamped(address, given_, accepted):
     assert accept(address, given_) == accepted
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "loud", None])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, "loud", None])
 def test_what_is_no_number_is_refused_with_the_range(value):
     with pytest.raises(ConfigError, match=r"/vj/master/fade takes a number in 0\.\.1: got"):
         accept("/vj/master/fade", [value])

@@ -3,8 +3,9 @@
 What there is stands in ``show/addresses.py``.
 """
 
-import math
+import sys
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from vjserver.show.addresses import CUE_GO, MAX_NAME, MAX_TEXT, REGISTRY, Entry, Slot
 from vjserver.types.errors import ConfigError, UnknownNameError
@@ -83,16 +84,21 @@ def clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a number that a float can carry: not NaN, not infinite, no JSON of 400 digits."""
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+
+
 def _typed(address: str, argument: Slot, value: object) -> Argument:
     if argument.type in ("text", "name"):
         if isinstance(value, str):
             return clean(value[:MAX_TEXT])
-        if argument.type == "name" and isinstance(value, (int, float)) and math.isfinite(value):
+        if argument.type == "name" and is_number(value):
             return int(value)
         raise ConfigError(f"{address} takes a text: got {str(value)[:40]!r}")
     if isinstance(value, bool):
         value = int(value)
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not is_number(value):
         raise ConfigError(f"{address} takes a number in {argument.low:g}..{argument.high:g}: got {str(value)[:40]!r}")
     if argument.type == "bool":
         return value >= 0.5

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, BinaryIO, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
@@ -29,7 +28,7 @@ from vjserver.show.desk import Desk
 from vjserver.show.outputs import row_of
 from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
-from vjserver.show.registry import accept, clean
+from vjserver.show.registry import accept, clean, is_number
 from vjserver.show.state import TEMPO, ShowState, enter
 from vjserver.show.take import Played, head, line
 from vjserver.stages.feedback import Feedback
@@ -216,7 +215,7 @@ class Control:
 
     def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
         self.monitored += 1
-        shown = tuple(a if isinstance(a, (int, float)) and isfinite(a) else clean(str(a)[:200]) for a in args[:8])
+        shown = tuple(a if is_number(a) else clean(str(a)[:200]) for a in args[:8])
         self.monitor.append((self.monitored, by, clean(address[:200]), shown))
 
     # -- what only an OSC client can ask ---------------------------------------------------------------------

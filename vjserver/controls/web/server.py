@@ -208,11 +208,6 @@ async def _together(*loops: Any) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _whole(digits: str) -> int | float:
-    """Return a whole number of JSON; as a float, maybe infinite, where it is longer than OSC's."""
-    return int(digits) if len(digits) < 19 else float(digits)
-
-
 class _Panel:
     """One browser at the WebSocket."""
 
@@ -280,7 +275,7 @@ class _Panel:
                     self._drawn.set()
                     continue
                 try:
-                    data = json.loads(text[:MAX_MESSAGE], parse_int=_whole)
+                    data = json.loads(text[:MAX_MESSAGE])
                     if "monitor" in data:
                         self._monitor = bool(data["monitor"])
                         self._overheard = max(0, self._desk.overheard(0)[0] - MONITOR_ROWS)
