@@ -28,10 +28,14 @@ class Values(dict):
                 self[address] = accepted[0]
         return messages
 
+    def shows(self, address, args):
+        """Say as the desk does what a pad would bring; ``None`` is what the values are asked for in vain."""
+        return self.get(address) == args[-1] if args and address in self else None
+
 
 def surface(values, *controls, takeover="jump", own=()):
     rows = tuple(Control.model_validate(c) for c in controls)
-    return Surface(MidiMap(name="x", takeover=takeover, controls=rows), values.get, own)
+    return Surface(MidiMap(name="x", takeover=takeover, controls=rows), values.get, values.shows, own)
 
 
 def cc(number, value, channel=0):
@@ -223,6 +227,15 @@ def test_leds_follow_the_values_and_only_changes_are_sent():
     assert len(one.lights()) == 6
 
 
+def test_a_pad_with_nothing_behind_it_has_its_own_light():
+    values = Values()
+    pads = {"note": 1, "to": "/vj/preset/go", "args": (2,), "led": {"on": 21, "off": 1}}
+    one = surface(values, pads, {"note": 2, "to": "/vj/cue/7/go", "led": {"on": 9, "empty": 5}})
+    assert one.lights() == [bytes([0x90, 1, 0]), bytes([0x90, 2, 5])]
+    values["/vj/preset/go"] = 1
+    assert one.lights() == [bytes([0x90, 1, 1])]
+
+
 def test_leds_show_the_layer_that_is_played():
     values = Values({"/vj/master/freeze": True, "/vj/preset/go": 2})
     one = surface(values, {"note": 98, "to": "shift", "led": {}},
@@ -273,7 +286,7 @@ def test_every_shipped_map_plays_only_what_there_is(path):
         if single.to == "shift":
             continue
         values = Values({address: entry.default for address, entry in REGISTRY.items() if entry.default is not None})
-        one = Surface(midi_map, values.get)
+        one = Surface(midi_map, values.get, values.shows)
         kind, channel, number = single.place
         status = (0x90 if kind == "note" else 0xB0) | (channel - 1)
         if single.control.layer:

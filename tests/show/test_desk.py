@@ -294,6 +294,19 @@ def test_what_sound_moves_does_not_step_when_a_morph_breaks_off_another():
     assert flash[-1] == 0.0
 
 
+def test_pads_are_told_what_they_would_bring(desk):
+    assert [desk.shows("/vj/preset/go", (n,)) for n in (1, 2, 99)] == [True, False, None]
+    assert [desk.shows("/vj/preset/go", (n,)) for n in ("a", "b", "nobody")] == [True, False, None]
+    assert desk.shows("/vj/preset/go", ("nowhere", 1)) is None
+    assert desk.shows("/vj/snapshot/recall", (3,)) is None
+    desk.receive(0, "/vj/snapshot/store", (3,))
+    assert desk.shows("/vj/snapshot/recall", (3,)) is False
+    assert [desk.shows(f"/vj/cue/{name}/go", ()) for name in ("1", "none")] == [False, None]
+    desk.receive(0, "/vj/cue/1/go", ())
+    assert desk.shows("/vj/cue/1/go", ()) is True
+    assert [desk.shows("/vj/quantise", (when,)) for when in ("none", "bar")] == [True, False]
+
+
 def test_the_preview_is_taken_over_the_morph_time(desk):
     desk.receive(0, "/vj/preview/take", ())
     assert desk.state.params["crossfade"] == 1.0

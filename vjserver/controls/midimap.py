@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vjserver.show.addresses import CUE_GO, REGISTRY, Entry
 from vjserver.show.preset import Curve, Strict, known_address
-from vjserver.show.registry import accept
+from vjserver.show.registry import accept, cue_of
 from vjserver.show.state import CURVES
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
@@ -20,6 +20,7 @@ from vjserver.types.events import Argument
 SHIFT = "shift"
 NOTE, CC, CC14, BEND = "note", "cc", "cc14", "pitch"
 Read = Callable[[str], Argument | None]
+Shows = Callable[[str, Sequence[Argument]], bool | None]
 Message = tuple[str, tuple[Argument, ...]]
 How = Literal["absolute", "relative", "relative-offset", "relative-signed", "button", "toggle", "hold"]
 Takeover = Literal["jump", "pickup", "scale"]
@@ -33,10 +34,11 @@ def _known(address: str) -> str:
 
 
 class Led(Strict):
-    """How a control is lit: what is sent for on and off, on which channel (1..16); ``ring`` sends 0..127 instead."""
+    """How a control is lit: what is sent, on which channel (1..16); ``ring`` sends 0..127 by the value instead."""
 
     on: int = Field(127, ge=0, le=127)
     off: int = Field(0, ge=0, le=127)
+    empty: int = Field(0, ge=0, le=127, description="where there is nothing to call: no such preset, no snapshot")
     channel: int | None = Field(None, ge=1, le=16, description="default: the control's")
     ring: bool = False
 
@@ -163,10 +165,13 @@ class _Single:
 
 
 class Surface:
-    """A controller at work. ``read`` returns the present value of an address."""
+    """A controller at work. ``read`` returns the present value of an address.
 
-    def __init__(self, midi_map: MidiMap, read: Read, learnt: Sequence[Control] = ()) -> None:
-        self.map, self._read = midi_map, read
+    ``shows`` tells of a message whether what it would bring is what is now; None where it would bring nothing.
+    """
+
+    def __init__(self, midi_map: MidiMap, read: Read, shows: Shows, learnt: Sequence[Control] = ()) -> None:
+        self.map, self._read, self._shows = midi_map, read, shows
         self._singles: dict[tuple[str, int, int], list[_Single]] = {}
         own = [single for control in learnt for single in control.spread()]
         taken = {(single.place, single.control.layer) for single in own}
@@ -285,8 +290,8 @@ class Surface:
         if led.ring:
             position = self._position(single)
             return round(127 * position) if position is not None else led.off
-        if single.args:
-            return led.on if value == single.args[-1] else led.off
+        if single.args or cue_of(single.to):
+            return {True: led.on, False: led.off, None: led.empty}[self._shows(single.to, single.args)]
         if single.entry.kind != "parameter":
             return led.on  # it can be pressed
         return led.on if value else led.off

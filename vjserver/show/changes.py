@@ -196,7 +196,7 @@ def _go(
     state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...], bank: Bank, period_s: float
 ) -> ShowState:
     if address == "/vj/preset/go":
-        place = bank.find(args[0], state.bank)[0] if len(args) == 1 else bank.find(args[1], str(args[0]))[0]
+        place = bank.called(args, state.bank)
     elif address in ("/vj/preset/next", "/vj/preset/prev") and bank.presets:
         place = bank.step(state.preset, 1 if address.endswith("next") else -1, state.bank)
     else:

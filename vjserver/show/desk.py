@@ -113,7 +113,7 @@ class Desk:
         elif address in ("/vj/cue/go", "/vj/cue/back"):
             quantise = self.cues.step(self.state.cue, -1 if address.endswith("back") else 1).quantise or quantise
         elif address == "/vj/preset/go":  # an unknown one is refused now, not on the bar
-            self.bank.find(args[-1], str(args[0]) if len(args) > 1 else self.state.bank)
+            self.bank.called(args, self.state.bank)
         count = boundary(self.grid, t_ns, quantise)
         if count is None:
             return False
@@ -386,6 +386,23 @@ class Desk:
         if address == "/vj/tempo/bpm":
             return round(self.grid.bpm, 2)
         return read(self.state, address)
+
+    def shows(self, address: str, args: Sequence[Argument]) -> bool | None:
+        """Tell whether what a message would bring is what is now; None where it would bring nothing.
+
+        Nothing is brought by a preset that is not there, a snapshot that was not stored, an unknown cue.
+        """
+        cue_id = cue_of(address)
+        try:
+            if address == "/vj/preset/go":
+                return self.bank.called(args, self.state.bank) == self.state.preset
+            if address == "/vj/snapshot/recall":
+                return False if args[0] in self.snapshots else None
+            if cue_id:
+                return self.cues.find(cue_id).id == self.state.cue
+        except ConfigError:
+            return None
+        return bool(args) and self.read(address) == args[-1]
 
     def waits(self, now_ns: int) -> list[tuple[str, int]]:
         """Return what waits for its boundary: the message in words, and the beats until then."""

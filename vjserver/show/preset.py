@@ -225,6 +225,10 @@ class Bank:
             raise ConfigError(f"preset number must be in 1..{len(places)}: got {number}")
         return places[number - 1], self.presets[places[number - 1]][1]
 
+    def called(self, args: Sequence[Argument], bank: str = "") -> int:
+        """Return the place that (preset,) in ``bank``, or (bank, preset), calls. Raises ConfigError."""
+        return self.find(args[-1], str(args[0]) if len(args) > 1 else bank)[0]
+
     def step(self, place: int, by: int, bank: str = "") -> int:
         """Return the place ``by`` presets further in the bank, round and round."""
         places = self.places(bank)

@@ -128,7 +128,7 @@ class MidiRoom:
         try:
             midi_map = self._map_of(name)
             self.learnt.rows.setdefault(_plain(name), self._load_learnt(name))
-            surface = Surface(midi_map, self.control.desk.read, self.learnt.rows[_plain(name)])
+            surface = self._surface(midi_map, name)
             port = self._ports.open_in(name)
         except (ConfigError, DeviceError) as error:
             self._failed.add(name)
@@ -144,6 +144,10 @@ class MidiRoom:
             for row in midi_map.setup:
                 self._send(controller.outward, bytes.fromhex(row))
         self.control.announce("midi", f"{name}: {midi_map.name}", mended=True)
+
+    def _surface(self, midi_map: MidiMap, name: str) -> Surface:
+        desk = self.control.desk
+        return Surface(midi_map, desk.read, desk.shows, self.learnt.rows.get(_plain(name), ()))
 
     def _open_out(self, name: str) -> Any:
         assert self._ports is not None
@@ -235,9 +239,8 @@ class MidiRoom:
     def _relearn(self) -> None:
         """Put what was learnt to work, and on the disk."""
         for controller in self._controllers.values():
-            rows = self.learnt.rows.get(_plain(controller.name), [])
             self._put_out(controller)  # a control may have lost what it played
-            controller.surface = Surface(controller.surface.map, self.control.desk.read, rows)
+            controller.surface = self._surface(controller.surface.map, controller.name)
         for port, rows in self.learnt.rows.items():
             try:
                 write_whole(_learnt_file(port), learnt_text(port, rows).encode())
