@@ -226,6 +226,24 @@ def test_leds_go_out_at_the_end_and_where_a_control_lost_its_address(jack, contr
     box.pull()
 
 
+def test_a_controller_is_put_into_its_mode_and_back(jack, control):
+    box = None
+
+    async def script(room):
+        nonlocal box
+        box = Box("Launchpad Mini MK3")
+        await until(lambda: [0xF0, 0x00, 0x20, 0x29, 0x02, 0x0D, 0x0E, 0x01, 0xF7] in box.got)
+        await until(lambda: [0x90, 81, 21] in box.got)  # the preset that plays
+        assert [row[1:] for row in box.got if row[:2] in ([0x90, 82], [0x90, 83])] == [[82, 1], [83, 1]]
+        assert [row[2] for row in box.got if row[:2] == [0x90, 84]] == [0]  # there is no fourth preset
+
+    play(control, script)
+    time.sleep(0.2)
+    assert box.got[-1] == [0xF0, 0x00, 0x20, 0x29, 0x02, 0x0D, 0x0E, 0x00, 0xF7]
+    assert [0x90, 81, 0] in box.got
+    box.pull()
+
+
 def test_a_song_is_stopped_located_and_goes_on(jack, control):
     async def pulses(box, count):
         began = time.perf_counter()

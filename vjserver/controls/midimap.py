@@ -94,11 +94,12 @@ class Control(Strict):
 
 
 class MidiMap(Strict):
-    """A controller: parts of its ports' names, what it is sent first, and its controls."""
+    """A controller: parts of its ports' names, what it is sent first and last, and its controls."""
 
     name: str = Field(min_length=1, max_length=80)
     match: tuple[str, ...] = ()
     setup: tuple[str, ...] = Field((), description="messages sent when it is plugged in, as hexadecimal bytes")
+    leave: tuple[str, ...] = Field((), description="messages sent when the server ends, as hexadecimal bytes")
     takeover: Takeover = "pickup"
     controls: tuple[Control, ...] = Field((), max_length=512)
 
@@ -112,7 +113,7 @@ class MidiMap(Strict):
                 raise ValueError(str(error)) from None
         return controls
 
-    @field_validator("setup")
+    @field_validator("setup", "leave")
     @classmethod
     def _bytes(cls, rows: tuple[str, ...]) -> tuple[str, ...]:
         for row in rows:

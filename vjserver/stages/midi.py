@@ -92,6 +92,8 @@ class MidiRoom:
                 self._broadcast(STOP)
             for controller in self._controllers.values():
                 self._put_out(controller)
+                for row in controller.surface.map.leave:
+                    self._send(controller.outward, bytes.fromhex(row))
             await asyncio.sleep(PERIOD_S)  # JACK sends what it was given in its next period
             for name in list(self._controllers):
                 self._drop(name)
