@@ -200,6 +200,46 @@ def test_a_bundle_is_taken_at_its_time_and_nothing_waits_for_it():
     assert "9.0 s ahead; up to 2 s are waited for" in refused[0]
 
 
+def test_a_bundle_that_waited_is_one_batch_and_many_let_others_have_their_turn():
+    settled = []
+
+    async def play(port, heard, _server):
+        at_s = time.time() + 0.4
+        with udp() as sock:
+            for i in range(19):
+                packet = bundle([message("/at", i, j) for j in range(100)], timetag(at_s))
+                sock.sendto(packet, ("127.0.0.1", port))
+            sock.sendto(bundle([message("/at", 19, 0)], timetag(at_s - 0.2)), ("127.0.0.1", port))
+            await until(lambda: len(heard) == 1)
+            assert len(settled) < 10
+            settled.clear()
+            turns = 0
+            while len(heard) < 1901:
+                await asyncio.sleep(0)
+                turns += len(settled) > 0
+            assert turns >= 3  # 1900 messages, at most 512 at a time
+            assert len(settled) <= 5
+            assert time.time() == pytest.approx(at_s, abs=0.2)
+
+    heard, refused = with_server(play, settle=lambda: settled.append(1))
+    assert [m.args for _, m in heard] == [(19, 0), *((i, j) for i in range(19) for j in range(100))]
+    assert refused == []
+
+
+def test_a_long_burst_lets_others_have_their_turn():
+    settled = []
+
+    async def play(port, heard, _server):
+        with udp() as sock:
+            for i in range(40):
+                sock.sendto(bundle([message("/a", i, j) for j in range(100)]), ("127.0.0.1", port))
+            await until(lambda: len(heard) == 4000)
+
+    heard, _ = with_server(play, settle=lambda: settled.append(1))
+    assert [m.args for _, m in heard] == [(i, j) for i in range(40) for j in range(100)]
+    assert 4000 // 612 <= len(settled) < 20
+
+
 def test_who_is_not_allowed_is_not_heard():
     async def play(port, _heard, server):
         with udp() as sock:

@@ -9,6 +9,7 @@ Format: OSC 1.0, M. Wright, 2002 (opensoundcontrol.stanford.edu).
 
 import asyncio
 import contextlib
+import heapq
 import math
 import socket
 import struct
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from itertools import count
 
 from vjserver.runtime.osc import NTP_EPOCH_S
 from vjserver.types.errors import VJError
@@ -25,11 +27,12 @@ MAX_ARGUMENTS = 64
 MAX_ELEMENTS = 256
 MAX_DEPTH = 4
 LONGEST_WAIT_S = 2.0
-_BATCH = 512
+_BATCH = 512  # messages, after which others have their turn
 _BUFFER = 4 << 20
 _RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33) if hasattr(socket, "AF_UNIX") else socket.SO_RCVBUF
 _MOST_SOURCES = 1024
 _MOST_WAITING = 4096
+_TICK_S = time.get_clock_info("monotonic").resolution  # as exactly as the loop's timers come
 
 Value = float | int | str | bool
 Sender = tuple[str, int] | tuple[str, int, int, int]
@@ -171,8 +174,8 @@ class OscServer:
     """Listens on UDP; ``handle`` gets each message with its sender, ``refuse`` each error, ``settle`` ends each batch.
 
     Datagrams are read as many as there are before anything else happens, so a burst is one batch. A bundle whose time
-    lies ahead waits for it, up to :data:`LONGEST_WAIT_S`; one of the past is taken at once. Machines that are not in
-    ``allow`` are not heard, and of each at most ``most_per_s`` messages a second.
+    lies ahead waits for it, up to :data:`LONGEST_WAIT_S`, and is then one batch; one of the past is taken at once.
+    Machines that are not in ``allow`` are not heard, and of each at most ``most_per_s`` messages a second.
     """
 
     def __init__(
@@ -189,7 +192,9 @@ class OscServer:
         self._sources: dict[str, _Source] = {}
         self._sockets: list[socket.socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting = 0
+        self._waiting: list[tuple[float, int, OscMessage, Sender]] = []  # a heap: when, since 1970, and in which order
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
         self.received = 0
         self.refused = 0
         self.denied = 0
@@ -215,22 +220,24 @@ class OscServer:
 
     def _drain(self, listener: socket.socket) -> None:
         """Read what has come, but let the others have their turn after a batch."""
-        for _ in range(_BATCH):
+        left = _BATCH
+        while left > 0:
             try:
                 data, sender = listener.recvfrom(65536)
             except BlockingIOError:
                 break
             except OSError:  # Windows tells here that an answer of ours found nobody
+                left -= 1
                 continue
-            self.take(data, sender)
+            left -= self.take(data, sender)
         self._settle()
 
-    def take(self, data: bytes, sender: Sender) -> None:
-        """Decode a datagram and hand its messages on."""
+    def take(self, data: bytes, sender: Sender) -> int:
+        """Decode a datagram and hand its messages on; return how many it had, 1 where it made no sense."""
         source = self._sources.get(sender[0]) or self._new_source(sender[0])
         if not source.allowed:
             self.denied += 1
-            return
+            return 1
         self.received += 1
         try:
             messages = decode(data)
@@ -241,15 +248,17 @@ class OscServer:
         second = int(time.monotonic())
         if second != source.second:
             source.second, source.count = second, 0
-        source.count += len(messages) or 1
+        number = len(messages) or 1
+        source.count += number
         if source.count > self._most_per_s:
-            self.flooded += len(messages) or 1
-            return
+            self.flooded += number
+            return 1
         for message in messages:
             if message.timetag == 1:
                 self._handle(message, sender)
             else:
                 self._schedule(message, sender)
+        return number
 
     def _new_source(self, host: str) -> _Source:
         if len(self._sources) >= _MOST_SOURCES:
@@ -261,23 +270,37 @@ class OscServer:
         return self._sources.setdefault(host, _Source(allowed))
 
     def _schedule(self, message: OscMessage, sender: Sender) -> None:
-        wait_s = message.timetag / 2**32 - NTP_EPOCH_S - time.time()
+        at_s = message.timetag / 2**32 - NTP_EPOCH_S
+        wait_s = at_s - time.time()
         if wait_s <= 0.0 or message.timetag == 0:
             self._handle(message, sender)
-        elif wait_s > LONGEST_WAIT_S or self._waiting >= _MOST_WAITING or self._loop is None:
+        elif wait_s > LONGEST_WAIT_S or len(self._waiting) >= _MOST_WAITING or self._loop is None:
             self.too_far += 1
             self._refuse(
                 f"{message.address}: a timetag {wait_s:.1f} s ahead; up to {LONGEST_WAIT_S:g} s are waited for"
             )
         else:
-            self._waiting += 1
-            self._loop.call_later(wait_s, self._at_last, message, sender)
+            heapq.heappush(self._waiting, (at_s, next(self._order), message, sender))
+            if self._waiting[0][2] is message:
+                self._set_timer()
 
-    def _at_last(self, message: OscMessage, sender: Sender) -> None:
-        self._waiting -= 1
-        if self._sockets:
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and self._loop is not None:
+            self._timer = self._loop.call_later(max(0.0, self._waiting[0][0] - time.time()), self._take_due)
+
+    def _take_due(self) -> None:
+        """Hand on those whose time has come."""
+        now_s = time.time() + _TICK_S
+        for _ in range(_BATCH):
+            if not self._waiting or self._waiting[0][0] > now_s:
+                break
+            _, _, message, sender = heapq.heappop(self._waiting)
             self._handle(message, sender)
-            self._settle()
+        self._settle()
+        self._set_timer()
 
     def send(self, packet: bytes, to: Sender) -> None:
         """Answer; what nobody hears is lost."""
@@ -293,3 +316,5 @@ class OscServer:
                 self._loop.remove_reader(listener.fileno())
             listener.close()
         self._sockets.clear()
+        self._waiting.clear()
+        self._set_timer()
