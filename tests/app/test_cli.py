@@ -221,11 +221,11 @@ def test_the_doctor_tells_what_is_missing_and_how_to_get_it():
 
 def test_no_audio_device_is_announced_and_the_picture_goes_on(tmp_path):
     path, _ = show_file(tmp_path, source='kind = "device"\nname = "no such device"')
-    result = vj("run", path, "--seconds", 8, "--json", env={**os.environ, "PULSE_SERVER": "unix:/nowhere"})
+    result = vj("run", path, "--seconds", 12, "--json", env={**os.environ, "PULSE_SERVER": "unix:/nowhere"})
     assert result.returncode == 0
     assert "degraded sound: no audio input" in result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
-    assert summary["frames"] > 10, result.stderr
+    assert summary["frames"] > 30, result.stderr
     assert "sound" in summary["troubles"]
 
 
@@ -237,7 +237,7 @@ def test_ports_in_use_and_outputs_that_fail_are_announced_and_the_rest_runs(tmp_
         address = f"tcp://127.0.0.1:{tcp.getsockname()[1]}"
         outputs = f'[{{kind = "null"}}, {{kind = "zmq", address = "{address}"}}]'
         path, _ = show_file(tmp_path, ports=ports, outputs=outputs)
-        result = vj("run", path, "--seconds", 7, "--json")
+        result = vj("run", path, "--seconds", 12, "--json")
     assert result.returncode == 0, result.stderr
     assert f"port {ports['osc']} on 127.0.0.1 cannot be used" in result.stderr
     assert f"port {ports['web']} on 127.0.0.1 cannot be used: Address already in use" in result.stderr
@@ -245,8 +245,8 @@ def test_ports_in_use_and_outputs_that_fail_are_announced_and_the_rest_runs(tmp_
     assert f"ZeroMQ cannot bind {address}" in result.stderr
     assert "Traceback" not in result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
-    assert summary["frames"] > 10, result.stderr
-    assert summary["outputs"]["null"] > 20
+    assert summary["frames"] > 30, result.stderr
+    assert summary["outputs"]["null"] > 60
 
 
 @pytest.fixture
