@@ -16,8 +16,8 @@ from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateReader, StateWriter, pack_features
+from vjserver.runtime.stats import StatsWriter
+from vjserver.runtime.store import Channels, StateReader, pack_features
 from vjserver.show.addresses import REGISTRY
 from vjserver.show.changes import TOLD
 from vjserver.show.preset import Bank, Preset, parse_preset
@@ -48,11 +48,7 @@ def desk(tmp_path, monkeypatch):
             raise ConfigError(f"unknown output {config['kind']!r}")
 
     def make(before=None, targets=()):
-        pipes = Pipes(
-            StateWriter(channels.state), FeaturesReader(channels.features, quiet(0)),
-            QueueWriter(channels.events("control")), [QueueReader(channels.events("ear"))],
-            StatsWriter(channels.stats("control")), {n: StatsReader(channels.stats(n)) for n in WORKERS},
-        )  # fmt: skip
+        pipes = Pipes.of(channels, ["ear"])
         return Control(BANK, 1, LiveClock(), pipes, before, ShowState(), check, targets, Shelf(lambda: BANK))
 
     control = make()

@@ -11,16 +11,15 @@ import pytest
 
 from vjserver.controls.midi import MidiOptions
 from vjserver.runtime.clock import NS, LiveClock
-from vjserver.runtime.queue import QueueReader, QueueWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateWriter
+from vjserver.runtime.queue import QueueReader
+from vjserver.runtime.store import Channels
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control import Control, Pipes
 from vjserver.stages.midi import MidiRoom
 from vjserver.stages.shelf import Shelf
 from vjserver.types.events import Command, Degraded
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import BeatGrid
 
 BANK = Bank([("a", Preset(name="A")), ("b", Preset(name="B")), ("c", Preset(name="C"))])
 
@@ -83,14 +82,7 @@ def control(tmp_path, monkeypatch):
     monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
-    pipes = Pipes(
-        StateWriter(channels.state),
-        FeaturesReader(channels.features, quiet(0)),
-        QueueWriter(channels.events("control")),
-        [],
-        StatsWriter(channels.stats("control")),
-        {name: StatsReader(channels.stats(name)) for name in WORKERS},
-    )
+    pipes = Pipes.of(channels)
     made = Control(BANK, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), Shelf(lambda: BANK))
     made.told = QueueReader(channels.events("control"))
     yield made

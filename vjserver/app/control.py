@@ -23,10 +23,8 @@ from vjserver.controls.web.access import Guard
 from vjserver.controls.web.server import Preview, web_app
 from vjserver.ports import options_of
 from vjserver.runtime.clock import LiveClock
-from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, FeaturesReader, StateReader, StateWriter
+from vjserver.runtime.store import WORKERS, StateReader
 from vjserver.runtime.supervisor import Stop
 from vjserver.show.cues import CueList
 from vjserver.stages.control import Control, OscLimits, Pipes
@@ -34,7 +32,6 @@ from vjserver.stages.midi import MidiRoom
 from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
 from vjserver.types.errors import ConfigError, OutputError
-from vjserver.types.features import quiet
 
 THUMBNAIL_AFTER_S = 4.0
 
@@ -48,15 +45,7 @@ def main(plan: Plan, stop: Stop) -> None:
 
 async def _main(plan: Plan, stop: Stop) -> None:
     show, channels, clock = plan.show, plan.channels, LiveClock()
-    others = [QueueReader(channels.events(name)) for name in (*WORKERS, "main") if name != "control"]
-    pipes = Pipes(
-        StateWriter(channels.state),
-        FeaturesReader(channels.features, quiet(0)),
-        QueueWriter(channels.events("control")),
-        others,
-        StatsWriter(channels.stats("control")),
-        {name: StatsReader(channels.stats(name)) for name in WORKERS},
-    )
+    pipes = Pipes.of(channels, [name for name in (*WORKERS, "main") if name != "control"])
     shelf = Shelf(partial(load_bank, show.presets))
     before = StateReader(channels.state).get_new()
     control = Control(
@@ -145,8 +134,7 @@ async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
     desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
     preview = Preview(RingReader(plan.channels.page))
     info = host_info("vjserver", show.osc.port)
-    guard = partial(Guard, hosts=hosts, token=lan.token if lan else "", players=show.osc.allow)
-    app = web_app(desk, preview, info, guard)
+    app = Guard(web_app(desk, preview, info), hosts, lan.token if lan else "", show.osc.allow)
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536)
     sockets = []
     for host in ("127.0.0.1", *([lan.host] if lan else [])):

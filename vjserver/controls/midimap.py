@@ -287,7 +287,6 @@ class Surface:
     def _light(self, single: _Single, led: Led) -> int:
         if single.to == SHIFT:
             return led.on if self._layer else led.off
-        value = self._read(single.to)
         if led.ring:
             position = self._position(single)
             return round(127 * position) if position is not None else led.off
@@ -295,7 +294,7 @@ class Surface:
             return {True: led.on, False: led.off, None: led.empty}[self._shows(single.to, single.args)]
         if single.entry.kind != "parameter":
             return led.on  # it can be pressed
-        return led.on if value else led.off
+        return led.on if self._read(single.to) else led.off
 
 
 def _inverse(curve: Curve, value: float) -> float:

@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 
 from vjserver.runtime.osc import NTP_EPOCH_S
@@ -161,6 +161,14 @@ _NUMBERS = {
 }
 
 
+def is_within(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Tell whether an address lies in one of some networks; what is no address does not."""
+    try:
+        return any(ip_address(host) in network for network in networks)
+    except ValueError:
+        return False
+
+
 @dataclass(slots=True)
 class _Source:
     """What one machine has sent within the present second."""
@@ -263,11 +271,7 @@ class OscServer:
     def _new_source(self, host: str) -> _Source:
         if len(self._sources) >= _MOST_SOURCES:
             self._sources.clear()
-        try:
-            allowed = not self._networks or any(ip_address(host) in network for network in self._networks)
-        except ValueError:
-            allowed = False
-        return self._sources.setdefault(host, _Source(allowed))
+        return self._sources.setdefault(host, _Source(not self._networks or is_within(host, self._networks)))
 
     def _schedule(self, message: OscMessage, sender: Sender) -> None:
         at_s = message.timetag / 2**32 - NTP_EPOCH_S

@@ -72,7 +72,6 @@ class _Mixed:
 class Mapper:
     """Evaluates a state's mappings, and during a morph also those it comes from; remembers each prompt's travel."""
 
-    _now: _Moved = field(default_factory=_Moved)
     _moved: _Moved | _Mixed = field(default_factory=_Moved)
     _glide_ns: int = -1
     _travel: PromptTravel = field(default_factory=PromptTravel)
@@ -113,16 +112,24 @@ class Mapper:
 
     def _take_up(self, state: ShowState, t_ns: int) -> None:
         """Take up new mappings; a morph comes from what is at work, which may be a morph that it breaks off."""
-        glide, rows = state.glide, state.mappings
-        begins = glide is not None and glide.t_ns != self._glide_ns
-        if begins or rows != self._now.rows:
-            values = list(self._now.values) if rows == self._now.rows else [0.0] * len(rows)
-            self._now = _Moved(rows, values)
-            self._moved = _Mixed(_shortened(self._moved, DEEPEST), self._now)
+        glide, moved = state.glide, self._moved
         if glide is None:
-            self._moved = self._now
-        elif isinstance(self._moved, _Mixed):
-            self._glide_ns, self._moved.share = glide.t_ns, glide.share(t_ns)
+            now = _newest(moved)
+            self._moved = now if now.rows == state.mappings else _begun(state.mappings)
+            return
+        if not isinstance(moved, _Mixed) or glide.t_ns != self._glide_ns or moved.now.rows != state.mappings:
+            moved = _Mixed(_shortened(moved, DEEPEST), _begun(state.mappings, _newest(moved)))
+        moved.share = glide.share(t_ns)
+        self._moved, self._glide_ns = moved, glide.t_ns
+
+
+def _begun(rows: tuple[MappingRow, ...], like: _Moved | None = None) -> _Moved:
+    """Return mappings that begin to work: as far as ``like`` has come with the same ones, else from nothing."""
+    return _Moved(rows, list(like.values) if like is not None and like.rows == rows else [0.0] * len(rows))
+
+
+def _newest(moved: _Moved | _Mixed) -> _Moved:
+    return moved if isinstance(moved, _Moved) else moved.now
 
 
 def _shortened(moved: _Moved | _Mixed, most: int) -> _Moved | _Mixed:

@@ -20,7 +20,7 @@ from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import FeaturesReader, StateWriter
+from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateWriter
 from vjserver.show.addresses import REGISTRY
 from vjserver.show.changes import TOLD
 from vjserver.show.cues import CueList
@@ -36,6 +36,7 @@ from vjserver.stages.shelf import Shelf
 from vjserver.stages.telling import LEASE_NS, Telling, output_rows
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import Argument, Command, Degraded, Drum, Onset, Section
+from vjserver.types.features import quiet
 
 POLL_S = 0.004
 TELL_NS = NS // 60
@@ -65,6 +66,18 @@ class Pipes:
     others: Sequence[QueueReader]
     stats: StatsWriter
     boards: Mapping[str, StatsReader]
+
+    @classmethod
+    def of(cls, channels: Channels, others: Sequence[str] = ()) -> "Pipes":
+        """Return the ends of ``channels``; the events of ``others`` are heard."""
+        return cls(
+            StateWriter(channels.state),
+            FeaturesReader(channels.features, quiet(0)),
+            QueueWriter(channels.events("control")),
+            [QueueReader(channels.events(name)) for name in others],
+            StatsWriter(channels.stats("control")),
+            {name: StatsReader(channels.stats(name)) for name in WORKERS},
+        )
 
 
 @dataclass(frozen=True, slots=True)

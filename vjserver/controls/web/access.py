@@ -9,13 +9,15 @@ OSC may ask for the addresses without it.
 import hmac
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vjserver.controls.osc import is_within
 
 COOKIE = "vjserver_token"
 
@@ -38,11 +40,12 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = HTTPConnection(scope).headers
+        asked = HTTPConnection(scope)
+        headers = asked.headers
         origin = headers.get("origin")
         if headers.get("host", "") not in self._hosts or (origin is not None and origin not in self._origins):
             await _refuse(scope, receive, send, "this page is not for you")
-        elif self._is_near(scope) or self._knows(headers) or (_is_query(scope, headers) and self._plays(scope)):
+        elif self._is_near(scope) or self._knows(headers) or (_is_query(asked) and self._plays(scope)):
             await self._app(scope, receive, send)
         elif self._same(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
             if scope["type"] == "websocket":
@@ -62,7 +65,7 @@ class Guard:
     def _plays(self, scope: Scope) -> bool:
         """Tell whether a request comes from a machine that may play over OSC anyhow."""
         client = (scope.get("client") or ("",))[0]
-        return bool(client) and any(ip_address(client) in network for network in self._players)
+        return is_within(client, self._players)
 
     def _knows(self, headers: Headers) -> bool:
         try:
@@ -75,10 +78,15 @@ class Guard:
         return bool(self._token) and hmac.compare_digest(given.encode(), self._token.encode())
 
 
-def _is_query(scope: Scope, headers: Headers) -> bool:
+def wants_page(asked: HTTPConnection) -> bool:
+    """Tell whether a request for ``/`` is for the panel's page, not for OSCQuery's tree."""
+    return "text/html" in asked.headers.get("accept", "") and asked.url.query != "HOST_INFO"
+
+
+def _is_query(asked: HTTPConnection) -> bool:
     """Tell whether OSCQuery is asked for, not the panel."""
-    path: str = scope["path"]
-    at_root = path == "/" and (scope["type"] == "websocket" or "text/html" not in headers.get("accept", ""))
+    path: str = asked.scope["path"]
+    at_root = path == "/" and (asked.scope["type"] == "websocket" or not wants_page(asked))
     return at_root or path == "/vj" or path.startswith("/vj/")
 
 

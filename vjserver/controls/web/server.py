@@ -23,11 +23,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vjserver.controls.osc import OscError, decode
 from vjserver.controls.oscquery import answer
+from vjserver.controls.web.access import wants_page
 from vjserver.runtime.osc import message
 from vjserver.runtime.ring import RingReader
 from vjserver.show.addresses import MAX_TEXT
@@ -129,11 +129,11 @@ class Preview:
         return began_ms + cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1].tobytes()
 
 
-def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any], guard: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
-    """Return the panel's application, behind ``guard``; ``info`` is OSCQuery's HOST_INFO."""
+def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any]) -> Starlette:
+    """Return the panel's application, which needs a :class:`Guard` before it; ``info`` is OSCQuery's HOST_INFO."""
 
     async def index(request: Request) -> Response:
-        if "text/html" in request.headers.get("accept", "") and request.url.query != "HOST_INFO":
+        if wants_page(request):
             return FileResponse(STATIC / "index.html", headers=SECURITY_HEADERS)
         return query(request)
 
@@ -181,7 +181,7 @@ def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any], guard: Callab
         await _together(one.send(), one.receive())
         desk.leave(one)
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/", index),
             Route("/static/{name}", asset),
@@ -194,7 +194,6 @@ def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any], guard: Callab
             WebSocketRoute("/", listener),
         ]
     )
-    return guard(app)
 
 
 async def _together(*loops: Any) -> None:
