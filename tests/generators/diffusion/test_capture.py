@@ -1,6 +1,9 @@
 """A captured frame may ask nothing of the host: what a CUDA graph would refuse is refused here, on the CPU, already."""
 
-from contextlib import contextmanager, nullcontext
+import gc
+import threading
+import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,6 +17,7 @@ from bench.random_models import make_lora
 from vjserver.generators.diffusion.engine import PLACE, Engine, Inputs, Shape, _start
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.types.errors import OutOfMemoryError
 
 # Operations that read a value back, whose size depends on values, or that bring data from the host.
 FORBIDDEN = (
@@ -180,6 +184,8 @@ class Tape(TorchDispatchMode):
 
 
 class FakeStream:
+    current = None
+
     def wait_stream(self, other):
         assert isinstance(other, FakeStream)
 
@@ -189,7 +195,12 @@ class FakeStream:
 
 @pytest.fixture
 def fake_cuda(monkeypatch):
-    """Stand in for torch.cuda's graphs, strictly: capture only in order, replay only what was captured."""
+    """Stand in for torch.cuda's graphs, strictly: capture only in order, replay only what was captured.
+
+    A pool whose graphs are all gone may not be captured into again, one capture runs at a time in a process, and it
+    runs on the stream on which the same frame was warmed up before (cuBLAS's workspace would lie in the pool else).
+    """
+    pools, warmed, capturing = {}, set(), threading.Lock()
 
     class Graph:
         def __init__(self):
@@ -203,15 +214,90 @@ def fake_cuda(monkeypatch):
     def graph(which, pool=None, stream=None, capture_error_mode="global"):
         assert capture_error_mode == "thread_local", "another thread may use the device meanwhile"
         assert not which.done
+        assert stream in warmed, "a capture runs on the stream of its warm-up"
+        graphs = pools[pool]
+        assert not graphs or any(graph() is not None for graph in graphs), "the graphs of this pool are all gone"
+        assert capturing.acquire(blocking=False), "two captures at once"
         with which.tape:
             yield
+        capturing.release()
         which.done = True
+        graphs.append(weakref.ref(which))
+
+    @contextmanager
+    def on(stream):
+        warmed.add(stream)
+        yield
+
+    def handle():
+        pools[len(pools)] = []
+        return len(pools) - 1
 
     for name, value in {
         "CUDAGraph": Graph, "graph": graph, "Stream": FakeStream, "current_stream": FakeStream,
-        "stream": lambda stream: nullcontext(), "synchronize": lambda: None, "empty_cache": lambda: None,
+        "stream": on, "graph_pool_handle": handle, "synchronize": lambda: None, "empty_cache": lambda: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, value)
+
+
+def _plain_frames(parts):
+    """Return an engine that captures, and a function that renders a small frame with it."""
+    engine = Engine(parts, False)
+    engine._cuda = True
+    prompt = parts.text("fish")
+
+    def frame(width=64):
+        noise = engine.noise(1, width, 64)
+        inputs = Inputs([[(prompt, 1.0)]], parts.sampler.schedule(1), (noise, noise))
+        return engine.render(Shape(width, 64, width, 64), inputs).pixels.copy()
+
+    return engine, frame
+
+
+def test_frames_are_captured_again_after_everything_was_freed(models, fake_cuda):
+    engine, frame = _plain_frames(load(DiffusionOptions(model=str(models["sd-turbo"]), device="cpu")))
+    first = frame()
+    for again in (engine.free, engine.interpret):
+        again()
+        gc.collect()
+        assert np.abs(frame().astype(int) - first).max() <= 1
+
+
+def test_two_engines_never_capture_at_once(models, fake_cuda):
+    faults = []
+
+    def play(frame):
+        try:
+            for i in range(4):
+                frame(64 + 8 * i)
+        except AssertionError as error:
+            faults.append(str(error))
+
+    pair = [_plain_frames(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")]
+    threads = [threading.Thread(target=play, args=(frame,)) for _, frame in pair]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+             "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"],
+)  # fmt: skip
+def test_memory_that_ran_out_is_known_by_all_its_names(models, text, monkeypatch):
+    engine = Engine(load(DiffusionOptions(model=str(models["sd-turbo"]), device="cpu")), False)
+
+    def full(*_args):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(engine, "_unet", full)
+    with pytest.raises(OutOfMemoryError, match="ran out"):
+        engine.ready(Shape(64, 64, 64, 64), 1)
+        engine.render(Shape(64, 64, 64, 64), Inputs([[(engine.parts.text("x"), 1.0)]],
+                      engine.parts.sampler.schedule(1), (engine.noise(1, 64, 64),) * 2))  # fmt: skip
+    assert engine._canvases == {}
 
 
 @pytest.mark.parametrize("name", ["sd-turbo", "lcm", "sdxl-turbo", "sd15"])

@@ -33,6 +33,9 @@ BANK = 64  # prompts that may be blended in one frame: eight slots, each on its 
 DIRECTION_SEED = 1_000_003
 NOISES = MAX_STEPS + 1
 CANVASES = 6
+_CAPTURING = threading.Lock()
+"""One capture at a time in a process: each synchronises the device, which another's capture would not survive."""
+OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 Float32 = NDArray[np.float32]
 Weighted = Sequence[tuple[Encoded, float]]
@@ -209,7 +212,9 @@ class Engine:
             self._fused = whole(parts.unet), whole(parts.decoder.encode), whole(parts.decoder.decode)
         self._cuda = device.type == "cuda"
         # One pool for all captured frames: they never run at once, and what outlives them lies in the canvases.
-        self._pool = torch.cuda.graph_pool_handle() if self._cuda else None
+        self._pool: Any = None
+        # Warm-up and capture share one stream: cuBLAS's workspace is then made before, outside the pool.
+        self._stream: Any = None
         if self._cuda:
             torch.backends.cudnn.benchmark = True
 
@@ -283,6 +288,7 @@ class Engine:
         """Give all buffers and captured frames back."""
         self._canvases.clear()
         self._newest = None
+        self._pool = None  # a pool whose graphs are all gone may not be captured into again
         if self._cuda:
             with suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
                 torch.cuda.empty_cache()
@@ -378,7 +384,7 @@ class Engine:
             noise = _noise(canvas)
             base = encode(_start(canvas), canvas.eps) if from_picture else canvas.latent
             latent = self._denoise(canvas, unet, base, noise, steps)
-            picture = decode(latent)
+            picture = decode(latent.contiguous(memory_format=torch.channels_last))  # one layout: compiled once
             _keep(canvas, latent, picture)
             _show(canvas, self._classify)
 
@@ -417,9 +423,11 @@ class Engine:
     def _captured(self, canvas: Canvas, run: Callable[[], None]) -> Callable[[], None]:
         """Capture ``run``; the buffers that carry one frame into the next are as they were afterwards."""
         carried = (canvas.latent, canvas.last, canvas.anchor, canvas.rgba)
-        with self._lock:
+        with self._lock, _CAPTURING:
+            if self._pool is None:
+                self._pool, self._stream = torch.cuda.graph_pool_handle(), self._stream or torch.cuda.Stream()
             before = [buffer.clone() for buffer in carried]
-            stream = torch.cuda.Stream()
+            stream = self._stream
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(3):
@@ -427,7 +435,7 @@ class Engine:
             torch.cuda.current_stream().wait_stream(stream)
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
                 run()
             for buffer, old in zip(carried, before, strict=True):
                 buffer.copy_(old)
@@ -548,10 +556,10 @@ def _told(engine: Engine) -> Iterator[None]:
     """Tell torch's faults apart: memory that ran out is freed; what CUDA itself reports ends the process."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        engine.free()
-        raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
     except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+            engine.free()
+            raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
         if "CUDA error" in str(error):
             raise GpuFaultError(f"the GPU failed: {str(error).splitlines()[0]}") from error
         raise
