@@ -12,6 +12,7 @@ from bench import (
     control,
     diffusion_overhead,
     dsp_cost,
+    faults,
     frame_latency,
     pattern_speed,
     transport,
@@ -27,6 +28,7 @@ ALL = {
     "beat_to_photon": beat_to_photon.main,
     "transport": transport.main,
     "control": control.main,
+    "faults": faults.main,
 }
 
 

@@ -1,14 +1,17 @@
 """The command line. Only argparse is imported here; each command brings what it needs."""
 
 import argparse
+import io
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vjserver import __version__
 from vjserver.types.errors import VJError
+from vjserver.types.text import visible
 
 if TYPE_CHECKING:
     from vjserver.app.lan import Lan
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 well, 1 an error that was told, 2 a wrong command line."""
+    plain_streams()
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -28,6 +32,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left; Python would complain at exit
         return 0
+
+
+class Plain(io.TextIOBase):
+    """A stream that shows what is written as text: controls are made visible, signs it cannot say are escaped."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, lines as lines."""
+        if text.isprintable():
+            self._stream.write(text)
+        else:
+            self._stream.write("".join(part if part in "\n\t" else visible(part) for part in _WHITE.split(text)))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+_WHITE = re.compile(r"([\n\t])")
+
+
+def plain_streams() -> None:
+    """Print nothing but text from now on, on a console of any encoding: no foreign word steers the terminal."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            setattr(sys, name, Plain(stream))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -280,8 +314,9 @@ def _presets_check(args: argparse.Namespace) -> int:
     from vjserver.app.show import check_preset, load_bank
 
     if not args.files:
-        print(f"{len(load_bank().presets)} presets are sound")
-        return 0
+        bank = load_bank()
+        print("\n".join([*bank.faults.values(), f"{len(bank.presets)} presets are sound"]))
+        return 1 if bank.faults else 0
     faults = 0
     for path in args.files:
         try:

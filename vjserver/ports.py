@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import ConfigError, VJError, nearest
@@ -17,6 +17,8 @@ from vjserver.types.frames import Frame, FrameRequest
 
 Room = Literal["sources", "generators", "inputs", "outputs"]
 _Model = TypeVar("_Model", bound=BaseModel)
+SLOWEST_FPS = 0.1
+MOST_PIXELS = 7680 * 4320
 
 
 class Source(Protocol):
@@ -101,6 +103,21 @@ class Sending(BaseModel):
     size: str = Field("", pattern=r"^$|^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$", description="WIDTHxHEIGHT; empty: as made")
     fps: float = Field(0.0, ge=0.0, le=240.0, description="frames a second, at most; 0: as delivered")
 
+    @field_validator("fps")
+    @classmethod
+    def _sensible(cls, fps: float) -> float:
+        if 0.0 < fps < SLOWEST_FPS:
+            raise ValueError(f"at least {SLOWEST_FPS:g} frames a second, or 0 for as many as are delivered")
+        return fps
+
+    @field_validator("size")
+    @classmethod
+    def _holds(cls, size: str) -> str:
+        width, _, height = size.partition("x")
+        if height and int(width) * int(height) > MOST_PIXELS:
+            raise ValueError(f"a picture has at most {MOST_PIXELS} pixels (7680x4320)")
+        return size
+
     @property
     def sides(self) -> tuple[int, int] | None:
         """Width and height, or None for those of the picture."""
@@ -164,4 +181,5 @@ def _validated(model: type[_Model], given: Mapping[str, Any], what: str) -> _Mod
             raise ConfigError(
                 f"{what}: unknown key {key!r}{nearest(key, known)}; allowed: {', '.join(known)}"
             ) from None
-        raise ConfigError(f"{what}: {key}: {fault['msg']}: got {fault['input']!r}") from None
+        said = fault["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{what}: {key}: {said}: got {str(fault['input'])[:80]!r}") from None

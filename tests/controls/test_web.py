@@ -136,8 +136,8 @@ def test_a_strangers_websocket_is_refused(server):
         heard = []
         hear(ws, lambda d: heard.extend(d.get("monitor", ())) or (heard and heard[-1][2] == "/vj/param/zoom"))
         assert [row[2:] for row in heard[-3:]] == [
-            ["/vj/negative", ["a?b"]],
-            ["/vj/?", [1]],
+            ["/vj/negative", ["a\\ud800\\x00b"]],
+            ["/vj/\\ud800\\x00", [1]],
             ["/vj/param/zoom", ["9" * 200]],
         ]
     wait_for(lambda: asked(server, "/vj/negative?VALUE") == {"VALUE": ["a?b"]})

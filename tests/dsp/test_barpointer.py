@@ -82,8 +82,8 @@ def test_a_cut_is_followed():
 
 
 def test_a_narrow_range_is_refused():
-    with pytest.raises(ValidationError, match=r"at least 1.2 x min_bpm: got 100..110"):
-        TempoPrior(min_bpm=100, max_bpm=110)
+    with pytest.raises(ValidationError, match=r"at least 1.1 x min_bpm: got 100..105"):
+        TempoPrior(min_bpm=100, max_bpm=105)
 
 
 @pytest.mark.parametrize("beats", [2, 3, 4])

@@ -13,6 +13,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import running, wait_for
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vjserver.outputs import record
 from vjserver.outputs.record import RecordOptions, RecordOutput
@@ -264,3 +266,46 @@ def test_a_missing_pyav_is_told_with_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(OutputError, match=r"pip install 'vjserver\[record\]'"):
         RecordOutput(RecordOptions()).open()
+
+
+stalls = st.lists(st.tuples(st.floats(0.0, 4.0), st.floats(0.05, 2.5)), max_size=3)
+
+
+@given(ear=stalls, generator=stalls, first_late_s=st.sampled_from([0.0, 0.3, 1.4]), fast=st.sampled_from([1.0, 1.0003]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_stalls_there_is_one_file_in_which_picture_and_sound_are_together(
+    tmp_path_factory, ear, generator, first_late_s, fast
+):
+    """The ear hands its sound over late and at once, the generator's pictures fail to come, the first one is late."""
+    folder, fps, rate_hz, seconds = tmp_path_factory.mktemp("stalls"), 30, 48000, 5.0
+    segment = shared.create(f"vjt-{uuid.uuid4().hex[:8]}", soundring.SEGMENT_SIZE)
+    try:
+        sound = SoundWriter(segment.name)
+        output = RecordOutput(RecordOptions(folder=folder, fps=fps, sound=segment.name))
+        output.open()
+        heard = 0
+        for i in range(round((seconds + 1.0) * fps)):
+            now_s = i / fps
+            while not any(at <= now_s < at + lasts for at, lasts in ear) and heard / (rate_hz * fast) < now_s:
+                heard += 480
+                samples = clicks(heard - 480, 480, rate_hz)
+                sound.put(AudioBlock(samples, rate_hz, T0 + round(heard * NS / (rate_hz * fast))))
+            if now_s >= first_late_s and not any(at <= now_s < at + lasts for at, lasts in generator):
+                flash = now_s % 0.5 < 0.04
+                output.send(picture(i, T0 + i * NS // fps, value=250 if flash else 10))
+        output.close()
+        sound.close()
+    finally:
+        shared.remove(segment)
+    assert [path.name for path in folder.iterdir()] == [output.path.name]
+    with av.open(str(output.path)) as file:
+        pictures = [frame.pts for frame in file.decode(video=0)]
+    assert all(b > a for a, b in pairwise(pictures))
+    with av.open(str(output.path)) as file:
+        rows = [(frame.pts, frame.samples) for frame in file.decode(audio=0)]
+    assert all(pts + count == after for (pts, count), (after, _) in pairwise(rows)), "sound without gap or overlap"
+    seen, loud = flashes(output.path), beeps(output.path)
+    near = [min((abs(beep - flash) for beep in loud), default=9.0) for flash in seen]
+    assert not [off for off in near if 0.045 < off < 0.3], "what is there of both is together"
+    if not ear and not generator:
+        assert sum(off <= 0.045 for off in near) >= len(seen) - 1

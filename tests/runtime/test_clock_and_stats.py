@@ -1,15 +1,12 @@
-import gc
 import time
 
 import numpy as np
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vjserver.runtime.clock import NS, LiveClock, ManualClock, SampleClock
 from vjserver.runtime.stats import Latencies, Rate
-from vjserver.runtime.supervisor import Supervisor, Worker
 
 
 @given(st.integers(0, 1000))
@@ -63,45 +60,3 @@ def test_latencies_and_rates():
     assert latencies.summary()["p95"] == pytest.approx(95.0)
     assert rate.per_second(2 * NS) == pytest.approx(50.0)
     assert rate.per_second(60 * NS) == 0.0
-
-
-def fall(stop):
-    """A worker that dies."""
-    raise SystemExit(3)
-
-
-def stay(stop):
-    """A worker that stays until told."""
-    while not stop.is_set():
-        time.sleep(0.01)
-
-
-def deaf(stop):
-    """A worker that does not listen."""
-    time.sleep(60)
-
-
-def test_the_supervisor_restarts_the_fallen_and_ends_all_within_two_seconds():
-    told = []
-    workers = [Worker(name, f"{__name__}:{name}", ()) for name in ("fall", "stay", "deaf")]
-    supervisor = Supervisor(workers, lambda *row: told.append(row), gc.collect)
-    supervisor.start()
-    deadline = time.monotonic() + 8
-    while time.monotonic() < deadline and len(told) < 4:
-        supervisor.check()
-        time.sleep(0.02)
-    assert ("fall", "ended with code 3; starting again in 0.2 s", False) in told
-    assert ("fall", "restarted after fall 1", True) in told
-    assert ("fall", "ended with code 3; starting again in 0.5 s", False) in told
-    gentle = next(w.process.pid for w in workers if w.name == "stay")
-    psutil.Process(gentle).terminate()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and ("stay", "restarted after fall 1", True) not in told:
-        supervisor.check()
-        time.sleep(0.02)
-    assert ("stay", "restarted after fall 1", True) in told, "a signal to one worker must not end them all"
-    began = time.monotonic()
-    processes = [w.process for w in workers if w.process is not None]
-    supervisor.stop()
-    assert time.monotonic() - began < 2.0
-    assert len(processes) >= 2

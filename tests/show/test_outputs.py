@@ -56,12 +56,12 @@ def test_rows_of_a_show_file_are_called_by_label_or_kind():
 
 def test_outputs_are_added_replaced_and_removed_by_address():
     state = after(ShowState(), "/vj/output/add", "wall", "ndi name=a")
-    state = after(state, "/vj/output/add", "page", "zmq")
+    state = after(state, "/vj/output/add", "screen", "zmq")
     state = after(state, "/vj/output/add", "wall", "ndi name=b")
-    assert [(row.label, row.config.get("name")) for row in state.outputs] == [("wall", "b"), ("page", None)]
+    assert [(row.label, row.config.get("name")) for row in state.outputs] == [("wall", "b"), ("screen", None)]
     state = after(state, "/vj/output/remove", "wall")
-    assert [row.label for row in state.outputs] == ["page"]
-    with pytest.raises(ConfigError, match="no output 'wall'; there are: page"):
+    assert [row.label for row in state.outputs] == ["screen"]
+    with pytest.raises(ConfigError, match="no output 'wall'; there are: screen"):
         after(state, "/vj/output/remove", "wall")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 import time
 import uuid
 from contextlib import suppress
@@ -26,7 +27,7 @@ from vjserver.stages.control import Control, Pipes
 from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
 from vjserver.types.errors import ConfigError
-from vjserver.types.events import Command, Degraded, Drum
+from vjserver.types.events import TAKE_BACK, Command, Degraded, Drum
 from vjserver.types.features import BeatGrid, quiet
 
 BANK = Bank(
@@ -51,7 +52,13 @@ def desk(tmp_path, monkeypatch):
         pipes = Pipes.of(channels, ["ear"])
         return Control(BANK, 1, LiveClock(), pipes, before, ShowState(), check, targets, Shelf(lambda: BANK))
 
-    control = make()
+    made = []
+
+    def kept(*args):
+        made.append(make(*args))
+        return made[-1]
+
+    control = kept()
     ear = QueueWriter(channels.events("ear"))
     told = QueueReader(channels.events("control"))
 
@@ -63,7 +70,9 @@ def desk(tmp_path, monkeypatch):
         asyncio.run(control.run(lambda: next(rounds, None) is None))
 
     hear.features, hear.generate = SlotWriter(channels.features), StatsWriter(channels.stats("generate"))
-    yield control, hear, told, StateReader(channels.state), make
+    yield control, hear, told, StateReader(channels.state), kept
+    for one in made:
+        one.close()
     for segment in segments:
         segment.close()
     channels.remove()
@@ -464,3 +473,236 @@ def test_a_flood_and_strangers_are_announced_and_their_end_too(desk, clients):
     clients[1].say("/vj/seed/next")
     hear()
     assert "1 packets were not taken" in control.troubles["osc stranger"]
+
+
+# -- what outlives a fall ---------------------------------------------------------------------------------------------
+
+
+def fallen(desk):
+    """Let control go round once, so that it has left what there is to leave; return who comes after it."""
+    control, _, _, state, make = desk
+    control._next_history_ns = control._next_tell_ns = 0
+    control.step()
+    return make(state.get_new() or control.state)
+
+
+def test_a_change_that_waits_for_the_bar_is_made_by_who_comes_after(desk):
+    control, hear, _, _, _ = desk
+    grid = BeatGrid(LiveClock().now_ns(), 8, 0.5, 1, 4, 0.9, True)
+    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    control.step()
+    control.receive("/vj/quantise", ("bar",))
+    control.receive("/vj/preset/go", ("b",))
+    assert control.state.preset_name == "A"
+    heir = fallen(desk)
+    assert [row[0] for row in heir.desk.waits(0)] == ["/vj/preset/go b"]
+    grid = BeatGrid(LiveClock().now_ns(), 12, 0.5, 0, 4, 0.9, True)
+    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    heir.step()
+    assert heir.state.preset_name == "B"
+
+
+def test_undo_reaches_back_over_a_fall(desk):
+    control = desk[0]
+    for value in (0.1, 0.2, 0.3):
+        control.receive("/vj/param/zoom", (value,))
+        control.receive("/vj/seed", (round(10 * value),))
+    heir = fallen(desk)
+    for wanted in (2, 2, 1):
+        heir.receive("/vj/undo", ())
+        assert heir.state.seed in (wanted, wanted + 1)
+    heir.receive("/vj/redo", ())
+    assert heir.state.params["zoom"] >= 0.2
+    assert heir.refused == 0
+
+
+def test_a_history_too_long_to_be_left_whole_is_left_in_part(desk):
+    control = desk[0]
+    for i in range(80):
+        control.receive("/vj/negative", ("x" * 1990 + str(i),))
+        control.receive("/vj/prompt/1/text", ("y" * 1990 + str(i),))
+        for n in range(2, 9):
+            control.receive(f"/vj/prompt/{n}/text", ("\U0001f300" * 1990 + str(i),))
+    heir = fallen(desk)
+    heir.receive("/vj/undo", ())
+    assert heir.refused == 0, "there is something to undo"
+
+
+def test_a_cue_that_follows_is_called_by_who_comes_after(desk):
+    control, _, _, _, _ = desk
+    control.desk._follow_ns = LiveClock().now_ns() + NS // 5
+    control.desk.state = replace(control.state, cue="1")
+    heir = fallen(desk)
+    assert heir.desk._follow_ns == control.desk._follow_ns
+
+
+def test_subscribers_are_told_by_who_comes_after(desk, clients):
+    control, (a, _) = desk[0], clients
+    a.say("/vj/subscribe", "numbers")
+    control.step()
+    a.hears()
+    heir = fallen(desk)
+    heir.server._sockets = control.server._sockets
+    heir.receive("/vj/param/zoom", (0.875,))
+    heir.step()
+    assert ("/vj/param/zoom", 0.875) in a.hears()
+
+
+def test_a_take_that_was_broken_off_is_written_on(desk, tmp_path):
+    control = desk[0]
+    control.receive("/vj/take/record", (1,))
+    control.settle()
+    control.receive("/vj/param/zoom", (0.25,))
+    control.settle()
+    control._take._flush_ns = 0
+    control._next_status_ns = 0
+    control.step()
+    path = next((tmp_path / "takes").iterdir())
+    with path.open("ab") as file:
+        file.write(b'{"t_ns": 5, "addr')  # torn off by the fall
+    heir = fallen(desk)
+    assert heir.state.take
+    heir.receive("/vj/param/zoom", (0.75,))
+    heir.settle()
+    heir.receive("/vj/take/record", (0,))
+    heir.settle()
+    _, take = Shelf(lambda: BANK).take("")
+    assert [row.args for row in take.rows if row.address == "/vj/param/zoom"] == [(0.25,), (0.75,)]
+    assert take.rows[-1].address == "/vj/take/stop"
+    assert len(list((tmp_path / "takes").iterdir())) == 1
+
+
+def test_a_take_is_on_the_disk_within_a_second(desk, tmp_path):
+    control = desk[0]
+    control.receive("/vj/take/record", (1,))
+    control.receive("/vj/param/zoom", (0.25,))
+    control.settle()
+    control._next_status_ns = 0
+    control.step()
+    assert b"/vj/param/zoom" in next((tmp_path / "takes").iterdir()).read_bytes()
+
+
+def test_a_take_of_a_state_without_its_file_is_not_said_to_be_recorded(desk):
+    make = desk[4]
+    heir = make(replace(ShowState(), take=True))
+    assert not heir.state.take
+
+
+def test_a_take_that_plays_is_played_on(desk, tmp_path):
+    control = desk[0]
+    control.receive("/vj/take/record", (1,))
+    control.settle()
+    control.receive("/vj/param/zoom", (0.25,))
+    control.receive("/vj/take/record", (0,))
+    control.settle()
+    control.receive("/vj/take/play", ())
+    control.settle()
+    assert control.desk.plays
+    heir = fallen(desk)
+    assert heir.desk.playing == control.desk.playing
+
+
+# -- a fault of one part does not take the others along ---------------------------------------------------------------
+
+
+def test_a_part_that_fails_is_told_once_and_the_others_go_on(desk, monkeypatch):
+    control, hear, told, _, _ = desk
+
+    def broken(*_):
+        raise ZeroDivisionError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(control.feedback), "tell", broken)
+        for _ in range(5):
+            control._next_tell_ns = 0
+            hear(Drum(1, 1, "kick", 1.0))
+    control._next_tell_ns = 0
+    hear()
+    rows = [(e.what, e.mended) for e in told.get() if isinstance(e, Degraded)]
+    assert rows == [("control feedback", False), ("control feedback", True)]
+
+
+def test_a_message_that_meets_a_fault_of_ours_is_refused_and_the_next_one_taken(desk, monkeypatch):
+    control = desk[0]
+    receive = control.desk.receive
+
+    def broken(now_ns, address, args, by):
+        if address == "/vj/seed":
+            raise OverflowError("a fault of ours")
+        return receive(now_ns, address, args, by)
+
+    monkeypatch.setattr(type(control.desk), "receive", lambda _self, *args: broken(*args))
+    control.receive("/vj/seed", (5,))
+    control.receive("/vj/param/zoom", (0.125,))
+    assert control.refused == 1
+    assert control.state.params["zoom"] == 0.125
+
+
+@pytest.mark.parametrize("number", [2**31, 2**40, -(2**63), 2**63, 2**64 - 1])
+def test_a_ping_of_any_number_is_answered(desk, clients, number):
+    a = clients[0]
+    value = struct.pack(">Q", number & (2**64 - 1))
+    desk[0].server.take(b"/vj/ping\0\0\0\0,t\0\0" + value, a.sock.getsockname())
+    address, back = a.hears()[0]
+    assert address == "/vj/pong"
+    assert float(back) == pytest.approx(number % 2**64, rel=1e-6)
+
+
+def test_what_falls_again_and_again_after_a_change_has_the_change_taken_back(desk):
+    control, hear, told, _, _ = desk
+    control._next_calm_ns = 0
+    hear()
+    control.receive("/vj/master/fade", (0.5,))
+    control.receive("/vj/output/add", ("bad", "null"))
+    hear(Degraded(LiveClock().now_ns(), "process deliver", "ended with code -11"))
+    assert [row.label for row in control.state.outputs] == ["bad"]
+    hear(Command(1, TAKE_BACK, ("deliver",)))
+    assert control.state.outputs == ()
+    assert control.state.fade == 0.5, "what has nothing to do with it stays"
+    assert any("what was changed last is taken back (outputs)" in e.why for e in told.get() if isinstance(e, Degraded))
+
+
+def test_a_look_under_which_the_generator_falls_is_taken_back(desk):
+    control, hear, _, _, _ = desk
+    control._next_calm_ns = 0
+    hear()
+    control.receive("/vj/preset/go", ("b",))
+    control.receive("/vj/generator", ("nosuch",))
+    hear(
+        Degraded(LiveClock().now_ns(), "process generate", "ended with code -11"), Command(1, TAKE_BACK, ("generate",))
+    )
+    assert (control.state.preset_name, control.state.generator) == ("A", "pattern")
+
+
+def test_a_recording_that_does_not_run_is_not_said_to_run(desk, monkeypatch):
+    control, hear, told, _, _ = desk
+    monkeypatch.setattr("vjserver.stages.control.RECORD_PATIENCE_NS", NS // 10)
+    deliver = StatsWriter(control.pipes.channels.stats("deliver"))
+    control.receive("/vj/record", (1,))
+    control.settle()
+    deliver.put({"outputs": {"record": {"alive": True, "figures": {}, "drops": 0, "fps": 30.0}}})
+    hear()
+    time.sleep(0.15)
+    hear()
+    assert control.state.record
+    deliver.put({"outputs": {"record": {"alive": False, "figures": {}, "drops": 0, "fps": 0.0}}})
+    hear()
+    time.sleep(0.15)
+    hear()
+    assert not control.state.record
+    assert "nothing is recorded" in [e.why for e in told.get() if isinstance(e, Degraded)][-1]
+
+
+@pytest.mark.parametrize(
+    "text", ["[/x]", "\x1b]0;gone\x07\x1b[2J", "a\u2028b", "\u202egnp.exe", "{% x %}", "[bold]hi[/]"]
+)
+def test_a_foreign_text_is_shown_as_text_on_every_surface(desk, text):
+    control, hear, told, _, _ = desk
+    for address in ("/vj/preset/go", text, f"/vj/{text}", "/vj/output/add"):
+        control._last_refusal_ns = -NS
+        control.receive(address, (text, text)[: 1 + address.endswith("add")])
+    hear(Degraded(1, text, text))
+    shown = [e.what + e.why for e in told.get() if isinstance(e, Degraded)]
+    shown += [str(row) for row in control.notes] + [str(row[2:]) for row in control.monitor]
+    assert shown
+    assert all(one.isprintable() for one in shown)

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter
+from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, StateWriter, left_behind
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import Deliver, ShowState
-from vjserver.stages.composing import Composer
+from vjserver.stages.composing import Composer, Memory
 from vjserver.stages.delivery import Delivery, Phase
 from vjserver.stages.safe import SafeLoop
 from vjserver.types.errors import OutputError
@@ -68,6 +69,8 @@ def house():
         RingReader(channels.preview),
         QueueWriter(channels.events("deliver")),
         StatsWriter(channels.stats("deliver")),
+        MemoryWriter(channels.memory("deliver")),
+        lambda: RingWriter(channels.frozen, 64 * 36 * 4),
     )
     house = House(channels, clock, made, state, ring, deck, delivery)
     yield house
@@ -81,6 +84,7 @@ def house():
 
 class House:
     def __init__(self, channels, clock, made, state, ring, deck, delivery):
+        self.channels = channels
         self.clock, self.made, self.state, self.ring, self.deck = clock, made, state, ring, deck
         self.delivery, self.slot_ns = delivery, clock.now_ns()
         self.events = QueueReader(channels.events("deliver"))
@@ -297,3 +301,93 @@ def test_pictures_are_shared_not_copied_and_cannot_be_written_to(house):
     assert not any(p.flags.writeable for p in full)
     assert replace(house.made[0].frames[-1]).info.t_sent_ns > 0
     assert threading.active_count() > 3
+
+
+# -- what outlives a fall ---------------------------------------------------------------------------------------------
+
+
+def successor(house):
+    """Another deliverer, as it begins after the first one fell."""
+    channels, clock = house.channels, house.clock
+    safe = SafeLoop(None, clock, lambda *_: None)
+    composer, ring = Composer(64, 36, clock.now_ns(), safe), RingReader(channels.generated)
+    composer.resume(
+        left_behind(channels.memory("deliver"), Memory), ring.get(), RingReader(channels.frozen).get()
+    )  # fmt: skip
+    return Delivery(
+        house.delivery._make, (), composer, clock, FeaturesReader(channels.features, quiet(0)),
+        StateReader(channels.state), ring, RingReader(channels.preview), QueueWriter(channels.events("deliver")),
+        StatsWriter(channels.stats("deliver")), MemoryWriter(channels.memory("deliver")),
+        lambda: SimpleNamespace(put=lambda _frame: None),
+    )  # fmt: skip
+
+
+def shown(delivery, house):
+    return delivery._pictures(StateReader(house.channels.state).get(), house.clock.now_ns(), house.clock.now_ns())
+
+
+def test_a_picture_that_is_held_still_stays_the_same_picture_after_a_fall(house):
+    house.play(5, value=40)
+    house.state.put(ShowState(freeze=True))
+    house.play(2, value=50)  # the last one before freezing is 50, or 40
+    held = house.delivery._compose.frozen.pixels.max()
+    house.play(5, value=200)
+    program = shown(successor(house), house)["program"]
+    assert program.pixels[..., :3].max() == held
+    assert program.pixels[..., :3].max() in (40, 50)
+
+
+def test_who_comes_after_shows_the_newest_picture_at_once_and_stands_on_the_same_rung(house):
+    house.number = house.clock.now_ns()  # pictures tell when they were made
+    house.play(1, value=70)
+    heir = successor(house)
+    assert shown(heir, house)["program"].pixels[..., :3].max() == 70
+    assert heir._compose.rung == "live"
+    house.play(140)  # nothing new comes: the safe loop
+    assert house.delivery._compose.rung == "safe"
+    fell_ns = house.delivery._compose._fell_ns
+    heir = successor(house)
+    shown(heir, house)
+    assert (heir._compose.rung, heir._compose._fell_ns) == ("safe", fell_ns)
+
+
+def test_how_long_nothing_came_counts_from_the_picture_and_not_from_the_fall(house):
+    house.number = house.clock.now_ns()  # pictures tell when they were made
+    house.play(1, value=70)
+    house.play(90)  # a second and a half without
+    heir = successor(house)
+    shown(heir, house)
+    house.clock.sleep_until(house.clock.now_ns() + NS)
+    shown(heir, house)
+    assert heir._compose.rung == "safe", "two seconds after the last picture, whoever delivers"
+
+
+def test_an_output_of_any_kind_of_wrongness_takes_no_other_with_it(house):
+    class Wrong(dict):
+        def get(self, *_):
+            raise OverflowError("cannot convert float infinity to integer")
+
+    house.play(3)
+    bad = OutputRow("odd", Wrong(kind="null"))
+    house.delivery._follow(ShowState(outputs=(row("a"), bad, row("b"))))
+    told = [(e.what, e.why) for e in house.events.get()]
+    assert any(what == "output odd" and why.endswith("; it is left out") for what, why in told)
+    assert {"a", "b"} <= set(house.delivery._outputs)
+
+
+def test_a_picture_that_cannot_be_composed_leaves_the_one_before_and_is_told_once(house, monkeypatch, tmp_path):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
+    wait_for(lambda: alive(house, 3))
+    house.play(5, value=60)
+    compose = house.delivery._compose
+
+    def broken(*_):
+        raise ZeroDivisionError("a fault of ours")
+
+    house.delivery._compose.between.at, before = broken, compose.between.at
+    house.play(5, value=90)
+    house.delivery._compose.between.at = before
+    house.play(1, value=120)
+    told = [(e.what, e.mended) for e in house.events.get()]
+    assert told == [("composing", False), ("composing", True)]
+    assert "a fault of ours" in (tmp_path / "log" / "vjserver.log").read_text()

@@ -1,7 +1,9 @@
 """The ear's live loop against a real audio device, and against one that fails."""
 
 import socket
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotReader, SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import Channels, unpack_features
+from vjserver.runtime.store import Channels, MemoryWriter, left_behind, unpack_features
+from vjserver.show.addresses import GENRES
 from vjserver.sources.click import ClickOptions, ClickSource
-from vjserver.stages.analysis import EarOptions
-from vjserver.stages.listening import Ear
+from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.listening import Ear, EarMemory, obey
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Command, Degraded
 
@@ -49,11 +52,11 @@ class Flaky(ClickSource):
         return super().read(until_ns)
 
 
-def ear_of(source, clock, channels, listeners=()):
+def ear_of(source, clock, channels, listeners=(), before=None, opener=None):
     return Ear(
         source, EarOptions(), clock, listeners, SlotWriter(channels.features), QueueWriter(channels.events("ear")),
         StatsWriter(channels.stats("ear")), [QueueReader(channels.events("control"))],
-        SoundWriter(channels.sound),
+        SoundWriter(channels.sound), MemoryWriter(channels.memory("ear")), before, opener,
     )  # fmt: skip
 
 
@@ -242,3 +245,105 @@ def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
         wait_for(lambda: "mended sound: the source is back" in log.read_text(), 15)
         run.terminate()
         assert run.wait(3) == 0
+
+
+class Told:
+    """A listener that writes down which beats it was told, as the OSC target does."""
+
+    sent = failed = 0
+
+    def __init__(self):
+        self.counts, self._told = [], 0
+
+    def tell(self, event, now_ns):
+        pass
+
+    def tick(self, features, grid, now_ns):
+        newest = grid.count_at(now_ns) if grid.running else 0
+        if newest > self._told:
+            self._told = newest
+            self.counts.append(newest)
+
+    def next_beat_ns(self, grid):
+        return grid.t_ns + round((self._told + 1 - grid.count) * grid.period_s * NS) if grid.running else None
+
+    def resume(self, grid, t_ns):
+        self._told = grid.count_at(t_ns)
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_every_genre_is_one_that_the_ear_can_expect(genre):
+    analysis = Analysis(48000, EarOptions())
+    obey(analysis, Command(0, "/vj/tempo/genre", (genre,)))
+    assert analysis.expects == GENRES[genre]
+
+
+def test_a_command_that_meets_a_fault_of_ours_is_told_and_the_beat_goes_on(channels, monkeypatch, tmp_path):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
+    clock, commands = ManualClock(), QueueWriter(channels.events("control"))
+    events, ear = QueueReader(channels.events("ear")), ear_of(Flaky(clock), clock, channels)
+    run_until(ear, clock, 1)
+    commands.put(Command(clock.now_ns(), "/vj/tempo/bpm", ("fast",)))
+    commands.put(Command(clock.now_ns(), "/vj/tempo/bpm", (93.0,)))
+    run_until(ear, clock, 3)
+    told = [e.why for e in events.get() if isinstance(e, Degraded)]
+    assert told == ["/vj/tempo/bpm: ValueError: could not convert string to float: 'fast'"]
+    assert ear._analysis.clock.grid.bpm == pytest.approx(93.0)
+
+
+def test_the_beat_and_what_the_hand_set_outlive_a_fall(channels):
+    """The first ear falls without a word; the second goes on with its count, its tempo and its genre."""
+    clock, commands = ManualClock(), QueueWriter(channels.events("control"))
+    first = Told()
+    ear = ear_of(Flaky(clock), clock, channels, [first])
+    run_until(ear, clock, 4)
+    commands.put(Command(clock.now_ns(), "/vj/tempo/genre", ("dnb",)))
+    commands.put(Command(clock.now_ns(), "/vj/tempo/bpm", (93.0,)))
+    run_until(ear, clock, 9)
+    before = left_behind(channels.memory("ear"), EarMemory)
+    clock.sleep_until(clock.now_ns() + NS // 5)  # nobody was there for so long
+    second = Told()
+    heir = ear_of(Flaky(clock), clock, channels, [second], before)
+    run_until(heir, clock, 16)
+    grid = unpack_features(SlotReader(channels.features).get()).grid
+    assert grid.bpm == pytest.approx(93.0)
+    assert heir._analysis.clock.by_hand
+    assert heir._analysis.expects == (158.0, 185.0)
+    assert first.counts + second.counts == list(range(first.counts[0], second.counts[-1] + 1)), "none twice, none lost"
+    assert StatsReader(channels.stats("ear")).get()["beats"] >= len(first.counts) + len(second.counts) - 2
+
+
+def test_what_the_hand_expects_outlives_a_lost_device(channels):
+    clock, commands, source = ManualClock(), QueueWriter(channels.events("control")), Flaky(ManualClock())
+    source = Flaky(clock)
+    ear = ear_of(source, clock, channels)
+    run_until(ear, clock, 1)
+    commands.put(Command(clock.now_ns(), "/vj/tempo/range", (158.0, 185.0)))
+    run_until(ear, clock, 2)
+    source.plugged = False
+    run_until(ear, clock, 3)
+    source.plugged = True
+    run_until(ear, clock, 6)
+    assert ear._analysis.expects == (158.0, 185.0)
+
+
+def test_the_beat_goes_on_while_a_device_takes_long_to_open(channels):
+    """A sound server may take seconds: the loop does not wait for it."""
+    clock, commands = ManualClock(), QueueWriter(channels.events("control"))
+    released = threading.Event()
+
+    class Slow(Flaky):
+        def open(self):
+            released.wait(20)
+            super().open()
+
+    with ThreadPoolExecutor(1) as opener:
+        told = Told()
+        ear = ear_of(Slow(clock), clock, channels, [told], opener=opener)
+        ear._analysis = Analysis(48000, EarOptions())
+        run_until(ear, clock, 0.1)
+        commands.put(Command(clock.now_ns(), "/vj/tempo/bpm", (120.0,)))
+        run_until(ear, clock, 4)
+        assert len(told.counts) == pytest.approx(8, abs=1)
+        released.set()
+        wait_for(lambda: (ear.step(), ear._open)[1])

@@ -6,8 +6,9 @@ import gc
 import logging
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -15,58 +16,124 @@ import uvicorn
 from watchfiles import Change, awatch
 
 from vjserver.app.holder import holder_of
+from vjserver.app.lan import Lan
+from vjserver.app.preflight import remarks
 from vjserver.app.show import Show, first_state, load_bank, shipped
 from vjserver.app.workers import Plan
 from vjserver.controls.discovery import Discovery, local_name
 from vjserver.controls.oscquery import host_info
 from vjserver.controls.web.access import Guard
+from vjserver.controls.web.impatient import Impatient
 from vjserver.controls.web.server import Preview, web_app
 from vjserver.ports import options_of
+from vjserver.runtime import log
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.store import WORKERS, StateReader
-from vjserver.runtime.supervisor import Stop
+from vjserver.runtime.supervisor import Life
 from vjserver.show.cues import CueList
 from vjserver.stages.control import Control, OscLimits, Pipes
 from vjserver.stages.midi import MidiRoom
 from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
-from vjserver.types.errors import ConfigError, OutputError
+from vjserver.types.errors import ConfigError, OutputError, VJError
 
 THUMBNAIL_AFTER_S = 4.0
+BACKOFF_S = (0.2, 1.0, 5.0, 20.0)
+CALM_S = 30.0
+AGAIN_S = 2.0
+KEEP_ALIVE_S = 5
+Room = Callable[[], Awaitable[None]]
 
 
-def main(plan: Plan, stop: Stop) -> None:
-    """Run until ``stop`` is set."""
+def main(plan: Plan, life: Life) -> None:
+    """Run until ``life`` is told to end."""
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # Windows' other loop has no add_reader
-        runner.run(_main(plan, stop))
+        runner.run(_main(plan, life))
 
 
-async def _main(plan: Plan, stop: Stop) -> None:
+async def _main(plan: Plan, life: Life) -> None:
     show, channels, clock = plan.show, plan.channels, LiveClock()
     pipes = Pipes.of(channels, [name for name in (*WORKERS, "main") if name != "control"])
     shelf = Shelf(partial(load_bank, show.presets))
     before = StateReader(channels.state).get_new()
     control = Control(
-        load_bank(show.presets), show.preset, clock, pipes, before, first_state(show), _check_output,
+        load_bank(show.presets), show.preset, clock, pipes, before, first_state(show), partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s),
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()
     gc.freeze()  # what is here at the start stays: going through all of it again and again costs up to 50 ms at a time
-    for host in dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))):
-        try:
-            control.server.open(host, show.osc.port)
-        except OSError as error:
-            why = f"port {show.osc.port} on {host} cannot be used: {error.strerror or error}"
-            control.announce("osc in", why + holder_of(show.osc.port, "udp"))
-    tasks = [control.run(stop.is_set), control.run_link(stop.is_set), _reload(show, shelf, control, stop)]
+    control.tell_broken(control.desk.bank)
+    for what, why in remarks():
+        control.announce(what, why)
+    web = _Web(plan, control)
+    rooms: dict[str, Room] = {
+        "control": lambda: control.run(life.stopped),
+        "osc in": lambda: _listen(plan, control, life),
+        "link": lambda: control.run_link(life.stopped),
+        "presets": lambda: _reload(show, shelf, control, life),
+    }
     if show.midi.on:
-        tasks.append(MidiRoom(control, clock, show.midi, lambda: pipes.features.get().grid).run(stop.is_set))
+        grid = pipes.features
+        rooms["midi"] = lambda: MidiRoom(control, clock, show.midi, lambda: grid.get().grid).run(life.stopped)
     if show.web.on:
-        tasks.append(_serve(plan, control, stop))
-    await asyncio.gather(*tasks)
+        rooms["web page"] = lambda: web.serve(life)
+        rooms["thumbnails"] = lambda: web.keep_thumbnails(life)
+    if show.web.on and show.web.announce:
+        rooms["discovery"] = lambda: _announce(plan, control, life)
+    await asyncio.gather(*(_kept(name, room, control, life) for name, room in rooms.items()))
+    control.close()
+
+
+async def _kept(name: str, room: Room, control: Control, life: Life) -> None:
+    """Keep one room running: it falls alone, is announced, and begins again, later each time."""
+    loop, falls = asyncio.get_running_loop(), 0
+    while not life.stopped():
+        began_s = loop.time()
+        try:
+            await room()
+        except Exception as error:  # noqa: BLE001 - a library of strangers may raise anything: the other rooms go on
+            falls = 1 if loop.time() - began_s > CALM_S else falls + 1
+            wait_s = BACKOFF_S[min(falls, len(BACKOFF_S)) - 1]
+            log.write_fault("control", f"{name} fell", error)
+            why = str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}"
+            control.announce(name, f"{why}; beginning again in {wait_s:g} s")
+            await _pause(life, wait_s)
+            if not life.stopped():
+                control.announce(name, f"begun again after fall {falls}", mended=True)
+        else:
+            return
+
+
+async def _pause(life: Life, seconds: float) -> None:
+    """Wait, but not beyond the end."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + seconds
+    while not life.stopped() and loop.time() < until_s:
+        await asyncio.sleep(min(0.05, seconds))
+
+
+async def _listen(plan: Plan, control: Control, life: Life) -> None:
+    """Listen to OSC on every interface that is wanted; a port that is taken is tried again until it is free."""
+    show = plan.show
+    waiting = list(dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))))
+    told = False
+    while not life.stopped():
+        for host in list(waiting):
+            try:
+                control.server.open(host, show.osc.port)
+                waiting.remove(host)
+            except OSError as error:
+                why = f"port {show.osc.port} on {host} cannot be used: {error.strerror or error}"
+                if not told:
+                    control.announce("osc in", f"{why}{holder_of(show.osc.port, 'udp')}; it is tried again")
+                told = True
+        if told and not waiting:
+            told = False
+            control.announce("osc in", f"port {show.osc.port} is ours now", mended=True)
+        await _pause(life, AGAIN_S)
 
 
 def _allowed(plan: Plan) -> tuple[str, ...]:
@@ -76,13 +143,15 @@ def _allowed(plan: Plan) -> tuple[str, ...]:
     return ("127.0.0.0/8", plan.lan.network)
 
 
-async def _reload(show: Show, shelf: Shelf, control: Control, stop: Stop) -> None:
+async def _reload(show: Show, shelf: Shelf, control: Control, life: Life) -> None:
     """Take up presets as they are edited."""
     with contextlib.suppress(OSError):
         shelf.presets.mkdir(parents=True, exist_ok=True)
     folders = [path for path in (shelf.presets, show.presets) if path is not None and path.is_dir()]
+    if not folders:  # there is nothing to watch, and the watcher would spin
+        return
     ended = asyncio.Event()
-    waiting = asyncio.create_task(_set_when_stopped(ended, stop))
+    waiting = asyncio.create_task(_set_when_stopped(ended, life))
     try:
         async for _changes in awatch(*folders, watch_filter=_is_preset, stop_event=ended, debounce=200):
             control.reload()
@@ -91,14 +160,14 @@ async def _reload(show: Show, shelf: Shelf, control: Control, stop: Stop) -> Non
     await waiting
 
 
-async def _until(stop: Stop) -> None:
+async def _until(life: Life) -> None:
     """Wait for the end, which the supervisor sets from another process."""
-    while not stop.is_set():
+    while not life.stopped():
         await asyncio.sleep(0.05)
 
 
-async def _set_when_stopped(ended: asyncio.Event, stop: Stop) -> None:
-    await _until(stop)
+async def _set_when_stopped(ended: asyncio.Event, life: Life) -> None:
+    await _until(life)
     ended.set()
 
 
@@ -115,47 +184,102 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _check_output(config: Mapping[str, Any]) -> None:
-    """Check an output that was asked for over the network: it may name no file. Raises ConfigError."""
+def _check_output(lan: Lan | None, config: Mapping[str, Any]) -> None:
+    """Check an output that was asked for over the network: it may name no file, and opens no network. ConfigError."""
     options = options_of("outputs", config)
     for key, field in type(options).model_fields.items():
         if key in config and field.annotation is Path:
             raise ConfigError(f"output {config['kind']!r}: {key} is set in the show file, not over the network")
         if str(config.get(key, "")).startswith("ipc:"):
             raise ConfigError(f"output {config['kind']!r}: a file is named in the show file, not over the network")
+        if str(config.get(key, "")).startswith("tcp:") and lan is None and not _is_loopback(str(config[key])):
+            raise ConfigError(
+                f"output {config['kind']!r}: {config[key]} can be reached from outside; that needs vjserver run --lan"
+            )
 
 
-async def _serve(plan: Plan, control: Control, stop: Stop) -> None:
-    """Serve the panel and OSCQuery; show what the deliverer shows, from the small ring that it keeps for that."""
-    show, port, lan = plan.show, plan.show.web.port, plan.lan
-    announced = local_name("vjserver", port)
-    names = ["127.0.0.1", "localhost", announced, f"{announced}.", *([lan.host] if lan else [])]
-    hosts = [f"{name}:{port}" for name in names]
-    desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
-    preview = Preview(RingReader(plan.channels.page))
-    info = host_info("vjserver", show.osc.port)
-    app = Guard(web_app(desk, preview, info), hosts, lan.token if lan else "", show.osc.allow)
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536)
-    sockets = []
-    for host in ("127.0.0.1", *([lan.host] if lan else [])):
-        try:
-            sockets.append(_bound(host, port))
-        except OSError as error:
-            held = holder_of(port, "tcp")
-            why = f"port {port} on {host} cannot be used: {error.strerror}{held}; set [web] port in the show file"
-            control.announce("web page", why)
-    if not sockets:
-        return
-    server = _Server(config)
-    await asyncio.gather(
-        server.serve(sockets), _end_with(stop, server), _announce(plan, control, stop),
-        _keep_thumbnails(desk, preview, control, stop),
-    )  # fmt: skip
+def _is_loopback(address: str) -> bool:
+    """Tell whether ``tcp://HOST:PORT`` is reached from this machine only."""
+    host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
-async def _end_with(stop: Stop, server: uvicorn.Server) -> None:
-    """Ask the web server to end once ``stop`` is set."""
-    await _until(stop)
+class _Web:
+    """The panel and OSCQuery; they show what the deliverer shows, from the small ring that it keeps for that."""
+
+    def __init__(self, plan: Plan, control: Control) -> None:
+        show, lan = plan.show, plan.lan
+        self._plan, self._control = plan, control
+        self._desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
+        self._preview = Preview(RingReader(plan.channels.page))
+        announced = local_name(show.name, show.web.port)
+        machine = f"{socket.gethostname().removesuffix('.local')}.local"
+        names = ["127.0.0.1", "localhost", "[::1]", announced, f"{announced}.", machine, *([lan.host] if lan else [])]
+        info = host_info(show.name, show.osc.port)
+        app = web_app(self._desk, self._preview, info)
+        self._app = Guard(app, names, show.web.hosts, lan.token if lan else "", show.osc.allow)
+
+    async def serve(self, life: Life) -> None:
+        """Serve until the end; a port that is taken is tried again until it is free."""
+        lan, port = self._plan.lan, self._plan.show.web.port
+        told = False
+        while not life.stopped():
+            sockets = self._bind(("127.0.0.1", *([lan.host] if lan else [])), port, told)
+            if not sockets:
+                told = True
+                await _pause(life, AGAIN_S)
+                continue
+            if told:
+                self._control.announce("web page", f"port {port} is ours now", mended=True)
+            config = uvicorn.Config(
+                self._app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536,
+                timeout_keep_alive=KEEP_ALIVE_S, http=Impatient,
+            )  # fmt: skip
+            server = _Server(config)
+            ending = asyncio.create_task(_end_with(life, server))
+            try:
+                await server.serve(sockets)
+            finally:
+                ending.cancel()
+                for one in sockets:
+                    one.close()
+            return
+
+    def _bind(self, hosts: tuple[str, ...], port: int, told: bool) -> list[socket.socket]:
+        sockets = []
+        for host in hosts:
+            try:
+                sockets.append(_bound(host, port))
+            except OSError as error:
+                held = holder_of(port, "tcp")
+                why = f"port {port} on {host} cannot be used: {error.strerror}{held}"
+                if not told:
+                    self._control.announce("web page", f"{why}; set [web] port in the show file; it is tried again")
+        return sockets
+
+    async def keep_thumbnails(self, life: Life) -> None:
+        """Keep a picture of each preset of the user's that has played for a while."""
+        control = self._control
+        playing, since_s = control.state.preset_name, 0.0
+        while not life.stopped():
+            await _pause(life, 0.5)
+            since_s += 0.5
+            if playing != control.state.preset_name:
+                playing, since_s = control.state.preset_name, 0.0
+            elif since_s == THUMBNAIL_AFTER_S:
+                self._preview.look()
+                with contextlib.suppress(OSError):
+                    picture = self._preview.small()
+                    if picture:
+                        self._desk.keep_thumbnail(picture)
+
+
+async def _end_with(life: Life, server: uvicorn.Server) -> None:
+    """Ask the web server to end once ``life`` is told to."""
+    await _until(life)
     server.should_exit = server.force_exit = True
 
 
@@ -175,31 +299,15 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _announce(plan: Plan, control: Control, stop: Stop) -> None:
+async def _announce(plan: Plan, control: Control, life: Life) -> None:
     """Let other programs find OSC and OSCQuery by zeroconf."""
     show = plan.show
     hosts = ["127.0.0.1", *([plan.lan.host] if plan.lan else [])]
-    discovery = Discovery("vjserver", hosts, show.web.port, show.osc.port)
+    discovery = Discovery(show.name, hosts, show.web.port, show.osc.port)
     try:
-        if show.web.announce:
-            await discovery.open()
+        await discovery.open()
+        await _until(life)
     except OutputError as error:
         control.announce("discovery", str(error))
-    await _until(stop)
-    await discovery.close()
-
-
-async def _keep_thumbnails(desk: PanelDesk, preview: Preview, control: Control, stop: Stop) -> None:
-    """Keep a picture of each preset of the user's that has played for a while."""
-    playing, since_s = control.state.preset_name, 0.0
-    while not stop.is_set():
-        await asyncio.sleep(0.5)
-        since_s += 0.5
-        if playing != control.state.preset_name:
-            playing, since_s = control.state.preset_name, 0.0
-        elif since_s == THUMBNAIL_AFTER_S:
-            preview.look()
-            with contextlib.suppress(OSError):
-                picture = preview.small()
-                if picture:
-                    desk.keep_thumbnail(picture)
+    finally:
+        await discovery.close()

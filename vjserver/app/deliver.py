@@ -1,5 +1,7 @@
 """The deliver process: opens every output and keeps the picture on the wall."""
 
+import contextlib
+import importlib
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,21 +10,24 @@ from typing import Any
 
 import cv2
 
-from vjserver.app.show import Show, first_state
+from vjserver.app.show import Show, filled, first_state
 from vjserver.app.workers import Plan
+from vjserver.outputs import uyvy
 from vjserver.ports import Generator, Output, find, open_door, options_of
+from vjserver.runtime import ndi
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.priority import be_punctual, raise_priority
 from vjserver.runtime.queue import QueueWriter
-from vjserver.runtime.ring import RingReader
+from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.store import Channels, FeaturesReader, StateReader
-from vjserver.runtime.supervisor import Stop
+from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, left_behind
+from vjserver.runtime.supervisor import Life
 from vjserver.show.mapping import Mapper
 from vjserver.show.outputs import RECORD, OutputRow
-from vjserver.stages.composing import Composer
+from vjserver.stages.composing import Composer, Memory
 from vjserver.stages.delivery import Delivery
 from vjserver.stages.safe import Clip, Player, SafeLoop
+from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
 from vjserver.types.features import quiet
 from vjserver.types.frames import Pixels
@@ -32,13 +37,17 @@ SAFE_FPS = 20.0
 PAGE_FPS = 30.0
 
 
-def main(plan: Plan, stop: Stop) -> None:
-    """Run until ``stop`` is set."""
+def main(plan: Plan, life: Life) -> None:
+    """Run until ``life`` is told to end."""
     cv2.setNumThreads(1)  # a pool of threads costs the pacing more than it saves
     sys.setswitchinterval(0.0005)  # an output that converts a frame must not hold up the next slot
     raise_priority(3)
-    be_punctual()
     show, channels, clock = plan.show, plan.channels, LiveClock()
+    if life.stands_by:
+        _bring_libraries(show)
+    if not life.wait_for_cue():
+        return
+    be_punctual()
     events = QueueWriter(channels.events("deliver"))
 
     def announce(what: str, why: str, mended: bool) -> None:
@@ -47,38 +56,51 @@ def main(plan: Plan, stop: Stop) -> None:
     first = first_state(show)
     safe = SafeLoop(_safe_player(show, channels), clock, announce)
     page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
+    composer = Composer(
+        show.video.width, show.video.height, clock.now_ns(), safe, show.deliver.hold_s, show.deliver.black_after_s
+    )
+    ring, before = RingReader(channels.generated), left_behind(channels.memory("deliver"), Memory)
+    if before is not None:
+        composer.resume(before, ring.get(), RingReader(channels.frozen).get())
     delivery = Delivery(
         partial(_output, show, channels),
         (page,) if show.web.on else (),
-        Composer(
-            show.video.width,
-            show.video.height,
-            clock.now_ns(),
-            safe,
-            show.deliver.hold_s,
-            show.deliver.black_after_s,
-        ),
+        composer,
         clock,
         FeaturesReader(channels.features, quiet(0)),
         StateReader(channels.state, first),
-        RingReader(channels.generated),
+        ring,
         RingReader(channels.preview),
         events,
         StatsWriter(channels.stats("deliver")),
+        MemoryWriter(channels.memory("deliver")),
+        lambda: RingWriter(channels.frozen, show.video.width * show.video.height * 4),
     )
-    delivery.run(stop.is_set)
+    delivery.run(life.stopped)
+
+
+def _bring_libraries(show: Show) -> None:
+    """Import and compile what the show's outputs need: an understudy has done that before it is called."""
+    for config in ({"kind": "preview"}, *show.outputs, {"kind": RECORD}):
+        with contextlib.suppress(VJError):
+            find("outputs", str(config["kind"]))
+    for kind, ready in (("ndi", ndi.load), (RECORD, lambda: importlib.import_module("av"))):
+        if kind == RECORD or any(config["kind"] == kind for config in show.outputs):
+            with contextlib.suppress(VJError, ImportError, OSError):
+                ready()
+    uyvy.kernel()
 
 
 def _output(show: Show, channels: Channels, config: Mapping[str, Any], fps: float) -> Output:
     """Return the output of a configuration; it is told its rate and where sound is. Raises VJError."""
     kind = str(config["kind"])
     door = find("outputs", kind)
-    filled = {**(show.record if kind == RECORD else {}), **config}
+    options = {**(show.record if kind == RECORD else {}), **filled(show, config)}
     if "fps" in door.Options.model_fields:
-        filled["fps"] = min(float(config.get("fps") or fps), fps)
+        options["fps"] = min(float(config.get("fps") or fps), fps)
     if "sound" in door.Options.model_fields:
-        filled["sound"] = channels.sound
-    output: Output = door(options_of("outputs", filled))
+        options["sound"] = channels.sound
+    output: Output = door(options_of("outputs", options))
     return output
 
 

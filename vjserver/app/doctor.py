@@ -65,9 +65,13 @@ def _python() -> Check:
 
 def _presets() -> Check:
     try:
-        return Check("presets", True, f"{len(load_bank().presets)} presets", needed=True)
+        bank = load_bank()
     except VJError as error:
         return Check("presets", False, str(error), "pip install --force-reinstall vjserver", True)
+    if bank.faults:
+        first = next(iter(bank.faults.values())).splitlines()[0]
+        return Check("presets", False, f"{len(bank.faults)} left out: {first}", "mend the file; vjserver presets check")
+    return Check("presets", True, f"{len(bank.presets)} presets", needed=True)
 
 
 def _module(name: str, module: str, remedy: str, needed: bool = False, version: str = "") -> Check:

@@ -1,5 +1,7 @@
 """The ear process: opens the source and the OSC targets and listens."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from vjserver.app.workers import Plan
 from vjserver.outputs.osc import OscTarget
 from vjserver.ports import find, options_of
@@ -9,17 +11,24 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.supervisor import Stop
-from vjserver.stages.listening import Ear
+from vjserver.runtime.store import MemoryWriter, left_behind
+from vjserver.runtime.supervisor import Life
+from vjserver.stages.analysis import Analysis
+from vjserver.stages.listening import Ear, EarMemory
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Degraded
 
 
-def main(plan: Plan, stop: Stop) -> None:
-    """Run until ``stop`` is set."""
+def main(plan: Plan, life: Life) -> None:
+    """Run until ``life`` is told to end."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(5)
+    if life.stands_by:
+        Analysis(48000, show.ear)  # everything that is loaded once is loaded
+    if not life.wait_for_cue():
+        return
     be_punctual()
+    before = left_behind(channels.memory("ear"), EarMemory)
     events = QueueWriter(channels.events("ear"))
     targets = []
     for options in show.osc.targets:
@@ -37,7 +46,10 @@ def main(plan: Plan, stop: Stop) -> None:
         StatsWriter(channels.stats("ear")),
         [QueueReader(channels.events("control"))],
         SoundWriter(channels.sound),
+        MemoryWriter(channels.memory("ear")),
+        before,
+        ThreadPoolExecutor(1, thread_name_prefix="opener"),
     )
-    ear.run(stop.is_set)
+    ear.run(life.stopped)
     for target in targets:
         target.close()

@@ -15,7 +15,7 @@ from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
-from vjserver.runtime.supervisor import Stop
+from vjserver.runtime.supervisor import Life
 from vjserver.stages.generation import Generation
 from vjserver.stages.pictures import Pictures
 from vjserver.stages.players import Announce, Part
@@ -23,8 +23,8 @@ from vjserver.types.errors import ConfigError
 from vjserver.types.features import quiet
 
 
-def main(plan: Plan, stop: Stop) -> None:
-    """Run until ``stop`` is set."""
+def main(plan: Plan, life: Life) -> None:
+    """Run until ``life`` is told to end."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(-5)  # a picture may be late; a beat may not
     sys.setswitchinterval(0.0005)  # loading and encoding on other threads must not hold up a frame
@@ -74,7 +74,7 @@ def main(plan: Plan, stop: Stop) -> None:
         StatsReader(channels.stats("deliver")),
         own_model,
     )
-    generation.run(stop.is_set)
+    generation.run(life.stopped)
 
 
 def stored(model: str) -> str:

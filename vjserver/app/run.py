@@ -1,79 +1,93 @@
-"""The main process: starts the workers, watches them, shows how it goes, and ends everything within two seconds."""
+"""The main process: starts the workers, watches them, and ends everything within two seconds.
 
+It draws nothing, formats no foreign text and opens no port: the display process tells how it goes.
+"""
+
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
-from vjserver.app.lan import Lan, qr_code
-from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.lan import Lan
+from vjserver.app.preflight import check_alone, check_room, raise_limits
+from vjserver.app.show import Show, filled, first_state, load_bank
 from vjserver.app.workers import Plan, workers
-from vjserver.runtime import shared
-from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime import log, shared
+from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import ring_owner
+from vjserver.runtime.slot import SlotReader, SlotWriter
 from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import WORKERS, Channels, StateReader
+from vjserver.runtime.store import WORKERS, Channels, StateReader, sweep
 from vjserver.runtime.supervisor import Supervisor
-from vjserver.types.events import Degraded
+from vjserver.types.events import TAKE_BACK, Command, Degraded
 
 CHECK_S = 0.05
-STATUS_S = 0.25
+NOTE_S = 2.0
 
 
 @dataclass(slots=True)
-class _Ending:
+class Ending:
     """Set by a signal; nothing else happens in a handler."""
 
     asked: bool = False
 
     def __call__(self, *_: object) -> None:
+        """Take note."""
         self.asked = True
+
+    def listen(self) -> None:
+        """Take the signals that end a program."""
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self)
 
 
 class Runner:
     """One run of the server."""
 
-    def __init__(self, show: Show, console: Console, lan: Lan | None = None) -> None:
+    def __init__(self, show: Show, as_json: bool, lan: Lan | None = None) -> None:
         load_bank(show.presets).find(show.preset)  # say so now, not in a worker
-        self._show, self._console = show, console
+        check_alone(show)
+        sweep()
+        log.turn_over()
+        raise_limits()
+        check_room(show)
+        self._show = show
         self._channels = Channels(f"vjs-{os.getpid()}")
         self._segments = self._channels.create()
         try:
             self._events = QueueWriter(self._channels.events("main"))
-            self._heard = [QueueReader(self._channels.events(name)) for name in (*WORKERS, "main")]
-            self._boards = {name: StatsReader(self._channels.stats(name)) for name in WORKERS}
+            self._boards = {name: StatsReader(self._channels.stats(name)) for name in (*WORKERS, "display")}
+            self._state = SlotReader(self._channels.state)
+            table = workers(Plan(show, self._channels, lan), as_json, time.perf_counter_ns())
+            self._supervisor = Supervisor(
+                table, self._announce, self._channels.remove, self._channels.signs, self._drop
+            )
         except BaseException:
             self._channels.remove()
             raise
-        self._supervisor = Supervisor(workers(Plan(show, self._channels, lan)), self._announce, self._channels.remove)
-        self._troubles: dict[str, str] = {}
+        self._calm: list[bytes] = []
+        self._newest = b""
+        self._next_note_s = 0.0
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
-        self._events.put(Degraded(time.perf_counter_ns(), f"process {what}", why, mended))
+        with contextlib.suppress(ValueError):
+            self._events.put(Degraded(time.perf_counter_ns(), f"process {what}", why, mended))
 
-    def run(self, seconds: float | None, live: bool) -> dict[str, Any]:
+    def run(self, seconds: float | None, ending: Ending) -> dict[str, Any]:
         """Run for ``seconds`` or until a signal; return the last figures."""
-        ending = _Ending()
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), ending)
-        began = time.monotonic()
+        began_s = time.monotonic()
         self._supervisor.start()
         try:
-            if live:
-                with Live(self._table(), console=self._console, refresh_per_second=4, transient=True) as view:
-                    self._watch(ending, began, seconds, lambda: view.update(self._table()))
-            else:
-                self._watch(ending, began, seconds, lambda: None)
-            return self.summary(time.monotonic() - began)
+            while not ending.asked and (seconds is None or time.monotonic() - began_s < seconds):
+                self._supervisor.wait(CHECK_S)
+                self._supervisor.check()
+                self._note_state(time.monotonic())
+            return self.summary(time.monotonic() - began_s)
         finally:
             self._supervisor.stop()
             self._remove_rings()
@@ -81,39 +95,33 @@ class Runner:
                 segment.close()
             self._channels.remove()
 
-    def _watch(self, ending: _Ending, began: float, seconds: float | None, show: Callable[[], None]) -> None:
-        next_show = next_line = 0.0
-        first = patience = False
-        while not ending.asked and (seconds is None or time.monotonic() - began < seconds):
-            self._supervisor.check()
-            self._tell_troubles()
-            now = time.monotonic()
-            if not first and self._boards["generate"].get().get("frames"):
-                first = True
-                self._console.print(f"first picture after {now - began:.1f} s")
-            if not first and not patience and now - began > 4.0:
-                patience = True
-                self._console.print("the generator is getting ready; its first start on a machine takes half a minute")
-            if now >= next_show:
-                next_show = now + STATUS_S
-                show()
-            if now >= next_line and first and not self._console.is_terminal:
-                next_line = now + 5.0
-                self._console.print(self._line(), soft_wrap=True)
-            time.sleep(CHECK_S)
+    # -- the state that was well ---------------------------------------------------------------------------
 
-    def _tell_troubles(self) -> None:
-        for reader in self._heard:
-            for event in reader.get():
-                if not isinstance(event, Degraded):
-                    continue
-                if event.mended:
-                    self._troubles.pop(event.what, None)
-                    self._console.print(f"[green]mended[/] {event.what}: {event.why}", soft_wrap=True)
-                else:
-                    if event.what != "message":
-                        self._troubles[event.what] = event.why
-                    self._console.print(f"[yellow]degraded[/] {event.what}: {event.why}", soft_wrap=True)
+    def _note_state(self, now_s: float) -> None:
+        """Keep the newest state under which all has been calm for a while."""
+        if now_s < self._next_note_s:
+            return
+        self._next_note_s = now_s + NOTE_S
+        self._newest = self._state.get() or self._newest
+        if self._supervisor.calm and self._newest:
+            self._calm = [*self._calm, self._newest][-5:]
+
+    def _drop(self, name: str) -> None:
+        """A process falls again and again: what the state gained last may be the cause, so it is let go.
+
+        Control does that, where it lives; if it is control that falls, it finds the state as it was, and nothing else.
+        """
+        if name == "display":
+            return
+        why = "what the show was told last is taken back"
+        if name != "control":
+            self._events.put(Command(time.perf_counter_ns(), TAKE_BACK, (name,)))
+        elif self._calm:
+            SlotWriter(self._channels.state).put(self._calm[0])
+            SlotWriter(self._channels.memory("control")).put(b"")
+        else:
+            return
+        self._announce(name, f"fell again and again; {why}", False)
 
     # -- how it goes ---------------------------------------------------------------------------------------
 
@@ -139,74 +147,46 @@ class Runner:
                 "frame_to_output": deliver.get("frame_to_output", {}),
             },
             "outputs": {name: row["sent"] for name, row in deliver.get("outputs", {}).items()},
-            "troubles": self._troubles,
+            "troubles": self._boards["display"].get().get("troubles", {}),
         }
-
-    def _line(self) -> str:
-        ear, generate, deliver, control = (
-            self._boards[name].get() for name in ("ear", "generate", "deliver", "control")
-        )
-        return (
-            f"{ear.get('bpm', 0.0):5.1f} bpm  beat {ear.get('beats', 0)}  {generate.get('fps', 0.0):.0f} pictures/s  "
-            f"{deliver.get('new_fps', 0.0):.0f} delivered/s  osc {ear.get('osc_sent', 0)} out "
-            f"{control.get('osc_received', 0)} in  preset {control.get('preset', '')!r}"
-        )
-
-    def _table(self) -> Table:
-        ear, generate, deliver, control = (
-            self._boards[name].get() for name in ("ear", "generate", "deliver", "control")
-        )
-
-        def ms(board: dict[str, Any], name: str) -> str:
-            row = board.get(name)
-            return f"{row['p50']:.1f} / {row['p95']:.1f} ms" if row else "-"
-
-        table = Table(title="vjserver", show_header=False, min_width=64)
-        lamp = "[magenta]●[/]" if ear.get("bpm") else "[dim]○[/]"
-        table.add_row("tempo", f"{lamp} {ear.get('bpm', 0.0):.1f} bpm, beat {ear.get('beats', 0)}")
-        table.add_row("preset", str(control.get("preset", "")))
-        table.add_row("prompt", str(control.get("prompt", ""))[:60])
-        table.add_row(
-            "pictures",
-            f"{generate.get('fps', 0.0):.0f}/s made, {deliver.get('new_fps', 0.0):.0f}/s delivered",
-        )
-        table.add_row("sound -> OSC", ms(ear, "audio_to_osc") + "  (median / 95 %)")
-        table.add_row("sound -> picture", ms(generate, "audio_to_frame"))
-        table.add_row("picture -> output", ms(deliver, "frame_to_output"))
-        for name, row in deliver.get("outputs", {}).items():
-            receivers = row["figures"].get("connections")
-            to = "" if receivers is None else f", {receivers:.0f} receiver(s)"
-            table.add_row(name, f"{row['fps']:.0f} fps{to}" if row["alive"] else "[red]off[/]")
-        table.add_row("OSC", f"{ear.get('osc_sent', 0)} out, {control.get('osc_received', 0)} in")
-        if self._show.web.on:
-            table.add_row("page", f"http://127.0.0.1:{self._show.web.port}")
-        for what, why in self._troubles.items():
-            table.add_row(f"[yellow]{what}[/]", why[:200])
-        return table
 
     def _remove_rings(self) -> None:
         """Remove what killed workers may have left; rings of other servers stay."""
         state = StateReader(self._channels.state, first_state(self._show)).get()
         for row in state.outputs:
-            name = f"vjserver-{row.config.get('stream', 'program')}"
-            if row.config["kind"] == "sharedmem" and not ring_owner(name):
-                shared.remove_by_name(name)
+            if row.config["kind"] == "sharedmem":
+                name = f"vjserver-{filled(self._show, row.config).get('stream', 'program')}"
+                if not ring_owner(name):
+                    shared.remove_by_name(name)
 
 
-def run_show(show: Show, seconds: float | None = None, as_json: bool = False, lan: Lan | None = None) -> int:
+def run_show(
+    show: Show,
+    seconds: float | None = None,
+    as_json: bool = False,
+    lan: Lan | None = None,
+    ending: Ending | None = None,
+) -> int:
     """Run a show; return the exit code. With ``as_json`` the last line of standard output is the summary."""
-    console = Console(stderr=as_json, highlight=False)
-    runner = Runner(show, console, lan)
-    if show.web.on:
-        console.print(
-            f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C"
-        )
-        if lan is not None:
-            url = lan.url(show.web.port)
-            console.print(f"from another machine: {url}\n{qr_code(url)}", soft_wrap=True, markup=False)
-    result = runner.run(seconds, live=console.is_terminal)
+    ending = ending or Ending()
+    ending.listen()
+    runner = Runner(show, as_json, lan)
+    if ending.asked:
+        seconds = 0.0
+    result = runner.run(seconds, ending)
+    _show_cursor()
     if as_json:
         print(json.dumps(result))
     elif sys.stdout.isatty() or seconds is not None:
-        console.print(f"{result['frames']} pictures, {result['beats']} beats, {result['osc_sent']} OSC packets")
+        print(f"{result['frames']} pictures, {result['beats']} beats, {result['osc_sent']} OSC packets")
     return 0
+
+
+def _show_cursor() -> None:
+    """Have the terminal's cursor back where the display had no time to give it back itself."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stream.isatty() and sys.platform != "win32":
+                stream.write("\x1b[?25h")
+                stream.flush()
+                return

@@ -1,5 +1,7 @@
 """The show file: TOML text goes in, a checked ``Show`` comes out. Everything has a default; an empty file is a show."""
 
+import re
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,10 @@ from vjserver.stages.shelf import MINE
 from vjserver.types.errors import ConfigError
 
 Door = dict[str, Any]
+NAME = "vjserver"
+ZMQ_ADDRESS = "tcp://127.0.0.1:9030"
+# What is called after the server where the show says nothing else: by kind of output, the option.
+CALLED = {"ndi": "name", "spout": "name", "syphon": "name", "touchshm": "name", "sharedmem": "stream"}
 
 
 class _Strict(BaseModel):
@@ -34,6 +40,7 @@ class VideoOptions(_Strict):
     height: int = Field(720, ge=64, le=4096, multiple_of=2)
     fps: float = Field(30.0, ge=1.0, le=240.0, description="pictures made a second, at most")
     output_fps: float = Field(60.0, ge=10.0, le=240.0, description="pictures delivered a second")
+    standby: bool = Field(True, description="processes that stand by, so that picture and beat outlive a fall")
     lookahead_ms: float | None = Field(
         None, ge=0.0, le=500.0, description="pictures are made for a time so far ahead; None: as long as they take"
     )
@@ -78,6 +85,11 @@ class WebOptions(_Strict):
     on: bool = True
     port: int = Field(9020, ge=1, le=65535)
     announce: bool = Field(True, description="let other programs find OSC and OSCQuery by zeroconf")
+    hosts: tuple[str, ...] = Field(
+        (),
+        max_length=32,
+        description="names under which the panel is reached besides: a tunnel, a proxy (vj.club:8080)",
+    )
 
 
 def _checked(room: Room, door: Door) -> Door:
@@ -91,6 +103,9 @@ def _checked(room: Room, door: Door) -> Door:
 class Show(_Strict):
     """Everything that a running server is told at its start."""
 
+    name: str = Field(
+        NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,39}$", description="by which other programs find this server"
+    )
     preset: str | int = Field(1, description="the first preset: its name, or its number from 1")
     presets: Path | None = Field(None, description="a folder of presets of your own, played after ours")
     source: Door = {"kind": "device"}
@@ -159,6 +174,41 @@ def first_state(show: Show) -> ShowState:
     )
 
 
+def filled(show: Show, config: Mapping[str, Any]) -> Door:
+    """Return an output's configuration with the name by which it is found, where a second server has one of its own."""
+    key = CALLED.get(str(config["kind"]))
+    if key is None or key in config or show.name == NAME:
+        return dict(config)
+    own = show.name.removeprefix(f"{NAME}-").replace(" ", "-")
+    if key == "stream":
+        return {**config, key: f"program-{own}"[:20]}
+    return {**config, key: re.sub(r"\W", "_", show.name) if config["kind"] == "touchshm" else show.name}
+
+
+def shifted(show: Show, base: int) -> Show:
+    """Return the show with all its ports moved, so that OSC comes in at ``base``, and a name of its own.
+
+    Two servers run beside each other so. Raises ConfigError for a base that leaves no room.
+    """
+    by = base - show.osc.port
+    if not 1024 <= base <= 65000:
+        raise ConfigError(f"--port-base must be in 1024..65000: got {base}")
+    osc = show.osc.model_copy(
+        update={"port": base, "targets": tuple(t.model_copy(update={"port": t.port + by}) for t in show.osc.targets)}
+    )
+    outputs = tuple(_moved(door, by) for door in show.outputs)
+    name = show.name if show.name != NAME else f"{NAME}-{base}"
+    web = show.web.model_copy(update={"port": show.web.port + by})
+    return show.model_copy(update={"name": name, "osc": osc, "web": web, "outputs": outputs})
+
+
+def _moved(door: Door, by: int) -> Door:
+    """Return an output with its TCP port moved."""
+    address = str(door.get("address", ZMQ_ADDRESS)) if door["kind"] == "zmq" else ""
+    head, _, port = address.rpartition(":")
+    return {**door, "address": f"{head}:{int(port) + by}"} if address.startswith("tcp:") and port.isdigit() else door
+
+
 def load_show(path: Path | None) -> Show:
     """Read a show file, or return the defaults. Raises ConfigError with file, line, key and what is allowed."""
     if path is None:
@@ -169,8 +219,8 @@ def load_show(path: Path | None) -> Show:
 def load_bank(folder: Path | None = None) -> Bank:
     """Return our presets, then those of ``folder``, then the user's own, each in the order of their file names.
 
-    Each folder is a bank: ours is ``vjserver``, the user's ``mine``; folders inside ``folder`` are banks too. Raises
-    ConfigError.
+    Each folder is a bank: ours is ``vjserver``, the user's ``mine``; folders inside ``folder`` are banks too. A broken
+    file is left out, and named in the bank's ``faults``. Raises ConfigError where ``folder`` is none.
     """
     banks = [("vjserver", shipped("presets"))]
     if folder is not None:
@@ -180,9 +230,14 @@ def load_bank(folder: Path | None = None) -> Bank:
     mine = data_folder() / "presets"
     if mine.is_dir() and mine.resolve() not in [path.resolve() for _, path in banks]:
         banks.append((MINE, mine))
-    rows = [(bank, path) for bank, inside in banks for path in sorted(inside.glob("*.toml"))]
-    presets = [(path.stem, parse_preset(_read(path), path.name)) for _, path in rows]
-    return Bank(presets, [bank for bank, _ in rows])
+    presets, names, faults = [], [], {}
+    for bank, path in [(bank, path) for bank, inside in banks for path in sorted(inside.glob("*.toml"))]:
+        try:
+            presets.append((path.stem, parse_preset(_read(path), path.name)))
+            names.append(bank)
+        except ConfigError as error:
+            faults[bank, path.stem] = str(error)
+    return Bank(presets, names, faults)
 
 
 def shipped(name: str) -> Path:

@@ -1,19 +1,21 @@
-"""THE WIRING: the four processes, and what each is made of. Read this first.
+"""THE WIRING: the processes, and what each is made of. Read this first.
 
     process   module          reads                          writes
     control   app.control     OSC, web, events of all        state, commands
     ear       app.ear         a source, commands             features, events, OSC triggers, the sound
     generate  app.generate    features, state, inputs        the frame rings
     deliver   app.deliver     the frame rings, state, sound  every output
+    display   app.display     events and boards of all       the terminal, the log
 
-Each module is imported in its own process only, so that none carries another's libraries.
+Each module is imported in its own process only, so that none carries another's libraries. ``ear`` and ``deliver`` have
+understudies: second processes that have done everything but begin.
 """
 
 from dataclasses import dataclass
 
 from vjserver.app.lan import Lan
 from vjserver.app.show import Show
-from vjserver.runtime.store import WORKERS, Channels
+from vjserver.runtime.store import Channels
 from vjserver.runtime.supervisor import Worker
 
 
@@ -26,7 +28,16 @@ class Plan:
     lan: Lan | None = None
 
 
-def workers(plan: Plan) -> list[Worker]:
-    """Return the table of processes. The ear starts first: nothing may wait longer than sound."""
-    order = sorted(WORKERS, key=("ear", "deliver", "generate", "control").index)
-    return [Worker(name, f"vjserver.app.{name}:main", (plan,)) for name in order]
+def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
+    """Return the table of processes. The ear starts first: nothing may wait longer than sound.
+
+    The numbers are seconds without a sign of life after which a process is ended and started again.
+    """
+    both = plan.show.video.standby
+    return [
+        Worker("ear", "vjserver.app.ear:main", (plan,), 1.0, understudied=both),
+        Worker("deliver", "vjserver.app.deliver:main", (plan,), 1.0, understudied=both),
+        Worker("generate", "vjserver.app.generate:main", (plan,), 10.0),
+        Worker("control", "vjserver.app.control:main", (plan,), 2.0),
+        Worker("display", "vjserver.app.display:main", (plan, as_json, began_ns)),
+    ]

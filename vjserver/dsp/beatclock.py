@@ -47,6 +47,23 @@ class BeatReport:
     trust: float
 
 
+@dataclass(frozen=True, slots=True)
+class ClockMemory:
+    """Where a clock stands, for the one that comes after it: the grid, what the hand did, what it held on to."""
+
+    grid: BeatGrid
+    by_hand: bool
+    octave_by_hand: bool
+    bar_by_hand: bool
+    emitted: int
+    held_ns: int
+    followed_ns: int
+    credit: float
+    usual_s: float
+    offset_s: float
+    taps: tuple[int, ...]
+
+
 def _along(beats: list[BeatGrid], count: int) -> tuple[int, float] | None:
     """Fit a steady tempo to as many of the newest beats as have one; return when beat ``count`` falls, and the period.
 
@@ -84,6 +101,23 @@ class BeatClock:
         self._good: list[BeatGrid] = []
         self._offset_s = 0.0
         self._taps: list[int] = []
+
+    @property
+    def memory(self) -> ClockMemory:
+        """What a successor has to know."""
+        return ClockMemory(
+            self.grid, self.by_hand, self.octave_by_hand, self.bar_by_hand, self._emitted, self._held_ns,
+            self._followed_ns, self._credit, self._usual_s, self._offset_s, tuple(self._taps),
+        )  # fmt: skip
+
+    def resume(self, memory: ClockMemory) -> None:
+        """Go on where another left off."""
+        m = memory
+        self.grid, self.by_hand, self.octave_by_hand, self.bar_by_hand = (
+            m.grid, m.by_hand, m.octave_by_hand, m.bar_by_hand
+        )  # fmt: skip
+        self._emitted, self._held_ns, self._followed_ns = m.emitted, m.held_ns, m.followed_ns
+        self._credit, self._usual_s, self._offset_s, self._taps = m.credit, m.usual_s, m.offset_s, list(m.taps)
 
     # -- the ear -------------------------------------------------------------------------------------------
 

@@ -134,6 +134,11 @@ class OscTarget:
         ahead_ns = round(self._o.lookahead_ms * 1e6)
         return grid.t_ns + round((count - grid.count) * grid.period_s * NS) - ahead_ns
 
+    def resume(self, grid: BeatGrid, t_ns: int) -> None:
+        """Take for told what was told up to ``t_ns``, by a predecessor."""
+        if grid.running:
+            self._told_beat = grid.count_at(t_ns + round(self._o.lookahead_ms * 1e6))
+
     def _tell_beats(self, grid: BeatGrid, now_ns: int) -> None:
         if not grid.running:
             return

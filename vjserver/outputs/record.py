@@ -17,16 +17,18 @@ from platformdirs import user_videos_path
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.outputs import uyvy
+from vjserver.outputs.soundtrack import Soundtrack
 from vjserver.runtime.clock import NS
 from vjserver.runtime.soundring import SoundReader
-from vjserver.types.audio import AudioBlock
+from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import OutputError
 from vjserver.types.frames import Frame
 
 LEAST_FREE = 256 * 2**20
 """Bytes that must be free on the disk; with less the file is ended properly, before the disk is full."""
 LOOK_EVERY = 60
-SILENCE_S = 0.5
+RATE_HZ = 48000
+SILENCE_S = 1.0
 """Sound that is so late is taken for silence, so that the file goes on."""
 
 
@@ -89,6 +91,7 @@ class RecordOutput:
                 f"recording is not available ({error}); install it with: pip install 'vjserver[record]'"
             ) from None
         self._av = av
+        uyvy.kernel()  # compiled now, not in the first picture
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -106,11 +109,14 @@ class RecordOutput:
         if self._container is None:
             self._begin(frame)
         place = round((frame.info.t_sent_ns - self._start_ns) * self._o.fps / NS)
-        if place > self._place:
-            self._place = place
-            self._container.mux(self._video.encode(self._picture(frame, place)))
-        if self._sound is not None:
-            self._container.mux(self._sound.packets(frame.info.t_sent_ns))
+        try:
+            if place > self._place:
+                self._place = place
+                self._container.mux(self._video.encode(self._picture(frame, place)))
+            if self._sound is not None:
+                self._container.mux(self._sound.packets(frame.info.t_sent_ns))
+        except self._av.FFmpegError as error:
+            raise OutputError(f"{self.path} cannot go on: {error}; a new file begins") from None
         assert self._file is not None
         if self._file.error is not None:
             raise OutputError(f"{self.path} cannot be written: {self._file.error.strerror}; what it holds plays")
@@ -119,30 +125,41 @@ class RecordOutput:
             self._look_at_disk()
 
     def figures(self) -> dict[str, float]:
-        """Return how long the recording is, in seconds, and how large, in bytes."""
+        """Return how long the recording is, in seconds, how large, in bytes, and how much sound came too late."""
         size = self.path.stat().st_size if self.path is not None and self.path.exists() else 0
-        return {"seconds": round((self._place + 1) / self._o.fps, 1), "bytes": float(size)}
+        late_s = self._sound.track.late_s if self._sound is not None else 0.0
+        return {"seconds": round(self._length_s, 1), "bytes": float(size), "late_sound_s": round(late_s, 2)}
+
+    @property
+    def _length_s(self) -> float:
+        return (self._place + 1) / self._o.fps
 
     def close(self) -> None:
         """End the file; one with nothing in it is removed. Raises OutputError if its end could not be written."""
         container, self._container = self._container, None
         file, self._file = self._file, None
+        fault = ""
         if container is not None:
-            container.mux(self._video.encode(None))
-            if self._sound is not None:
-                container.mux(self._sound.rest())
-                self._sound.close()
-                self._sound = None
-            container.close()
+            sound, self._sound = self._sound, None
+            try:
+                container.mux(self._video.encode(None))
+                if sound is not None:
+                    container.mux(sound.rest(self._start_ns + round(self._length_s * NS)))
+                container.close()
+            except self._av.FFmpegError as error:
+                fault = str(error)
+            if sound is not None:
+                sound.close()
         if file is None or self.path is None:
             return
         file.close()
         if self._place < 0:
             self.path.unlink(missing_ok=True)
         self._place = -1
-        if file.error is not None:
+        if file.error is not None or fault:
             cut(self.path)
-            raise OutputError(f"the end of {self.path} is missing ({file.error.strerror}); what it holds plays")
+            why = fault or (file.error.strerror if file.error is not None else "")
+            raise OutputError(f"the end of {self.path} is missing ({why}); what it holds plays")
 
     def _begin(self, frame: Frame) -> None:
         codec = self._codec
@@ -262,26 +279,23 @@ class _Sound:
 
     def __init__(self, av: Any, container: Any, reader: SoundReader, encoder: str, start_ns: int) -> None:
         self._av, self._reader, self._start_ns = av, reader, start_ns
-        self._container, self._encoder = container, encoder
-        self._rate = 48000
-        self._stream = container.add_stream(encoder, rate=self._rate, layout="stereo")
-        self._graph: Any = None
-        self._form = (0, 0)
-        self._told_ns = start_ns  # up to here the encoder has sound
+        self._stream = container.add_stream(encoder, rate=RATE_HZ, layout="stereo")
+        self._resampler: Any = None
+        self._form_hz = 0
+        self.track = Soundtrack(RATE_HZ)
 
     def packets(self, now_ns: int) -> list[Any]:
         """Return the packets of the sound up to about ``now_ns``."""
         block = self._reader.get()
-        if block is not None:
-            return self._take(block)
-        if now_ns - self._told_ns > SILENCE_S * NS:
-            frames = round((now_ns - self._told_ns) * self._rate / NS)
-            return self._take(AudioBlock(np.zeros((frames, 2), np.float32), self._rate, now_ns))
-        return []
+        packets = self._take(block) if block is not None else []
+        # What has not come by now is silence; what comes of it later than that is left out.
+        patient = (now_ns - self._start_ns) * RATE_HZ // NS - round(SILENCE_S * RATE_HZ)
+        return packets + self._encoded(self.track.silent_until(patient))
 
-    def rest(self) -> list[Any]:
-        """Return the last packets."""
-        return list(self._stream.encode(None))
+    def rest(self, now_ns: int) -> list[Any]:
+        """Return the last packets: as much sound as there is picture."""
+        end = (now_ns - self._start_ns) * RATE_HZ // NS
+        return [*self._encoded(self.track.silent_until(end)), *self._stream.encode(None)]
 
     def close(self) -> None:
         """Let go of the ring."""
@@ -289,51 +303,30 @@ class _Sound:
 
     def _take(self, block: AudioBlock) -> list[Any]:
         samples = block.samples[:, :2]
-        begins_ns = block.t_ns - len(samples) * NS // block.rate_hz
-        if begins_ns < self._start_ns:  # sound from before the first picture
-            skip = -(-(self._start_ns - begins_ns) * block.rate_hz // NS)
-            samples, begins_ns = samples[skip:], self._start_ns
+        if samples.shape[1] == 1:
+            samples = np.repeat(samples, 2, axis=1)
+        begins = (block.t_ns - self._start_ns) * RATE_HZ / NS - len(samples) * RATE_HZ / block.rate_hz
+        samples = self._at_rate(samples, block.rate_hz)
+        if begins < 0.0:  # sound from before the first picture
+            samples, begins = samples[round(-begins) :], 0.0
+        return self._encoded(self.track(samples, begins)) if len(samples) else []
+
+    def _at_rate(self, samples: Float32, rate_hz: int) -> Float32:
+        if rate_hz == RATE_HZ:
+            return samples
+        if rate_hz != self._form_hz:
+            self._form_hz = rate_hz
+            self._resampler = self._av.AudioResampler("fltp", "stereo", RATE_HZ)
+        frame = self._av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
+        frame.sample_rate = rate_hz
+        rows = [one.to_ndarray().T for one in self._resampler.resample(frame)]
+        return np.concatenate(rows) if rows else np.zeros((0, 2), np.float32)
+
+    def _encoded(self, samples: Float32) -> list[Any]:
+        """Return the packets of the next samples: each place is written once, and in order."""
         if not len(samples):
             return []
-        form = (block.rate_hz, samples.shape[1])
-        if self._graph is None or form != self._form:
-            self._form, self._graph = form, self._resampler(*form)
-        frame = self._av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples.T), format="fltp", layout="stereo" if form[1] == 2 else "mono"
-        )
-        frame.sample_rate, frame.time_base = block.rate_hz, Fraction(1, block.rate_hz)
-        frame.pts = round((begins_ns - self._start_ns) * block.rate_hz / NS)
-        self._told_ns = block.t_ns
-        self._graph.push(frame)
-        packets: list[Any] = []
-        while (heard := self._pulled()) is not None:
-            packets += self._stream.encode(heard)
-        return packets
-
-    def _pulled(self) -> Any:
-        try:
-            return self._graph.pull()
-        except (self._av.error.BlockingIOError, self._av.error.EOFError):
-            return None
-
-    def _resampler(self, rate_hz: int, channels: int) -> Any:
-        """Return a filter that stretches the sound by as little as it takes to agree with its time stamps.
-
-        A sound card's clock and ours differ by some parts in a hundred thousand: a fifth of a second in an hour.
-        """
-        graph = self._av.filter.Graph()
-        source = graph.add_abuffer(
-            sample_rate=rate_hz,
-            format="fltp",
-            layout="stereo" if channels == 2 else "mono",
-            time_base=Fraction(1, rate_hz),
-        )
-        keep = graph.add("aresample", f"{self._rate}:async=1000:first_pts=0")
-        sample_format = "s16" if self._encoder.startswith("pcm") else "fltp"
-        form = graph.add("aformat", f"sample_fmts={sample_format}:channel_layouts=stereo:sample_rates={self._rate}")
-        sink = graph.add("abuffersink")
-        source.link_to(keep)
-        keep.link_to(form)
-        form.link_to(sink)
-        graph.configure()
-        return graph
+        frame = self._av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
+        frame.sample_rate, frame.time_base = RATE_HZ, Fraction(1, RATE_HZ)
+        frame.pts = self.track.told - len(samples)
+        return list(self._stream.encode(frame))

@@ -10,11 +10,25 @@ IMMEDIATELY = struct.pack(">Q", 1)
 
 
 def message(address: str, *args: float | int | str) -> bytes:
-    """Return an OSC message; floats travel as ``f``, ints as ``i``, texts as ``s``, switches as 0 or 1."""
+    """Return an OSC message; floats travel as ``f``, texts as ``s``, switches as 0 or 1, ints as ``i``.
+
+    An int that does not fit travels as ``h`` (64 bits), one that does not fit there either as a float.
+    """
     builder = OscMessageBuilder(address)
     for arg in args:
-        builder.add_arg(int(arg) if isinstance(arg, bool) else arg)
+        if isinstance(arg, int):
+            builder.add_arg(*_whole(int(arg)))
+        else:
+            builder.add_arg(arg)
     return builder.build().dgram
+
+
+def _whole(number: int) -> tuple[float, str]:
+    """Return a whole number and the smallest type that holds it."""
+    for bits, tag in ((32, "i"), (64, "h")):
+        if -(1 << (bits - 1)) <= number < 1 << (bits - 1):
+            return number, tag
+    return float(number), "f"
 
 
 def bundle(messages: Sequence[bytes], timetag: bytes = IMMEDIATELY) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 
 from vjserver.runtime import shared
 from vjserver.types.events import EVENT_TYPES, Degraded, Event
+from vjserver.types.text import visible
 
 RECORDS = 512
 RECORD_SIZE = 512
@@ -28,9 +29,12 @@ assert all(fields(kind)[0].name == "t_ns" for kind in EVENT_TYPES)
 
 
 def encode(event: Event) -> bytes:
-    """Return an event as at most ``MAX_EVENT`` bytes; the reason of a Degraded is cut to fit. Raises ValueError."""
+    """Return an event as at most ``MAX_EVENT`` bytes. Raises ValueError.
+
+    The reason of a Degraded is cut to fit, and what could steer a terminal in it is made visible: it goes everywhere.
+    """
     if isinstance(event, Degraded):
-        event = replace(event, what=_cut(event.what, 60), why=_cut(event.why, 360))
+        event = replace(event, what=_cut(visible(event.what), 60), why=_cut(visible(event.why), 360))
     data = bytes((_index[type(event)],)) + _encode(event)
     if len(data) > MAX_EVENT:
         raise ValueError(f"an event has at most {MAX_EVENT} bytes: got {len(data)}")
@@ -73,11 +77,12 @@ class QueueWriter:
 
 
 class QueueReader:
-    """Reads from now on; ``lost`` counts events that were overwritten before they were read."""
+    """Reads from now on, or ``from_begin``; ``lost`` counts events that were overwritten before they were read."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, from_begin: bool = False) -> None:
         self._segment = shared.attach(name)
-        self._next = self._segment.words[0]
+        count = self._segment.words[0]
+        self._next = max(0, count - RECORDS) if from_begin else count
         self.lost = 0
 
     def get(self) -> list[Event]:

@@ -1,6 +1,8 @@
 """Statistics of a running loop: times go in, medians, percentiles and rates come out; and the slot they travel in."""
 
+import os
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +11,13 @@ import numpy as np
 from vjserver.runtime.slot import SlotReader, SlotWriter
 
 STATS_CAPACITY = 8192
+STALE_NS = 1_500_000_000
+"""A board is put up twice a second; one so old is that of a process that hangs or fell."""
+
+
+def is_stale(board: Mapping[str, Any], now_ns: int) -> bool:
+    """Tell whether a board's figures are too old to be shown as those of now; one that was never put up is not."""
+    return bool(board) and now_ns - int(board.get("t_ns", 0)) > STALE_NS
 
 
 class Latencies:
@@ -57,8 +66,8 @@ class StatsWriter:
         self._slot = SlotWriter(name)
 
     def put(self, stats: dict[str, Any]) -> None:
-        """Show ``stats``."""
-        self._slot.put(msgspec.msgpack.encode(stats))
+        """Show ``stats``, and whose they are."""
+        self._slot.put(msgspec.msgpack.encode({**stats, "pid": os.getpid()}))
 
 
 class StatsReader:

@@ -5,20 +5,27 @@
 
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+import psutil
 
-from vjserver.runtime import queue, shared, soundring, stats
+from vjserver.runtime import queue, shared, soundring, stats, supervisor
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
 
 WORKERS = ("control", "ear", "generate", "deliver")
+EVERYBODY = (*WORKERS, "display", "main")
+MEMORIES = {"control": 1 << 19, "history": 1 << 21, "ear": 4096, "deliver": 4096}
+"""What a process leaves to the one that comes after it: bytes at most."""
 STATE_CAPACITY = 1 << 20  # every text at its longest, each sign in four bytes
 _GRID = struct.Struct("<qqqdqqd?7x")
 _COUNTS = (len(SCALARS), len(BAND_NAMES), N_SPECTRUM, 12)
 _FEATURES_SIZE = _GRID.size + 4 * sum(_COUNTS)
+_Memory = TypeVar("_Memory")
 _state_decoder = msgspec.msgpack.Decoder(ShowState)
 
 
@@ -53,6 +60,11 @@ class Channels:
         """Slot: control to generate, deliver, ear."""
         return f"{self.key}-state"
 
+    @property
+    def signs(self) -> str:
+        """Signs of life: from every process to the supervisor."""
+        return f"{self.key}-signs"
+
     def events(self, worker: str) -> str:
         """Queue: from a worker to everybody."""
         return f"{self.key}-ev-{worker}"
@@ -77,6 +89,15 @@ class Channels:
         return f"{self.key}-deck"
 
     @property
+    def frozen(self) -> str:
+        """Ring: the picture that is held still, deliver to its successor."""
+        return f"{self.key}-frozen"
+
+    def memory(self, worker: str) -> str:
+        """Slot: what a worker leaves to its successor."""
+        return f"{self.key}-mem-{worker}"
+
+    @property
     def page(self) -> str:
         """Ring: small pictures, deliver to control for the page."""
         return f"vjserver-{self.page_stream}"
@@ -90,7 +111,10 @@ class Channels:
         """Return name and size of every slot and queue (rings are made by their writers)."""
         sizes = {self.features: size_of(_FEATURES_SIZE), self.state: size_of(STATE_CAPACITY)}
         sizes[self.sound] = soundring.SEGMENT_SIZE
-        for worker in (*WORKERS, "main"):
+        for worker, capacity in MEMORIES.items():
+            sizes[self.memory(worker)] = size_of(capacity)
+        sizes[self.signs] = supervisor.SEGMENT_SIZE
+        for worker in EVERYBODY:
             sizes[self.events(worker)] = queue.SEGMENT_SIZE
             sizes[self.stats(worker)] = size_of(stats.STATS_CAPACITY)
         return sizes
@@ -112,8 +136,46 @@ class Channels:
 
     def remove(self) -> None:
         """Remove everything, also what a killed worker left."""
-        for name in (*self.segments(), self.generated, self.preview, self.page):
+        for name in (*self.segments(), self.generated, self.preview, self.frozen, self.page):
             shared.remove_by_name(name)
+
+
+def pids_of(server: int) -> dict[str, int]:
+    """Return the process of each worker of the server whose main process is ``server``, as they say themselves."""
+    found = {}
+    for name in WORKERS:
+        try:
+            pid = stats.StatsReader(Channels(f"vjs-{server}").stats(name)).get().get("pid", 0)
+        except FileNotFoundError:
+            continue
+        if pid:
+            found[name] = int(pid)
+    return found
+
+
+def sweep() -> None:
+    """Remove what servers left that were killed with all their processes. Only where the system lists what there is."""
+    folder = Path("/dev/shm")
+    if not folder.is_dir():
+        return
+    for path in [*folder.glob("vjs-*"), *folder.glob("vjserver-vjs-*")]:
+        words = path.name.removeprefix("vjserver-").split("-")
+        try:
+            if not words[1].isdigit() or _lives(int(words[1]), path.stat().st_mtime):
+                continue
+            path.unlink()
+        except OSError:  # another user's, or gone already
+            continue
+
+
+def _lives(pid: int, made_s: float) -> bool:
+    """Tell whether the process that made something lives, and is no later one that was given the same number."""
+    try:
+        return bool(psutil.Process(pid).create_time() <= made_s + 2.0)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
 
 
 class FeaturesReader:
@@ -129,6 +191,30 @@ class FeaturesReader:
         if data is not None:
             self._newest = unpack_features(data)
         return self._newest
+
+
+class MemoryWriter:
+    """What a process leaves to the one that comes after it; a value that is as it was is not written again."""
+
+    def __init__(self, name: str) -> None:
+        self._slot = SlotWriter(name)
+        self._last = b""
+
+    def put(self, memory: Any) -> bool:
+        """Leave ``memory``, a frozen dataclass; False where it is too large, and what was there stays."""
+        data = msgspec.msgpack.encode(memory)
+        if data != self._last:
+            if len(data) > self._slot.capacity:
+                return False
+            self._last = data
+            self._slot.put(data)
+        return True
+
+
+def left_behind(name: str, kind: type[_Memory]) -> _Memory | None:
+    """Return what a predecessor left, or None where there was none, or where it was taken back."""
+    data = SlotReader(name).get()
+    return msgspec.msgpack.decode(data, type=kind) if data else None
 
 
 class StateWriter:

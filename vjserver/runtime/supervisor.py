@@ -1,57 +1,151 @@
-"""Supervisor: keeps the worker processes alive, restarts the dead with backoff, and ends all within two seconds."""
+"""Supervisor: keeps the worker processes alive, replaces the dead and the hung, and ends all within two seconds.
+
+Each process gives a sign of life into shared memory as its loop goes round; one that gives none for longer than its
+``patience_s`` is ended and started again. A worker may have an understudy: a second process of the same kind that has
+done everything but begin, and begins the moment the first one falls.
+
+Nothing here waits for a worker, takes a lock that a worker may hold (one that was killed would hold it for ever), or
+formats what a stranger wrote: this is the process that must not fall.
+"""
 
 import contextlib
 import importlib
+import io
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event as StopEvent
 from typing import Any
 
-BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+from vjserver.runtime import log, shared
+from vjserver.types.errors import VJError
+
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 CALM_S = 10.0
+STARTING_S = 60.0
+"""A process may take so long to give its first sign of life: a cold disk, a library that is looked through."""
+UNDERSTUDY_AFTER_S = 1.5
+"""An understudy is started so long after the one that plays: not in the moment in which that needs the processor."""
+QUICK_FALLS = 3
+"""After so many falls in a row, each soon after the one before, what was asked last is taken for the cause."""
 
 spawn = multiprocessing.get_context("spawn")
+
+# Words of 64 bits: the first tells everybody to end; then each process has a row.
+_ROWS, _ROW = 64, 64
+_T_NS, _PATIENCE_MS, _LENGTH, _TEXT = 0, 1, 2, 3
+SEGMENT_SIZE = 8 * _ROW * (_ROWS + 1)
+MOST_WHY = 8 * (_ROW - _TEXT)
+
+
+class Life:
+    """A process's own end of the shared memory: it gives signs of life there, and learns when to end or to begin."""
+
+    def __init__(self, name: str, row: int, cue: Any = None) -> None:
+        self._segment = shared.attach(name)
+        self._at = _ROW * (row + 1)
+        self._cue = cue
+        self.asked = False
+
+    def stopped(self) -> bool:
+        """Give a sign of life; tell whether to end."""
+        words = self._segment.words
+        words[self._at + _T_NS] = time.perf_counter_ns()
+        return self.asked or words[0] != 0
+
+    def ask(self, *_: object) -> None:
+        """Ask this process alone to end (it got a signal); it will be started again."""
+        self.asked = True
+
+    @contextlib.contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Ask to be let alone for up to ``seconds`` while the block runs: what it does takes long and cannot be cut."""
+        words, before = self._segment.words, self._segment.words[self._at + _PATIENCE_MS]
+        words[self._at + _PATIENCE_MS] = max(before, round(seconds * 1e3))
+        self.stopped()
+        try:
+            yield
+        finally:
+            self.stopped()
+            words[self._at + _PATIENCE_MS] = before
+
+    def usually_takes(self, seconds: float) -> None:
+        """Say that a sign of life may come so late from now on; 0 goes back to what the supervisor expects."""
+        self._segment.words[self._at + _PATIENCE_MS] = round(seconds * 1e3)
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether this process is an understudy, which has time to get everything ready before it begins."""
+        return self._cue is not None
+
+    def wait_for_cue(self) -> bool:
+        """Return True once this process is to play, at once if it is no understudy; False where it is to end."""
+        while not self.stopped():
+            if self._cue is None:
+                return True
+            if self._cue.poll(0.25):
+                try:
+                    return bool(self._cue.recv())
+                except (EOFError, OSError):  # the supervisor is gone
+                    return False
+        return False
+
+    def leave_word(self, why: str) -> None:
+        """Leave the reason of a fall where the supervisor finds it."""
+        data = why.encode("utf-8", "replace")[:MOST_WHY]
+        start = 8 * (self._at + _TEXT)
+        self._segment.data[start : start + len(data)] = data
+        self._segment.words[self._at + _LENGTH] = len(data)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One process of a worker, its row, and the end of the pipe by which it is told to begin."""
+
+    process: BaseProcess
+    row: int
+    cue: Any
+    started_s: float
+    sign: int = 0
+    silent_s: float = 0.0
 
 
 @dataclass(slots=True)
 class Worker:
-    """A process that is to run: ``target`` is ``"module:function"``, called as ``function(*args, stop)`` there."""
+    """A process that is to run: ``target`` is ``"module:function"``, called as ``function(*args, life)`` there.
+
+    ``patience_s`` is how long it may give no sign of life, 0 for as long as it likes.
+    """
 
     name: str
     target: str
     args: tuple[Any, ...]
-    process: BaseProcess | None = None
-    started_s: float = 0.0
+    patience_s: float = 0.0
+    understudied: bool = False
+    run: _Run | None = None
+    understudy: _Run | None = None
     falls: int = 0
-    again_s: float = field(default=0.0)
+    fell_s: float = field(default=-CALM_S)
+    again_s: float = 0.0
+    understudy_s: float = 0.0
 
 
-class Stop:
-    """Tells a worker to end: because all shall, or because it alone got a signal (then it will be started again)."""
-
-    def __init__(self, for_all: StopEvent) -> None:
-        self._for_all = for_all
-        self.asked = False
-
-    def is_set(self) -> bool:
-        """Tell whether to end."""
-        return self.asked or self._for_all.is_set()
-
-    def ask(self, *_: object) -> None:
-        """Ask this worker to end."""
-        self.asked = True
-
-
-def _child(target: str, args: tuple[Any, ...], stop: StopEvent, when_orphaned: Callable[[], None]) -> None:
+def _child(
+    who: str, target: str, args: tuple[Any, ...], life: tuple[str, int, Any], when_orphaned: Callable[[], None]
+) -> None:
     """Run in the new process: signals only set a flag; when the parent vanishes we clean up after it and end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent will tell us
-    own = Stop(stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a sign that a console cannot say ends nothing
+    own = Life(*life)
     signal.signal(signal.SIGTERM, own.ask)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -65,16 +159,23 @@ def _child(target: str, args: tuple[Any, ...], stop: StopEvent, when_orphaned: C
 
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     module, function = target.split(":")
-    getattr(importlib.import_module(module), function)(*args, own)
+    try:
+        getattr(importlib.import_module(module), function)(*args, own)
+    except Exception as error:
+        own.leave_word(str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
+        if not log.write_fault(who, "fell", error):
+            raise  # there is no log: Python prints it
+        sys.exit(1)
     if not parent.is_alive():
         when_orphaned()
 
 
 class Supervisor:
-    """Runs ``workers``; call :meth:`check` often.
+    """Runs ``workers``; call :meth:`check` often, and :meth:`wait` between.
 
     ``announce(what, why, mended)`` hears of every fall and recovery. ``when_orphaned`` is called by the workers when
-    this process was killed: it must be picklable and bear being called by all of them.
+    this process was killed: it must be picklable and bear being called by all of them. ``signs`` names a segment of
+    ``SEGMENT_SIZE`` bytes. ``suspect(name)`` is called when a worker fell again and again, before it is started anew.
     """
 
     def __init__(
@@ -82,11 +183,15 @@ class Supervisor:
         workers: list[Worker],
         announce: Callable[[str, str, bool], None],
         when_orphaned: Callable[[], None],
+        signs: str,
+        suspect: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self.workers = workers
-        self._when_orphaned = when_orphaned
-        self._announce = announce
-        self._stop = spawn.Event()
+        self._when_orphaned, self._announce, self._suspect = when_orphaned, announce, suspect
+        self._signs = signs
+        self._segment = shared.attach(signs)
+        self._rows = count()
+        self._checked_s = time.monotonic()
 
     def start(self) -> None:
         """Start every worker."""
@@ -94,48 +199,177 @@ class Supervisor:
             self._start(worker)
 
     def _start(self, worker: Worker) -> None:
-        worker.process = spawn.Process(
+        worker.run = self._spawned(worker, waits=False)
+        worker.understudy_s = worker.run.started_s + UNDERSTUDY_AFTER_S
+
+    def _spawned(self, worker: Worker, waits: bool) -> _Run:
+        row = next(self._rows) % _ROWS
+        at = _ROW * (row + 1)
+        for word in (_T_NS, _PATIENCE_MS, _LENGTH):
+            self._segment.words[at + word] = 0
+        inward, outward = spawn.Pipe(duplex=False) if waits else (None, None)
+        process = spawn.Process(
             target=_child,
-            args=(worker.target, worker.args, self._stop, self._when_orphaned),
+            args=(worker.name, worker.target, worker.args, (self._signs, row, inward), self._when_orphaned),
             name=f"vjserver-{worker.name}",
             daemon=True,
         )
-        worker.process.start()
-        worker.started_s = time.monotonic()
+        with _signals_held():
+            process.start()
+        if inward is not None:
+            inward.close()  # theirs now
+        return _Run(process, row, outward, time.monotonic())
+
+    # -- watching ------------------------------------------------------------------------------------------
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when a process has ended, or after ``timeout_s``."""
+        sentinels = [run.process.sentinel for run in self._running()]
+        if sentinels:
+            connection.wait(sentinels, timeout_s)
+        else:
+            time.sleep(timeout_s)
+
+    def _running(self) -> list[_Run]:
+        runs = [run for worker in self.workers for run in (worker.run, worker.understudy)]
+        return [run for run in runs if run is not None]
 
     def check(self) -> None:
-        """Restart what has died, once its backoff is over."""
-        now = time.monotonic()
+        """Replace what has died or hangs."""
+        now_s = time.monotonic()
+        # Time in which this process was itself held up is nobody's silence.
+        passed_s, self._checked_s = min(now_s - self._checked_s, 0.2), now_s
         for worker in self.workers:
-            if worker.process is None:
-                if now >= worker.again_s:
+            self._check_understudy(worker, passed_s, now_s)
+            if worker.run is None:
+                if now_s >= worker.again_s:
                     self._start(worker)
                     self._announce(worker.name, f"restarted after fall {worker.falls}", True)
-            elif not worker.process.is_alive():
-                code = worker.process.exitcode
-                worker.process.join()
-                worker.process.close()
-                worker.process = None
-                worker.falls = 1 if now - worker.started_s > CALM_S else worker.falls + 1
-                wait_s = BACKOFF_S[min(worker.falls, len(BACKOFF_S)) - 1]
-                worker.again_s = now + wait_s
-                self._announce(worker.name, f"ended with code {code}; starting again in {wait_s:g} s", False)
+                continue
+            silent_s = self._silent_s(worker.run, worker.patience_s, passed_s)
+            if silent_s:
+                worker.run.process.kill()
+                worker.run.process.join(0.5)
+            if silent_s or not worker.run.process.is_alive():
+                self._fell(worker, worker.run, silent_s, now_s)
+
+    def _silent_s(self, run: _Run, usual_s: float, passed_s: float) -> float:
+        """Return for how long a process has given no sign of life, 0 while it may still be waited for."""
+        at = _ROW * (run.row + 1)
+        sign, own_ms = self._segment.words[at + _T_NS], self._segment.words[at + _PATIENCE_MS]
+        run.silent_s = 0.0 if sign != run.sign else run.silent_s + passed_s
+        run.sign = sign
+        patience_s = max(usual_s, own_ms * 1e-3) if sign else max(usual_s, STARTING_S)
+        return run.silent_s if usual_s and run.silent_s > patience_s else 0.0
+
+    def _fell(self, worker: Worker, run: _Run, silent_s: float, now_s: float) -> None:
+        why = f"gave no sign of life for {silent_s:.1f} s and was ended" if silent_s else self._ended(run)
+        _let_go(run)
+        worker.falls = 1 if now_s - worker.fell_s > CALM_S else worker.falls + 1
+        worker.fell_s = now_s
+        worker.run = None
+        if worker.falls % QUICK_FALLS == 0:
+            self._suspect(worker.name)
+        understudy, worker.understudy = worker.understudy, None
+        if understudy is not None and self._stands_by(understudy):
+            with contextlib.suppress(OSError):  # it died in this very moment: the next check sees it
+                understudy.cue.send(True)
+            worker.run = understudy
+            self._announce(worker.name, why, False)
+            self._announce(worker.name, "its understudy has taken over", True)
+            worker.understudy_s = now_s + UNDERSTUDY_AFTER_S
+            return
+        worker.understudy = understudy  # one that is not ready yet comes too late, and waits for the next fall
+        wait_s = BACKOFF_S[min(worker.falls, len(BACKOFF_S)) - 1]
+        worker.again_s = now_s + wait_s
+        self._announce(worker.name, f"{why}; starting again in {wait_s:g} s", False)
+
+    def _check_understudy(self, worker: Worker, passed_s: float, now_s: float) -> None:
+        """Keep an understudy ready where one is wanted; what becomes of it is nothing to announce."""
+        understudy = worker.understudy
+        if understudy is not None:
+            hangs = self._silent_s(understudy, max(worker.patience_s, 5.0), passed_s) > 0.0
+            if hangs:
+                understudy.process.kill()
+                understudy.process.join(0.5)
+            if hangs or not understudy.process.is_alive():
+                _let_go(understudy)
+                worker.understudy, worker.understudy_s = None, now_s + BACKOFF_S[-1]
+        elif worker.understudied and worker.run is not None and now_s >= worker.understudy_s:
+            worker.understudy = self._spawned(worker, waits=True)
+
+    def _stands_by(self, understudy: _Run) -> bool:
+        """Tell whether an understudy has done everything but begin: its first sign of life is given then."""
+        return understudy.process.is_alive() and self._segment.words[_ROW * (understudy.row + 1)] != 0
+
+    def _ended(self, run: _Run) -> str:
+        at = _ROW * (run.row + 1)
+        length = min(self._segment.words[at + _LENGTH], MOST_WHY)
+        start = 8 * (at + _TEXT)
+        word = bytes(self._segment.data[start : start + length]).decode("utf-8", "replace")
+        code = f"ended with code {run.process.exitcode}"
+        return f"{code}: {word}" if word else code
+
+    # -- from outside --------------------------------------------------------------------------------------
+
+    @property
+    def calm(self) -> bool:
+        """Whether every worker runs, and none has fallen of late."""
+        now_s = time.monotonic()
+        return all(w.run is not None and now_s - w.fell_s > CALM_S for w in self.workers)
 
     def pids(self) -> dict[str, int]:
-        """Return the process id of each worker that runs."""
-        return {w.name: w.process.pid for w in self.workers if w.process is not None and w.process.pid}
+        """Return the process id of each worker that runs; understudies are not among them."""
+        return {w.name: w.run.process.pid for w in self.workers if w.run is not None and w.run.process.pid}
 
-    def stop(self, grace_s: float = 1.2) -> None:
-        """End every worker: ask, then insist, within ``grace_s`` + 0.4 s."""
-        self._stop.set()
+    def understudies(self) -> dict[str, int]:
+        """Return the process id of each understudy that is ready."""
+        rows = [(w.name, w.understudy) for w in self.workers]
+        return {name: run.process.pid for name, run in rows if run and run.process.pid and self._stands_by(run)}
+
+    def stop(self, grace_s: float = 1.0) -> None:
+        """End every process: ask, then insist, within ``grace_s`` + 0.4 s, however many there are."""
+        self._segment.words[0] = 1
+        runs = self._running()
+        for run in runs:
+            if run.cue is not None:
+                with contextlib.suppress(OSError):
+                    run.cue.close()  # an understudy wakes of it
         deadline = time.monotonic() + grace_s
-        alive = [w.process for w in self.workers if w.process is not None]
-        for process in alive:
-            process.join(max(0.0, deadline - time.monotonic()))
-        for process in alive:
-            if process.is_alive():
-                process.kill()
-        for process in alive:
-            process.join(0.4)
-            with contextlib.suppress(ValueError):
-                process.close()
+        for run in runs:
+            run.process.join(max(0.0, deadline - time.monotonic()))
+        left = [run for run in runs if run.process.is_alive()]
+        for run in left:
+            run.process.kill()
+        deadline = time.monotonic() + 0.4
+        for run in left:
+            run.process.join(max(0.01, deadline - time.monotonic()))
+        for run in runs:
+            _let_go(run)
+        for worker in self.workers:
+            worker.run = worker.understudy = None
+
+
+def _let_go(run: _Run) -> None:
+    with contextlib.suppress(ValueError):  # one that was killed and is not gone yet
+        run.process.join(0.0)
+        run.process.close()
+    if run.cue is not None:
+        with contextlib.suppress(OSError):
+            run.cue.close()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals back while a process is made, so that Ctrl-C does not end it half-way through its imports.
+
+    It inherits that they are held back; a terminal's SIGINT is for the parent alone.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

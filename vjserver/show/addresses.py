@@ -137,9 +137,9 @@ PARAMS = {
 
 def _is_range(args: tuple[Argument, ...]) -> None:
     low, high = float(args[0]), float(args[1])
-    if high < 1.2 * low:
+    if high < 1.1 * low:
         raise ConfigError(
-            f"/vj/tempo/range: the highest tempo must be at least 1.2 x the lowest: got {low:g}, {high:g}"
+            f"/vj/tempo/range: the highest tempo must be at least 1.1 x the lowest: got {low:g}, {high:g}"
         )
 
 

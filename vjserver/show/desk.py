@@ -48,6 +48,18 @@ class _Playing:
     place: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class DeskMemory:
+    """What is still to happen, for the desk that comes after this one; the state itself is published anyhow."""
+
+    pending: tuple[Pending, ...]
+    follow_ns: int | None
+    follow_beat: int | None
+    bars_left: int
+    foreseen: int
+    taps: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Desk:
     """The master copy of the state, and what is still to happen to it.
@@ -79,6 +91,19 @@ class Desk:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._arm()
+
+    @property
+    def memory(self) -> DeskMemory:
+        """What a successor has to know besides state and history."""
+        return DeskMemory(
+            tuple(self.pending), self._follow_ns, self._follow_beat, self._bars_left, self._foreseen, tuple(self._taps)
+        )
+
+    def resume(self, memory: DeskMemory) -> None:
+        """Go on where another left off."""
+        self.pending, self._taps = list(memory.pending), list(memory.taps)
+        self._follow_ns, self._follow_beat = memory.follow_ns, memory.follow_beat
+        self._bars_left, self._foreseen = memory.bars_left, memory.foreseen
 
     # -- messages ------------------------------------------------------------------------------------------
 
@@ -300,6 +325,15 @@ class Desk:
 
     def _stop_following(self, _t_ns: int, _args: tuple[Argument, ...]) -> None:
         self._follow_ns = self._follow_beat = None
+
+    @property
+    def playing(self) -> tuple[int, int] | None:
+        """When the take that is played began, and how far it has come; None where none is."""
+        return (self._playing.t_ns, self._playing.place) if self._playing is not None else None
+
+    def play_on(self, take: Take, began_ns: int, place: int) -> None:
+        """Play a take on that another desk began."""
+        self._playing = _Playing(take, began_ns, min(place, len(take.rows)))
 
     def play(self, take: Take, now_ns: int) -> None:
         """Play a take from its begin."""

@@ -8,6 +8,14 @@ STEPS = 100
 TOGETHER_NS = 1_000_000_000  # what one hand does to one address within so short a time is one step
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryMemory:
+    """The steps that can be undone and done again, for who comes after."""
+
+    past: tuple[Look, ...]
+    future: tuple[Look, ...]
+
+
 @dataclass(slots=True)
 class History:
     """The looks before and after; at most :data:`STEPS` each."""
@@ -15,6 +23,14 @@ class History:
     _past: list[Look] = field(default_factory=list)
     _future: list[Look] = field(default_factory=list)
     _last: tuple[str, int] = ("", 0)
+
+    def memory(self, most: int = STEPS) -> HistoryMemory:
+        """What a successor has to know: the newest ``most`` steps."""
+        return HistoryMemory(tuple(self._past[-most:]), tuple(self._future[-most:]))
+
+    def resume(self, memory: HistoryMemory) -> None:
+        """Go on where another left off."""
+        self._past, self._future = list(memory.past), list(memory.future)
 
     def note(self, before: ShowState, address: str, t_ns: int) -> None:
         """Keep the look of the state ``before`` a change of ``address``; what was undone can be done again no more."""

@@ -9,6 +9,8 @@ from vjserver.types.events import Argument
 
 MAX_OUTPUTS = 16
 RECORD = "record"
+OURS = frozenset({"page"})
+"""Labels of outputs that are there whatever the show says."""
 _WORDS: dict[str, Argument] = {"true": True, "on": True, "false": False, "off": False}
 
 
@@ -42,6 +44,8 @@ def row_of(label: str, text: str) -> OutputRow:
     """Return the row for ``KIND option=value ...``; values with spaces stand in quotes. Raises ConfigError."""
     if not label or len(label) > 40 or not label.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(f"an output's label is up to 40 letters, digits, - and _: got {label[:60]!r}")
+    if label in OURS:
+        raise ConfigError(f"an output cannot be labelled {label!r}: that one is vjserver's own")
     try:
         words = shlex.split(text)
     except ValueError as error:

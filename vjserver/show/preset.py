@@ -189,12 +189,28 @@ def parse_preset(text: str, where: str) -> Preset:
 class Bank:
     """Presets in playing order, in banks: found by number (from 1), name or slug.
 
-    A slug is the file's name, whose number may be left out. ``banks`` names the bank of each preset.
+    A slug is the file's name, whose number may be left out. ``banks`` names the bank of each preset; ``faults`` says of
+    the files that were left out, by bank and slug, what is wrong with them.
     """
 
-    def __init__(self, presets: Sequence[tuple[str, Preset]], banks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        presets: Sequence[tuple[str, Preset]],
+        banks: Sequence[str] = (),
+        faults: dict[tuple[str, str], str] | None = None,
+    ) -> None:
         self.presets = tuple(presets)
         self.banks = tuple(banks) or ("",) * len(self.presets)
+        self.faults = faults or {}
+
+    def repaired(self, before: "Bank") -> "Bank":
+        """Return this bank with those presets of ``before`` whose files are broken now, each in its place."""
+        rows = {(bank, slug): preset for bank, (slug, preset) in zip(self.banks, self.presets, strict=True)}
+        old = {(bank, slug): preset for bank, (slug, preset) in zip(before.banks, before.presets, strict=True)}
+        rows |= {key: old[key] for key in self.faults if key in old}
+        order = {name: i for i, name in enumerate(dict.fromkeys((*self.banks, *before.banks)))}
+        kept = sorted(rows.items(), key=lambda row: (order[row[0][0]], row[0][1]))
+        return Bank([(slug, preset) for (_, slug), preset in kept], [bank for (bank, _), _ in kept], self.faults)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bank) and (self.presets, self.banks) == (other.presets, other.banks)
@@ -221,6 +237,8 @@ class Bank:
                     return i, preset
             raise UnknownNameError(f"unknown preset {key[:60]!r}", wanted[:60], [slug for slug, _ in self.presets])
         number = int(key)
+        if not places:
+            raise ConfigError("there are no presets; `vjserver presets check` says why")
         if not 1 <= number <= len(places):
             raise ConfigError(f"preset number must be in 1..{len(places)}: got {number}")
         return places[number - 1], self.presets[places[number - 1]][1]

@@ -10,6 +10,7 @@ from typing import TypeGuard
 from vjserver.show.addresses import CUE_GO, MAX_NAME, MAX_TEXT, REGISTRY, Entry, Slot
 from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
+from vjserver.types.text import clean
 
 _CUE = CUE_GO.split("{id}")
 
@@ -75,13 +76,6 @@ def is_release(address: str, args: Sequence[object]) -> bool:
         return False
     entry = REGISTRY[CUE_GO] if cue_of(address) else REGISTRY.get(address)
     return entry is not None and _is_button(entry)
-
-
-def clean(text: str) -> str:
-    """Return a text as every surface can carry it: without NUL, with ``?`` for halves of signs (JSON lets both in)."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -85,6 +85,8 @@ class Analysis:
         self._chroma = Chroma(inner_hz)
         self._section = SectionTracker(HOP * SLOW_EVERY / inner_hz)
         self.clock = BeatClock(options.clock)
+        self.expects: tuple[float, float] | None = None
+        """The range of tempi that the hand set, if it did."""
         self._now = dict.fromkeys(SCALARS, 0.0)  # a dictionary of floats: single values in arrays cost more
         self._levels = np.zeros(N_BANDS + 1, np.float32)
         self._previous = np.zeros(N_SPECTRUM, np.float32)
@@ -120,6 +122,7 @@ class Analysis:
 
     def expect(self, min_bpm: float, max_bpm: float) -> None:
         """Expect tempi of this range from now on, those in its middle first."""
+        self.expects = min_bpm, max_bpm
         hint = math.sqrt(min_bpm * max_bpm)
         self._tracker.set_prior(TempoPrior(min_bpm=min_bpm, max_bpm=max_bpm, hint_bpm=hint))
 

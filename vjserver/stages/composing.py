@@ -62,6 +62,19 @@ def stamped(frame: Frame, grid: BeatGrid, now_ns: int) -> Frame:
     return replace(frame, info=info)
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Where a composer stands, for the one that comes after it: the ladder, and whether a picture is held still."""
+
+    rung: str = "start"
+    start_ns: int = 0
+    fell_ns: int = 0
+    fresh_ns: int | None = None
+    returns: int = 0
+    wanted: bool = False
+    frozen: bool = False
+
+
 @dataclass(slots=True)
 class Composer:
     """Chooses and grades the picture of each tick. Pure but for what it remembers.
@@ -95,6 +108,36 @@ class Composer:
     def degraded(self) -> bool:
         """Whether something else than a generated picture is shown."""
         return self.rung in ("safe", "black")
+
+    @property
+    def memory(self) -> Memory:
+        """What a successor has to know besides the pictures."""
+        return Memory(
+            self.rung,
+            self.start_ns,
+            self._fell_ns,
+            self._fresh_ns,
+            self._returns,
+            self._wanted,
+            self._frozen is not None,
+        )
+
+    @property
+    def frozen(self) -> Frame | None:
+        """The picture that is held still, if one is."""
+        return self._frozen
+
+    def resume(self, memory: Memory, last: Frame | None, frozen: Frame | None) -> None:
+        """Go on where another left off; ``last`` is the newest picture there is, ``frozen`` the one it held still."""
+        self.rung, self.start_ns, self._fell_ns = memory.rung, memory.start_ns, memory.fell_ns
+        self._fresh_ns, self._returns, self._wanted = memory.fresh_ns, memory.returns, memory.wanted
+        if last is not None:
+            self._last, self._last_ns = last, last.info.t_generated_ns
+            self.between.take(last, self._last_ns)
+        self._frozen = frozen if memory.frozen else None
+        if self.degraded:
+            self._held = self._last or self._splash()
+            self.safe.prepare()
 
     def __call__(self, newest: Frame | None, state: ShowState, features: Features, now_ns: int) -> Frame:
         """Return the picture at ``now_ns``; ``newest`` is a frame that came since the last tick, if any."""

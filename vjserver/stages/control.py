@@ -5,38 +5,39 @@ check, one state. What the desk cannot do by itself (the tempo is the ear's, fil
 """
 
 import asyncio
-import contextlib
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
 from vjserver.controls.osc import OscMessage, OscServer, Sender
 from vjserver.dsp.pulses import PulseFollower
 from vjserver.outputs.osc import OscTargetOptions
+from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, StateWriter
+from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, MemoryWriter, StateWriter, left_behind
 from vjserver.show.addresses import REGISTRY
 from vjserver.show.changes import TOLD
 from vjserver.show.cues import CueList
-from vjserver.show.desk import Desk
-from vjserver.show.outputs import row_of
+from vjserver.show.desk import Desk, DeskMemory
+from vjserver.show.history import STEPS, HistoryMemory
+from vjserver.show.outputs import RECORD, row_of
 from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
-from vjserver.show.registry import accept, clean, is_number
-from vjserver.show.state import TEMPO, ShowState, enter
-from vjserver.show.take import Played, head, line
+from vjserver.show.registry import accept, is_number
+from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, enter, look_of
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
-from vjserver.stages.telling import LEASE_NS, Telling, output_rows
+from vjserver.stages.takes import TakeWriter
+from vjserver.stages.telling import LEASE_NS, Subscriber, Telling, output_rows
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
-from vjserver.types.events import Argument, Command, Degraded, Drum, Onset, Section
+from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section
 from vjserver.types.features import quiet
+from vjserver.types.text import visible
 
 POLL_S = 0.004
 TELL_NS = NS // 60
@@ -44,6 +45,11 @@ MAX_TROUBLES = 20
 MONITORED = 200
 NOTED = 50
 MOST_WHY = 400  # signs: what is wrong may come with a long text
+CALM_NS, CALM_KEPT = 10 * NS, 5
+RECORD_PATIENCE_NS = 6 * NS
+"""So long may a recording that is wanted not run: an encoder begins, a file is ended, a process is replaced."""
+# What of the state makes a process do what it does, and may be why it falls.
+CAUSES = {"deliver": ("outputs", "deliver"), "generate": LOOK, "ear": ("sync",)}
 
 
 class Learner(Protocol):
@@ -66,6 +72,9 @@ class Pipes:
     others: Sequence[QueueReader]
     stats: StatsWriter
     boards: Mapping[str, StatsReader]
+    channels: Channels
+    memory: MemoryWriter
+    history: MemoryWriter
 
     @classmethod
     def of(cls, channels: Channels, others: Sequence[str] = ()) -> "Pipes":
@@ -77,7 +86,23 @@ class Pipes:
             [QueueReader(channels.events(name)) for name in others],
             StatsWriter(channels.stats("control")),
             {name: StatsReader(channels.stats(name)) for name in WORKERS},
+            channels,
+            MemoryWriter(channels.memory("control")),
+            MemoryWriter(channels.memory("history")),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMemory:
+    """What control leaves to the process that comes after it, besides state and history.
+
+    ``take`` is the name and begin of the take that is recorded, ``plays`` name, begin and place of the one played.
+    """
+
+    desk: DeskMemory
+    subscribers: tuple[Subscriber, ...]
+    take: tuple[str, int] | None
+    plays: tuple[str, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +153,18 @@ class Control:
         self.feedback = Feedback()
         self.telling = Telling(targets, self.server, self.feedback, self.desk)
         self._osc_beat = PulseFollower(1)
-        self._take: tuple[BinaryIO, int] | None = None
+        self._take = TakeWriter(shelf)
+        self._plays = ""
         self._published = state
-        pipes.state.put(state)
+        self._calm: deque[ShowState] = deque(maxlen=CALM_KEPT)
+        self._fell_ns = -CALM_NS
+        self._next_calm_ns = self._next_history_ns = 0
+        self._broken: set[str] = set()
+        self._recording_ns: int | None = None
+        if before is not None:
+            self._resume()
+        pipes.state.put(self.desk.state)
+        self._published = self.desk.state
         self._values_of: tuple[int, int] = (-1, 0)
         self._values: dict[str, Argument] = {}
         self._last_refusal_ns = -NS
@@ -177,6 +211,10 @@ class Control:
         except ConfigError as error:
             self.refuse(error)
             return
+        except Exception as error:  # noqa: BLE001 - a fault of ours, not of the message's: the next one is taken
+            log.write_fault("control", f"{address} could not be taken", error)
+            self.refuse(f"{address}: {type(error).__name__}: {error}")
+            return
         self.messages += 1
         self.telling.heard(key, address, args, now_ns)
         if bent:
@@ -192,12 +230,15 @@ class Control:
                 self._change_sync(before)
             if desk.state.take != before.take:
                 self._turn_take(desk.state.take, before)
+            if desk.state.record != before.record:
+                self._recording_ns = self._clock.now_ns() if desk.state.record else None
         if desk.commands:
             commands, desk.commands = desk.commands, []
             for command in commands:
                 self._do(command)
         if desk.performed:
-            self._write_take()
+            performed, desk.performed = desk.performed, []
+            self._with_take(lambda: self._take.write(performed))
         if desk.refused:
             refused, desk.refused = desk.refused, []
             for why in refused:
@@ -212,7 +253,7 @@ class Control:
         """Tell what was wrong with a message, at most twice a second."""
         now_ns = self._clock.now_ns()
         if now_ns - self._last_refusal_ns > NS // 2:
-            self._last_refusal_ns, why = now_ns, clean(str(fault)[:MOST_WHY])
+            self._last_refusal_ns, why = now_ns, visible(str(fault)[:MOST_WHY])
             self.pipes.events.put(Degraded(now_ns, "message", why))
             self.telling.tell("/vj/status/error", "message", why)
             self._note("message", "message", why)
@@ -224,12 +265,12 @@ class Control:
 
     def _note(self, kind: str, what: str, why: str) -> None:
         self._noted += 1
-        self.notes.append((self._noted, kind, what, why))
+        self.notes.append((self._noted, kind, visible(what), visible(why)))
 
     def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
         self.monitored += 1
-        shown = tuple(a if is_number(a) else clean(str(a)[:200]) for a in args[:8])
-        self.monitor.append((self.monitored, by, clean(address[:200]), shown))
+        shown = tuple(a if is_number(a) else visible(str(a)[:200]) for a in args[:8])
+        self.monitor.append((self.monitored, by, visible(address[:200]), shown))
 
     # -- what only an OSC client can ask ---------------------------------------------------------------------
 
@@ -295,6 +336,9 @@ class Control:
                 deed(self, command.args)
             except ConfigError as error:
                 self.refuse(error)
+            except Exception as error:  # noqa: BLE001 - a disk, a library: the show goes on without that deed
+                log.write_fault("control", f"{command.address} could not be done", error)
+                self.refuse(f"{command.address}: {type(error).__name__}: {error}")
         elif command.address.startswith(TEMPO):
             self.pipes.events.put(command)
 
@@ -317,7 +361,7 @@ class Control:
         self.learner.forget(str(args[0]))
 
     def _play_take(self, args: tuple[Argument, ...]) -> None:
-        take = self._shelf.take(str(args[0]) if args else "")
+        self._plays, take = self._shelf.take(str(args[0]) if args else "")
         self.desk.play(take, self._clock.now_ns())
         self.settle()
 
@@ -333,14 +377,23 @@ class Control:
     def reload(self) -> None:
         """Read all presets anew; where one is broken, say so and keep those that are there."""
         try:
-            bank = self._shelf.load()
+            bank = self._shelf.load().repaired(self.desk.bank)
         except ConfigError as error:
             self.announce("presets", f"{error}; the ones that were there stay")
             return
+        self.tell_broken(bank)
         if bank != self.desk.bank:  # what we saved ourselves is noticed as an edited file too
             self.desk.rebank(bank, self._clock.now_ns())
             self.settle()
-        if "presets" in self.troubles:
+
+    def tell_broken(self, bank: Bank) -> None:
+        """Name the presets that are broken, or tell that none is any more."""
+        if bank.faults:
+            there = {(name, slug) for name, (slug, _) in zip(bank.banks, bank.presets, strict=True)}
+            kept = [slug for name, slug in bank.faults if (name, slug) in there]
+            stays = f"; as it was before: {', '.join(kept)}" if kept else "; left out"
+            self.announce("presets", "; ".join(fault.splitlines()[0] for fault in bank.faults.values()) + stays)
+        elif "presets" in self.troubles:
             self.announce("presets", "all of them can be read again", mended=True)
 
     def load_snapshots(self) -> None:
@@ -351,36 +404,98 @@ class Control:
             self.announce("snapshots", str(error))
 
     def _turn_take(self, on: bool, before: ShowState) -> None:
-        if self._take is not None:
-            file, began_ns = self._take
-            end = Played(self._clock.now_ns(), "/vj/take/stop", ())
-            with contextlib.suppress(OSError), file:
-                file.write(line(end, began_ns))
-            self._take = None
+        self._take.end(self._clock.now_ns())
         if on:
-            try:
-                path, file = self._shelf.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
-                file.write(head(replace(before, t_ns=self.state.t_ns)))
-            except (ConfigError, OSError) as error:
-                self.announce("take", f"not recorded: {error}")
-                self.receive("/vj/take/record", (0,))
-                return
-            self._take = file, self.state.t_ns
-            self.announce("take", f"recorded as {path.name}", mended=True)
+            self._with_take(
+                lambda: self.announce("take", f"recorded as {self._take.begin(before, self.state.t_ns)}", mended=True)
+            )
 
-    def _write_take(self) -> None:
-        """Write what was played into the take that is recorded, but for what records and plays takes itself."""
-        performed, self.desk.performed = self.desk.performed, []
-        if self._take is None:
-            return
-        file, began_ns = self._take
+    def _with_take(self, deed: Callable[[], None]) -> None:
+        """Do something with the take that is recorded; where that fails it is over, and the state says so."""
         try:
-            for row in performed:
-                if not row.address.startswith("/vj/take/"):
-                    file.write(line(row, began_ns))
-        except OSError as error:
-            self.announce("take", f"broken off: {error.strerror}")
+            deed()
+        except ConfigError as error:
+            self.announce("take", str(error))
             self.receive("/vj/take/record", (0,))
+
+    # -- what outlives a fall ------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        """Take up what a predecessor left besides the state: what waits, the history, subscribers, takes."""
+        now_ns, channels = self._clock.now_ns(), self.pipes.channels
+        memory = left_behind(channels.memory("control"), ControlMemory)
+        history = left_behind(channels.memory("history"), HistoryMemory)
+        if history is not None:
+            self.desk.history.resume(history)
+        if memory is None:
+            self.desk.state = replace(self.state, take=False)
+            return
+        self.desk.resume(memory.desk)
+        try:
+            self.telling.resume(memory.subscribers, now_ns)
+            if memory.plays is not None:
+                self._plays, began_ns, place = memory.plays
+                self.desk.play_on(self._shelf.take(self._plays)[1], began_ns, place)
+            if memory.take is not None and self.state.take:
+                self._take.resume(memory.take)
+        except ConfigError as error:
+            self.announce("control", f"not taken up again: {error}")
+        if self._take.memory is None:
+            self.desk.state = replace(self.state, take=False)
+        self._recording_ns = now_ns if self.state.record else None
+
+    def _remember(self, now_ns: int) -> None:
+        """Leave to a successor what it has to know; the history, which is long, once a second."""
+        playing = self.desk.playing
+        plays = (self._plays, *playing) if playing is not None else None
+        rows = self.telling.subscribers()
+        self.pipes.memory.put(ControlMemory(self.desk.memory, rows, self._take.memory, plays))
+        if now_ns >= self._next_history_ns:
+            self._next_history_ns = now_ns + NS
+            many = STEPS
+            while not self.pipes.history.put(self.desk.history.memory(many)) and many > 1:
+                many //= 2
+
+    def _note_calm(self, now_ns: int) -> None:
+        """Keep the state as it was while no process fell."""
+        if now_ns >= self._next_calm_ns:
+            self._next_calm_ns = now_ns + 2 * NS
+            if now_ns - self._fell_ns > CALM_NS:
+                self._calm.append(self.state)
+
+    def _take_back(self, name: str) -> None:
+        """Another process falls again and again: what it does comes from the state, which goes back to a calm one."""
+        if not self._calm:
+            return
+        calm, now = self._calm[0], self.state
+        fields = CAUSES.get(name, ())
+        changed = {field: getattr(calm, field) for field in fields if getattr(calm, field) != getattr(now, field)}
+        if not changed:
+            self.announce("state", f"{name} falls again and again, and nothing was changed of late that could be why")
+            return
+        if name == "generate":
+            self.desk.state = replace(change_look(now, now.t_ns, look_of(calm), 0.0), glide=None)
+        else:
+            self.desk.state = replace(now, **changed)
+        self.desk.state = replace(self.state, t_ns=self._clock.now_ns(), revision=now.revision + 1)
+        self.settle()
+        what = f"preset {calm.preset_name!r} as it was" if name == "generate" else ", ".join(changed)
+        self.announce("state", f"{name} fell again and again: what was changed last is taken back ({what})")
+
+    # -- is what the state says true? ----------------------------------------------------------------------
+
+    def _check_recording(self, now_ns: int) -> None:
+        """Where the recording that the state speaks of does not run, say so there too."""
+        if self._recording_ns is None:
+            return
+        row = self.pipes.boards["deliver"].get().get("outputs", {}).get(RECORD, {})
+        if row.get("alive"):
+            self._recording_ns = now_ns
+        elif now_ns - self._recording_ns > RECORD_PATIENCE_NS:
+            self._recording_ns = None
+            self.announce("record", "nothing is recorded: the recording could not go on")
+            self.receive("/vj/record", (0,))
+            self.settle()
 
     # -- who keeps the beat --------------------------------------------------------------------------------
 
@@ -433,26 +548,47 @@ class Control:
         while not stopped():
             self.step()
             await asyncio.sleep(POLL_S)
-        if self._take is not None:
-            self._turn_take(False, self.state)
+
+    def close(self) -> None:
+        """End what is recorded, and close every socket."""
+        self._take.end(self._clock.now_ns())
         self.server.close()
         self.telling.close()
 
     def step(self) -> None:
-        """Do what is due now."""
+        """Do what is due now, each part for itself: one that fails is announced and the others go on."""
         now_ns = self._clock.now_ns()
+        self._guarded("events", self._hear_others)
+        self._guarded("desk", lambda: self.desk.tick(now_ns, self.pipes.features.get().grid, self._ahead_ns()))
+        self._guarded("state", self.settle)
+        if now_ns >= self._next_tell_ns:
+            self._next_tell_ns = now_ns + TELL_NS
+            self._guarded("feedback", lambda: self.feedback.tell(self.values(now_ns), now_ns))
+            self._guarded("memory", lambda: self._remember(now_ns))
+        if now_ns >= self._next_status_ns:
+            self._next_status_ns = now_ns + NS // 2
+            self._guarded("status", lambda: self._tell_status(now_ns))
+            self._guarded("take", lambda: self._with_take(lambda: self._take.flush(now_ns)))
+            self._guarded("recording", lambda: self._check_recording(now_ns))
+            self._note_calm(now_ns)
+
+    def _guarded(self, name: str, deed: Callable[[], None]) -> None:
+        try:
+            deed()
+        except Exception as error:  # noqa: BLE001 - whatever it is: the hands must stay on the show
+            if name not in self._broken:
+                self._broken.add(name)
+                log.write_fault("control", f"{name} failed", error)
+                self.announce(f"control {name}", f"{type(error).__name__}: {error}")
+        else:
+            if name in self._broken:
+                self._broken.discard(name)
+                self.announce(f"control {name}", "works again", mended=True)
+
+    def _hear_others(self) -> None:
         for reader in self.pipes.others:
             for event in reader.get():
                 self._hear(event)
-        grid = self.pipes.features.get().grid
-        self.desk.tick(now_ns, grid, self._ahead_ns())
-        self.settle()
-        if now_ns >= self._next_tell_ns:
-            self._next_tell_ns = now_ns + TELL_NS
-            self.feedback.tell(self.values(now_ns), now_ns)
-        if now_ns >= self._next_status_ns:
-            self._next_status_ns = now_ns + NS // 2
-            self._tell_status(now_ns)
 
     def _ahead_ns(self) -> int:
         """Return how long before a beat a change has to be made to be on the wall with it, and one round of ours."""
@@ -476,6 +612,8 @@ class Control:
     def _hear(self, event: object) -> None:
         if isinstance(event, Degraded):
             self.troubles.pop(event.what, None)
+            if event.what.startswith("process ") and event.what != "process display":
+                self._fell_ns = event.t_ns
             if not event.mended:
                 self.troubles[event.what] = event.why
                 while len(self.troubles) > MAX_TROUBLES:
@@ -485,6 +623,8 @@ class Control:
             self._note(kind, event.what, event.why)
         elif isinstance(event, (Drum, Onset, Section)):
             self.desk.hear(self._clock.now_ns(), event)
+        elif isinstance(event, Command) and event.address == TAKE_BACK:
+            self._take_back(str(event.args[0]))
 
     def _tell_lost(self) -> None:
         lost = sum(reader.lost for reader in self.pipes.others)

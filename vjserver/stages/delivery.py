@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vjserver.ports import Output, sending_of
+from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
-from vjserver.runtime.ring import RingReader
+from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsWriter
-from vjserver.runtime.store import FeaturesReader, StateReader
+from vjserver.runtime.store import FeaturesReader, MemoryWriter, StateReader
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import ShowState
 from vjserver.stages.composing import Composer, stamped
 from vjserver.stages.sending import OutputThread
-from vjserver.types.errors import VJError
+from vjserver.types.errors import OutputError, VJError
 from vjserver.types.events import Degraded
+from vjserver.types.features import Features
 from vjserver.types.frames import Frame
 
 LATE_NS = 2_000_000
@@ -84,7 +86,13 @@ class Delivery:
         preview: RingReader,
         events: QueueWriter,
         stats: StatsWriter,
+        memory: MemoryWriter,
+        frozen: Callable[[], RingWriter],
     ) -> None:
+        self._memory, self._frozen = memory, frozen
+        self._frozen_ring: RingWriter | None = None
+        self._frozen_frame: Frame | None = None
+        self._shown: Frame | None = None
         self._make, self._own, self._compose, self._clock = make, own, composer, clock
         self._features, self._state, self._ring, self._preview = features, state, ring, preview
         self._events, self._stats = events, stats
@@ -94,7 +102,7 @@ class Delivery:
         self._period_ns = round(NS / state.get().deliver.fps)
         self._deck: Frame | None = None
         self._deck_ns = 0
-        self._was_degraded = False
+        self._was_degraded = self._composing_fails = False
         self._new_rate, self._pacing = Rate(), Latencies()
         self._costs: deque[int] = deque([0], maxlen=COSTS)
         self._phase, self._move_ns = Phase(), 0
@@ -114,6 +122,8 @@ class Delivery:
                 output.join()
             self._ring.close()
             self._preview.close()
+            if self._frozen_ring is not None:
+                self._frozen_ring.close()
             self._compose.safe.close()
 
     def step(self, slot_ns: int) -> int:
@@ -154,7 +164,7 @@ class Delivery:
         if newest is not None:
             self._new_rate.tick(slot_ns)
             self._move_ns = self._phase(now_ns - newest.info.t_generated_ns, self._period_ns)
-        program = self._compose(newest, state, features, slot_ns)
+        program = self._composed(newest, state, features, slot_ns)
         program.pixels.flags.writeable = False
         pictures = {"program": program, "preview": program}
         if any(output.sending.feed == "preview" for output in self._outputs.values()):
@@ -165,6 +175,37 @@ class Delivery:
             if self._deck is not None and slot_ns - self._deck_ns < FRESH_NS:
                 pictures["preview"] = stamped(self._deck, features.grid, slot_ns)
         return pictures
+
+    def _composed(self, newest: Frame | None, state: ShowState, features: Features, slot_ns: int) -> Frame:
+        """Return the picture; whatever goes wrong with one, the one before stays."""
+        try:
+            shown = self._shown = self._compose(newest, state, features, slot_ns)
+        except Exception as error:
+            if self._shown is None:
+                raise
+            if not self._composing_fails:
+                log.write_fault("deliver", "a picture could not be composed", error)
+                self._announce("composing", f"{type(error).__name__}: {error}; the last picture stays", False)
+            self._composing_fails = True
+            return self._shown
+        if self._composing_fails:
+            self._composing_fails = False
+            self._announce("composing", "pictures are composed again", True)
+        self._remember()
+        return shown
+
+    def _remember(self) -> None:
+        """Leave where we stand to who comes after us; a picture that is held still, too."""
+        frozen = self._compose.frozen
+        if frozen is not self._frozen_frame:
+            self._frozen_frame = frozen
+            if frozen is not None:
+                try:
+                    self._frozen_ring = self._frozen_ring or self._frozen()
+                    self._frozen_ring.put(frozen)
+                except OutputError as error:
+                    self._announce("freeze", f"{error}; it would not outlive a fall", False)
+        self._memory.put(self._compose.memory)
 
     # -- outputs -------------------------------------------------------------------------------------------
 
@@ -188,14 +229,19 @@ class Delivery:
     def _open(self, row: OutputRow, fps: float) -> None:
         try:
             sending = sending_of(row.config)
-        except VJError as error:
-            self._announce(f"output {row.label}", str(error), False)
-            return
-        self._streams += 1
-        after = self._outputs.get(row.label)
-        self._outputs[row.label] = OutputThread(
-            row.label, lambda: self._make(row.config, fps), sending, self._clock, self._streams, self._announce, after
-        )
+            self._streams += 1
+            self._outputs[row.label] = OutputThread(
+                row.label,
+                lambda: self._make(row.config, fps),
+                sending,
+                self._clock,
+                self._streams,
+                self._announce,
+                self._outputs.get(row.label),
+            )
+        except Exception as error:  # noqa: BLE001 - one output may not take the others with it
+            why = str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}"
+            self._announce(f"output {row.label}", f"{why}; it is left out", False)
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
         self._events.put(Degraded(self._clock.now_ns(), what, why, mended))

@@ -5,16 +5,19 @@ the device is tried again, sooner at first.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from vjserver.dsp.beatclock import ClockMemory
 from vjserver.ports import Source
+from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import Latencies, StatsWriter
-from vjserver.runtime.store import pack_features
+from vjserver.runtime.store import MemoryWriter, pack_features
 from vjserver.show.addresses import GENRES
 from vjserver.stages.analysis import Analysis, EarOptions
 from vjserver.types.errors import DeviceError
@@ -40,9 +43,26 @@ class Listener(Protocol):
     def next_beat_ns(self, grid: BeatGrid) -> int | None:
         """Say when the next beat is to be told."""
 
+    def resume(self, grid: BeatGrid, t_ns: int) -> None:
+        """Take for told what was told up to ``t_ns``, by a predecessor."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarMemory:
+    """What an ear leaves to the one that comes after it: the beat, and what the hand set."""
+
+    t_ns: int
+    clock: ClockMemory
+    expects: tuple[float, float] | None
+    beats: int
+
 
 class Ear:
-    """The live loop's state: one source, one analysis, many listeners."""
+    """The live loop's state: one source, one analysis, many listeners.
+
+    ``before`` is what a fallen predecessor left. The source is opened by ``opener``: that may take seconds, and the
+    beat goes on meanwhile; without one it is opened at once.
+    """
 
     def __init__(
         self,
@@ -55,7 +75,13 @@ class Ear:
         stats: StatsWriter,
         commands: Sequence[QueueReader],
         sound: SoundWriter,
+        memory: MemoryWriter,
+        before: EarMemory | None = None,
+        opener: Executor | None = None,
     ) -> None:
+        self._memory, self._opener = memory, opener
+        self._opening: Future[None] | None = None
+        self._next_memory_ns = 0
         self._source, self._options, self._clock = source, options, clock
         self._listeners, self._features, self._events, self._stats = listeners, features, events, stats
         self._commands, self._sound = commands, sound
@@ -64,6 +90,18 @@ class Ear:
         self._retries, self._retry_ns, self._open = 0, 0, False
         self._next_stats_ns = 0
         self._beats, self._drops, self._dropping = 0, 0, False
+        if before is not None:
+            self._resume(before)
+
+    def _resume(self, before: EarMemory) -> None:
+        """Go on with the beat where a predecessor left it; what it has told is not told again."""
+        self._analysis = Analysis(48000, self._options)
+        self._analysis.clock.resume(before.clock)
+        if before.expects is not None:
+            self._analysis.expect(*before.expects)
+        self._beats = before.beats
+        for listener in self._listeners:
+            listener.resume(before.clock.grid, before.t_ns)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Listen until ``stopped``."""
@@ -77,7 +115,7 @@ class Ear:
         """Wait for the next block or the next beat, whichever is sooner, and tell of it."""
         now_ns = self._clock.now_ns()
         if not self._open and now_ns >= self._retry_ns:
-            self._open_source(now_ns)
+            self._open_source()
         until_ns = self._wake_ns(now_ns)
         events: list[EarEvent] = []
         block = None
@@ -100,17 +138,28 @@ class Ear:
 
     # -- the source ----------------------------------------------------------------------------------------
 
-    def _open_source(self, now_ns: int) -> None:
+    def _open_source(self) -> None:
         try:
-            self._source.open()
+            if self._opener is None:
+                self._source.open()
+            elif self._opening is None:
+                self._opening = self._opener.submit(self._source.open)
+                return
+            elif not self._opening.done():
+                return
+            else:
+                opened, self._opening = self._opening, None
+                opened.result()
         except DeviceError as error:
-            self._fail(str(error), now_ns)
+            self._fail(str(error), self._clock.now_ns())
             return
         self._open = True
-        clock = self._analysis.clock if self._analysis is not None else None
+        before = self._analysis
         self._analysis = Analysis(self._source.rate_hz, self._options)
-        if clock is not None:
-            self._analysis.clock = clock  # the beat goes on through a lost device
+        if before is not None:  # the beat, and what the hand set, go on through a lost device
+            self._analysis.clock = before.clock
+            if before.expects is not None:
+                self._analysis.expect(*before.expects)
         if self._retries:
             self._announce("sound", "the source is back", True)
         self._retries = 0
@@ -164,6 +213,7 @@ class Ear:
         for event in events:
             self._events.put(event)
         self._features.put(pack_features(features))
+        self._remember(events, now_ns)
         if now_ns >= self._next_stats_ns:
             self._next_stats_ns = now_ns + NS // 2
             self._tell_drops()
@@ -179,6 +229,13 @@ class Ear:
                 }
             )
 
+    def _remember(self, events: Sequence[EarEvent], now_ns: int) -> None:
+        """Leave to a successor what it has to know: at each event, after each command, and ten times a second."""
+        if self._analysis is None or not (events or now_ns >= self._next_memory_ns):
+            return
+        self._next_memory_ns = now_ns + NS // 10
+        self._memory.put(EarMemory(now_ns, self._analysis.clock.memory, self._analysis.expects, self._beats))
+
     def _tell_drops(self) -> None:
         lost, self._drops = self._source.drops - self._drops, self._source.drops
         if lost > 0:
@@ -192,8 +249,14 @@ class Ear:
     def _obey(self) -> None:
         for reader in self._commands:
             for event in reader.get():
-                if isinstance(event, Command):
+                if not isinstance(event, Command):
+                    continue
+                self._next_memory_ns = 0
+                try:
                     obey(self._analysis, event)
+                except Exception as error:  # noqa: BLE001 - a fault of ours: the beat goes on, and the hand is told
+                    log.write_fault("ear", f"{event.address} could not be done", error)
+                    self._announce("message", f"{event.address}: {type(error).__name__}: {error}", False)
 
 
 def obey(analysis: Analysis | None, command: Event) -> None:

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 
 from vjserver.ports import Output, Sending
+from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.stats import Latencies, Rate
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.frames import Frame, resized
 
-RETRY_S = (0.5, 1.0, 2.0, 5.0)
+RETRY_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 FIGURES_NS = NS // 2
 CLOSING_S = 1.5
 Announce = Callable[[str, str, bool], None]
@@ -105,7 +106,7 @@ class OutputThread:
             except VJError as error:
                 self._tell(str(error))
             except Exception as error:  # noqa: BLE001 - a stranger's door may raise anything; it must not end in silence
-                self._tell(f"{type(error).__name__}: {error}")
+                self._fault(error)
             finally:
                 self.alive = False
                 if output is not None:
@@ -121,6 +122,12 @@ class OutputThread:
             output.close()
         except OutputError as error:
             self._tell(str(error))
+        except Exception as error:  # noqa: BLE001 - as above; this thread goes on
+            self._fault(error)
+
+    def _fault(self, error: Exception) -> None:
+        log.write_fault("deliver", f"output {self.label}", error)
+        self._tell(f"{type(error).__name__}: {error}")
 
     def _tell(self, why: str, mended: bool = False) -> None:
         if mended == self._trouble:

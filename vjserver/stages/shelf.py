@@ -84,12 +84,21 @@ class Shelf:
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
+    def take_again(self, name: str) -> BinaryIO:
+        """Open the file of a take that was broken off, to write on."""
+        path = self.folder / "takes" / f"{name}.jsonl"
+        try:
+            cut_last_line(path)
+            return path.open("ab", buffering=1 << 16)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+
     def takes(self) -> list[str]:
         """Return the names of all takes, the newest last."""
         return [path.stem for path in sorted((self.folder / "takes").glob("*.jsonl"))]
 
-    def take(self, name: str) -> Take:
-        """Return the take of that name, the newest without one."""
+    def take(self, name: str) -> tuple[str, Take]:
+        """Return the take of that name, the newest without one, and what it is called."""
         known = self.takes()
         if not known:
             raise ConfigError("/vj/take/play: there is no take yet; /vj/take/record 1 begins one")
@@ -100,6 +109,16 @@ class Shelf:
         try:
             if path.stat().st_size > LONGEST_TAKE:
                 raise ConfigError(f"{path} is too long for a take")
-            return parse(path.read_bytes().splitlines(keepends=True), path.name)
+            return wanted, parse(path.read_bytes().splitlines(keepends=True), path.name)
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def cut_last_line(path: Path) -> None:
+    """Cut a torn last line off a file of lines, so that what is written next begins one of its own. Raises OSError."""
+    with path.open("r+b") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - (1 << 16)))
+        tail = file.read()
+        if not tail.endswith(b"\n"):
+            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)

@@ -5,6 +5,7 @@ texts to who takes texts, numbers to who takes numbers (TouchDesigner's OSC In C
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,17 @@ TELL_AGAIN_NS = 5 * NS
 BUNDLE_BYTES = 1200  # below what any network takes in one piece
 Row = tuple[float | int | str, ...]
 _TOLD = frozenset(TOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A client that subscribed: whence it asked, what it wants to hear, at which port, and until when."""
+
+    host: str
+    port: int
+    kind: str
+    to_port: int
+    until_ns: int
 
 
 class Telling:
@@ -61,6 +73,21 @@ class Telling:
         send = partial(self._send_news, lambda packet: self._server.send(packet, to))
         self._feedback.join(sender, send, partial(_is_kind, kind), now_ns + LEASE_NS)
         self._subscribers[sender] = kind, to
+
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """Return who subscribed and has not left, to be told by a successor too."""
+        rows = []
+        for sender, (kind, to) in self._subscribers.items():
+            surface = self._feedback.surfaces.get(sender)
+            if surface is not None and surface.until_ns is not None:
+                rows.append(Subscriber(sender[0], sender[1], kind, to[1], surface.until_ns))
+        return tuple(rows)
+
+    def resume(self, rows: Sequence[Subscriber], now_ns: int) -> None:
+        """Tell those who had subscribed at a predecessor: everything once, since nobody knows what they know."""
+        for row in rows:
+            if row.until_ns > now_ns:
+                self.subscribe((row.kind, row.to_port), (row.host, row.port), now_ns)
 
     def heard(self, key: object, address: str, args: Sequence[object], now_ns: int) -> None:
         """Note what a surface sent: it, and the targets on its machine, are left in peace while its hand moves."""

@@ -88,6 +88,9 @@ class Degraded:
 
 EarEvent = Onset | Drum | Beat | Tempo | Silence | Section
 Event = EarEvent | Command | Degraded
+TAKE_BACK = "/vj/state/takeback"
+"""Tells control that another process, named in the arguments, falls again and again since the state changed."""
+
 EVENT_TYPES: tuple[type[Event], ...] = (Onset, Drum, Beat, Tempo, Silence, Section, Command, Degraded)
 
 

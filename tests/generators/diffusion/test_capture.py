@@ -273,7 +273,9 @@ def test_two_engines_never_capture_at_once(models, fake_cuda):
         except AssertionError as error:
             faults.append(str(error))
 
-    pair = [_plain_frames(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")]
+    pair = [
+        _plain_frames(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")
+    ]
     threads = [threading.Thread(target=play, args=(frame,)) for _, frame in pair]
     for thread in threads:
         thread.start()
@@ -293,10 +295,10 @@ def test_memory_that_ran_out_is_known_by_all_its_names(models, text, monkeypatch
         raise RuntimeError(text)
 
     monkeypatch.setattr(engine, "_unet", full)
+    noise = engine.noise(1, 64, 64)
+    inputs = Inputs([[(engine.parts.text("x"), 1.0)]], engine.parts.sampler.schedule(1), (noise, noise))
     with pytest.raises(OutOfMemoryError, match="ran out"):
-        engine.ready(Shape(64, 64, 64, 64), 1)
-        engine.render(Shape(64, 64, 64, 64), Inputs([[(engine.parts.text("x"), 1.0)]],
-                      engine.parts.sampler.schedule(1), (engine.noise(1, 64, 64),) * 2))  # fmt: skip
+        engine.render(Shape(64, 64, 64, 64), inputs)
     assert engine._canvases == {}
 
 

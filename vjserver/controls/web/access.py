@@ -1,16 +1,17 @@
 """Who may use the panel: requests go in; those of our own page, on this machine or with the token, go on.
 
 Host and Origin are checked on every request, WebSockets too: a page from elsewhere that a browser also shows (DNS
-rebinding, a link) is refused. From another machine the token is needed, which ``vjserver run --lan`` prints: first in
-the address, then in a cookie. OSCQuery's programs cannot give one: a machine that is named as one that may play over
-OSC may ask for the addresses without it.
+rebinding, a link) is refused. A name of this machine is taken with any port (``ssh -L`` gives another one); a tunnel's
+or a proxy's own name stands in ``[web] hosts``. From another machine the token is needed, which ``vjserver run --lan``
+prints: first in the address, then in a cookie. OSCQuery's programs cannot give one: a machine that is named as one that
+may play over OSC may ask for the addresses without it.
 """
 
 import hmac
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_network
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -20,18 +21,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from vjserver.controls.osc import is_within
 
 COOKIE = "vjserver_token"
+STRANGE = "this page is not for you: name the host by which you came in the show file, [web] hosts"
+FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 
 
 class Guard:
     """Refuses what does not come from this server's own page, and other machines without ``token``.
 
-    Machines of ``players`` (addresses or networks) may use OSCQuery without it.
+    ``names`` are this machine's own; ``hosts`` are a tunnel's or a proxy's, each with a port or for any port. Machines
+    of ``players`` (addresses or networks) may use OSCQuery without the token.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str = "", players: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        names: Sequence[str],
+        hosts: Sequence[str] = (),
+        token: str = "",
+        players: Sequence[str] = (),
+    ) -> None:
         self._app = app
-        self._hosts = frozenset(hosts)
-        self._origins = frozenset(f"http://{host}" for host in hosts)
+        self._names = frozenset(name.lower() for name in names)
+        self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token
         self._players = [ip_network(text, strict=False) for text in players]
 
@@ -42,23 +53,50 @@ class Guard:
             return
         asked = HTTPConnection(scope)
         headers = asked.headers
-        origin = headers.get("origin")
-        if headers.get("host", "") not in self._hosts or (origin is not None and origin not in self._origins):
-            await _refuse(scope, receive, send, "this page is not for you")
+        port = (scope.get("server") or ("", 0))[1]
+        if not self._is_ours(headers.get("host", ""), headers.get("origin"), port):
+            await _refuse(scope, receive, send, STRANGE)
         elif self._is_near(scope) or self._knows(headers) or (_is_query(asked) and self._plays(scope)):
             await self._app(scope, receive, send)
-        elif self._same(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
+        elif self._same((query := dict(parse_qsl(scope["query_string"].decode("latin-1")))).pop("token", "")):
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
             else:
-                answer = RedirectResponse(scope["path"], 303)
-                answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", max_age=7 * 86400)
+                rest = f"?{urlencode(query)}" if query else ""
+                answer = RedirectResponse(f"/{scope['path'].lstrip('/')}{rest}", 303)  # "//" would lead elsewhere
+                # Lax: a link in a chat leads here too, and a strict cookie is not sent behind its redirect.
+                answer.set_cookie(COOKIE, self._token, httponly=True, samesite="lax", max_age=7 * 86400)
                 await answer(scope, receive, send)
         else:
             await _refuse(scope, receive, send, "a token is needed: use the address that vjserver printed")
 
+    def _is_ours(self, host: str, origin: str | None, port: int | None) -> bool:
+        """Tell whether a request was meant for us, and comes from our own page if it comes from a page.
+
+        A page may have come by another of our names than the one that it asks, but then at our own ``port``.
+        """
+        host = host.lower()
+        if not (self._is_named(host) or _bare(host) in self._names):
+            return False
+        if origin is None:
+            return True
+        try:
+            scheme, place, *_ = urlsplit(origin.lower())
+        except ValueError:
+            return False
+        own = _bare(place) in self._names and place in (f"{_bare(place)}:{port}", _bare(place) if port == 80 else "")
+        return scheme in ("http", "https") and (place == host or own or self._is_named(place))
+
+    def _is_named(self, host: str) -> bool:
+        return host in self._hosts or _bare(host) in self._hosts
+
     def _is_near(self, scope: Scope) -> bool:
-        """Tell whether a request comes from this machine: by the loopback interface, or from the address it asks."""
+        """Tell whether a request comes from this machine: by the loopback interface, or from the address it asks.
+
+        What a proxy on this machine passes on comes from elsewhere.
+        """
+        if self._token and FORWARDED.intersection(Headers(scope=scope).keys()):
+            return False
         server, client = ((scope.get(end) or ("",))[0] for end in ("server", "client"))
         return not self._token or server in ("127.0.0.1", client)
 
@@ -76,6 +114,12 @@ class Guard:
 
     def _same(self, given: str) -> bool:
         return bool(self._token) and hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _bare(host: str) -> str:
+    """Return a host without its port: ``[::1]:9020`` is ``[::1]``."""
+    head, colon, port = host.rpartition(":")
+    return head if colon and port.isdigit() and not head.endswith(":") else host
 
 
 def wants_page(asked: HTTPConnection) -> bool:

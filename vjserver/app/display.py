@@ -1,0 +1,223 @@
+"""The display process: how the show goes is told at the terminal, what was announced also in the log.
+
+Nothing depends on it: it may fall, and it may wait for a terminal that is not read, and the show goes on. What
+strangers wrote is shown as text. Where the live table cannot be drawn, plain lines are printed.
+"""
+
+import platform
+import re
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from vjserver import __version__
+from vjserver.app.lan import qr_code
+from vjserver.app.workers import Plan
+from vjserver.runtime import log
+from vjserver.runtime.queue import QueueReader
+from vjserver.runtime.stats import StatsReader, StatsWriter, is_stale
+from vjserver.runtime.store import EVERYBODY, WORKERS, Channels
+from vjserver.runtime.supervisor import Life
+from vjserver.types.events import Degraded
+from vjserver.types.text import visible
+
+LOOK_S = 0.05
+STATUS_S = 0.25
+LINE_S = 5.0
+PATIENCE_S = 4.0
+PACKAGES = (
+    "numpy",
+    "numba",
+    "pyzmq",
+    "ndi-python",
+    "av",
+    "torch",
+    "diffusers",
+    "pyaudio",
+    "aubio-ledfx",
+    "python-rtmidi",
+)
+MOST_TROUBLES = 8
+Board = dict[str, Any]
+
+
+def main(plan: Plan, as_json: bool, began_ns: int, life: Life) -> None:
+    """Run until ``life`` is told to end. With ``as_json`` standard output is left to the summary."""
+    console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)
+    Display(plan, console, began_ns).run(life)
+
+
+class Display:
+    """What is told of one run."""
+
+    def __init__(self, plan: Plan, console: Console, began_ns: int) -> None:
+        channels: Channels = plan.channels
+        self._plan, self._console, self._began_ns = plan, console, began_ns
+        self._heard = [QueueReader(channels.events(name), from_begin=True) for name in EVERYBODY if name != "display"]
+        self._boards = {name: StatsReader(channels.stats(name)) for name in WORKERS}
+        self._own = StatsWriter(channels.stats("display"))
+        self._troubles: dict[str, str] = {}
+        self._first = self._patient = False
+        self._next_line_s = self._next_show_s = 0.0
+        utf = (console.encoding or "").lower().startswith("utf")
+        self._lamps = ("●", "○") if utf else ("*", "-")
+
+    def run(self, life: Life) -> None:
+        """Tell until the end: with a live table where there is a terminal, else, or where that fails, in lines."""
+        log.write("main", versions())
+        self._greet()
+        if self._console.is_terminal:
+            try:
+                with Live(self._table(), console=self._console, auto_refresh=False, transient=True) as view:
+                    self._loop(life, view)
+            except Exception as error:  # noqa: BLE001 - whatever a terminal does: lines are told all the same
+                log.write_fault("display", "the live table fell", error)
+                self._say("degraded", f"display: {type(error).__name__}: {error}; lines are printed instead")
+        if not life.stopped():
+            self._loop(life, None)
+
+    def _loop(self, life: Life, view: Live | None) -> None:
+        while not life.stopped():
+            self._look(view)
+            time.sleep(LOOK_S)
+        self._look(None)
+
+    def _look(self, view: Live | None) -> None:
+        now_s = time.monotonic()
+        self._tell_troubles()
+        self._tell_first()
+        if view is not None and now_s >= self._next_show_s:
+            self._next_show_s = now_s + STATUS_S
+            view.update(self._table(), refresh=True)
+        if view is None and self._first and now_s >= self._next_line_s and not self._console.is_terminal:
+            self._next_line_s = now_s + LINE_S
+            self._print(self._line())
+
+    # -- lines ---------------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        show, lan = self._plan.show, self._plan.lan
+        if not show.web.on:
+            return
+        self._print(f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C")
+        if lan is not None:
+            url = lan.url(show.web.port)
+            self._print(f"from another machine: {url}")
+            self._print(qr_code(url))
+
+    def _print(self, text: str, first: str = "", style: str = "") -> None:
+        """Print a line as it is, whatever it holds; ``first`` stands before it in a colour."""
+        try:
+            self._console.print(Text.assemble((first, style), text), soft_wrap=True)
+        except Exception as error:  # noqa: BLE001 - a terminal that is gone, a sign that it cannot say
+            log.write_fault("display", "a line could not be printed", error)
+
+    def _say(self, kind: str, text: str) -> None:
+        self._print(f" {visible(text)}", kind, "green" if kind == "mended" else "yellow")
+
+    def _tell_first(self) -> None:
+        now_s = (time.perf_counter_ns() - self._began_ns) * 1e-9
+        if not self._first and self._boards["generate"].get().get("frames"):
+            self._first = True
+            self._print(f"first picture after {now_s:.1f} s")
+        if not self._first and not self._patient and now_s > PATIENCE_S:
+            self._patient = True
+            self._print("the generator is getting ready; its first start on a machine takes half a minute")
+
+    def _tell_troubles(self) -> None:
+        before = dict(self._troubles)
+        for reader in self._heard:
+            for event in reader.get():
+                if not isinstance(event, Degraded):
+                    continue
+                if event.mended:
+                    self._troubles.pop(event.what, None)
+                elif event.what != "message":
+                    self._troubles[event.what] = event.why
+                kind = "mended" if event.mended else "degraded"
+                self._say(kind, f"{event.what}: {event.why}")
+                log.write("main", f"{kind} {for_log(event)}")
+        if self._troubles != before:
+            newest = list(self._troubles.items())[-MOST_TROUBLES:]
+            self._own.put({"t_ns": time.perf_counter_ns(), "troubles": {what: why[:300] for what, why in newest}})
+
+    def _board(self, name: str) -> Board:
+        """Return a process's board, empty where it is stale: old figures are no figures."""
+        board = self._boards[name].get()
+        return {} if is_stale(board, time.perf_counter_ns()) else board
+
+    def _line(self) -> str:
+        ear, generate, deliver, control = map(self._board, ("ear", "generate", "deliver", "control"))
+        preset = visible(str(control.get("preset", "")))
+        return (
+            f"{_number(ear, 'bpm', '5.1f')} bpm  beat {_number(ear, 'beats')}  {_number(generate, 'fps')} pictures/s  "
+            f"{_number(deliver, 'new_fps')} delivered/s  osc {_number(ear, 'osc_sent')} out "
+            f"{_number(control, 'osc_received')} in  preset {preset!r}"
+        )
+
+    # -- the table -----------------------------------------------------------------------------------------
+
+    def _table(self) -> Table:
+        ear, generate, deliver, control = map(self._board, ("ear", "generate", "deliver", "control"))
+
+        def ms(board: Board, name: str) -> str:
+            row = board.get(name)
+            return f"{row['p50']:.1f} / {row['p95']:.1f} ms" if row else "-"
+
+        table = Table(title="vjserver", show_header=False, min_width=64)
+
+        def row(name: str, text: str, style: str = "", name_style: str = "") -> None:
+            table.add_row(Text(visible(name), name_style), Text(visible(text), style))
+
+        on = bool(ear.get("bpm"))
+        lamp = Text(self._lamps[0] if on else self._lamps[1], "magenta" if on else "dim")
+        beat = f" {_number(ear, 'bpm', '.1f')} bpm, beat {_number(ear, 'beats')}"
+        table.add_row(Text("tempo"), Text.assemble(lamp, beat))
+        row("preset", str(control.get("preset", "")))
+        row("prompt", str(control.get("prompt", ""))[:60])
+        row("pictures", f"{_number(generate, 'fps')}/s made, {_number(deliver, 'new_fps')}/s delivered")
+        row("sound -> OSC", f"{ms(ear, 'audio_to_osc')}  (median / 95 %)")
+        row("sound -> picture", ms(generate, "audio_to_frame"))
+        row("picture -> output", ms(deliver, "frame_to_output"))
+        for name, output in deliver.get("outputs", {}).items():
+            receivers = output["figures"].get("connections")
+            to = "" if receivers is None else f", {receivers:.0f} receiver(s)"
+            row(name, f"{output['fps']:.0f} fps{to}" if output["alive"] else "off", "" if output["alive"] else "red")
+        row("OSC", f"{_number(ear, 'osc_sent')} out, {_number(control, 'osc_received')} in")
+        if self._plan.show.web.on:
+            row("page", f"http://127.0.0.1:{self._plan.show.web.port}")
+        for what, why in list(self._troubles.items())[-MOST_TROUBLES:]:
+            row(what, why[:200], name_style="yellow")
+        return table
+
+
+def _number(board: Board, key: str, form: str = ".0f") -> str:
+    """Return a figure, ``?`` where its process gives none."""
+    value = board.get(key)
+    return format(float(value), form) if isinstance(value, (int, float)) else "?"
+
+
+def versions() -> str:
+    """Return what runs, in a line: it goes into the log, and into a report."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    system = f"Python {platform.python_version()}, {platform.platform()}"
+    return f"vjserver {__version__} begins: {system}, {sys.getdefaultencoding()}; {', '.join(found)}"
+
+
+def for_log(event: Degraded) -> str:
+    """Return an announcement as it may stand in a log that is given away: nothing that somebody wrote as a prompt."""
+    why = event.why
+    if event.what in ("message", "prompt"):
+        why = re.sub(r"'[^']*'?", "'...'", why)
+    return f"{visible(event.what)}: {visible(why)}"

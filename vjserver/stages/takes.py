@@ -1,0 +1,83 @@
+"""A take that is being recorded: what was played goes in, lines of a file come out, on the disk within a second.
+
+One that a fall broke off is written on by the process that comes after.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import BinaryIO
+
+from vjserver.runtime.clock import NS
+from vjserver.show.state import ShowState
+from vjserver.show.take import Played, head, line
+from vjserver.stages.shelf import Shelf
+from vjserver.types.errors import ConfigError
+
+
+class TakeWriter:
+    """Writes one take at a time. What cannot be written raises ConfigError and ends the take."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._file: BinaryIO | None = None
+        self._flush_ns = 0
+        self.name, self.began_ns = "", 0
+
+    @property
+    def memory(self) -> tuple[str, int] | None:
+        """The name of the take that is recorded and when it began, for a successor; None where none is."""
+        return (self.name, self.began_ns) if self._file is not None else None
+
+    def begin(self, before: ShowState, t_ns: int) -> str:
+        """Begin a take from the state ``before``; return the file's name."""
+        path, file = self._shelf.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
+        self._file, self.name, self.began_ns = file, path.stem, t_ns
+        self._put([head(replace(before, t_ns=t_ns))])
+        return path.name
+
+    def resume(self, memory: tuple[str, int]) -> None:
+        """Write a take on that a predecessor began."""
+        self.name, self.began_ns = memory
+        self._file = self._shelf.take_again(self.name)
+
+    def write(self, performed: Iterable[Played]) -> None:
+        """Write what was played, but for what records and plays takes itself."""
+        if self._file is not None:
+            self._put(line(row, self.began_ns) for row in performed if not row.address.startswith("/vj/take/"))
+
+    def flush(self, now_ns: int) -> None:
+        """Have it on the disk, once a second."""
+        if self._file is not None and now_ns >= self._flush_ns:
+            self._flush_ns = now_ns + NS
+            with self._ended_by_a_fault():
+                self._file.flush()
+
+    def end(self, now_ns: int) -> None:
+        """End the take, if one is recorded."""
+        if self._file is None:
+            return
+        with contextlib.suppress(ConfigError):
+            self._put([line(Played(now_ns, "/vj/take/stop", ()), self.began_ns)])
+        self._close()
+
+    def _put(self, rows: Iterable[bytes]) -> None:
+        assert self._file is not None
+        with self._ended_by_a_fault():
+            for row in rows:
+                self._file.write(row)
+
+    @contextlib.contextmanager
+    def _ended_by_a_fault(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._close()
+            raise ConfigError(f"take {self.name} is broken off: {error.strerror}") from None
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+        self._file = None
