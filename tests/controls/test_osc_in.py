@@ -4,6 +4,7 @@ import random
 import shutil
 import socket
 import struct
+import sys
 import time
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from vjserver.controls.osc import MAX_PACKET, OscError, OscMessage, OscServer, decode
+from vjserver.controls.osc import MAX_ELEMENTS, MAX_PACKET, OscError, OscMessage, decode
+from vjserver.controls.oscserver import OscServer
 from vjserver.runtime.osc import bundle, message, timetag
 
 values = st.one_of(
@@ -65,12 +67,10 @@ ATTACKS = {
     "an element of no size": b"#bundle\0" + b"\0" * 8 + struct.pack(">i", 0) * 2,
     "400 nested bundles": nest(300),
     "five nested bundles": nest(5),
-    "many elements": bundle([message("/a")] * 300),
     "a packet too large": padded(b"/" + b"a" * MAX_PACKET),
     "no address": b"hello world!",
     "nothing": b"",
     "an address without end": b"/abc",
-    "an address that is not UTF-8": b"/\xff\xfe\0" + b",i\0\0" + b"\0\0\0\1",
     "arguments cut off": padded(b"/a") + padded(b",iii") + b"\0\0\0\1",
     "65 arguments": padded(b"/a") + padded(b"," + b"i" * 65) + b"\0" * 260,
     "not a number": padded(b"/a") + padded(b",f") + struct.pack(">f", float("nan")),
@@ -82,12 +82,30 @@ ATTACKS = {
 }
 
 
+def steps(packet):
+    """Return how many lines of Python it takes to decode a packet: a measure of work that no busy machine changes."""
+    count = 0
+
+    def trace(_frame, event, _arg):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(OscError):
+            decode(packet)
+    finally:
+        sys.settrace(before)
+    return count
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attacks_are_refused_at_once(attack):
-    began = time.perf_counter()
+def test_attacks_are_refused_with_little_work(attack):
     with pytest.raises(OscError):
         decode(ATTACKS[attack])
-    assert time.perf_counter() - began < 0.05
+    assert steps(ATTACKS[attack]) < 200 + 2 * len(ATTACKS[attack])
 
 
 def test_stars_and_timetags_are_harmless():
@@ -118,18 +136,59 @@ def test_mutated_packets_never_escape():
         message("/vj/x", 1, 2.0, "three"),
         nest(3),
     ]
-    slowest = 0.0
     for i in range(60_000):
         packet = bytearray(seeds[i % 3])
         for _ in range(rng.randint(1, 6)):
             packet[rng.randrange(len(packet))] = rng.randrange(256)
         if i % 5 == 0:
             packet = packet[: rng.randrange(len(packet) + 1)]
-        began = time.perf_counter()
-        with contextlib.suppress(OscError):
-            decode(bytes(packet))
-        slowest = max(slowest, time.perf_counter() - began)
-    assert slowest < 0.05
+        if i % 20:
+            with contextlib.suppress(OscError):
+                decode(bytes(packet))
+        else:
+            assert steps(bytes(packet)) < 200 + 4 * len(packet)
+
+
+def test_one_bad_element_costs_only_itself():
+    bad = [
+        padded(b"/a") + padded(b",f") + struct.pack(">f", float("nan")),
+        padded(b"/a") + padded(b",m") + b"\0\x90\x40\x40",
+        padded(b"/a") + padded(b",Q") + b"\0" * 4,
+        b"no address..",
+        padded(b"/a") + padded(b",iii") + b"\0\0\0\1",
+    ]
+    rows = [message("/good", 1), *(row for one in bad for row in (one, message("/good", 2)))]
+    faults = []
+    assert decode(bundle(rows), faults) == [OscMessage("/good", (1,)), *[OscMessage("/good", (2,))] * 5]
+    assert len(faults) == 5
+    with pytest.raises(OscError, match="not a number"):
+        decode(bundle(bad[:1]))
+
+
+def test_a_size_that_makes_no_sense_costs_what_follows_it():
+    good = bundle([message("/good", 1), message("/good", 2)])
+    faults = []
+    packet = good + struct.pack(">i", 400) + message("/lost")
+    assert [m.args for m in decode(packet, faults)] == [(1,), (2,)]
+    assert "an OSC bundle element of 400 bytes where" in faults[0]
+
+
+def test_three_hundred_elements_are_taken_and_of_far_too_many_the_first():
+    assert len(decode(bundle([message("/a", i) for i in range(300)]))) == 300
+    faults = []
+    packet = bundle([message("/a")] * (MAX_ELEMENTS + 50))
+    assert len(decode(packet, faults)) == MAX_ELEMENTS
+    assert faults == [f"an OSC packet has at most {MAX_ELEMENTS} elements: the rest is left out"]
+
+
+@pytest.mark.parametrize(("data", "text"), [("café".encode(), "café"), ("café".encode("cp1252"), "café"),
+                                            (b"\x93neon\x94", "\u201cneon\u201d"), (b"\xff\xfe", "ÿþ")])  # fmt: skip
+def test_a_text_in_an_older_encoding_is_read(data, text):
+    assert decode(padded(b"/a") + padded(b",s") + padded(data)) == [OscMessage("/a", (text,))]
+
+
+def test_an_impulse_is_a_press():
+    assert decode(padded(b"/a") + padded(b",I")) == [OscMessage("/a", (True,))]
 
 
 def with_server(play, **options):
@@ -189,15 +248,50 @@ def test_a_bundle_is_taken_at_its_time_and_nothing_waits_for_it():
                 packet = bundle([message("/at", ahead_s)], timetag(sent[ahead_s]))
                 sock.sendto(packet, ("127.0.0.1", port))
             sock.sendto(message("/at", 0.0), ("127.0.0.1", port))
-            await until(lambda: len(heard) == 4)
+            await until(lambda: len(heard) == 5)
             assert server.too_far == 1
+            assert list(server.wrong_clocks) == ["127.0.0.1"]
 
     heard, refused = with_server(play)
-    assert [round(m.args[0], 1) for _, m in heard] == [-5.0, 0.0, 0.3, 1.0]
-    for t_s, m in heard[2:]:
-        assert t_s - sent[round(m.args[0], 1)] == pytest.approx(0.0, abs=0.1)
-    assert len(refused) == 1
-    assert "9.0 s ahead; up to 2 s are waited for" in refused[0]
+    assert [round(m.args[0], 1) for _, m in heard] == [-5.0, 9.0, 0.0, 0.3, 1.0], "too far ahead is taken at once"
+    for t_s, m in heard[3:]:
+        assert t_s >= sent[round(m.args[0], 1)] - 0.02, "not before its time"
+    assert refused == []
+
+
+@pytest.mark.parametrize("ahead_s", [1.0, 1.9, 3.0, 3600.0])
+def test_a_sender_whose_clock_is_ahead_is_heard_at_once_and_in_order(ahead_s):
+    """A fader is moved for two seconds on a machine whose clock is wrong."""
+
+    async def play(port, heard, server):
+        with udp() as sock:
+            for i in range(40):
+                packet = bundle([message("/fader", i)], timetag(time.time() + ahead_s))
+                sock.sendto(packet, ("127.0.0.1", port))
+                await asyncio.sleep(0.05)
+            await until(lambda: len(heard) == 40)
+            assert server.wrong_clocks["127.0.0.1"] == pytest.approx(ahead_s, abs=0.2)
+            assert not server._waiting, "nothing is left to jump back later"
+
+    heard, refused = with_server(play)
+    assert [m.args[0] for _, m in heard] == list(range(40))
+    assert refused == []
+
+
+def test_a_real_short_schedule_is_kept_also_beside_messages_that_come_at_once():
+    sent = []
+
+    async def play(port, heard, server):
+        with udp() as sock:
+            for i in range(12):
+                sent.append(time.time() + 0.2)
+                sock.sendto(bundle([message("/at", i)], timetag(sent[-1])), ("127.0.0.1", port))
+                await asyncio.sleep(0.1)
+            await until(lambda: len(heard) == 12)
+            assert server.wrong_clocks == {}
+
+    heard, _ = with_server(play)
+    assert all(t_s >= at_s - 0.02 for (t_s, _), at_s in zip(heard, sent, strict=True)), "none before its time"
 
 
 def test_a_bundle_that_waited_is_one_batch_and_many_let_others_have_their_turn():

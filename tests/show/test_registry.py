@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.show.addresses import MAX_TEXT, OUTPUTS, PARAMS, REGISTRY
-from vjserver.show.registry import accept, is_release, lookup
+from vjserver.show.registry import accept, changed, is_release, lookup
 from vjserver.types.errors import ConfigError
 
 anything = st.one_of(st.floats(), st.integers(), st.text(max_size=50), st.booleans(), st.none(), st.binary(max_size=5))
@@ -80,3 +80,43 @@ def test_any_text_can_be_carried_by_every_surface(text):
 
 def test_halves_of_signs_from_json_are_replaced():
     assert accept("/vj/negative", ["a\ud800b\0c"]) == ("a?bc",)
+
+
+# -- what is plain to a person --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "args", "taken"),
+    [
+        ("/vj/prompt/1/text", (1984,), ("1984",)),
+        ("/vj/prompt/1/text", (3.0,), ("3",)),
+        ("/vj/prompt/1/text", (0.5,), ("0.5",)),
+        ("/vj/prompt/1/text", ("a", "red", "fox", 3), ("a red fox 3",)),
+        ("/vj/output/add", ("wall", "ndi", "name=x", "fps=30"), ("wall", "ndi name=x fps=30")),
+        ("/vj/param/zoom", ("0.75",), (0.75,)),
+        ("/vj/param/zoom", (" 0,75 ",), (0.75,)),
+        ("/vj/param/zoom", (0.25, 0.75), (0.25,)),
+        ("/vj/param/zoom", (True,), (1.0,)),
+        ("/vj/master/blackout", ("true",), (True,)),
+        ("/vj/master/blackout", ("On",), (True,)),
+        ("/vj/master/blackout", ("off",), (False,)),
+        ("/vj/master/blackout", ("1",), (True,)),
+        ("/vj/seed", ("77",), (77,)),
+        ("/vj/seed", (77.0, 5.0, 6.0), (77,)),
+        ("/vj/tempo/range", ("90", 140.0, 3), (90.0, 140.0)),
+    ],
+)
+def test_what_is_plain_to_a_person_is_taken(address, args, taken):
+    assert accept(address, args) == taken
+
+
+@pytest.mark.parametrize("text", ["loud", "", "nan", "inf", "-inf", "1,2,3", "0x10", "1e999", "½", "9" * 5000])
+def test_a_text_that_says_no_number_is_refused(text):
+    with pytest.raises(ConfigError, match="takes a number"):
+        accept("/vj/master/fade", (text,))
+
+
+def test_what_was_left_out_is_told():
+    assert changed((0.25, 0.75), accept("/vj/param/zoom", (0.25, 0.75))) == "2 values -> the first"
+    assert changed(("a", "b"), accept("/vj/negative", ("a", "b"))) == ""
+    assert changed(("0.5",), accept("/vj/param/zoom", ("0.5",))) == ""

@@ -706,3 +706,63 @@ def test_a_foreign_text_is_shown_as_text_on_every_surface(desk, text):
     shown += [str(row) for row in control.notes] + [str(row[2:]) for row in control.monitor]
     assert shown
     assert all(one.isprintable() for one in shown)
+
+
+# -- who may be sent more than they sent ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strangers(desk, clients):
+    """Clients whose address is not believed, as those of another machine."""
+    desk[0].telling._trusted = []
+    return clients
+
+
+def test_who_subscribes_from_elsewhere_is_asked_back_before_much_is_sent(desk, strangers):
+    control, (a, _) = desk[0], strangers
+    a.say("/vj/subscribe")
+    control.step()
+    (address, code), *more = a.hears()
+    assert (address, more) == ("/vj/subscribed", []), "one small packet, no more than was asked"
+    control.step()
+    assert a.hears() == []
+    a.say("/vj/renew", code)
+    control.step()
+    assert len({row[0] for row in a.hears()} & set(TOLD)) == len(TOLD)
+    a.say("/vj/subscribe")  # as clients do every ten seconds: known by now
+    control.step()
+    assert "/vj/subscribed" not in [row[0] for row in a.hears()]
+
+
+def test_a_number_that_was_guessed_or_sent_from_elsewhere_proves_nothing(desk, strangers):
+    control, (a, _) = desk[0], strangers
+    a.say("/vj/subscribe")
+    code = a.hears()[0][1]
+    a.say("/vj/renew", (code + 1) % 2**31)
+    control.server.take(message("/vj/renew", code), ("192.0.2.1", 5))
+    control.step()
+    assert a.hears() == []
+    assert control.refused == 2
+
+
+def test_a_stranger_is_given_short_answers_only(desk, strangers):
+    control, (a, _) = desk[0], strangers
+    a.say("/vj/param/zoom?")
+    a.say("/vj/ping", 5)
+    assert len(a.hears()) == 2
+    control.receive("/vj/negative", ("x" * 2000,))
+    a.say("/vj/negative?")
+    a.say("/vj/*/*?")
+    a.say("/vj/output/list")
+    assert a.hears() == []
+    assert control.refused == 3
+
+
+def test_one_machine_does_not_take_all_the_places(desk, clients):
+    control = desk[0]
+    for port in range(1, 40):
+        control.server.take(message("/vj/subscribe"), ("127.0.0.1", port))
+    assert len(control.feedback.surfaces) == 16
+    assert control.refused == 23
+    control.server.take(message("/vj/subscribe"), ("127.0.0.2", 5))
+    assert len(control.feedback.surfaces) == 17

@@ -17,6 +17,9 @@ def names(comp):
 def onReceiveOSC(dat, rowIndex, message, byteData, timeStamp, address, args, peer):
     """Move the parameter of this address, if it stands elsewhere."""
     comp = dat.parent()
+    if address == "/vj/subscribed" and args:  # a server on another machine wants to know that it was really us
+        comp.op("osc_out").sendOSC("/vj/renew", [int(args[0])])
+        return
     name = names(comp).get(address)
     if name is None or not args:
         return

@@ -36,6 +36,7 @@ from vjserver.stages.control import Control, OscLimits, Pipes
 from vjserver.stages.midi import MidiRoom
 from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
+from vjserver.stages.telling import LOOPBACK
 from vjserver.types.errors import ConfigError, OutputError, VJError
 
 THUMBNAIL_AFTER_S = 4.0
@@ -60,7 +61,7 @@ async def _main(plan: Plan, life: Life) -> None:
     before = StateReader(channels.state).get_new()
     control = Control(
         load_bank(show.presets), show.preset, clock, pipes, before, first_state(show), partial(_check_output, plan.lan),
-        show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s),
+        show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()
@@ -118,17 +119,21 @@ async def _pause(life: Life, seconds: float) -> None:
 async def _listen(plan: Plan, control: Control, life: Life) -> None:
     """Listen to OSC on every interface that is wanted; a port that is taken is tried again until it is free."""
     show = plan.show
-    waiting = list(dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))))
+    hosts = list(dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))))
+    waiting = [(host, kind) for host in hosts for kind in ("udp", "tcp")]
     told = False
     while not life.stopped():
-        for host in list(waiting):
+        for host, kind in list(waiting):
             try:
-                control.server.open(host, show.osc.port)
-                waiting.remove(host)
+                if kind == "udp":
+                    control.server.open(host, show.osc.port)
+                else:
+                    await control.server.open_tcp(host, show.osc.port)
+                waiting.remove((host, kind))
             except OSError as error:
-                why = f"port {show.osc.port} on {host} cannot be used: {error.strerror or error}"
+                why = f"{kind.upper()} port {show.osc.port} on {host} cannot be used: {error.strerror or error}"
                 if not told:
-                    control.announce("osc in", f"{why}{holder_of(show.osc.port, 'udp')}; it is tried again")
+                    control.announce("osc in", f"{why}{holder_of(show.osc.port, kind)}; it is tried again")
                 told = True
         if told and not waiting:
             told = False
@@ -141,6 +146,11 @@ def _allowed(plan: Plan) -> tuple[str, ...]:
     if plan.show.osc.allow or plan.lan is None:
         return plan.show.osc.allow
     return ("127.0.0.0/8", plan.lan.network)
+
+
+def _trusted(plan: Plan) -> tuple[str, ...]:
+    """Return whose sender addresses are believed: this machine's, and those that were named one by one."""
+    return (*LOOPBACK, *plan.show.osc.allow, *([plan.lan.host] if plan.lan else []))
 
 
 async def _reload(show: Show, shelf: Shelf, control: Control, life: Life) -> None:

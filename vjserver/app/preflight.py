@@ -99,7 +99,7 @@ def _is_vjserver(line: list[str]) -> bool:
 
 def needed_bytes(show: Show, width: int, height: int) -> int:
     """Return how much shared memory a show takes at a size: its pipes, and a ring for each use of the picture."""
-    rings = 2 + sum(config["kind"] == "sharedmem" for config in show.outputs)  # generated, frozen
+    rings = 2 + len([config for config in show.outputs if config["kind"] == "sharedmem"])  # generated, frozen
     pipes = sum(Channels("").segments().values())
     page = ring_size(PAGE_BYTES) if show.web.on else 0
     return pipes + rings * ring_size(width * height * 4) + page

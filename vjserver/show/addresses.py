@@ -291,7 +291,9 @@ def _entries() -> Iterable[Entry]:
     kind = Slot("name", unit="all, numbers or text", optional=True)
     yield Entry("/vj/subscribe", "action", (port, kind), "be told every accepted value, and all of them now, for "
                 "10 s; any message from there renews; the two may come in any order")  # fmt: skip
-    yield Entry("/vj/renew", "action", (), "go on being told for another 10 s")
+    code = Slot("int", 0, MAX_SEED, optional=True)
+    yield Entry("/vj/renew", "action", (code,), "go on being told for another 10 s; with the number of /vj/subscribed: "
+                "begin to be told")  # fmt: skip
     yield Entry("/vj/unsubscribe", "action", (), "be told nothing more")
     anything = Slot("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
@@ -402,6 +404,8 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/status/learnt", "what MIDI learnt: the control, and its address", text, text)
     yield out("/vj/pong", "the answer to /vj/ping, to its sender", Slot("name", optional=True))
     yield out("/vj/status/prompt", "the heaviest prompt", text)
+    yield out("/vj/subscribed", "asks a subscriber on another machine, which [osc] allow does not name, to send "
+              "/vj/renew with this number: it was really you", count)  # fmt: skip
 
 
 REGISTRY: dict[str, Entry] = {entry.address: entry for entry in _entries()}

@@ -12,6 +12,7 @@ from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
 from vjserver.types.text import clean
 
+_SWITCHES = {"true": 1, "on": 1, "yes": 1, "false": 0, "off": 0, "no": 0}
 _CUE = CUE_GO.split("{id}")
 
 
@@ -36,8 +37,10 @@ def cue_of(address: str) -> str:
 def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
     """Return ``args`` typed and clamped as ``address`` declares.
 
-    A number out of range is clamped; a number that is no number, a wrong type or a wrong count raises ConfigError.
-    A button may send its 1 or nothing to what takes nothing, or only a text that may be left out.
+    A number out of range is clamped; what is plain to a person is taken: "0.75" and "on" for a number, 1984 for a text,
+    a text in several pieces, the first of two values where one is taken. A number that is no number, another type or
+    too few arguments raise ConfigError. A button may send its 1 or nothing to what takes nothing, or only a text that
+    may be left out.
     """
     entry = lookup(address)
     if _is_button(entry) and not (args and isinstance(args[0], str)):
@@ -45,14 +48,32 @@ def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
     if not entry.arguments:
         return ()
     least = sum(not a.optional for a in entry.arguments)
-    if not least <= len(args) <= len(entry.arguments):
+    if len(args) < least:
         raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
+    args = _as_many(entry, args)
     accepted = tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
     if entry.choices and accepted[0] not in entry.choices:
         raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}")
     if entry.check is not None:
         entry.check(accepted)
     return accepted
+
+
+def _as_many(entry: Entry, args: Sequence[object]) -> Sequence[object]:
+    """Return as many arguments as an address takes: a text in pieces is one, of more numbers the first count."""
+    most = len(entry.arguments)
+    if len(args) <= most:
+        return args
+    if entry.arguments[-1].type in ("text", "name"):
+        return [*args[: most - 1], " ".join(map(_as_text, args[most - 1 :]))]
+    return args[:most]
+
+
+def _as_text(value: object) -> str:
+    """Return a value as a person would write it."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return value if isinstance(value, str) else str(value)
 
 
 def _is_button(entry: Entry) -> bool:
@@ -62,6 +83,8 @@ def _is_button(entry: Entry) -> bool:
 def changed(args: Sequence[object], accepted: Sequence[Argument]) -> str:
     """Return what was clamped or cut off in accepted arguments, as ``given -> taken``, or an empty text."""
     rows = []
+    if len(args) > len(accepted) > 0 and not isinstance(accepted[-1], str):
+        rows.append(f"{len(args)} values -> the first{f' {len(accepted)}' * (len(accepted) > 1)}")
     for given, taken in zip(args, accepted, strict=False):
         if isinstance(given, str) and isinstance(taken, str) and len(taken) < len(given):
             rows.append(f"{len(given)} characters -> {len(taken)}")
@@ -78,6 +101,19 @@ def is_release(address: str, args: Sequence[object]) -> bool:
     return entry is not None and _is_button(entry)
 
 
+def _as_number(text: str) -> object:
+    """Return the number that a text says, the text itself where it says none."""
+    word = text.strip().lower()
+    if len(word) > 40:
+        return text
+    if word in _SWITCHES:
+        return _SWITCHES[word]
+    try:
+        return float(word.replace(",", ".") if word.count(",") == 1 and "." not in word else word)
+    except ValueError:
+        return text
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Tell whether a value is a number that a float can carry: not NaN, not infinite, no JSON of 400 digits."""
     return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
@@ -89,9 +125,13 @@ def _typed(address: str, argument: Slot, value: object) -> Argument:
             return clean(value[:MAX_TEXT])
         if argument.type == "name" and is_number(value):
             return int(value)
+        if is_number(value):
+            return _as_text(value)
         raise ConfigError(f"{address} takes a text: got {str(value)[:40]!r}")
     if isinstance(value, bool):
         value = int(value)
+    elif isinstance(value, str):
+        value = _as_number(value)
     if not is_number(value):
         raise ConfigError(f"{address} takes a number in {argument.low:g}..{argument.high:g}: got {str(value)[:40]!r}")
     if argument.type == "bool":

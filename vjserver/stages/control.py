@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
-from vjserver.controls.osc import OscMessage, OscServer, Sender
+from vjserver.controls.osc import OscMessage, Sender
+from vjserver.controls.oscserver import OscServer
 from vjserver.dsp.pulses import PulseFollower
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.runtime import log
@@ -33,7 +34,7 @@ from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, enter, look
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
 from vjserver.stages.takes import TakeWriter
-from vjserver.stages.telling import LEASE_NS, Subscriber, Telling, output_rows
+from vjserver.stages.telling import LEASE_NS, LOOPBACK, Subscriber, Telling, output_rows
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section
 from vjserver.types.features import quiet
@@ -44,6 +45,7 @@ TELL_NS = NS // 60
 MAX_TROUBLES = 20
 MONITORED = 200
 NOTED = 50
+MOST_TO_A_STRANGER = 128  # bytes
 MOST_WHY = 400  # signs: what is wrong may come with a long text
 CALM_NS, CALM_KEPT = 10 * NS, 5
 RECORD_PATIENCE_NS = 6 * NS
@@ -111,6 +113,8 @@ class OscLimits:
 
     allow: tuple[str, ...] = ()
     most_per_s: int = 50_000
+    trusted: tuple[str, ...] = LOOPBACK
+    """Whose sender addresses are believed, so that they may be sent more than they sent."""
 
 
 class Control:
@@ -151,7 +155,7 @@ class Control:
             self.receive_osc, self.refuse, self.settle, *((limits.allow, limits.most_per_s) if limits else ())
         )
         self.feedback = Feedback()
-        self.telling = Telling(targets, self.server, self.feedback, self.desk)
+        self.telling = Telling(targets, self.server, self.feedback, self.desk, limits.trusted if limits else LOOPBACK)
         self._osc_beat = PulseFollower(1)
         self._take = TakeWriter(shelf)
         self._plays = ""
@@ -286,6 +290,9 @@ class Control:
         if not found:
             self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], TOLD))
             return
+        if sum(map(len, found)) > MOST_TO_A_STRANGER and not self.telling.may_hear_much(sender):
+            self.refuse(f"{address[:80]}: a long answer goes to who subscribed, or whom [osc] allow names")
+            return
         self.messages += 1
         for packet in found:
             self.server.send(packet, sender)
@@ -294,6 +301,8 @@ class Control:
         self.server.send(message("/vj/pong", *args[:1]), sender)
 
     def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
+        if not self.telling.may_hear_much(sender):
+            raise ConfigError("/vj/output/list: a long answer goes to who subscribed, or whom [osc] allow names")
         for row in output_rows(self.state.outputs, self.pipes.boards["deliver"].get()):
             self.server.send(message("/vj/status/output", *row), sender)
 
@@ -303,7 +312,9 @@ class Control:
     def _unsubscribe(self, _args: tuple[Argument, ...], sender: Sender) -> None:
         self.feedback.leave(sender)
 
-    def _renew(self, _args: tuple[Argument, ...], sender: Sender) -> None:
+    def _renew(self, args: tuple[Argument, ...], sender: Sender) -> None:
+        if args and self.telling.prove(int(args[0]), sender, self._clock.now_ns()):
+            return
         if not self.feedback.renew(sender, self._clock.now_ns() + LEASE_NS):
             raise ConfigError("/vj/renew: not subscribed, or longer than 10 s ago; send /vj/subscribe")
 
@@ -650,6 +661,11 @@ class Control:
                 self.announce(what, f"{new} {words}")
             elif what in self.troubles:
                 self.announce(what, "over", mended=True)
+        while self.server.wrong_clocks:
+            host, ahead_s = self.server.wrong_clocks.popitem()
+            self.announce(
+                "osc clock", f"the clock of {host} is {ahead_s:.1f} s ahead of ours; its messages are taken at once"
+            )
 
     def _tell_status(self, now_ns: int) -> None:
         self._tell_lost()

@@ -4,16 +4,20 @@ Values as they change and status twice a second, to the targets of the show file
 texts to who takes texts, numbers to who takes numbers (TouchDesigner's OSC In CHOP takes numbers only).
 """
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
-from vjserver.controls.osc import OscServer, Sender
+from vjserver.controls.osc import Sender, is_within
+from vjserver.controls.oscserver import OscServer
 from vjserver.outputs.osc import OscTargetOptions, StatusSender
 from vjserver.runtime.clock import NS
 from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.stats import StatsReader
+from vjserver.show.addresses import MAX_SEED
 from vjserver.show.changes import TOLD
 from vjserver.show.desk import Desk
 from vjserver.show.outputs import OutputRow
@@ -22,6 +26,10 @@ from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 
 LEASE_NS = 10 * NS
+PROVEN_NS = 3600 * NS
+MOST_OF_A_HOST, MOST_ASKED = 16, 256
+LOOPBACK = ("127.0.0.0/8", "::1")
+"""Machines whose address nobody can forge."""
 TELL_AGAIN_NS = 5 * NS
 BUNDLE_BYTES = 1200  # below what any network takes in one piece
 Row = tuple[float | int | str, ...]
@@ -42,7 +50,17 @@ class Subscriber:
 class Telling:
     """All who listen by OSC, and what they know."""
 
-    def __init__(self, targets: Sequence[OscTargetOptions], server: OscServer, feedback: Feedback, desk: Desk) -> None:
+    def __init__(
+        self,
+        targets: Sequence[OscTargetOptions],
+        server: OscServer,
+        feedback: Feedback,
+        desk: Desk,
+        trusted: Sequence[str] = LOOPBACK,
+    ) -> None:
+        self._trusted = [ip_network(text, strict=False) for text in trusted]
+        self._asked: dict[int, tuple[tuple[Argument, ...], Sender, Sender]] = {}
+        self._proven: dict[Sender, int] = {}
         self._server, self._feedback, self._desk = server, feedback, desk
         self._status = StatusSender(targets)
         self._near: dict[str, list[OscTargetOptions]] = {}
@@ -55,6 +73,9 @@ class Telling:
             feedback.surfaces[target].listener.knows.update(desk.values(0))
             self._near.setdefault(target.host, []).append(target)
 
+    def _trusts(self, host: str) -> bool:
+        return is_within(host, self._trusted)
+
     def close(self) -> None:
         """Close the sockets."""
         self._status.close()
@@ -63,16 +84,48 @@ class Telling:
 
     def subscribe(self, args: tuple[Argument, ...], sender: Sender, now_ns: int) -> None:
         """Take a client in, with a port and a kind in any order. Raises ConfigError."""
-        port = next((int(arg) for arg in args if not isinstance(arg, str)), sender[1])
-        kind = next((str(arg) for arg in args if isinstance(arg, str)), "all")
+        ports = [int(arg) for arg in args if not isinstance(arg, str) or arg.isdecimal()]
+        port = ports[0] if ports else sender[1]
+        kind = next((arg for arg in args if isinstance(arg, str) and not arg.isdecimal()), "all")
         if kind not in ("all", "numbers", "text"):
             raise ConfigError(f"/vj/subscribe takes all, numbers or text: got {kind[:40]!r}")
         if not 1 <= port <= 65535:
             raise ConfigError(f"/vj/subscribe takes a port in 1..65535: got {port}")
         to = (sender[0], port)
+        self._subscribers = {one: row for one, row in self._subscribers.items() if one in self._feedback.surfaces}
+        if sum(one[0] == sender[0] for one in self._subscribers if one != sender) >= MOST_OF_A_HOST:
+            raise ConfigError(f"/vj/subscribe: {MOST_OF_A_HOST} of {sender[0]} are told already, and no more can be")
+        if not (self._trusts(sender[0]) or self._server.has_stream(sender) or self._proven.get(to, 0) > now_ns):
+            self._ask_back(args, sender, to)
+            return
         send = partial(self._send_news, lambda packet: self._server.send(packet, to))
         self._feedback.join(sender, send, partial(_is_kind, kind), now_ns + LEASE_NS)
         self._subscribers[sender] = kind, to
+
+    def _ask_back(self, args: tuple[Argument, ...], sender: Sender, to: Sender) -> None:
+        """Ask whether it was really they who subscribed: a sender's address can be forged, and much would be sent."""
+        while len(self._asked) >= MOST_ASKED:
+            self._asked.pop(next(iter(self._asked)))
+        code = secrets.randbelow(MAX_SEED)
+        self._asked[code] = args, sender, to
+        self._server.send(message("/vj/subscribed", code), to)
+
+    def prove(self, code: int, sender: Sender, now_ns: int) -> bool:
+        """Take a subscription up whose number came back from the machine that asked; tell whether it was one."""
+        args, asked, to = self._asked.get(code, ((), ("", 0), ("", 0)))
+        if asked[0] != sender[0]:
+            return False
+        del self._asked[code]
+        while len(self._proven) >= MOST_ASKED:
+            self._proven.pop(next(iter(self._proven)))
+        self._proven[to] = now_ns + PROVEN_NS
+        self.subscribe(args, asked, now_ns)
+        return True
+
+    def may_hear_much(self, sender: Sender) -> bool:
+        """Tell whether an answer may be longer than what was asked: nobody else can have forged the sender."""
+        proven = any(to[0] == sender[0] for to in self._proven)
+        return proven or self._trusts(sender[0]) or self._server.has_stream(sender)
 
     def subscribers(self) -> tuple[Subscriber, ...]:
         """Return who subscribed and has not left, to be told by a successor too."""
