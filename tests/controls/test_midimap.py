@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjserver.controls.midimap import Control, Learnt, MidiMap, Surface, decoded, learnt
+from vjserver.controls.midimap import Control, Kept, Learnt, MidiMap, Surface, decoded, learnt
 from vjserver.show.addresses import REGISTRY
 from vjserver.show.preset import parse_toml
 from vjserver.show.registry import accept
@@ -253,27 +253,27 @@ def test_leds_show_the_layer_that_is_played():
 def test_any_bytes_are_heard(data):
     one = surface(Values(), FADE)
     one.hear(data)
-    for _, channel, _, value in decoded(data, {}):
+    for _, channel, _, value in decoded(data, Kept()):
         assert 1 <= channel <= 16
         assert 0.0 <= value <= 1.0
 
 
 def test_what_is_learnt_comes_first_and_survives_the_disk():
     values = Values({"/vj/master/fade": 0.3})
-    found = learnt(cc(1, 90), "/vj/param/zoom")
+    found = learnt(cc(1, 90), "/vj/param/zoom", Kept())
     rows = Learnt()
     rows.add("port", found)
-    rows.add("port", learnt(note(60), "/vj/tempo/tap"))
+    rows.add("port", learnt(note(60), "/vj/tempo/tap", Kept()))
     one = surface(values, FADE, own=rows.rows["port"])
     assert one.hear(cc(1, 127)) == [("/vj/param/zoom", (1.0,))]
     again = parse_toml(MidiMap, learnt_text("port", rows.rows["port"]), "learnt.toml")
     assert list(again.controls) == rows.rows["port"]
-    rows.add("port", learnt(cc(1, 3), "/vj/param/bloom"))  # the same control, another address
+    rows.add("port", learnt(cc(1, 3), "/vj/param/bloom", Kept()))  # the same control, another address
     assert [c.to for c in rows.rows["port"]] == ["/vj/tempo/tap", "/vj/param/bloom"]
     assert rows.forget("/vj/tempo/tap")
     assert not rows.forget("/vj/tempo/tap")
-    assert learnt(note(60, 0), "/vj/tempo/tap") is None
-    assert learnt(mido.Message("pitchwheel", pitch=5).bytes(), "/vj/param/zoom").pitch
+    assert learnt(note(60, 0), "/vj/tempo/tap", Kept()) is None
+    assert learnt(mido.Message("pitchwheel", pitch=5).bytes(), "/vj/param/zoom", Kept()).pitch
 
 
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
@@ -299,7 +299,7 @@ def test_every_shipped_map_plays_only_what_there_is(path):
 
 FAULTS = {  # what stands below [[controls]], and what is said of it
     'note = 1\nto = "/vj/seeed"': "x.toml:4: controls.0.to: unknown address '/vj/seeed'; nearest: /vj/seed",
-    'to = "/vj/seed"': "one of note, cc, cc14, pitch: got none",
+    'to = "/vj/seed"': "one of note, cc, cc14, nrpn, program, pitch: got none",
     'note = 1\ncc = 2\nto = "/vj/seed"': "got note, cc",
     'note = 120\ncount = 20\nto = "/vj/seed/next"': "beyond what MIDI has",
     'note = 1\nto = "/vj/quantise"\nargs = ["3bar"]': "takes none, beat, bar, 2bar, 4bar: got '3bar'",
@@ -315,3 +315,69 @@ def test_a_fault_in_a_map_is_told_with_file_line_and_what_is_near(text, tmp_path
     with pytest.raises(ConfigError, match=r"x\.toml") as caught:
         load_map(path)
     assert FAULTS[text] in str(caught.value)
+
+
+# -- parameter numbers and program changes --------------------------------------------------------------------------
+
+
+def nrpn(number, value, channel=1):
+    """The four messages of a parameter's value, 14 bits each."""
+    rows = ((99, number >> 7), (98, number & 127), (6, value >> 7), (38, value & 127))
+    return [mido.Message("control_change", channel=channel - 1, control=c, value=v).bytes() for c, v in rows]
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 1000, 16382])
+def test_a_parameter_number_is_read_coarse_at_first_and_then_fine(number):
+    kept, rows = Kept(), []
+    for data in nrpn(number, 12345, channel=3):
+        rows += [row for row in decoded(data, kept) if row[0] == "nrpn"]
+    assert [row[:3] for row in rows] == [("nrpn", 3, number)] * 2
+    assert rows[0][3] == pytest.approx((12345 >> 7) / 127)
+    assert rows[1][3] == pytest.approx(12345 / 16383)
+
+
+def test_without_a_parameter_number_its_controllers_are_ordinary_ones():
+    kept = Kept()
+    for number in (6, 38, 98, 99):
+        assert decoded(cc(number, 64), kept)[0] == ("cc", 1, number, pytest.approx(64 / 127))
+    for data in (cc(99, 127), cc(98, 127)):  # the null that ends one
+        decoded(data, kept)
+    assert decoded(cc(6, 64), kept)[0][0] == "cc"
+
+
+def test_a_parameter_number_is_learnt_whole():
+    kept = Kept()
+    found = [learnt(data, "/vj/param/zoom", kept) for data in nrpn(300, 9000)]
+    assert found[:2] == [None, None]
+    assert (found[2].kind, found[2].nrpn) == ("nrpn", 300)
+    surface = Surface(MidiMap(name="x", takeover="jump"), lambda _a: 0.5, lambda *_: None, [found[2]])
+    messages = [m for data in nrpn(300, 16383) for m in surface.hear(data)]
+    assert messages[-1] == ("/vj/param/zoom", (pytest.approx(1.0),))
+
+
+def test_a_fader_that_happens_to_be_controller_98_is_learnt_when_it_moves_on():
+    kept = Kept()
+    assert learnt(cc(98, 10), "/vj/param/zoom", kept) is None
+    assert learnt(cc(98, 20), "/vj/param/zoom", kept).cc == 98
+
+
+def program(number, channel=1):
+    return mido.Message("program_change", channel=channel - 1, program=number).bytes()
+
+
+def test_a_program_change_calls_a_preset_unless_the_map_says_otherwise():
+    plain = Surface(MidiMap(name="x"), lambda _a: 0.5, lambda *_: None)
+    assert plain.hear(program(4)) == [("/vj/preset/go", (5,))]
+    mapped = MidiMap(name="x", controls=({"program": 4, "to": "/vj/master/panic"},))
+    surface = Surface(mapped, lambda _a: 0.5, lambda *_: None)
+    assert surface.hear(program(4)) == [("/vj/master/panic", ())]
+    assert surface.hear(program(5)) == [], "this channel's programs are the map's"
+    assert surface.hear(program(5, channel=2)) == [("/vj/preset/go", (6,))]
+
+
+def test_a_program_change_is_learnt_as_a_press_and_for_a_preset_with_its_number():
+    assert learnt(program(7), "/vj/preset/go", Kept()).args == (8,)
+    found = learnt(program(7, channel=5), "/vj/cue/go", Kept())
+    assert (found.program, found.channel, found.args) == (7, 5, ())
+    surface = Surface(MidiMap(name="x"), lambda _a: None, lambda *_: None, [found])
+    assert surface.hear(program(7, channel=5)) == [("/vj/cue/go", ())]

@@ -15,7 +15,8 @@ from vjserver.runtime.quiet import quiet_stderr
 from vjserver.types.errors import DeviceError
 
 CLIENT = "vjserver"
-_NOT_OURS = ("midi through", "rtmidi", CLIENT, "system:midi_")
+_SYSTEM = ("midi through", "system:midi_")  # loops of the system: what is sent there comes back
+_OWN = f"{CLIENT}:rtmidi "  # as ALSA and JACK call the ports that we open; a port only named after us is a stranger's
 
 
 class MidiOptions(BaseModel):
@@ -55,10 +56,10 @@ class MidiPorts:
         found: list[list[str]] = []
         for watch in (self._watch_in, self._watch_out):
             try:
-                ports: Sequence[str] = watch.get_ports()
-            except (self._rtmidi.RtMidiError, UnicodeDecodeError):
-                ports = ()
-            found.append([name for name in ports if not any(part in name.lower() for part in _NOT_OURS)])
+                ports = named(watch.get_ports())
+            except Exception:  # noqa: BLE001 - a driver of a stranger: its list is looked at again in a second
+                ports = []
+            found.append([name for name in ports if not _is_ours(name)])
         return found[0], found[1]
 
     def open_in(self, name: str) -> Any:
@@ -80,9 +81,11 @@ class MidiPorts:
     def _opened(self, kind: Callable[..., Any], name: str) -> Any:
         try:
             port = kind(self._api, name=CLIENT)
-            port.open_port(port.get_ports().index(name))
+            port.open_port(named(port.get_ports()).index(name))
         except (self._rtmidi.RtMidiError, ValueError, OSError) as error:
-            raise DeviceError(f"MIDI port {name!r} cannot be opened: {error}") from None
+            raise DeviceError(
+                f"MIDI port {name!r} cannot be opened: {error}; another program may hold it; it is tried again"
+            ) from None
         return port
 
     def send(self, port: Any, data: bytes) -> None:
@@ -95,3 +98,21 @@ class MidiPorts:
         with contextlib.suppress(self._rtmidi.RtMidiError, OSError):
             port.close_port()
             port.delete()
+
+
+def named(ports: Sequence[str | None]) -> list[str]:
+    """Return a name for each port that no other has: drivers give the same one twice, or none at all."""
+    names: list[str] = []
+    for i, port in enumerate(ports, start=1):
+        plain = port or f"MIDI port {i}"
+        name, number = plain, 1
+        while name in names:
+            number += 1
+            name = f"{plain} #{number}"
+        names.append(name)
+    return names
+
+
+def _is_ours(name: str) -> bool:
+    lower = name.lower()
+    return lower.startswith(_OWN) or any(part in lower for part in _SYSTEM)

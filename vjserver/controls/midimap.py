@@ -18,7 +18,10 @@ from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 
 SHIFT = "shift"
-NOTE, CC, CC14, BEND = "note", "cc", "cc14", "pitch"
+NOTE, CC, CC14, BEND, NRPN, PROGRAM = "note", "cc", "cc14", "pitch", "nrpn", "program"
+NUMBERED = {NOTE: 127, CC: 127, CC14: 31, NRPN: 16383, PROGRAM: 127}
+"""Kinds of control that have a number, and the highest."""
+PRESET = "/vj/preset/go"
 Read = Callable[[str], Argument | None]
 Shows = Callable[[str, Sequence[Argument]], bool | None]
 Message = tuple[str, tuple[Argument, ...]]
@@ -49,6 +52,8 @@ class Control(Strict):
     note: int | None = Field(None, ge=0, le=127)
     cc: int | None = Field(None, ge=0, le=127)
     cc14: int | None = Field(None, ge=0, le=31, description="the coarse half; the fine one is 32 further")
+    nrpn: int | None = Field(None, ge=0, le=16383, description="a parameter number (CC 99, 98), its value in CC 6, 38")
+    program: int | None = Field(None, ge=0, le=127, description="a program change, as a button")
     pitch: bool = False
     channel: int = Field(1, ge=1, le=16)
     numbers: tuple[int, ...] = Field((), max_length=128, description="numbers that do not follow each other")
@@ -66,15 +71,16 @@ class Control(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Control":
-        named = [name for name in (NOTE, CC, CC14) if getattr(self, name) is not None] + [BEND] * self.pitch
+        named = [name for name in NUMBERED if getattr(self, name) is not None] + [BEND] * self.pitch
         if len(named) != 1 and not (not named and self.numbers):
-            raise ValueError(f"a control is one of note, cc, cc14, pitch: got {', '.join(named) or 'none'}")
+            known = ", ".join((*NUMBERED, BEND))
+            raise ValueError(f"a control is one of {known}: got {', '.join(named) or 'none'}")
         return self
 
     @property
     def kind(self) -> str:
-        """What it sends: note, cc, cc14 or pitch."""
-        return next((name for name in (NOTE, CC, CC14) if getattr(self, name) is not None), BEND)
+        """What it sends: note, cc, cc14, nrpn, program or pitch."""
+        return next((name for name in NUMBERED if getattr(self, name) is not None), BEND)
 
     def spread(self) -> "Iterator[_Single]":
         """Yield each control of a row by itself. Raises ConfigError for arguments that its address does not take."""
@@ -86,7 +92,7 @@ class Control(Strict):
             number += more if self.by == "number" and not self.pitch else 0
             to = self.to.replace("{n}", str(i + 1))
             args = tuple(i + 1 if arg == "#" else arg for arg in self.args)
-            if number > 127 or channel > 16:
+            if number > NUMBERED.get(self.kind, 127) or channel > 16:
                 raise ConfigError(f"{self.kind} {number} on channel {channel} is beyond what MIDI has")
             if to != SHIFT and args:
                 accept(to, args)
@@ -148,7 +154,7 @@ class _Single:
         if self.control.how is not None:
             return self.control.how
         if (
-            self.place[0] != NOTE
+            self.place[0] not in (NOTE, PROGRAM)
             and self.entry.kind == "parameter"
             and self.entry.arguments[0].type in ("float", "int")
         ):
@@ -180,14 +186,15 @@ class Surface:
         for single in (*own, *(s for s in shipped if (s.place, s.control.layer) not in taken)):
             self._singles.setdefault(single.place, []).append(single)
         self._layer = ""
-        self._coarse: dict[tuple[int, int], int] = {}
+        self._kept = Kept()
         self._lit: dict[tuple[int, int], int] = {}
 
     def hear(self, data: Sequence[int]) -> list[Message]:
         """Return what a MIDI message means here, nothing for what is not on the map."""
-        found = decoded(data, self._coarse)
         messages: list[Message] = []
-        for kind, channel, number, value in found:
+        for kind, channel, number, value in decoded(data, self._kept):
+            if kind == PROGRAM and not any(place[:2] == (kind, channel) for place in self._singles):
+                messages.append((PRESET, (number + 1,)))  # what a foot switch or a DAW is most likely to mean
             for single in self._present(self._singles.get((kind, channel, number), ())):
                 if single.to == SHIFT:
                     self._layer = SHIFT if value > 0.0 else ""
@@ -205,7 +212,7 @@ class Surface:
             return self._slide(single, value)
         if how.startswith("relative"):
             return self._turn(single, how, round(value * 127))
-        pressed = value > 0.0 if single.place[0] == NOTE else value >= 0.5
+        pressed = value > 0.0 if single.place[0] in (NOTE, PROGRAM) else value >= 0.5
         if how == "hold":
             return [(single.to, (pressed,))]
         if not pressed:
@@ -318,14 +325,42 @@ def _place(single: _Single, led: Led) -> tuple[int, int]:
     return (0x90 if kind == NOTE else 0xB0) | ((led.channel or channel) - 1), number
 
 
-def decoded(data: Sequence[int], coarse: dict[tuple[int, int], int]) -> list[tuple[str, int, int, float]]:
-    """Return (kind, channel from 1, number, 0..1) for a message; ``coarse`` keeps coarse halves of 14 bits.
+@dataclass(slots=True)
+class Kept:
+    """What is kept from one message for the next, by channel: coarse halves of 14 bits, and the NRPN that is set."""
 
-    The fine half of a 14-bit controller comes second; both a 7-bit and a 14-bit reading are returned.
+    coarse: dict[tuple[int, int], int] = field(default_factory=dict)
+    parameter: dict[int, list[int | None]] = field(default_factory=dict)
+    value: dict[int, int] = field(default_factory=dict)
+    last: tuple[int, int] = (0, -1)
+    alone: bool = False
+    """Whether the last controller came twice in a row: then 99 and 98 are faders, and no parameter number."""
+    numbers: bool = True
+    """Whether 99 and 98 may begin a parameter number."""
+
+    def number(self, channel: int) -> int | None:
+        """Return the NRPN that is set on a channel; None where none is, or the null that ends one."""
+        coarse, fine = self.parameter.get(channel, [None, None])
+        return None if coarse is None or fine is None or (coarse, fine) == (127, 127) else coarse << 7 | fine
+
+
+DATA, DATA_FINE, NRPN_FINE, NRPN_COARSE = 6, 38, 98, 99
+
+
+def decoded(data: Sequence[int], kept: Kept) -> list[tuple[str, int, int, float]]:
+    """Return (kind, channel from 1, number, 0..1) for a message; ``kept`` goes from each message to the next.
+
+    The fine half of a 14-bit controller comes second; both a 7-bit and a 14-bit reading are returned. Of a parameter
+    number (NRPN) the value is returned as soon as its coarse half is there, and again with its fine one.
     """
-    if len(data) < 3 or data[0] < 0x80 or max(data[1:3]) > 127:
+    if len(data) < 2 or not 0x80 <= data[0] < 0xF0 or max(data[1:3]) > 127:
         return []
-    status, channel, number, value = data[0] & 0xF0, (data[0] & 0x0F) + 1, data[1], data[2]
+    status, channel, number = data[0] & 0xF0, (data[0] & 0x0F) + 1, data[1]
+    if status == 0xC0:
+        return [(PROGRAM, channel, number, 1.0)]
+    if len(data) < 3:
+        return []
+    value = data[2]
     if status == 0x90:
         return [(NOTE, channel, number, value / 127.0)]
     if status == 0x80:
@@ -334,22 +369,37 @@ def decoded(data: Sequence[int], coarse: dict[tuple[int, int], int]) -> list[tup
         return [(BEND, channel, 0, (number | value << 7) / 16383.0)]
     if status != 0xB0:
         return []
+    kept.alone, kept.last = kept.last == (channel, number), (channel, number)
+    parameter = kept.number(channel)
+    if number == DATA and parameter is not None:
+        kept.value[channel] = value
+        return [(NRPN, channel, parameter, value / 127.0)]
+    if number == DATA_FINE and parameter is not None and channel in kept.value:
+        return [(NRPN, channel, parameter, (kept.value[channel] << 7 | value) / 16383.0)]
+    if number in (NRPN_COARSE, NRPN_FINE):
+        kept.parameter.setdefault(channel, [None, None])[NRPN_COARSE - number] = value
+        kept.value.pop(channel, None)
     rows = [(CC, channel, number, value / 127.0)]
     if number < 32:
-        coarse[channel, number] = value
-    elif number < 64 and (channel, number - 32) in coarse:
-        rows.append((CC14, channel, number - 32, (coarse[channel, number - 32] << 7 | value) / 16383.0))
+        kept.coarse[channel, number] = value
+    elif number < 64 and (channel, number - 32) in kept.coarse:
+        rows.append((CC14, channel, number - 32, (kept.coarse[channel, number - 32] << 7 | value) / 16383.0))
     return rows
 
 
-def learnt(data: Sequence[int], address: str) -> Control | None:
-    """Return the control that a message comes from, tied to ``address``; None where nothing can be learnt from it."""
-    for kind, channel, number, value in decoded(data, {}):
-        if kind == NOTE and value == 0.0:
+def learnt(data: Sequence[int], address: str, kept: Kept) -> Control | None:
+    """Return the control that a message comes from, tied to ``address``; None where nothing can be learnt from it yet.
+
+    What sets a parameter number is waited out: its value follows.
+    """
+    for kind, channel, number, value in decoded(data, kept):
+        begins = kept.numbers and kind == CC and number in (NRPN_COARSE, NRPN_FINE) and not kept.alone
+        if begins or (kind == NOTE and value == 0.0):
             continue
         where: Mapping[str, object] = {"pitch": True} if kind == BEND else {kind: number}
         led = Led() if kind == NOTE else None
-        return Control.model_validate({**where, "channel": channel, "to": address, "led": led})
+        args = (number + 1,) if kind == PROGRAM and address == PRESET else ()
+        return Control.model_validate({**where, "channel": channel, "to": address, "args": args, "led": led})
     return None
 
 

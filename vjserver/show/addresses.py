@@ -287,6 +287,9 @@ def _entries() -> Iterable[Entry]:
                 "without one: learn nothing after all")  # fmt: skip
     yield Entry("/vj/midi/forget", "action", (Slot("text", unit="an address"),), "take back what was learnt for it")
     yield Entry("/vj/midi/clock", "parameter", (switch,), "1 sends MIDI clock to every MIDI output", False)
+    part = Slot("text", unit="part of a port's name")
+    yield Entry("/vj/midi/clock/from", "parameter", (part,), "whose MIDI clock is followed where several send one; "
+                "empty: the first that plays", "")  # fmt: skip
     port = Slot("name", unit="a UDP port of the sender's machine; default: where it sent from", optional=True)
     kind = Slot("name", unit="all, numbers or text", optional=True)
     yield Entry("/vj/subscribe", "action", (port, kind), "be told every accepted value, and all of them now, for "

@@ -43,6 +43,7 @@ FIELDS = {
     **{f"/vj/master/{name}": _field(name) for name in ("blackout", "freeze", "fade", "safe")},
     **{f"/vj/deliver/{name}": _field(name, "deliver") for name in ("fps", "between", "back")},
     "/vj/midi/clock": _field("midi_clock", "sync"),
+    "/vj/midi/clock/from": _field("midi_from", "sync"),
     "/vj/take/record": _field("take"),
 }
 

@@ -81,11 +81,15 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Who keeps the beat (``source``), whether Ableton Link is followed or led, and whether MIDI clock is sent."""
+    """Who keeps the beat (``source``), whether Ableton Link is followed or led, and whether MIDI clock is sent.
+
+    ``midi_from`` is part of the name of the port whose clock is followed; empty: the first that plays.
+    """
 
     source: str = "auto"
     link: str = "off"
     midi_clock: bool = False
+    midi_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

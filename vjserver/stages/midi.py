@@ -13,7 +13,8 @@ from typing import Any
 import tomlkit
 
 from vjserver.controls.midi import MidiOptions, MidiPorts
-from vjserver.controls.midimap import Learnt, MidiMap, Surface, learnt
+from vjserver.controls.midimap import Control as MidiControl
+from vjserver.controls.midimap import Kept, Learnt, MidiMap, Surface, learnt
 from vjserver.dsp.pulses import PulseFollower
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
@@ -31,6 +32,10 @@ POLL_S = 0.002
 LATEST_NS = NS // 20  # how much earlier than now a message may have come
 CLOCK_S = 0.002
 PERIOD_S = 0.05
+AGAIN_S = 3.0
+PERHAPS_NS = NS // 10
+CLOCK_GONE_NS = NS
+"""A clock that was silent for so long has stopped: another one may keep the beat."""
 PER_BEAT = 24
 SONG_POSITION, CLOCK, START, CONTINUE, STOP = 0xF2, 0xF8, 0xFA, 0xFB, 0xFC
 
@@ -62,7 +67,14 @@ class MidiRoom:
     _wish: str = ""
     _pulses: PulseFollower = field(default_factory=lambda: PulseFollower(PER_BEAT))
     _clocking: int | None = None
-    _failed: set[str] = field(default_factory=set)
+    _failed: dict[str, float] = field(default_factory=dict)
+    """Ports that could not be opened, and when they are tried again."""
+    _broken: dict[Path, str] = field(default_factory=dict)
+    _kept: Kept = field(default_factory=Kept)
+    _perhaps: tuple[int, _Controller, MidiControl] | None = None
+    """What is learnt if nothing follows by then: a fader, or the beginning of a parameter number."""
+    _clock_port: str = ""
+    _clock_ns: int = 0
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Open MIDI, and play until ``stopped``; where there is none, say so once and leave."""
@@ -82,6 +94,7 @@ class MidiRoom:
                     next_look_s = loop.time() + LOOK_S
                     self._look()
                 self._read()
+                self._learn_late()
                 if loop.time() >= next_light_s:
                     next_light_s = loop.time() + LIGHT_S
                     self._light()
@@ -107,7 +120,7 @@ class MidiRoom:
         wanted = [
             n for n in inward if not self.options.ports or any(p.lower() in n.lower() for p in self.options.ports)
         ]
-        self._failed.intersection_update(wanted)
+        self._failed = {name: again_s for name, again_s in self._failed.items() if name in wanted}
         for name in [name for name in self._controllers if name not in wanted]:
             self._drop(name)
             self.control.announce("midi", f"{name} is gone; it is taken up again when it is back")
@@ -116,8 +129,9 @@ class MidiRoom:
         for name in outward:
             if name not in self._outs and self.state_clock:
                 self._open_out(name)
+        now_s = self.clock.now_ns() / NS
         for name in wanted:
-            if name not in self._controllers and name not in self._failed:
+            if name not in self._controllers and self._failed.get(name, 0.0) <= now_s:
                 self._open(name, outward)
 
     @property
@@ -133,9 +147,11 @@ class MidiRoom:
             surface = self._surface(midi_map, name)
             port = self._ports.open_in(name)
         except (ConfigError, DeviceError) as error:
-            self._failed.add(name)
-            self.control.announce("midi", str(error))
+            if name not in self._failed:
+                self.control.announce("midi", str(error))
+            self._failed[name] = self.clock.now_ns() / NS + AGAIN_S
             return
+        self._failed.pop(name, None)
         controller = self._controllers[name] = _Controller(name, surface, port)
         taken = [c.outward for c in self._controllers.values()]
         free = [out for out in outward if self._outs.get(out) not in taken or out not in self._outs]
@@ -167,15 +183,25 @@ class MidiRoom:
         self._ports.close(controller.inward)
 
     def _map_of(self, name: str) -> MidiMap:
-        """Return the first map that fits. Raises ConfigError with file, line and what is allowed for a broken one."""
+        """Return the first map that fits; a broken one is left out, and named with file, line and what is allowed."""
         folders = [Path(self.options.maps)] if self.options.maps else []
         for folder in (*folders, data_folder() / "controllers", OURS):
             for path in sorted(folder.glob("*.toml")):
-                if path.name != GENERIC and not path.name.startswith("learnt-"):
+                if path.name == GENERIC or path.name.startswith("learnt-"):
+                    continue
+                try:
                     midi_map = load_map(path)
-                    if midi_map.fits(name):
-                        return midi_map
+                except ConfigError as error:
+                    self._tell_broken(path, str(error))
+                    continue
+                if midi_map.fits(name):
+                    return midi_map
         return load_map(OURS / GENERIC)
+
+    def _tell_broken(self, path: Path, why: str) -> None:
+        if self._broken.get(path) != why:
+            self._broken[path] = why
+            self.control.announce("midi map", f"{why}; it is left out")
 
     def _read(self) -> None:
         """Take what has come, each message at the time at which it came."""
@@ -190,7 +216,8 @@ class MidiRoom:
     def _hear(self, controller: _Controller, data: list[int], t_ns: int) -> None:
         """Take a message that came at ``t_ns``."""
         if data[0] >= SONG_POSITION:
-            self._hear_clock(data, t_ns)
+            if self._keeps_time(controller.name, data[0], t_ns):
+                self._hear_clock(data, t_ns)
             return
         if self._wish and self._learn_from(controller, data):
             return
@@ -217,7 +244,7 @@ class MidiRoom:
         """Tie the next control that moves to ``address``; ``""`` ends the wish. Raises ConfigError."""
         if address:
             lookup(address)
-        self._wish = address
+        self._wish, self._kept = address, Kept()
 
     def forget(self, address: str) -> None:
         """Take back what was learnt for ``address``. Raises ConfigError where that is nothing."""
@@ -227,16 +254,30 @@ class MidiRoom:
         self._relearn()
 
     def _learn_from(self, controller: _Controller, data: Sequence[int]) -> bool:
-        control = learnt(data, self._wish)
+        control = learnt(data, self._wish, self._kept)
+        self._perhaps = None
         if control is None:
+            ordinary = learnt(data, self._wish, Kept(numbers=False))
+            if ordinary is not None:
+                self._perhaps = self.clock.now_ns() + PERHAPS_NS, controller, ordinary
             return False
+        self._tie(controller, control)
+        return True
+
+    def _learn_late(self) -> None:
+        """Learn a control that might have been the beginning of a parameter number, and was not."""
+        if self._perhaps is not None and self._wish and self.clock.now_ns() >= self._perhaps[0]:
+            _, controller, control = self._perhaps
+            self._perhaps = None
+            self._tie(controller, control)
+
+    def _tie(self, controller: _Controller, control: MidiControl) -> None:
         address, self._wish = self._wish, ""
         self.learnt.add(_plain(controller.name), control)
         number = "" if control.pitch else f" {getattr(control, control.kind)}"
         which = f"{_plain(controller.name)}: {control.kind}{number}, channel {control.channel}"
         self.control.tell_learnt(which, address)
         self._relearn()
-        return True
 
     def _relearn(self) -> None:
         """Put what was learnt to work, and on the disk."""
@@ -254,6 +295,26 @@ class MidiRoom:
         return list(load_map(path).controls) if path.exists() else []
 
     # -- the clock -----------------------------------------------------------------------------------------
+
+    def _keeps_time(self, name: str, status: int, t_ns: int) -> bool:
+        """Tell whether a port's clock is the one that is followed: the first that plays, or the one that was chosen.
+
+        A box may send its clock on two ports: heard together they would double the tempo.
+        """
+        chosen = self.control.state.sync.midi_from
+        if chosen and chosen.lower() not in name.lower():
+            return False
+        if name != self._clock_port and status in (CLOCK, START, CONTINUE):
+            wanted = self._clock_port in self._controllers and chosen.lower() in self._clock_port.lower()
+            if wanted and t_ns - self._clock_ns < CLOCK_GONE_NS:
+                return False
+            self._clock_port = name
+            self._pulses = PulseFollower(PER_BEAT)
+            if self.control.state.sync.source == "midi":
+                self.control.announce("midi clock", f"{_plain(name)} keeps the beat", mended=True)
+        if name == self._clock_port:
+            self._clock_ns = t_ns
+        return name == self._clock_port
 
     def _hear_clock(self, data: Sequence[int], t_ns: int) -> None:
         """Follow the MIDI clock, where it is wanted. Stopped, it keeps the beat as long as pulses come."""
