@@ -50,13 +50,44 @@ def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give all tests, and what they start, a home of their own: what is the user's is neither read nor written."""
+    home = tmp_path_factory.mktemp("home")
+    names = {
+        "HOME": home, "USERPROFILE": home, "VJSERVER_DATA": home / "vjserver", "XDG_DATA_HOME": home / "data",
+        "XDG_CONFIG_HOME": home / "config", "XDG_CACHE_HOME": home / "cache", "XDG_STATE_HOME": home / "state",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in names.items():
+            patch.setenv(name, str(folder))
+        yield home
+
+
+@pytest.fixture(scope="session")
 def kernels() -> None:
-    """Compile what is compiled once, on a clean checkout: it takes longer than a test may wait."""
+    """Compile what is compiled once, on a clean checkout: it takes longer than a test may wait.
+
+    Only tests that draw, or start a server, need it; ``pytest_collection_modifyitems`` gives it to them.
+    """
     uyvy.kernel()
     generator = PatternGenerator(PatternOptions(threads=1))
     generator.open()
     generator.warm_up(64, 36)
     generator.close()
+
+
+DRAWING = ("app", "controls/test_web", "generators", "outputs", "stages/test_generation", "stages/test_pictures",
+           "stages/test_listening", "touchdesigner", "stages/test_composing", "stages/test_delivery")  # fmt: skip
+"""Folders and files of tests that need compiled kernels."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Compile kernels for the tests that use them, and for no others: those begin at once."""
+    here = Path(__file__).parent
+    for item in items:
+        where = item.path.relative_to(here).as_posix()
+        if where.startswith(DRAWING):
+            item.fixturenames.insert(0, "kernels")  # type: ignore[attr-defined]
 
 
 @dataclass

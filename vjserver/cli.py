@@ -1,6 +1,7 @@
 """The command line. Only argparse is imported here; each command brings what it needs."""
 
 import argparse
+import contextlib
 import io
 import json
 import re
@@ -68,13 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vjserver", description="Hears the beat, makes the picture, feeds TouchDesigner."
     )
-    parser.add_argument("--version", action="version", version=f"vjserver {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("-v", "--version", action="version", version=f"vjserver {__version__}")
+    parser.set_defaults(run=_help)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    help_ = commands.add_parser("help", help="say what can be typed, or more of one command")
+    help_.add_argument("command", nargs="*", metavar="COMMAND")
+    help_.set_defaults(run=_help)
 
     run = commands.add_parser("run", help="run a show: live sound in, beats and pictures out")
-    run.add_argument("show", nargs="?", type=Path, metavar="SHOW.toml", help="the show file (default: all defaults)")
+    run.add_argument(
+        "show", nargs="?", type=Path, metavar="SHOW.toml", help="the show file (default: yours, see init, or none)"
+    )
     _add_run_options(run)
     run.set_defaults(run=_run)
+
+    init = commands.add_parser("init", help="write a show file with everything that can be set, and what it means")
+    init.add_argument("path", nargs="?", type=Path, metavar="SHOW.toml", help="where to (default: your own, for run)")
+    init.set_defaults(run=_init)
 
     demo = commands.add_parser("demo", help="play the built-in song and show everything")
     _add_run_options(demo)
@@ -159,7 +171,12 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="what works here, what is missing, and the line that installs it")
     doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--report", action="store_true", help="write all of it, and the log, into one file to send")
     doctor.set_defaults(run=_doctor)
+
+    completion = commands.add_parser("completion", help="print what lets a shell complete our commands")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.set_defaults(run=_completion)
 
     osc = commands.add_parser("osc", help="watch or send OSC, or print the reference of all addresses")
     verbs = osc.add_subparsers(required=True, metavar="ACTION")
@@ -190,6 +207,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print a summary as the last line")
     parser.add_argument(
+        "--port-base", type=int, metavar="N", help="move all ports so that OSC is at N, beside another server"
+    )
+    parser.add_argument(
         "--lan", metavar="INTERFACE", help="let its network play: OSC from there, and the panel with a token"
     )
 
@@ -213,8 +233,11 @@ def _overridden(show: "Show", args: argparse.Namespace) -> "Show":
     """Return the show with the command line's options in place of the file's. Raises ConfigError."""
     from pydantic import ValidationError
 
+    from vjserver.app.show import shifted
     from vjserver.types.errors import ConfigError
 
+    if args.port_base is not None:
+        show = shifted(show, args.port_base)
     changed = show.model_dump()
     if args.device is not None:
         changed["source"] = {"kind": "device", "name": args.device}
@@ -228,17 +251,57 @@ def _overridden(show: "Show", args: argparse.Namespace) -> "Show":
             raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 1280x720: got {args.size!r}")
         changed["video"] |= {"width": int(width), "height": int(height)}
     try:
-        return type(show).model_validate(changed)
+        found = type(show).model_validate(changed)
+        if args.device is not None:
+            _check_device(args.device)
+        return found
     except ValidationError as error:
         fault = error.errors()[0]
         raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}: got {fault['input']!r}") from None
 
 
+def _check_device(name: str) -> None:
+    """Raise DeviceError, naming what there is, for an audio input that was typed and is not there."""
+    from vjserver.sources.device import choose, devices
+
+    choose(devices(), name)
+
+
+def _help(args: argparse.Namespace) -> int:
+    """Print what can be typed; with a command, what that takes."""
+    words = getattr(args, "command", [])
+    if words:
+        with contextlib.suppress(SystemExit):
+            _parser().parse_args([*words, "--help"])
+        return 0
+    _parser().print_help()
+    print("\nbegin with:  vjserver demo      then:  vjserver doctor, vjserver init, vjserver run")
+    return 0
+
+
 def _run(args: argparse.Namespace) -> int:
     from vjserver.app.run import run_show
-    from vjserver.app.show import load_show
+    from vjserver.app.show import load_show, own_show
 
-    return run_show(_overridden(load_show(args.show), args), args.seconds, args.json, _lan(args))
+    path = args.show or own_show()
+    if path is not None and args.show is None:
+        print(f"show: {path}", file=sys.stderr)
+    return run_show(_overridden(load_show(path), args), args.seconds, args.json, _lan(args))
+
+
+def _init(args: argparse.Namespace) -> int:
+    from vjserver.app.init import write_show
+
+    path = write_show(args.path)
+    print(f"{path}\nEdit it in any text editor, then: vjserver run" + (f" {path}" if args.path else ""))
+    return 0
+
+
+def _completion(args: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(_parser(), shell=args.shell))
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -289,7 +352,9 @@ def _devices(_args: argparse.Namespace) -> int:
     found = devices()
     for device in found:
         mark = "*" if device.default else " "
-        print(f"{mark} {device.index:3d}  {device.name}  ({device.channels} channels, {device.rate_hz} Hz)")
+        loop = "  [loopback: hears what this machine plays]" if device.loopback else ""
+        row = f"{device.name}  ({device.api}, {device.channels} channels, {device.rate_hz} Hz)"
+        print(f"{mark} {device.index:3d}  {row}{loop}")
     if not found:
         print("no audio input on this machine; vjserver demo, or run --source click, works without one")
     return 0
@@ -433,17 +498,17 @@ def _outputs(args: argparse.Namespace) -> int:
         known = f"{receivers} receiver(s)" if receivers >= 0 else ""
         print(f"{label:12s} {state:6s} {fps:6.1f} frames/s  {drops} dropped  {known} {tally}  {config}".rstrip())
     if not running:
-        print(f"no server answers at port {args.port}")
+        print(f"no server answers at port {args.port}: start one with vjserver run, or name its OSC --port")
     print("\nkinds (open one live: vjserver osc send /vj/output/add LABEL 'KIND option=value ...'):")
     for kind, here, options in output_kinds():
         print(f"  {kind:10s} {here:32s} {options}")
-    return 0
+    return 0 if running else 1
 
 
 def _frames_watch(args: argparse.Namespace) -> int:
     from vjserver.app.frames import watch
 
-    for line in watch(" ".join(args.source), args.seconds):
+    for line in watch(args.source, args.seconds):
         print(line, flush=True)
     return 0
 
@@ -453,9 +518,9 @@ def _touchdesigner(args: argparse.Namespace) -> int:
 
     path = write_patch(args.folder).as_posix()
     print(f"{path}\n\nIn TouchDesigner: Dialogs > Textport and DATs, paste one of these lines and press Enter:\n")
-    print(f"  exec(open(r'{path}').read())")
+    print(f"  exec(open({path!r}).read())")
     for name in ("beat_compositor", "img2img_loop", "two_decks"):
-        print(f"  PATCH = '{name}'; exec(open(r'{path}').read())")
+        print(f"  PATCH = '{name}'; exec(open({path!r}).read())")
     return 0
 
 
@@ -463,6 +528,13 @@ def _doctor(args: argparse.Namespace) -> int:
     from vjserver.app.doctor import examine
 
     checks = examine()
+    if args.report:
+        from vjserver.app.report import write_report
+
+        print(
+            f"{write_report(checks)}\nIt holds no prompts and no names of your folders; look at it before you send it."
+        )
+        return 0
     if args.json:
         print(json.dumps([check.as_row() for check in checks]))
     else:

@@ -136,6 +136,6 @@ def test_the_patch_is_written_where_it_is_wanted(tmp_path):
     said = vj("touchdesigner", tmp_path / "vj")
     path = tmp_path / "vj" / "build_patch.py"
     assert path.read_text().startswith('"""Builds a patch inside TouchDesigner')
-    assert f"exec(open(r'{path.as_posix()}').read())" in said
+    assert f"exec(open({path.as_posix()!r}).read())" in said
     (tmp_path / "file").write_text("")
     assert "cannot be written" in vj("touchdesigner", tmp_path / "file")

@@ -249,3 +249,85 @@ def test_features_carry_the_grid():
     analysis, _ = listen(click_track(ClickOptions(bpm=120), 8.0))
     assert analysis.features.grid.running
     assert replace(analysis.features).value("bpm", 0) == pytest.approx(120, rel=0.02)
+
+
+# -- silence, offsets, sides, channels --------------------------------------------------------------------------------
+
+
+def heard(samples, rate_hz=48000, **options):
+    """Let an ear hear samples; return it."""
+    analysis = Analysis(rate_hz, EarOptions(**options))
+    for at in range(0, len(samples), 480):
+        block = samples[at : at + 480]
+        analysis.hear(AudioBlock(block, rate_hz, (at + len(block)) * 1_000_000_000 // rate_hz))
+    return analysis
+
+
+def noise(seconds, db, seed=0):
+    return (np.random.default_rng(seed).normal(0, 10 ** (db / 20), (round(seconds * 48000), 1))).astype(np.float32)
+
+
+def music(seconds):
+    return np.repeat(click_track(ClickOptions(bpm=120), seconds), 1, axis=1)
+
+
+@pytest.mark.parametrize("what", ["offset", "hiss", "hum"])
+def test_what_never_stops_is_silence(what):
+    t = np.arange(48000 * 10)[:, None] / 48000
+    rest = {"offset": np.full((480000, 1), 0.001), "hiss": noise(10.0, -66.0),
+            "hum": 10 ** (-63 / 20) * np.sin(2 * np.pi * 50 * t)}[what].astype(np.float32)  # fmt: skip
+    analysis = heard(rest)
+    f = analysis.features
+    assert f.value("silence", 0) == 1.0
+    assert f.value("level", 0) < 0.05, "a floor is not lifted to full scale"
+    assert max(f.bands) < 0.1
+
+
+def test_silence_comes_after_the_music_although_hiss_goes_on():
+    analysis = heard(np.concatenate([music(15.0) + noise(15.0, -66.0), noise(6.0, -66.0, 1)]))
+    assert analysis.features.value("silence", 0) == 1.0
+    analysis = heard(np.concatenate([music(15.0) + 0.001, np.full((48000 * 40, 1), 0.001, np.float32)]))
+    assert analysis.features.value("silence", 0) == 1.0
+    assert analysis.features.value("level", 0) < 0.05
+
+
+def test_quiet_music_is_no_silence_and_neither_is_a_loud_drone():
+    assert heard(music(20.0) * 0.01).features.value("silence", 0) == 0.0
+    drone = 0.02 * np.sin(2 * np.pi * 110 * np.arange(48000 * 25)[:, None] / 48000)
+    assert heard(drone.astype(np.float32)).features.value("silence", 0) == 0.0
+
+
+def test_sides_that_cancel_each_other_are_heard_on_one_side_and_told():
+    row = music(10.0)
+    against = np.concatenate([row, -row], axis=1)
+    analysis = heard(against)
+    assert analysis.features.grid.bpm == pytest.approx(120, rel=0.03)
+    assert "cancel each other" in analysis.remark
+    plain = heard(np.concatenate([row, row], axis=1))
+    assert plain.remark == ""
+    wide = np.concatenate([row, np.roll(row, 700, axis=0)], axis=1)
+    assert heard(wide).remark == ""
+
+
+@pytest.mark.parametrize(("channel", "db"), [(None, -12.04), (0, -120.0), (3, 0.0), ((2, 3), -6.02), ((0, 1), -120.0)])
+def test_channels_and_pairs_of_them_can_be_chosen(channel, db):
+    samples = np.zeros((4800, 4), np.float32)
+    samples[:, 3] = np.sign(np.sin(2 * np.pi * 1000 * np.arange(4800) / 48000 + 0.1))
+    analysis = heard(samples, channel=channel)
+    assert analysis.features.value("level_db", 0) == pytest.approx(db, abs=0.5)
+    assert analysis.remark == ""
+
+
+def test_a_channel_that_the_sound_does_not_have_is_told_and_all_are_heard():
+    analysis = heard(np.repeat(music(2.0), 2, axis=1), channel=4)
+    assert "channel 4 is asked for, and the sound has fewer" in analysis.remark
+    assert analysis.features.value("peak", 0) > 0.01
+
+
+def test_the_inputs_peak_and_clipping_are_told_as_they_come():
+    t = np.arange(48000)[:, None] / 48000
+    sine = np.sin(2 * np.pi * 440 * t).astype(np.float32)
+    f = heard(0.25 * sine).features
+    assert (f.value("peak", 0), f.value("clip", 0)) == (pytest.approx(0.25, abs=0.02), 0.0)
+    f = heard(3.0 * sine).features
+    assert (f.value("peak", 0), f.value("clip", 0)) == (pytest.approx(1.0, abs=0.02), 1.0)

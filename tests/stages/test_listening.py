@@ -18,10 +18,11 @@ from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, MemoryWriter, left_behind, unpack_features
 from vjserver.show.addresses import GENRES
+from vjserver.show.state import Sound
 from vjserver.sources.click import ClickOptions, ClickSource
 from vjserver.stages.analysis import Analysis, EarOptions
 from vjserver.stages.listening import Ear, EarMemory, obey
-from vjserver.types.errors import DeviceError
+from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Beat, Command, Degraded
 
 
@@ -52,9 +53,11 @@ class Flaky(ClickSource):
         return super().read(until_ns)
 
 
-def ear_of(source, clock, channels, listeners=(), before=None, opener=None):
+def ear_of(source, clock, channels, listeners=(), before=None, opener=None, wanted=Sound):
+    make = source if callable(source) else lambda _sound: source
     return Ear(
-        source, EarOptions(), clock, listeners, SlotWriter(channels.features), QueueWriter(channels.events("ear")),
+        make, wanted, EarOptions(), clock,
+        listeners, SlotWriter(channels.features), QueueWriter(channels.events("ear")),
         StatsWriter(channels.stats("ear")), [QueueReader(channels.events("control"))],
         SoundWriter(channels.sound), MemoryWriter(channels.memory("ear")), before, opener,
     )  # fmt: skip
@@ -347,3 +350,31 @@ def test_the_beat_goes_on_while_a_device_takes_long_to_open(channels):
         assert len(told.counts) == pytest.approx(8, abs=1)
         released.set()
         wait_for(lambda: (ear.step(), ear._open)[1])
+
+
+def test_another_device_is_heard_when_the_state_says_so_and_the_beat_goes_on(channels):
+    clock, made = ManualClock(), []
+
+    def make(sound):
+        if sound.device == "nonsense":
+            raise ConfigError("no such thing")
+        made.append((sound.device, Flaky(clock)))
+        return made[-1][1]
+
+    wanted = [Sound()]
+    events = QueueReader(channels.events("ear"))
+    ear = ear_of(make, clock, channels, wanted=lambda: wanted[0])
+    run_until(ear, clock, 8)
+    before = ear._analysis.clock.grid.count
+    wanted[0] = Sound("Scarlett", "3+4")
+    run_until(ear, clock, 10)
+    assert [name for name, _ in made] == ["", "Scarlett"]
+    assert made[1][1].opened == 1
+    assert ear._options.channel == (2, 3)
+    assert ear._analysis.clock.grid.count > before
+    wanted[0] = Sound("nonsense")
+    run_until(ear, clock, 11)
+    assert "no such thing; what was heard before is heard on" in [
+        e.why for e in events.get() if isinstance(e, Degraded)
+    ]
+    assert ear._open

@@ -116,7 +116,13 @@ def test_two_controllers_of_one_name_both_play(driver, room):
 
 
 def test_a_port_that_is_only_named_after_us_is_opened_and_our_own_are_not(driver, room):
-    driver.ins = ["vjserver 0", "TD to vjserver 1", "vjserver:RtMidi Output 130:0", "Midi Through:Midi Through Port-0"]
+    driver.ins = [
+        "vjserver 0",
+        "TD to vjserver 1",
+        "vjserver:RtMidi Output 130:0",
+        "vjserver-01:RtMidi Input",
+        "Midi Through:Midi Through Port-0",
+    ]
     room._look()
     assert set(room._controllers) == {"vjserver 0", "TD to vjserver 1"}
 

@@ -109,7 +109,13 @@ class Display:
         if lan is not None:
             url = lan.url(show.web.port)
             self._print(f"from another machine: {url}")
-            self._print(qr_code(url))
+            code = qr_code(url)
+            try:
+                code.encode(self._console.encoding or "ascii")
+            except (UnicodeEncodeError, LookupError):
+                self._print("(this terminal cannot draw the QR code: it takes UTF-8)")
+            else:
+                self._print(code)
 
     def _print(self, text: str, first: str = "", style: str = "") -> None:
         """Print a line as it is, whatever it holds; ``first`` stands before it in a colour."""

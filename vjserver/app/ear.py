@@ -1,20 +1,24 @@
 """The ear process: opens the source and the OSC targets and listens."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from vjserver.app.show import Show
 from vjserver.app.workers import Plan
 from vjserver.outputs.osc import OscTarget
-from vjserver.ports import find, options_of
-from vjserver.runtime.clock import LiveClock
+from vjserver.ports import Source, find, options_of
+from vjserver.runtime.clock import Clock, LiveClock
 from vjserver.runtime.priority import be_punctual, raise_priority
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.store import MemoryWriter, left_behind
+from vjserver.runtime.store import MemoryWriter, StateReader, left_behind
 from vjserver.runtime.supervisor import Life
+from vjserver.show.state import Sound
+from vjserver.sources.device import DeviceOptions
 from vjserver.stages.analysis import Analysis
-from vjserver.stages.listening import Ear, EarMemory
+from vjserver.stages.listening import Ear, EarMemory, heard_as
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Degraded
 
@@ -36,8 +40,10 @@ def main(plan: Plan, life: Life) -> None:
             targets.append(OscTarget(options))
         except OutputError as error:
             events.put(Degraded(clock.now_ns(), f"osc {options.host}", str(error)))
+    state = StateReader(channels.state)
     ear = Ear(
-        find("sources", show.source["kind"])(options_of("sources", show.source), clock),
+        lambda sound: source_of(show, sound, clock),
+        lambda: state.get().sound,
         show.ear,
         clock,
         targets,
@@ -53,3 +59,19 @@ def main(plan: Plan, life: Life) -> None:
     ear.run(life.stopped)
     for target in targets:
         target.close()
+
+
+def source_of(show: Show, sound: Sound, clock: Clock) -> Source:
+    """Return what is heard: the show's source, or the input that the state names, with as many channels as are needed.
+
+    Raises ConfigError.
+    """
+    config: dict[str, Any] = {"kind": "device", "name": sound.device} if sound.device else dict(show.source)
+    if config["kind"] == "device":
+        channel = heard_as(show.ear, sound).channel
+        chosen = (channel,) if isinstance(channel, int) else channel or ()
+        most = max((one + 1 for one in chosen), default=0)
+        config["channels"] = max(most, int(show.source.get("channels", DeviceOptions().channels)))
+        config["needed"] = most
+    source: Source = find("sources", config["kind"])(options_of("sources", config), clock)
+    return source

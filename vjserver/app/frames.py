@@ -1,17 +1,18 @@
 """Frames, seen from a terminal: who sends them, what the server sends, and how they arrive."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vjserver.app.show import ZMQ_ADDRESS
 from vjserver.ports import Input, find, kinds, open_door, options_of
 from vjserver.runtime import ndi
 from vjserver.runtime.ring import RingReader
-from vjserver.show.outputs import row_of
+from vjserver.show.outputs import row_of_words, split
 from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.frames import Frame
 
@@ -182,9 +183,14 @@ class Watch:
         return text
 
 
-def watch(text: str, seconds: float | None) -> Iterator[str]:
-    """Yield a line a second about the frames of ``KIND option=value ...``. Raises VJError."""
-    config: dict[str, Any] = dict(row_of("watch", text).config)
+def watch(words: Sequence[str], seconds: float | None) -> Iterator[str]:
+    """Yield a line a second about the frames of ``KIND``, ``option=value`` ... Raises VJError."""
+    if len(words) == 1:  # all of it in quotes
+        words = split(words[0])
+    config: dict[str, Any] = dict(row_of_words("watch", words).config)
+    text = " ".join(words)
+    if config["kind"] == "zmq":
+        config.setdefault("address", ZMQ_ADDRESS)  # what a server sends; the input's own default is what comes back
     config = {key: str(value) if key != "speed" else value for key, value in config.items()}
     if config["kind"] not in kinds("inputs"):
         raise ConfigError(f"frames can be watched by {', '.join(kinds('inputs'))}: got {config['kind']!r}")

@@ -1,6 +1,7 @@
 """``vjserver osc``: watch, send, and the reference of all addresses."""
 
 import contextlib
+import secrets
 import socket
 import time
 from collections.abc import Sequence
@@ -10,11 +11,11 @@ from vjserver.app.holder import holder_of
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.osc import message
 from vjserver.show.addresses import OUTPUTS, REGISTRY, Entry, Slot
-from vjserver.show.pattern import is_pattern
-from vjserver.show.registry import lookup
 from vjserver.types.errors import ConfigError
 
-ANSWER_S = 0.3
+ANSWER_S = 2.0
+SETTLE_S = 0.03
+LIST_S = 0.3
 
 
 def monitor(host: str, port: int, seconds: float | None) -> int:
@@ -43,29 +44,44 @@ def monitor(host: str, port: int, seconds: float | None) -> int:
 
 
 def send(host: str, port: int, address: str, args: Sequence[str]) -> int:
-    """Send one message; print what comes back within 0.3 s."""
-    asks = address.endswith("?") or list(args) == ["?"]
-    if not is_pattern(address.removesuffix("?")):
-        lookup(address.removesuffix("?"))
+    """Send one message and print what comes back.
+
+    A ping behind it is answered with what was wrong with the message, if anything was. Raises ConfigError for that,
+    and where no server answers.
+    """
+    if not address.startswith("/"):
+        raise ConfigError(f"an OSC address begins with /: got {address!r}")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(message(address, *[_value(arg) for arg in args]), (host, port))
-        sender.settimeout(ANSWER_S)
-        answers = 0
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            while True:
-                for one in decode(sender.recv(65536)):
-                    answers += 1
-                    print(_plain(one))
-        if not answers and (asks or address == "/vj/ping"):
-            raise ConfigError(f"no answer from {host}:{port}; is vjserver running?")
-    return 0
+        try:
+            sender.connect((host, port))
+        except OSError as error:
+            raise ConfigError(f"{host} cannot be found: {error.strerror or error}") from None
+        marker = secrets.token_hex(6)
+        for packet in (message(address, *[_value(arg) for arg in args]), message("/vj/ping", marker)):
+            with contextlib.suppress(ConnectionError):
+                sender.send(packet)
+            time.sleep(SETTLE_S)  # what a message does is done when its batch is over
+        deadline = time.monotonic() + ANSWER_S
+        while (left_s := deadline - time.monotonic()) > 0.0:
+            sender.settimeout(left_s)
+            try:
+                answers = decode(sender.recv(65536))
+            except (TimeoutError, ConnectionError, OscError):
+                break
+            for one in answers:
+                if one.address == "/vj/pong" and one.args[:1] == (marker,):
+                    if len(one.args) > 1:
+                        raise ConfigError(str(one.args[1]))
+                    return 0
+                print(_plain(one))
+    raise ConfigError(f"no server answers at {host}:{port}: is vjserver running? (vjserver run, or --port N)")
 
 
 def ask_outputs(port: int) -> list[tuple[Any, ...]]:
     """Return what the server at ``port`` says of its outputs: rows of ``/vj/status/output``, none if nobody answers."""
     rows: list[tuple[Any, ...]] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(ANSWER_S)
+        sender.settimeout(LIST_S)
         try:
             sender.sendto(message("/vj/output/list"), ("127.0.0.1", port))
             while True:

@@ -1,18 +1,20 @@
 """The show file: TOML text goes in, a checked ``Show`` comes out. Everything has a default; an empty file is a show."""
 
+import os
 import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
+from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import vjserver
 from vjserver.controls.link import LinkMode, LinkOptions
 from vjserver.controls.midi import MidiOptions
 from vjserver.outputs.osc import OscTargetOptions
-from vjserver.ports import Room, options_of
+from vjserver.ports import Room, find, options_of
 from vjserver.runtime.files import data_folder
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
@@ -24,6 +26,8 @@ from vjserver.types.errors import ConfigError
 
 Door = dict[str, Any]
 NAME = "vjserver"
+SHOW_FILE = "show.toml"
+MAX_SIDE = 8192
 ZMQ_ADDRESS = "tcp://127.0.0.1:9030"
 # What is called after the server where the show says nothing else: by kind of output, the option.
 CALLED = {"ndi": "name", "spout": "name", "syphon": "name", "touchshm": "name", "sharedmem": "stream"}
@@ -36,8 +40,8 @@ class _Strict(BaseModel):
 class VideoOptions(_Strict):
     """Size and rates of the picture."""
 
-    width: int = Field(1280, ge=64, le=4096, multiple_of=2)
-    height: int = Field(720, ge=64, le=4096, multiple_of=2)
+    width: int = Field(1280, ge=16, le=MAX_SIDE, multiple_of=2)
+    height: int = Field(720, ge=16, le=MAX_SIDE, multiple_of=2)
     fps: float = Field(30.0, ge=1.0, le=240.0, description="pictures made a second, at most")
     output_fps: float = Field(60.0, ge=10.0, le=240.0, description="pictures delivered a second")
     standby: bool = Field(True, description="processes that stand by, so that picture and beat outlive a fall")
@@ -90,6 +94,18 @@ class WebOptions(_Strict):
         max_length=32,
         description="names under which the panel is reached besides: a tunnel, a proxy (vj.club:8080)",
     )
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's own show file, under ``$VJSERVER_DATA`` or where the system keeps settings."""
+    own = os.environ.get("VJSERVER_DATA")
+    return Path(own) if own else user_config_path("vjserver", appauthor=False)
+
+
+def own_show() -> Path | None:
+    """Return the user's own show file, which is run where none is named; None where there is none."""
+    path = config_folder() / SHOW_FILE
+    return path if path.is_file() else None
 
 
 def _checked(room: Room, door: Door) -> Door:
@@ -213,7 +229,7 @@ def load_show(path: Path | None) -> Show:
     """Read a show file, or return the defaults. Raises ConfigError with file, line, key and what is allowed."""
     if path is None:
         return Show()
-    return parse_toml(Show, _read(path), str(path))
+    return anchored(parse_toml(Show, _read(path), str(path)), path.resolve().parent)
 
 
 def load_bank(folder: Path | None = None) -> Bank:
@@ -253,8 +269,58 @@ def check_preset(path: Path) -> Preset:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    return decoded(data, str(path))
+
+
+def decoded(data: bytes, where: str) -> str:
+    """Return the text of a file; editors of Windows write UTF-16, or a mark in front. Raises ConfigError."""
+    kind = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(kind)
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
+        raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8") from None
+
+
+def anchored(show: Show, folder: Path) -> Show:
+    """Return a show whose paths go by the folder of its file, not by where the program was started; ``~`` is home."""
+
+    def place(path: Any) -> Any:
+        text = str(path)
+        if not text or "://" in text:
+            return path
+        return folder / Path(text).expanduser()
+
+    def door(room: Room, config: Door, kind: str = "") -> Door:
+        fields = find(room, kind or str(config["kind"])).Options.model_fields
+        moved = dict(config)
+        for key in config.keys() & fields.keys():
+            note = str(fields[key].annotation)
+            if fields[key].annotation is Path:
+                moved[key] = place(config[key])
+            elif note.startswith("tuple[") and "Path" in note:
+                moved[key] = tuple(place(one) for one in config[key])
+            elif key == "model" and _is_path(str(config[key])):
+                moved[key] = str(place(config[key]))
+        return moved
+
+    update = {
+        "presets": place(show.presets) if show.presets is not None else None,
+        "source": door("sources", show.source),
+        "inputs": {name: door("inputs", one) for name, one in show.inputs.items()},
+        "outputs": tuple(door("outputs", one) for one in show.outputs),
+        "record": door("outputs", show.record, RECORD),
+        "generators": {kind: door("generators", one, kind) for kind, one in show.generators.items()},
+    }
+    if show.deliver.safe not in ("pattern", "drift"):
+        update["deliver"] = show.deliver.model_copy(update={"safe": str(place(show.deliver.safe))})
+    if show.midi.maps:
+        update["midi"] = show.midi.model_copy(update={"maps": str(place(show.midi.maps))})
+    return show.model_copy(update=update)
+
+
+def _is_path(model: str) -> bool:
+    """Tell whether a model is named by a folder, not by its name in the store."""
+    return model.startswith(("~", ".")) or "/" in model or "\\" in model

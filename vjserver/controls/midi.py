@@ -6,6 +6,7 @@ Python in the audio system's thread, which then waits for ours, misses its turn,
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ from vjserver.types.errors import DeviceError
 
 CLIENT = "vjserver"
 _SYSTEM = ("midi through", "system:midi_")  # loops of the system: what is sent there comes back
-_OWN = f"{CLIENT}:rtmidi "  # as ALSA and JACK call the ports that we open; a port only named after us is a stranger's
+# As ALSA and JACK call the ports that we open (JACK numbers our clients); one that is only named after us is a stranger's.
+_OWN = re.compile(rf"{CLIENT}(-\d+)?:rtmidi ")
 
 
 class MidiOptions(BaseModel):
@@ -115,4 +117,4 @@ def named(ports: Sequence[str | None]) -> list[str]:
 
 def _is_ours(name: str) -> bool:
     lower = name.lower()
-    return lower.startswith(_OWN) or any(part in lower for part in _SYSTEM)
+    return _OWN.match(lower) is not None or any(part in lower for part in _SYSTEM)

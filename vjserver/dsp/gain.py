@@ -7,6 +7,7 @@ the whole is below the gate, everything falls to 0 and nothing is learnt, so a b
 """
 
 import math
+from collections import deque
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +24,41 @@ def rms_db(samples: Float32) -> float:
     """Return the level of a hop in dBFS, -120 for digital silence."""
     power = float(np.dot(samples, samples)) / len(samples)
     return 10.0 * math.log10(power) if power > 1e-12 else -120.0
+
+
+class NoiseFloor:
+    """Learns what never stops: hiss, hum, a room. Levels go in, hop by hop; the gate above it comes out.
+
+    The floor is the least level, smoothed, of the last :data:`FLOOR_S` seconds (R. Martin, "Noise power spectral
+    density estimation based on optimal smoothing and minimum statistics", 2001). Nothing above
+    :data:`LOUDEST_FLOOR_DB` is taken for noise: music may go on for long without a pause.
+    """
+
+    def __init__(self, dt_s: float, gate_db: float) -> None:
+        self._gate_db, self._smooth = gate_db, smoothing(dt_s, 0.05)
+        self._per = max(1, round(FLOOR_S / _FLOOR_PARTS / dt_s))
+        self._steady = max(1, round(0.1 / dt_s))
+        self._least: deque[float] = deque(maxlen=_FLOOR_PARTS)
+        self._power = 0.0
+        self._count = 0
+
+    def __call__(self, level_db: float) -> float:
+        """Take the level of a hop, dBFS; return the level below which there is nothing but noise."""
+        self._power += max(self._smooth, 1.0 / (self._count + 1)) * (10.0 ** (level_db / 10.0) - self._power)
+        smooth_db = 10.0 * math.log10(self._power)
+        self._count += 1
+        if self._count < self._steady:  # a hop says nothing of a hum whose wave is longer
+            return max(self._gate_db, smooth_db + ABOVE_FLOOR_DB) if smooth_db <= LOUDEST_FLOOR_DB else self._gate_db
+        if (self._count - self._steady) % self._per == 0:
+            self._least.append(smooth_db)
+        self._least[-1] = min(self._least[-1], smooth_db)
+        floor = min(self._least)
+        return max(self._gate_db, floor + ABOVE_FLOOR_DB) if floor <= LOUDEST_FLOOR_DB else self._gate_db
+
+
+FLOOR_S, _FLOOR_PARTS = 20.0, 10
+ABOVE_FLOOR_DB = 6.0
+LOUDEST_FLOOR_DB = -50.0
 
 
 class GainOptions(BaseModel):
@@ -45,7 +81,8 @@ class AdaptiveGain:
     """
 
     def __init__(self, count: int, dt_s: float, options: GainOptions) -> None:
-        self._gate = options.gate_db
+        self.gate = options.gate_db
+        """A whole level below this is silence, dBFS; it may be moved."""
         self._narrowest, self._widest = np.float32(options.min_range_db), np.float32(options.max_range_db)
         # The range is learnt every other hop: spectra overlap by three quarters.
         self._turn = False
@@ -59,7 +96,7 @@ class AdaptiveGain:
 
     def __call__(self, level_db: Float32) -> Float32:
         """Return 0..1 for levels in dBFS, both float32 ``(count,)``."""
-        open_ = bool(level_db[-1] > self._gate)
+        open_ = bool(level_db[-1] > self.gate)
         level = self._level
         # minimum and maximum cost a third of what clip does on arrays as small as these
         step = np.maximum(level_db, _LOWEST_DB) if open_ else np.full_like(level, _LOWEST_DB)

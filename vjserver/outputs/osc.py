@@ -27,10 +27,12 @@ PULSE_NS = 60_000_000
 CONTINUOUS = (
     ("/vj/beat/phase", 1), ("/vj/bar/phase", 1), ("/vj/bpm", 1), ("/vj/confidence", 1), ("/vj/level", 1),
     ("/vj/centroid", 1), ("/vj/flux", 1), ("/vj/pitch", 1), ("/vj/energy", 1), ("/vj/silence", 1),
-    ("/vj/buildup", 1), ("/vj/break", 1), ("/vj/tonal_change", 1),
+    ("/vj/buildup", 1), ("/vj/break", 1), ("/vj/tonal_change", 1), ("/vj/sound/peak", 1), ("/vj/sound/clip", 1),
     ("/vj/bands", 6), ("/vj/spectrum", 32), ("/vj/chroma", 12),
 )  # fmt: skip
-SCALARS_TOLD = ("level", "centroid", "flux", "pitch_hz", "energy", "silence", "buildup", "break", "tonal_change")
+SCALARS_TOLD = (
+    "level", "centroid", "flux", "pitch_hz", "energy", "silence", "buildup", "break", "tonal_change", "peak", "clip"
+)  # fmt: skip
 
 
 class OscTargetOptions(BaseModel):

@@ -164,6 +164,22 @@ def _is_size(args: tuple[Argument, ...]) -> None:
         raise ConfigError(f"/vj/size: {error}") from None
 
 
+def channels_of(text: str) -> tuple[int, ...] | None:
+    """Return the channels, from 0, for ``1`` or ``3+4``; None for ``all``. Raises ConfigError with what is allowed."""
+    word = text.strip().lower().removeprefix("all")
+    parts = word.replace(",", "+").split("+") if word else []
+    if not all(part.strip().isdecimal() and 1 <= int(part) <= 64 for part in parts):
+        raise ConfigError(f"channels are numbers in 1..64, such as 1 or 3+4, or all: got {text[:40]!r}")
+    return tuple(int(part) - 1 for part in parts) or None
+
+
+def _is_channels(args: tuple[Argument, ...]) -> None:
+    try:
+        channels_of(str(args[0]))
+    except ConfigError as error:
+        raise ConfigError(f"/vj/sound/channels: {error}") from None
+
+
 QUANTISE = ("none", "beat", "bar", "2bar", "4bar")
 SOURCES = ("auto", "tap", "link", "midi", "osc")
 LINK = ("off", "follow", "lead")
@@ -253,6 +269,11 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/output/list", "action", (), "answered to the sender with one /vj/status/output for each output")
     yield Entry("/vj/output/remove", "action", (label,), "close the output of that label")
     yield Entry("/vj/record", "parameter", (switch,), "1 records picture and sound into a new file, 0 ends it", False)
+    device = Slot("text", unit="part of a device's name, loopback, or empty")
+    yield Entry("/vj/sound/device", "parameter", (device,), "which audio input is heard; empty: the show file's", "")
+    heard = Slot("text", unit="all, 1, 3+4 ...")
+    yield Entry("/vj/sound/channels", "parameter", (heard,), "which of its channels are heard, from 1; empty: the show "
+                "file's", "", check=_is_channels)  # fmt: skip
     bpm = Slot("float", 20.0, 400.0, "bpm")
     source = Slot("text", unit=", ".join(SOURCES))
     yield Entry("/vj/tempo/source", "parameter", (source,), "who keeps the beat: the ear (auto), the hand (tap), "
@@ -369,6 +390,8 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/pitch", "strongest pitch, 0 where none is clear", Slot("float", 0.0, 5000.0, "Hz"))
     yield out("/vj/energy", "slow loudness")
     yield out("/vj/silence", "1 while the room is silent")
+    yield out("/vj/sound/peak", "peak of the input as it comes, of full scale")
+    yield out("/vj/sound/clip", "1 for a second after the input was cut off at full scale: turn it down")
     yield out("/vj/buildup", "how far a build-up has risen")
     yield out("/vj/break", "1 while the low end is away")
     yield out("/vj/drop", "1 when kick and low end come back after a break, 0 shortly after")
@@ -405,7 +428,8 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/status/pending", "what waits for its boundary, and for how many beats", text, count)
     yield out("/vj/status/cue", "the cue that was called, and the next one", text, text)
     yield out("/vj/status/learnt", "what MIDI learnt: the control, and its address", text, text)
-    yield out("/vj/pong", "the answer to /vj/ping, to its sender", Slot("name", optional=True))
+    why = Slot("text", optional=True, unit="what was wrong with the sender's last message")
+    yield out("/vj/pong", "the answer to /vj/ping, to its sender", Slot("name", optional=True), why)
     yield out("/vj/status/prompt", "the heaviest prompt", text)
     yield out("/vj/subscribed", "asks a subscriber on another machine, which [osc] allow does not name, to send "
               "/vj/renew with this number: it was really you", count)  # fmt: skip

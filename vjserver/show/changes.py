@@ -45,6 +45,8 @@ FIELDS = {
     "/vj/midi/clock": _field("midi_clock", "sync"),
     "/vj/midi/clock/from": _field("midi_from", "sync"),
     "/vj/take/record": _field("take"),
+    "/vj/sound/device": _field("device", "sound"),
+    "/vj/sound/channels": _field("channels", "sound"),
 }
 
 

@@ -1,7 +1,7 @@
 """Outputs as part of the show: text from a controller goes in, rows that say what is sent where come out."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vjserver.types.errors import ConfigError
@@ -42,16 +42,29 @@ def rows_of(doors: Iterable[Mapping[str, Argument]]) -> tuple[OutputRow, ...]:
 
 def row_of(label: str, text: str) -> OutputRow:
     """Return the row for ``KIND option=value ...``; values with spaces stand in quotes. Raises ConfigError."""
+    try:
+        words = split(text)
+    except ConfigError as error:
+        raise ConfigError(f"output {label[:40]!r}: {error}") from None
+    return row_of_words(label, words)
+
+
+def split(text: str) -> list[str]:
+    """Return the words of a text; one with spaces stands in quotes. Raises ConfigError for a quote without its end."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{error}: got {text[:60]!r}") from None
+
+
+def row_of_words(label: str, words: Sequence[str]) -> OutputRow:
+    """Return the row for the words ``KIND``, ``option=value`` ... Raises ConfigError."""
     if not label or len(label) > 40 or not label.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(f"an output's label is up to 40 letters, digits, - and _: got {label[:60]!r}")
     if label in OURS:
         raise ConfigError(f"an output cannot be labelled {label!r}: that one is vjserver's own")
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise ConfigError(f"output {label!r}: {error}: got {text[:60]!r}") from None
     if not words or "=" in words[0]:
-        raise ConfigError(f"output {label!r}: KIND option=value ... expected: got {text[:60]!r}")
+        raise ConfigError(f"output {label!r}: KIND option=value ... expected: got {' '.join(words)[:60]!r}")
     config: dict[str, Argument] = {"kind": words[0]}
     for word in words[1:]:
         key, sign, value = word.partition("=")

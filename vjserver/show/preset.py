@@ -1,5 +1,6 @@
 """Presets: a look and how sound moves it, as one TOML file. Text goes in, a checked ``Preset`` comes out."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
@@ -265,12 +266,35 @@ def parse_toml(model: type[Model], text: str, where: str) -> Model:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not valid TOML: {error}") from None
+        hint = _backslash_hint(text, str(error))
+        raise ConfigError(f"{where}: not valid TOML: {error}{hint}") from None
+    odd = _odd_paths(text)
+    if odd:
+        raise ConfigError(f"{where}:{odd[0]}: {odd[1]}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
         faults = [_fault(model, text, where, fault) for fault in error.errors()]
         raise ConfigError("\n".join(faults)) from None
+
+
+BACKSLASH = "a \\ in double quotes begins a special sign: write C:/folder/file, or 'C:\\folder\\file' in single quotes"
+
+
+def _backslash_hint(text: str, said: str) -> str:
+    """Return what is to be done where a Windows path is the fault."""
+    found = re.search(r"at line (\d+)", said)
+    lines = text.splitlines()
+    row = lines[int(found.group(1)) - 1] if found and int(found.group(1)) <= len(lines) else ""
+    return f"; {BACKSLASH}" if "\\" in row else ""
+
+
+def _odd_paths(text: str) -> tuple[int, str] | None:
+    """Return line and reason where a Windows path was read as something else: C:\\new is C:, a newline, ew."""
+    for number, row in enumerate(text.splitlines(), start=1):
+        if re.search(r"""=\s*"[A-Za-z]:\\[bfnrtu"\\]""", row) and "\\\\" not in row:
+            return number, BACKSLASH
+    return None
 
 
 def _fault(model: type[BaseModel], text: str, where: str, fault: object) -> str:

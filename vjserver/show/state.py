@@ -93,6 +93,14 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """Which audio input is heard, and which of its channels; empty texts leave it to the show file."""
+
+    device: str = ""
+    channels: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Autopilot:
     """Whether another preset is chosen every ``bars`` bars."""
 
@@ -180,6 +188,7 @@ class ShowState:
     cue: str = ""
     autopilot: Autopilot = field(default_factory=Autopilot)
     sync: Sync = field(default_factory=Sync)
+    sound: Sound = field(default_factory=Sound)
     take: bool = False
     lookahead_ms: float = -1.0
     blackout: bool = False

@@ -16,7 +16,7 @@ from vjserver.types.events import Argument
 
 VERSION = 1
 # What belongs to the room and not to the performance stays as it is when a take is played.
-_OURS = ("outputs", "take", "sync", "deliver")
+_OURS = ("outputs", "take", "sync", "deliver", "sound")
 
 
 class _Head(msgspec.Struct):

@@ -4,7 +4,12 @@ The callback stamps and copies, nothing else. A device that falls silent for a s
 """
 
 import contextlib
+import importlib
+import os
 import queue
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +23,7 @@ from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError, nearest
 
 GONE_NS = NS
+PA_FLOAT32 = 1  # paFloat32 of portaudio.h
 START_NS = 4 * NS  # a sound server under load may take that long for a stream's first block
 MAX_WAITING = 400  # blocks; 2 s at 256/48k. Beyond, the oldest are dropped and counted.
 
@@ -29,19 +35,22 @@ class DeviceOptions(BaseModel):
 
     name: str | int | None = Field(None, description="part of the device's name, or its index; None for the default")
     channels: int = Field(2, ge=1, le=64, description="channels to open; fewer if the device has fewer")
+    needed: int = Field(0, ge=0, le=64, description="channels that it must have; the server fills it in")
     rate_hz: int | None = Field(None, ge=8000, le=192000, description="None for the device's own rate")
     block: int = Field(256, ge=32, le=8192, description="samples a callback")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """An input that PortAudio knows."""
+    """An input that PortAudio knows. ``api`` is the system's way to it; a loopback hears what this machine plays."""
 
     index: int
     name: str
     channels: int
     rate_hz: int
     default: bool
+    api: str = ""
+    loopback: bool = False
 
 
 def devices() -> list[Device]:
@@ -60,12 +69,18 @@ def _portaudio() -> Iterator[Any]:
 
 
 def _start_portaudio() -> Any:
-    try:
-        import pyaudio
-    except ImportError as error:
-        raise DeviceError(f"PyAudio is missing ({error}); install portaudio19-dev, then: pip install pyaudio") from None
     with quiet_stderr():
-        return pyaudio.PyAudio()
+        return _library().PyAudio()
+
+
+def _library() -> Any:
+    """Return PyAudio; on Windows the one that knows what the loudspeakers play (WASAPI loopback), if it is there."""
+    for name in ("pyaudiowpatch", "pyaudio") if sys.platform == "win32" else ("pyaudio",):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            missing = error
+    raise DeviceError(f"PyAudio is missing ({missing}); install portaudio19-dev, then: pip install pyaudio") from None
 
 
 def _inputs(audio: Any) -> list[Device]:
@@ -77,13 +92,56 @@ def _inputs(audio: Any) -> list[Device]:
     for index in range(audio.get_device_count()):
         info = audio.get_device_info_by_index(index)
         if info["maxInputChannels"] > 0:
-            rate = int(info["defaultSampleRate"])
-            found.append(Device(index, str(info["name"]), int(info["maxInputChannels"]), rate, index == default))
+            rate, name = int(info["defaultSampleRate"]), str(info["name"])
+            api = str(audio.get_host_api_info_by_index(info["hostApi"])["name"])
+            loops = bool(info.get("isLoopbackDevice")) or is_loopback(name)
+            found.append(Device(index, name, int(info["maxInputChannels"]), rate, index == default, api, loops))
     return found
 
 
+LOOPBACKS = (
+    "loopback", "monitor", "blackhole", "soundflower", "stereo mix", "what u hear", "cable output", "voicemeeter",
+)  # fmt: skip
+NO_LOOPBACK = {
+    "win32": "pip install pyaudiowpatch, or switch Stereo Mix on in the sound settings",
+    "darwin": "install BlackHole (existential.audio) and play into it",
+    "linux": "needs PulseAudio or PipeWire with pactl (apt-get install pulseaudio-utils)",
+}
+
+
+def is_loopback(name: str) -> bool:
+    """Tell by its name whether an input hears what this machine plays."""
+    return any(word in name.lower() for word in LOOPBACKS)
+
+
+def _pulse_monitor(inputs: list[Device]) -> Device | None:
+    """Return the input that hears what PulseAudio plays, having asked for it; None where there is no PulseAudio.
+
+    PortAudio sees PulseAudio as one device; which of its sources that is, PULSE_SOURCE tells.
+    """
+    device = next((d for d in inputs if d.name in ("pulse", "default")), None)
+    if device is None or sys.platform != "linux":
+        return None
+    try:
+        found = subprocess.run(["pactl", "get-default-sink"], capture_output=True, text=True, timeout=2)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if found.returncode or not found.stdout.strip():
+        return None
+    os.environ["PULSE_SOURCE"] = f"{found.stdout.strip()}.monitor"
+    return next((d for d in inputs if d.name == "pulse"), device)
+
+
+def _plain(name: str) -> str:
+    """Return a name without the number that Windows puts before a device that was plugged in elsewhere."""
+    return re.sub(r"(^|\()\d+- ", r"\1", name.lower())
+
+
 def choose(inputs: list[Device], name: str | int | None) -> Device:
-    """Return the input with this index, or whose name holds ``name``. Raises DeviceError naming what is there."""
+    """Return the input with this index, or whose name holds ``name``. Raises DeviceError naming what is there.
+
+    ``loopback`` is whatever hears what this machine plays; an exact name goes before one that only holds it.
+    """
     if not inputs:
         raise DeviceError("no audio input on this machine; plug one in, or use --source click")
     if name is None:
@@ -92,10 +150,17 @@ def choose(inputs: list[Device], name: str | int | None) -> Device:
         for device in inputs:
             if device.index == int(name):
                 return device
+    elif name.lower() == "loopback":
+        loop = next((d for d in inputs if d.loopback), None) or _pulse_monitor(inputs)
+        if loop is None:
+            raise DeviceError(f"nothing here hears what this machine plays: {NO_LOOPBACK.get(sys.platform, '')}")
+        return loop
     else:
-        for device in inputs:
-            if name.lower() in device.name.lower():
-                return device
+        wanted = _plain(name)
+        for fits in (lambda d: _plain(d.name) == wanted, lambda d: wanted in _plain(d.name)):
+            found = next(filter(fits, inputs), None)
+            if found is not None:
+                return found
     names = [device.name for device in inputs]
     raise DeviceError(f"no audio input {name!r}{nearest(str(name), names)}; there are: {', '.join(names)}")
 
@@ -117,17 +182,20 @@ class DeviceSource:
 
     def open(self) -> None:
         """Open the device. Raises DeviceError."""
-        import pyaudio
-
         self._audio = _start_portaudio()
         try:
             device = choose(_inputs(self._audio), self._o.name)
+            if self._o.needed > device.channels:
+                raise DeviceError(
+                    f"audio input {device.name!r} has {device.channels} channel(s), and channel {self._o.needed} is "
+                    "asked for; /vj/sound/channels or [ear] channel chooses others"
+                )
             self._channels = min(self._o.channels, device.channels)
             self.rate_hz = self._o.rate_hz or device.rate_hz
             self.name = device.name
             with quiet_stderr():
                 self._stream = self._audio.open(
-                    rate=self.rate_hz, channels=self._channels, format=pyaudio.paFloat32, input=True,
+                    rate=self.rate_hz, channels=self._channels, format=PA_FLOAT32, input=True,
                     input_device_index=device.index, frames_per_buffer=self._o.block,
                     stream_callback=self._heard,
                 )  # fmt: skip

@@ -1,4 +1,7 @@
-"""File: a wav, flac, ogg or mp3 file played in real time (or, with a manual clock, as fast as it can be read)."""
+"""File: a sound file, or the sound of a video, played in real time (with a manual clock: as fast as it can be read).
+
+wav, flac, ogg and mp3 are read by libsndfile; everything else, and what libsndfile cannot read to its end, by PyAV.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,9 @@ import soundfile
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.runtime.clock import NS, Clock
-from vjserver.types.audio import AudioBlock
+from vjserver.runtime.quiet import quiet_stderr
+from vjserver.sources.avfile import AvStream
+from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import DeviceError
 
 
@@ -38,8 +43,9 @@ class FileSource:
 
     def __init__(self, options: FileOptions, clock: Clock) -> None:
         self._o, self._clock = options, clock
-        self._file: _Stream | None = None
-        self._position = 0
+        self._file: _Stream | AvStream | None = None
+        self._position = 0  # samples since it was opened
+        self._place = 0  # the same since the file last began
         self._start_ns = 0
         self.rate_hz = 0
         self.drops = 0
@@ -49,15 +55,39 @@ class FileSource:
         path = self._o.path
         if not path.is_file():
             raise DeviceError(f"no such sound file: {path}")
-        try:
-            self._file = _Stream(path)
-        except soundfile.LibsndfileError as error:
-            raise DeviceError(f"{path} is not a sound file that can be read (wav, flac, ogg, mp3): {error}") from None
-        if not self._file.frames:
-            self.close()
-            raise DeviceError(f"{path} holds no sound")
+        self._file = self._opened()
         self.rate_hz = self._file.samplerate
-        self._position, self._start_ns = 0, self._clock.now_ns()
+        self._position = self._place = 0
+        self._start_ns = self._clock.now_ns()
+
+    def _opened(self) -> _Stream | AvStream:
+        """Return the file, opened by who can read it. Raises DeviceError saying why nobody can."""
+        path = self._o.path
+        try:
+            with quiet_stderr():  # the mp3 decoder has words of its own
+                found = _Stream(path)
+        except soundfile.LibsndfileError as error:
+            try:
+                return AvStream(path)
+            except DeviceError as other:
+                what = f"{path} is not a sound file that can be read (wav, flac, ogg, mp3; with PyAV m4a and videos)"
+                raise DeviceError(f"{what}: {error}; {other}") from None
+        if not found.frames:
+            found.close()
+            raise DeviceError(f"{path} holds no sound")
+        return found
+
+    def _past_the_damage(self) -> Float32:
+        """Go on behind a place that libsndfile cannot pass, with PyAV. Raises DeviceError where that is not there."""
+        path, at_s = self._o.path, self._place / self.rate_hz
+        if isinstance(self._file, _Stream):
+            self._file.close()
+        try:
+            self._file = AvStream(path)
+        except DeviceError as error:
+            raise DeviceError(f"{path} is damaged at {at_s:.1f} s, and {error}") from None
+        self._file.skip(self._place)
+        return self._file.read(self._o.block)
 
     def read(self, until_ns: int) -> AudioBlock | None:
         """Return the next block when its last sample is due, or None at ``until_ns`` if that is sooner."""
@@ -69,15 +99,16 @@ class FileSource:
             return None
         try:
             samples = self._file.read(self._o.block, dtype="float32", always_2d=True)
-            if not len(samples) and self._o.loop:
-                self._file.close()
-                self._file = _Stream(self._o.path)
-                samples = self._file.read(self._o.block, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise DeviceError(f"{self._o.path} is damaged at {self._position / self.rate_hz:.1f} s: {error}") from None
+        except soundfile.LibsndfileError:
+            samples = self._past_the_damage()
+        if not len(samples) and self._o.loop and self._place:
+            self._file.close()
+            self._file, self._place = self._opened(), 0
+            samples = self._file.read(self._o.block, dtype="float32", always_2d=True)
         if not len(samples):
             raise DeviceError(f"{self._o.path} has ended")
         self._position += len(samples)
+        self._place += len(samples)
         return AudioBlock(samples, self.rate_hz, self._start_ns + self._position * NS // self.rate_hz)
 
     def close(self) -> None:

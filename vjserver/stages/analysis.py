@@ -7,7 +7,7 @@ own time, so live and offline give the same events; only the waiting differs, an
 
 import math
 from collections import deque
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from vjserver.dsp.beatclock import BeatClock, ClockOptions
 from vjserver.dsp.chroma import Chroma
 from vjserver.dsp.drums import DrumDetector, DrumOptions
 from vjserver.dsp.frontend import HOP, SLOW_EVERY, FrontEnd
-from vjserver.dsp.gain import AdaptiveGain, GainOptions, rms_db
+from vjserver.dsp.gain import AdaptiveGain, GainOptions, NoiseFloor, rms_db
 from vjserver.dsp.pitch import OnsetDetector, OnsetOptions, PitchTracker
 from vjserver.dsp.resample import Resampler, ratio_for
 from vjserver.dsp.section import Heard, SectionTracker
@@ -29,6 +29,10 @@ from vjserver.types.features import DRUM_NAMES, N_SPECTRUM, SCALARS, BeatGrid, F
 from vjserver.walk.smoothing import smoothing
 
 NS = 1_000_000_000
+OFFSET_S = 1.0
+PEAK_S, CLIP_S, CLIPPED = 0.3, 1.0, 0.999
+SIDES_SAMPLES = 24_000
+"""So long, at 48 kHz half a second, two channels are looked at before one is left out."""
 WIDE = 2 * HOP  # the bands' hop
 GAP_NS = 15_000_000
 # Energy is loudness over seconds in the range of the last minutes: a break is low, the loudest part is full.
@@ -42,13 +46,18 @@ _BAR_FRAMES, _BAR_AROUND = 6, 6
 _KEPT, _KEPT_IN_BREAK = 1e-3, 1e-2
 
 
+Channel = Annotated[int, Field(ge=0, le=63)]
+
+
 class EarOptions(BaseModel):
     """How the ear listens. The defaults suit a line signal or a microphone in a club."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     window: Literal[512, 1024, 2048, 4096] = Field(1024, description="samples a spectrum of the bands")
-    channel: int | None = Field(None, ge=0, description="listen to this channel only; None mixes all to mono")
+    channel: Channel | tuple[Channel, ...] | None = Field(
+        None, description="listen to this channel only, from 0, or to several mixed ([2, 3]); None mixes all"
+    )
     silence_after_s: float = Field(1.5, ge=0.0, description="how long below the gate before it counts as silence")
     envelope_s: float = Field(0.12, gt=0.0, description="how long a hit glows in the kick, snare, hat features")
     drop_s: float = Field(2.0, gt=0.0, description="how long a drop glows in the drop feature")
@@ -58,6 +67,27 @@ class EarOptions(BaseModel):
     onsets: OnsetOptions = OnsetOptions()
     tempo: TempoPrior = TempoPrior()
     clock: ClockOptions = ClockOptions()
+
+
+class Sides:
+    """Tells whether two channels cancel each other where they are mixed: energies of their sum and difference."""
+
+    def __init__(self) -> None:
+        self._sum = self._difference = 0.0
+        self.cancel = False
+
+    def __call__(self, left: Float32, right: Float32) -> bool:
+        """Take a block of both; return whether mixing them would leave next to nothing."""
+        share = min(1.0, len(left) / SIDES_SAMPLES)
+        with np.errstate(all="ignore"):
+            alone, cross = float(np.dot(left, left) + np.dot(right, right)), 2.0 * float(np.dot(left, right))
+        if not math.isfinite(alone + cross):
+            return self.cancel
+        self._sum += share * ((alone + cross) / len(left) - self._sum)
+        self._difference += share * ((alone - cross) / len(left) - self._difference)
+        if self._difference > 1e-8:
+            self.cancel = self._sum < (0.1 if self.cancel else 0.01) * self._difference
+        return self.cancel
 
 
 class Analysis:
@@ -101,6 +131,13 @@ class Analysis:
         self._rest = np.zeros(0, np.float32)
         self._wide = np.zeros(WIDE, np.float32)
         self._heard_ns: int | None = None
+        self._offset = 0.0
+        self._offset_share = smoothing(hop_s, OFFSET_S)
+        self._floor = NoiseFloor(hop_s, options.gain.gate_db)
+        self._sides = Sides()
+        self._missing = 0
+        self._peak_decay = 1.0 - smoothing(2 * hop_s, PEAK_S)
+        self._peak, self._clip_s = 0.0, 0.0
         self.features = Features(
             0,
             np.zeros(len(SCALARS), np.float32),
@@ -109,6 +146,15 @@ class Analysis:
             np.zeros(12, np.float32),
             BeatGrid(),
         )
+
+    @property
+    def remark(self) -> str:
+        """What is odd about the sound, in a sentence; empty where nothing is."""
+        if self._missing:
+            return f"channel {self._missing - 1} is asked for, and the sound has fewer: all of them are heard"
+        if self._sides.cancel:
+            return "left and right cancel each other (one is wired the wrong way round): the left one is heard"
+        return ""
 
     @property
     def tracker(self) -> BeatTracker:
@@ -162,19 +208,31 @@ class Analysis:
     def _mono(self, samples: Float32) -> Float32:
         """Mix to mono; what is not a finite number in [-1, 1] is made so before it can spoil a filter's memory."""
         if samples.ndim == 2:
-            channel = self._o.channel
-            if samples.shape[1] == 1:
-                samples = samples[:, 0]
-            elif channel is not None:
-                samples = samples[:, min(channel, samples.shape[1] - 1)]
-            else:
-                samples = samples.mean(axis=1, dtype=np.float32)
+            samples = self._chosen(samples)
         if not math.isfinite(np.dot(samples, samples)):
             samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         return np.minimum(np.maximum(samples, _LOWEST, dtype=np.float32), _HIGHEST)
 
+    def _chosen(self, samples: Float32) -> Float32:
+        """Return one channel: the chosen ones, or all, mixed; the left one where two sides would cancel each other."""
+        count, channel = samples.shape[1], self._o.channel
+        chosen = (channel,) if isinstance(channel, int) else channel or range(count)
+        self._missing = max((one + 1 for one in chosen if one >= count), default=0)
+        if self._missing:
+            chosen = range(count)
+        if len(chosen) == 1:
+            return samples[:, chosen[0]]
+        if len(chosen) == 2 and self._sides(samples[:, chosen[0]], samples[:, chosen[1]]):
+            return samples[:, chosen[0]]
+        return np.asarray(samples[:, list(chosen)].mean(axis=1), np.float32)
+
     def _hear_hop(self, samples: Float32, t_ns: int) -> list[EarEvent]:
+        self._measure_input(samples)
+        # What is added to every sample alike (a cheap input's offset) is no sound.
+        self._offset += self._offset_share * (float(samples.mean()) - self._offset)
+        samples = samples - np.float32(self._offset)
         level_db = rms_db(samples)
+        self._gain.gate = self._floor(level_db)
         events = self._hear_silence(level_db, t_ns)
         now = self._now
         for name in _ENVELOPES:
@@ -243,13 +301,21 @@ class Analysis:
         return [Section(t_ns, t_ns, begun)]
 
     def _hear_silence(self, level_db: float, t_ns: int) -> list[EarEvent]:
-        loud = level_db > self._o.gain.gate_db
+        loud = level_db > self._gain.gate
         self._quiet_hops = 0 if loud else self._quiet_hops + 1
         silent = not loud and (self._silent or self._quiet_hops >= self._silence_hops)
         if silent == self._silent:
             return []
         self._silent = silent
         return [Silence(t_ns, t_ns, silent)]
+
+    def _measure_input(self, samples: Float32) -> None:
+        """Keep the input's peak, as it came, and whether it was cut off at full scale."""
+        peak = float(np.abs(samples).max())
+        self._peak = max(peak, self._peak * self._peak_decay)
+        self._clip_s = CLIP_S if peak >= CLIPPED else max(0.0, self._clip_s - HOP / self._rate_hz)
+        self._now["peak"] = min(1.0, self._peak)
+        self._now["clip"] = float(self._clip_s > 0.0)
 
     def _measure(self, samples: Float32, level_db: float, t_ns: int) -> None:
         """Refresh :attr:`features` from the last two hops."""

@@ -45,6 +45,7 @@ TELL_NS = NS // 60
 MAX_TROUBLES = 20
 MONITORED = 200
 NOTED = 50
+FAULTS_KEPT = 64
 MOST_TO_A_STRANGER = 128  # bytes
 MOST_WHY = 400  # signs: what is wrong may come with a long text
 CALM_NS, CALM_KEPT = 10 * NS, 5
@@ -173,6 +174,9 @@ class Control:
         self._values: dict[str, Argument] = {}
         self._last_refusal_ns = -NS
         self._next_tell_ns = self._next_status_ns = 0
+        self._hand: Sender | None = None
+        """Whose message is being taken, or was last, where it came over OSC."""
+        self._faults: dict[Sender, str] = {}
         self._lost = 0
         self._turned_away: dict[str, int] = {}
 
@@ -186,6 +190,9 @@ class Control:
     def receive_osc(self, osc: OscMessage, sender: Sender) -> None:
         """Take a message from the network: a question is answered to its sender, anything else is received."""
         address, args = osc.address, osc.args
+        if address != "/vj/ping":
+            self._hand = sender
+            self._faults.pop(sender, None)
         self.feedback.renew(sender, self._clock.now_ns() + LEASE_NS)
         own = self._for_sender.get(address)
         if own is not None:
@@ -206,6 +213,8 @@ class Control:
         ``by`` names the kind of hand, ``key`` the surface that sent it, if it is one that is told.
         """
         now_ns = self._clock.now_ns()
+        if by != "osc":
+            self._hand = None
         self._monitor(by, address, args)
         try:
             if address == "/vj/output/add":
@@ -251,6 +260,10 @@ class Control:
     def refuse(self, fault: str | ConfigError) -> None:
         """Count a message that makes no sense; tell why."""
         self.refused += 1
+        if self._hand is not None:
+            while len(self._faults) >= FAULTS_KEPT:
+                self._faults.pop(next(iter(self._faults)))
+            self._faults[self._hand] = visible(str(fault)[:MOST_WHY])
         self._tell_message(fault)
 
     def _tell_message(self, fault: str | ConfigError) -> None:
@@ -298,7 +311,10 @@ class Control:
             self.server.send(packet, sender)
 
     def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
-        self.server.send(message("/vj/pong", *args[:1]), sender)
+        """Answer a ping; who sent something wrong before it is told what was wrong with it."""
+        fault = self._faults.pop(sender, "")
+        told = (fault,) if fault and self.telling.may_hear_much(sender) else ()
+        self.server.send(message("/vj/pong", *(args[:1] or (told and ("",))), *told), sender)
 
     def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
         if not self.telling.may_hear_much(sender):

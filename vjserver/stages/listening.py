@@ -18,9 +18,10 @@ from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import Latencies, StatsWriter
 from vjserver.runtime.store import MemoryWriter, pack_features
-from vjserver.show.addresses import GENRES
+from vjserver.show.addresses import GENRES, channels_of
+from vjserver.show.state import Sound
 from vjserver.stages.analysis import Analysis, EarOptions
-from vjserver.types.errors import DeviceError
+from vjserver.types.errors import DeviceError, VJError
 from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event
 from vjserver.types.features import BeatGrid, Features, quiet
 
@@ -60,13 +61,15 @@ class EarMemory:
 class Ear:
     """The live loop's state: one source, one analysis, many listeners.
 
-    ``before`` is what a fallen predecessor left. The source is opened by ``opener``: that may take seconds, and the
+    ``source`` makes what is heard, as the state's :class:`Sound` says, which ``wanted`` returns. ``before`` is what a
+    fallen predecessor left. The source is opened by ``opener``: that may take seconds, and the
     beat goes on meanwhile; without one it is opened at once.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: Callable[[Sound], Source],
+        wanted: Callable[[], Sound],
         options: EarOptions,
         clock: Clock,
         listeners: Sequence[Listener],
@@ -82,7 +85,11 @@ class Ear:
         self._memory, self._opener = memory, opener
         self._opening: Future[None] | None = None
         self._next_memory_ns = 0
-        self._source, self._options, self._clock = source, options, clock
+        self._make, self._wanted, self._sound_of = source, wanted, wanted()
+        self._source: Source = source(self._sound_of)
+        self._own_options, self._options, self._clock = options, heard_as(options, self._sound_of), clock
+        self._remark = ""
+        self._next_look_ns = 0
         self._listeners, self._features, self._events, self._stats = listeners, features, events, stats
         self._commands, self._sound = commands, sound
         self._analysis: Analysis | None = None
@@ -114,6 +121,9 @@ class Ear:
     def step(self) -> None:
         """Wait for the next block or the next beat, whichever is sooner, and tell of it."""
         now_ns = self._clock.now_ns()
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + NS // 4
+            self._follow_choice(now_ns)
         if not self._open and now_ns >= self._retry_ns:
             self._open_source()
         until_ns = self._wake_ns(now_ns)
@@ -137,6 +147,26 @@ class Ear:
             self._sound.put(block)  # after the triggers: a recording can wait
 
     # -- the source ----------------------------------------------------------------------------------------
+
+    def _follow_choice(self, now_ns: int) -> None:
+        """Hear another device, or other channels of it, where the state says so; tell what is odd about the sound."""
+        remark = self._analysis.remark if self._analysis is not None and self._open else ""
+        if remark != self._remark:
+            self._remark = remark
+            self._announce("sound channels", remark or "nothing is odd any more", not remark)
+        wanted = self._wanted()
+        if wanted == self._sound_of or self._opening is not None:
+            return
+        before, self._sound_of = self._sound_of, wanted
+        self._options = heard_as(self._own_options, wanted)
+        if self._open:
+            self._source.close()
+        self._open, self._retries, self._retry_ns = False, 0, now_ns
+        try:
+            self._source = self._make(wanted)
+        except VJError as error:
+            self._announce("sound", f"{error}; what was heard before is heard on", False)
+            self._sound_of, self._source = replace(wanted), self._make(before)
 
     def _open_source(self) -> None:
         try:
@@ -257,6 +287,13 @@ class Ear:
                 except Exception as error:  # noqa: BLE001 - a fault of ours: the beat goes on, and the hand is told
                     log.write_fault("ear", f"{event.address} could not be done", error)
                     self._announce("message", f"{event.address}: {type(error).__name__}: {error}", False)
+
+
+def heard_as(options: EarOptions, sound: Sound) -> EarOptions:
+    """Return how the ear listens where the state chose channels of its own."""
+    if not sound.channels:
+        return options
+    return options.model_copy(update={"channel": channels_of(sound.channels)})
 
 
 def obey(analysis: Analysis | None, command: Event) -> None:

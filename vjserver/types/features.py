@@ -30,6 +30,8 @@ SCALARS = {
     "drop": "drop envelope, 1 at the drop, falling over seconds",
     "tonal_change": "how far the harmony has moved within the last second or two, 0..1",
     "silence": "1 while the room is silent, else 0",
+    "peak": "peak of the input as it comes, 0..1 of full scale",
+    "clip": "1 for a second after the input was cut off at full scale, else 0",
 }
 
 
