@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-class Plain(io.TextIOBase):
+class Plain:
     """A stream that shows what is written as text: controls are made visible, signs it cannot say are escaped."""
 
     def __init__(self, stream: TextIO) -> None:

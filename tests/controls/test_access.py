@@ -59,10 +59,29 @@ def status(path="/", client=STRANGER, kind="http", server="192.168.1.5", **heade
         ({"host": "stage.local:9020", "cookie": "vjserver_token=secret"}, 200),
         ({"host": "LOCALHOST:9020", "server": "127.0.0.1"}, 200),
         # a tunnel's or a proxy's name, where the show file names it; what a proxy passes on is not near
-        ({"server": "127.0.0.1", "host": "tunnel.example:8443"}, 200),
-        ({"server": "127.0.0.1", "host": "tunnel.example"}, 403),
-        ({"server": "127.0.0.1", "host": "vj.club:1234", "origin": "https://vj.club:1234"}, 200),
-        ({"server": "127.0.0.1", "host": "127.0.0.1:9020", "origin": "https://vj.club"}, 200),
+        ({"server": "127.0.0.1", "host": "tunnel.example:8443"}, 403),
+        ({"server": "127.0.0.1", "host": "tunnel.example:8443", "cookie": "vjserver_token=secret"}, 200),
+        ({"server": "127.0.0.1", "host": "tunnel.example", "cookie": "vjserver_token=secret"}, 403),
+        ({"server": "127.0.0.1", "host": "vj.club:1234", "origin": "https://vj.club:1234"}, 403),
+        (
+            {
+                "server": "127.0.0.1",
+                "host": "vj.club:1234",
+                "origin": "https://vj.club:1234",
+                "cookie": "vjserver_token=secret",
+            },
+            200,
+        ),
+        ({"server": "127.0.0.1", "host": "127.0.0.1:9020", "origin": "https://vj.club"}, 403),
+        (
+            {
+                "server": "127.0.0.1",
+                "host": "127.0.0.1:9020",
+                "origin": "https://vj.club",
+                "cookie": "vjserver_token=secret",
+            },
+            200,
+        ),
         ({"server": "127.0.0.1", "host": "127.0.0.1:9020", "x-forwarded-for": "203.0.113.9"}, 403),
         ({"server": "127.0.0.1", "host": "vj.club", "forwarded": "for=203.0.113.9"}, 403),
         ({"server": "127.0.0.1", "host": "vj.club", "x-real-ip": "::1", "cookie": "vjserver_token=secret"}, 200),

@@ -55,16 +55,21 @@ def test_a_slot_gives_the_newest_and_counts_what_was_missed(segment):
     reader.close()
 
 
-def test_a_new_writer_goes_on_where_a_killed_one_stopped(segment):
+def test_a_writer_that_is_killed_at_it_leaves_the_value_before_and_a_new_one_goes_on(segment):
     name = segment(size_of(64))
     writer, reader = SlotWriter(name), SlotReader(name)
+    writer.put(b"older")
     writer.put(b"old")
-    assert reader.get() == b"old"
     dirty = shared.attach(name)
-    dirty.words[0] += 1  # killed in mid-write
-    assert reader.get() is None
+    half = (dirty.size - 8) // 16 * 8
+    at = 8 + 3 % 2 * half  # where the third value would be written
+    dirty.data[at + 8 : at + 40] = b"half of something that was not fini"[:32]
+    dirty.words[at // 8] = 64 << 32 | 12345
+    assert reader.get() == b"old"
+    assert SlotReader(name).get() == b"old", "who comes later finds it too"
     SlotWriter(name).put(b"new")
     assert reader.get() == b"new"
+    assert reader.drops == 0
     dirty.close()
 
 

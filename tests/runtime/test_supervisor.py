@@ -215,3 +215,53 @@ def test_what_falls_again_and_again_is_suspected_of_what_was_asked_last(start):
     supervisor, told = start(Worker("fall", f"{__name__}:fall", ()), suspect=suspected.append)
     until(supervisor, lambda: len(told) >= 5)
     assert suspected == ["fall"]
+
+
+def test_a_process_that_the_system_does_not_start_ends_nothing_and_is_tried_again(start, monkeypatch, tmp_path):
+    path = tmp_path / "begun.txt"
+    worker = Worker("play", f"{__name__}:play", (str(path),), 5.0, understudied=True)
+    supervisor, told = start(worker, Worker("stay", f"{__name__}:stay", ()))
+    until(supervisor, supervisor.understudies)
+    monkeypatch.setattr("vjserver.runtime.supervisor.BACKOFF_S", (0.1, 0.2, 0.3, 0.4, 0.5))
+
+    def refused(*_):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "_process", refused)
+        for name in ("play", "stay"):
+            os.kill(supervisor.pids()[name], signal.SIGKILL)
+        until(supervisor, lambda: any("the system starts no process now" in why for _, why, _ in told))
+        assert "play" in supervisor.pids(), "its understudy was there"
+    until(supervisor, lambda: "stay" in supervisor.pids() and supervisor.understudies())
+
+
+def test_no_two_processes_share_a_row_however_often_one_falls(start):
+    fallen = Worker("fall", f"{__name__}:fall", ())
+    supervisor, _ = start(Worker("stay", f"{__name__}:stay", (), 5.0), fallen)
+    supervisor._silent_s = lambda *_: 0.0
+    for _ in range(70):  # more than there are rows
+        run = supervisor._spawned(supervisor.workers[0], waits=False)
+        assert run.row not in {one.row for one in supervisor._running()}
+        run.process.kill()
+        run.process.join()
+
+
+def test_what_hangs_again_and_again_is_suspected_too_however_long_its_patience(start):
+    suspected = []
+    worker = Worker("stuck", f"{__name__}:stuck", (), patience_s=0.6)
+    supervisor, told = start(worker, suspect=suspected.append)
+    until(supervisor, lambda: suspected, 30.0)
+    assert suspected == ["stuck"]
+    assert sum("gave no sign of life" in why for _, why, _ in told) >= 2
+
+
+def test_a_word_left_in_any_script_is_told(start):
+    supervisor, told = start(Worker("say", f"{__name__}:say", ("ü" * 600,)))
+    until(supervisor, lambda: told)
+    assert told[0][1].startswith("ended with code 1: üüü")
+
+
+def say(text, life):
+    """A worker that falls with a text."""
+    raise VJError(text)

@@ -766,3 +766,55 @@ def test_one_machine_does_not_take_all_the_places(desk, clients):
     assert control.refused == 23
     control.server.take(message("/vj/subscribe"), ("127.0.0.2", 5))
     assert len(control.feedback.surfaces) == 17
+
+
+def test_what_waited_and_is_done_is_not_done_again_by_who_comes_after(desk):
+    control, hear, _, state, make = desk
+    grid = BeatGrid(LiveClock().now_ns(), 8, 0.5, 1, 4, 0.9, True)
+    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    control.step()
+    control.receive("/vj/quantise", ("beat",))
+    control.receive("/vj/preset/next", ())
+    control._next_tell_ns = 0
+    control.step()  # its memory holds what waits
+    control._next_tell_ns = LiveClock().now_ns() + 60 * NS  # no more memory in time
+    grid = BeatGrid(LiveClock().now_ns(), 10, 0.5, 3, 4, 0.9, True)
+    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    control.step()
+    assert control.state.preset_name == "B"
+    heir = make(state.get_new())
+    heir.step()
+    assert heir.state.preset_name == "B"
+    assert heir.desk.pending == []
+
+
+def test_a_memory_that_makes_no_sense_is_left_out(desk, tmp_path):
+    control, _, _, state, make = desk
+    control.receive("/vj/seed", (5,))
+    control.step()
+    for name in ("control", "history"):
+        SlotWriter(control.pipes.channels.memory(name)).put(b"\xc1 nothing of ours")
+    heir = make(state.get_new() or control.state)
+    assert heir.state.seed == 5
+    assert "is left out" in (tmp_path / "log" / "vjserver.log").read_text()
+
+
+def test_a_strangers_subscription_outlives_a_fall_without_being_asked_again(desk, strangers):
+    control, (a, _) = desk[0], strangers
+    a.say("/vj/subscribe")
+    a.say("/vj/renew", a.hears()[0][1])
+    control.step()
+    a.hears()
+    heir = fallen(desk)
+    heir.telling._trusted = []
+    heir.server._sockets = control.server._sockets
+    heir.receive("/vj/param/zoom", (0.875,))
+    heir.step()
+    assert ("/vj/param/zoom", 0.875) in a.hears()
+
+
+def test_a_take_is_whole_from_its_first_line_on(desk, tmp_path):
+    control = desk[0]
+    control.receive("/vj/take/record", (1,))
+    control.settle()
+    assert next((tmp_path / "takes").iterdir()).read_bytes().startswith(b'{"vjserver_take"')

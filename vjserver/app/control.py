@@ -80,7 +80,8 @@ async def _main(plan: Plan, life: Life) -> None:
         grid = pipes.features
         rooms["midi"] = lambda: MidiRoom(control, clock, show.midi, lambda: grid.get().grid).run(life.stopped)
     if show.web.on:
-        rooms["web page"] = lambda: web.serve(life)
+        for host in ("127.0.0.1", *([plan.lan.host] if plan.lan else [])):
+            rooms[f"web page {host}"] = partial(web.serve, host, life)
         rooms["thumbnails"] = lambda: web.keep_thumbnails(life)
     if show.web.on and show.web.announce:
         rooms["discovery"] = lambda: _announce(plan, control, life)
@@ -121,6 +122,7 @@ async def _listen(plan: Plan, control: Control, life: Life) -> None:
     show = plan.show
     hosts = list(dict.fromkeys((show.osc.host, *([plan.lan.host] if plan.lan else []))))
     waiting = [(host, kind) for host in hosts for kind in ("udp", "tcp")]
+    control.server.close()  # begun again after a fall, it finds its ports its own
     told = False
     while not life.stopped():
         for host, kind in list(waiting):
@@ -230,45 +232,35 @@ class _Web:
         names = ["127.0.0.1", "localhost", "[::1]", announced, f"{announced}.", machine, *([lan.host] if lan else [])]
         info = host_info(show.name, show.osc.port)
         app = web_app(self._desk, self._preview, info)
-        self._app = Guard(app, names, show.web.hosts, lan.token if lan else "", show.osc.allow)
+        self._app = Guard(app, names, show.web.hosts, plan.token, show.osc.allow)
 
-    async def serve(self, life: Life) -> None:
-        """Serve until the end; a port that is taken is tried again until it is free."""
-        lan, port = self._plan.lan, self._plan.show.web.port
-        told = False
+    async def serve(self, host: str, life: Life) -> None:
+        """Serve on one interface until the end; a port that is taken is tried again until it is free."""
+        port, told = self._plan.show.web.port, False
         while not life.stopped():
-            sockets = self._bind(("127.0.0.1", *([lan.host] if lan else [])), port, told)
-            if not sockets:
-                told = True
+            try:
+                listener = _bound(host, port)
+            except OSError as error:
+                if not told:
+                    told, held = True, holder_of(port, "tcp")
+                    why = f"port {port} on {host} cannot be used: {error.strerror}{held}"
+                    self._control.announce("web page", f"{why}; set [web] port in the show file; it is tried again")
                 await _pause(life, AGAIN_S)
                 continue
             if told:
                 self._control.announce("web page", f"port {port} is ours now", mended=True)
             config = uvicorn.Config(
                 self._app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536,
-                timeout_keep_alive=KEEP_ALIVE_S, http=Impatient,
+                timeout_keep_alive=KEEP_ALIVE_S, http=Impatient, proxy_headers=False,
             )  # fmt: skip
             server = _Server(config)
             ending = asyncio.create_task(_end_with(life, server))
             try:
-                await server.serve(sockets)
+                await server.serve([listener])
             finally:
                 ending.cancel()
-                for one in sockets:
-                    one.close()
+                listener.close()
             return
-
-    def _bind(self, hosts: tuple[str, ...], port: int, told: bool) -> list[socket.socket]:
-        sockets = []
-        for host in hosts:
-            try:
-                sockets.append(_bound(host, port))
-            except OSError as error:
-                held = holder_of(port, "tcp")
-                why = f"port {port} on {host} cannot be used: {error.strerror}{held}"
-                if not told:
-                    self._control.announce("web page", f"{why}; set [web] port in the show file; it is tried again")
-        return sockets
 
     async def keep_thumbnails(self, life: Life) -> None:
         """Keep a picture of each preset of the user's that has played for a while."""

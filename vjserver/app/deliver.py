@@ -21,7 +21,7 @@ from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, left_behind
-from vjserver.runtime.supervisor import Life
+from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.mapping import Mapper
 from vjserver.show.outputs import RECORD, OutputRow
 from vjserver.stages.composing import Composer, Memory
@@ -42,12 +42,19 @@ def main(plan: Plan, life: Life) -> None:
     cv2.setNumThreads(1)  # a pool of threads costs the pacing more than it saves
     sys.setswitchinterval(0.0005)  # an output that converts a frame must not hold up the next slot
     raise_priority(3)
-    show, channels, clock = plan.show, plan.channels, LiveClock()
     if life.stands_by:
-        _bring_libraries(show)
+        _bring_libraries(plan.show)
     if not life.wait_for_cue():
         return
     be_punctual()
+    with life.patience(STARTING_S):
+        delivery = _made(plan)
+    delivery.run(life.stopped)
+
+
+def _made(plan: Plan) -> Delivery:
+    """Return the delivery, where its predecessor left off if there was one."""
+    show, channels, clock = plan.show, plan.channels, LiveClock()
     events = QueueWriter(channels.events("deliver"))
 
     def announce(what: str, why: str, mended: bool) -> None:
@@ -62,7 +69,7 @@ def main(plan: Plan, life: Life) -> None:
     ring, before = RingReader(channels.generated), left_behind(channels.memory("deliver"), Memory)
     if before is not None:
         composer.resume(before, ring.get(), RingReader(channels.frozen).get())
-    delivery = Delivery(
+    return Delivery(
         partial(_output, show, channels),
         (page,) if show.web.on else (),
         composer,
@@ -76,7 +83,6 @@ def main(plan: Plan, life: Life) -> None:
         MemoryWriter(channels.memory("deliver")),
         lambda: RingWriter(channels.frozen, show.video.width * show.video.height * 4),
     )
-    delivery.run(life.stopped)
 
 
 def _bring_libraries(show: Show) -> None:

@@ -31,6 +31,7 @@ LOOK_S = 0.05
 STATUS_S = 0.25
 LINE_S = 5.0
 PATIENCE_S = 4.0
+ANEW_NS = 10_000_000_000
 PACKAGES = (
     "numpy",
     "numba",
@@ -59,19 +60,22 @@ class Display:
     def __init__(self, plan: Plan, console: Console, began_ns: int) -> None:
         channels: Channels = plan.channels
         self._plan, self._console, self._began_ns = plan, console, began_ns
-        self._heard = [QueueReader(channels.events(name), from_begin=True) for name in EVERYBODY if name != "display"]
+        # One that comes after another tells what happens from now on, and neither greets nor repeats.
+        self._anew = time.perf_counter_ns() - began_ns < ANEW_NS
+        self._heard = [QueueReader(channels.events(name), self._anew) for name in EVERYBODY if name != "display"]
         self._boards = {name: StatsReader(channels.stats(name)) for name in WORKERS}
         self._own = StatsWriter(channels.stats("display"))
         self._troubles: dict[str, str] = {}
-        self._first = self._patient = False
+        self._first = self._patient = not self._anew
         self._next_line_s = self._next_show_s = 0.0
         utf = (console.encoding or "").lower().startswith("utf")
         self._lamps = ("●", "○") if utf else ("*", "-")
 
     def run(self, life: Life) -> None:
         """Tell until the end: with a live table where there is a terminal, else, or where that fails, in lines."""
-        log.write("main", versions())
-        self._greet()
+        if self._anew:
+            log.write("main", versions())
+            self._greet()
         if self._console.is_terminal:
             try:
                 with Live(self._table(), console=self._console, auto_refresh=False, transient=True) as view:
@@ -106,6 +110,8 @@ class Display:
         if not show.web.on:
             return
         self._print(f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C")
+        for host in show.web.hosts:
+            self._print(f"by another name: http://{host}/?token={self._plan.token}")
         if lan is not None:
             url = lan.url(show.web.port)
             self._print(f"from another machine: {url}")
@@ -224,6 +230,6 @@ def versions() -> str:
 def for_log(event: Degraded) -> str:
     """Return an announcement as it may stand in a log that is given away: nothing that somebody wrote as a prompt."""
     why = event.why
-    if event.what in ("message", "prompt"):
-        why = re.sub(r"'[^']*'?", "'...'", why)
+    if event.what in ("message", "prompt", "presets", "midi map", "cues"):
+        why = re.sub(r"""'[^']*'?|"[^"]*"?""", "'...'", why)
     return f"{visible(event.what)}: {visible(why)}"

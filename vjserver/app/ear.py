@@ -14,7 +14,7 @@ from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import MemoryWriter, StateReader, left_behind
-from vjserver.runtime.supervisor import Life
+from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.state import Sound
 from vjserver.sources.device import DeviceOptions
 from vjserver.stages.analysis import Analysis
@@ -25,13 +25,22 @@ from vjserver.types.events import Degraded
 
 def main(plan: Plan, life: Life) -> None:
     """Run until ``life`` is told to end."""
-    show, channels, clock = plan.show, plan.channels, LiveClock()
     raise_priority(5)
     if life.stands_by:
-        Analysis(48000, show.ear)  # everything that is loaded once is loaded
+        Analysis(48000, plan.show.ear)  # everything that is loaded once is loaded
     if not life.wait_for_cue():
         return
     be_punctual()
+    with life.patience(STARTING_S):
+        ear, targets = _made(plan)
+    ear.run(life.stopped)
+    for target in targets:
+        target.close()
+
+
+def _made(plan: Plan) -> tuple[Ear, list[OscTarget]]:
+    """Return the ear, where its predecessor left off if there was one, and the targets that it tells."""
+    show, channels, clock = plan.show, plan.channels, LiveClock()
     before = left_behind(channels.memory("ear"), EarMemory)
     events = QueueWriter(channels.events("ear"))
     targets = []
@@ -56,9 +65,7 @@ def main(plan: Plan, life: Life) -> None:
         before,
         ThreadPoolExecutor(1, thread_name_prefix="opener"),
     )
-    ear.run(life.stopped)
-    for target in targets:
-        target.close()
+    return ear, targets
 
 
 def source_of(show: Show, sound: Sound, clock: Clock) -> Source:

@@ -1,7 +1,9 @@
 """The generate process: opens generators as presets ask for them and fills the frame ring."""
 
+import contextlib
 import gc
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,6 +24,9 @@ from vjserver.stages.players import Announce, Part
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import quiet
 
+COMPILING_S = 300.0
+"""Kernels are compiled once on a machine, which takes a minute on a slow one."""
+
 
 def main(plan: Plan, life: Life) -> None:
     """Run until ``life`` is told to end."""
@@ -41,6 +46,12 @@ def main(plan: Plan, life: Life) -> None:
         return generator
 
     def make(part: Part) -> Generator:
+        """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
+        own = threading.current_thread() is threading.main_thread()
+        with life.patience(COMPILING_S) if own else contextlib.nullcontext():
+            return ready(part)
+
+    def ready(part: Part) -> Generator:
         generator = made(part)
         model = part.model or own_model
         presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model) == model]
@@ -73,6 +84,7 @@ def main(plan: Plan, life: Life) -> None:
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
         own_model,
+        life.usually_takes,
     )
     generation.run(life.stopped)
 

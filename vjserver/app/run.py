@@ -6,6 +6,7 @@ It draws nothing, formats no foreign text and opens no port: the display process
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import ring_owner
 from vjserver.runtime.slot import SlotReader, SlotWriter
 from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import WORKERS, Channels, StateReader, sweep
+from vjserver.runtime.store import MEMORIES, WORKERS, Channels, StateReader, sweep
 from vjserver.runtime.supervisor import Supervisor
 from vjserver.types.events import TAKE_BACK, Command, Degraded
 
@@ -41,7 +42,7 @@ class Ending:
 
     def listen(self) -> None:
         """Take the signals that end a program."""
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), self)
 
@@ -63,13 +64,15 @@ class Runner:
             self._events = QueueWriter(self._channels.events("main"))
             self._boards = {name: StatsReader(self._channels.stats(name)) for name in (*WORKERS, "display")}
             self._state = SlotReader(self._channels.state)
-            table = workers(Plan(show, self._channels, lan), as_json, time.perf_counter_ns())
+            table = workers(Plan(show, self._channels, lan, _token(show, lan)), as_json, time.perf_counter_ns())
             self._supervisor = Supervisor(
                 table, self._announce, self._channels.remove, self._channels.signs, self._drop
             )
         except BaseException:
             self._channels.remove()
             raise
+        self.all_gone = True
+        """Whether no process was left at the end."""
         self._calm: list[bytes] = []
         self._newest = b""
         self._next_note_s = 0.0
@@ -81,15 +84,15 @@ class Runner:
     def run(self, seconds: float | None, ending: Ending) -> dict[str, Any]:
         """Run for ``seconds`` or until a signal; return the last figures."""
         began_s = time.monotonic()
-        self._supervisor.start()
         try:
+            self._supervisor.start()
             while not ending.asked and (seconds is None or time.monotonic() - began_s < seconds):
                 self._supervisor.wait(CHECK_S)
                 self._supervisor.check()
                 self._note_state(time.monotonic())
             return self.summary(time.monotonic() - began_s)
         finally:
-            self._supervisor.stop()
+            self.all_gone = self._supervisor.stop()
             self._remove_rings()
             for segment in self._segments:
                 segment.close()
@@ -98,12 +101,12 @@ class Runner:
     # -- the state that was well ---------------------------------------------------------------------------
 
     def _note_state(self, now_s: float) -> None:
-        """Keep the newest state under which all has been calm for a while."""
+        """Keep the newest states with which control has been calm for a while."""
         if now_s < self._next_note_s:
             return
         self._next_note_s = now_s + NOTE_S
         self._newest = self._state.get() or self._newest
-        if self._supervisor.calm and self._newest:
+        if self._supervisor.is_calm("control") and self._newest:
             self._calm = [*self._calm, self._newest][-5:]
 
     def _drop(self, name: str) -> None:
@@ -111,6 +114,8 @@ class Runner:
 
         Control does that, where it lives; if it is control that falls, it finds the state as it was, and nothing else.
         """
+        for memory in {name, *({"history"} if name == "control" else ())} & MEMORIES.keys():
+            SlotWriter(self._channels.memory(memory)).put(b"")  # whatever its predecessor left may be what it dies of
         if name == "display":
             return
         why = "what the show was told last is taken back"
@@ -118,7 +123,6 @@ class Runner:
             self._events.put(Command(time.perf_counter_ns(), TAKE_BACK, (name,)))
         elif self._calm:
             SlotWriter(self._channels.state).put(self._calm[0])
-            SlotWriter(self._channels.memory("control")).put(b"")
         else:
             return
         self._announce(name, f"fell again and again; {why}", False)
@@ -160,6 +164,11 @@ class Runner:
                     shared.remove_by_name(name)
 
 
+def _token(show: Show, lan: Lan | None) -> str:
+    """Return the token for a show that is open to others: to a network, or by a tunnel's or a proxy's name."""
+    return lan.token if lan is not None else secrets.token_urlsafe(16) if show.web.hosts else ""
+
+
 def run_show(
     show: Show,
     seconds: float | None = None,
@@ -179,14 +188,17 @@ def run_show(
         print(json.dumps(result))
     elif sys.stdout.isatty() or seconds is not None:
         print(f"{result['frames']} pictures, {result['beats']} beats, {result['osc_sent']} OSC packets")
+    if not runner.all_gone:  # Python would wait for a process that the system does not let go
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 
 def _show_cursor() -> None:
     """Have the terminal's cursor back where the display had no time to give it back itself."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.__stdout__, sys.__stderr__):
         with contextlib.suppress(OSError, ValueError):
-            if stream.isatty() and sys.platform != "win32":
+            if stream is not None and stream.isatty() and sys.platform != "win32":
                 stream.write("\x1b[?25h")
                 stream.flush()
                 return

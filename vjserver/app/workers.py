@@ -26,6 +26,8 @@ class Plan:
     show: Show
     channels: Channels
     lan: Lan | None = None
+    token: str = ""
+    """What the panel asks those for who come from elsewhere; empty where nobody can."""
 
 
 def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:

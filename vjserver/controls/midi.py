@@ -17,7 +17,7 @@ from vjserver.types.errors import DeviceError
 
 CLIENT = "vjserver"
 _SYSTEM = ("midi through", "system:midi_")  # loops of the system: what is sent there comes back
-# As ALSA and JACK call the ports that we open (JACK numbers our clients); one that is only named after us is a stranger's.
+# As ALSA and JACK call the ports that we open (JACK numbers our clients); one only named after us is a stranger's.
 _OWN = re.compile(rf"{CLIENT}(-\d+)?:rtmidi ")
 
 

@@ -218,7 +218,8 @@ class OscServer:
             self._handle(message, sender)
         elif wait_s > LONGEST_WAIT_S or len(self._waiting) >= _MOST_WAITING or self._loop is None:
             self.too_far += 1  # a press that is lost is worse than one that comes too soon
-            self.wrong_clocks.setdefault(sender[0], wait_s)
+            if len(self.wrong_clocks) < MOST_STREAMS:
+                self.wrong_clocks.setdefault(sender[0], wait_s)
             self._handle(message, sender)
         else:
             heapq.heappush(self._waiting, (at_s, next(self._order), message, sender))

@@ -6,6 +6,8 @@ request, is no OSC and is hung up on.
 """
 
 import asyncio
+import contextlib
+import socket
 import struct
 from collections.abc import Callable, Iterator
 
@@ -15,7 +17,20 @@ from vjserver.types.errors import VJError
 END, ESC, ESC_END, ESC_ESC = b"\xc0", b"\xdb", b"\xdc", b"\xdd"
 MOST_UNREAD = 1 << 20
 """Bytes that wait for a listener who does not read; beyond, it is left out until it has read."""
+BATCH = 64
+"""Packets, after which others have their turn."""
 LENGTH, SLIP = "length", "slip"
+
+
+def keep_alive(connection: socket.socket | None) -> None:
+    """Have the system look whether the other side is still there: a tablet that lost its network holds no place."""
+    if connection is None:
+        return
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Framing:
@@ -43,15 +58,16 @@ class Framing:
                 yield part.replace(ESC + ESC_END, END).replace(ESC + ESC_ESC, ESC)
 
     def _length(self) -> Iterator[bytes]:
-        while len(self._rest) >= 4:
-            size = struct.unpack_from(">I", self._rest)[0]
-            if size > MAX_PACKET:
-                raise VJError(f"an OSC packet has at most {MAX_PACKET} bytes: got {size}")
-            if len(self._rest) < 4 + size:
-                return
-            packet, self._rest = self._rest[4 : 4 + size], self._rest[4 + size :]
-            if packet:
-                yield packet
+        data, at = self._rest, 0
+        while len(data) - at >= 4:
+            size = struct.unpack_from(">I", data, at)[0]
+            if not 0 < size <= MAX_PACKET:
+                raise VJError(f"an OSC packet has 1..{MAX_PACKET} bytes: got {size}")
+            if len(data) - at < 4 + size:
+                break
+            at += 4 + size
+            yield data[at - size : at]
+        self._rest = data[at:]
 
     def framed(self, packet: bytes) -> bytes:
         """Return a packet as the other side expects it."""
@@ -73,6 +89,7 @@ class OscStream(asyncio.Protocol):
     ) -> None:
         self._take, self._settle, self._refuse, self._welcome, self._leave = take, settle, refuse, welcome, leave
         self._framing = Framing()
+        self._waiting: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._sender: Sender = ("", 0)
 
@@ -80,6 +97,7 @@ class OscStream(asyncio.Protocol):
         """Take a connection in, or not."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        keep_alive(transport.get_extra_info("socket"))
         peer = transport.get_extra_info("peername")
         self._sender = (str(peer[0]), int(peer[1]))
         if not self._welcome(self._sender, self):
@@ -91,14 +109,26 @@ class OscStream(asyncio.Protocol):
         self._leave(self._sender)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Take what came, as many packets at a time as let others have their turn; nothing more is read meanwhile."""
         try:
-            for packet in self._framing.packets(data):
-                self._take(packet, self._sender)
+            self._waiting += self._framing.packets(data)
         except VJError as error:
             self._refuse(str(error))
             self.close()
+        self._take_some()
+
+    def _take_some(self) -> None:
+        for packet in self._waiting[:BATCH]:
+            self._take(packet, self._sender)
+        del self._waiting[:BATCH]
         self._settle()
+        if self._transport is None:
+            return
+        if self._waiting:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._take_some)
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def send(self, packet: bytes) -> None:
         """Send a packet; who does not read what it is sent is left out until it has."""

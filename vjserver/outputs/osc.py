@@ -137,9 +137,12 @@ class OscTarget:
         return grid.t_ns + round((count - grid.count) * grid.period_s * NS) - ahead_ns
 
     def resume(self, grid: BeatGrid, t_ns: int) -> None:
-        """Take for told what was told up to ``t_ns``, by a predecessor."""
+        """Take for told what a predecessor told up to ``t_ns``; what it left at 1 is brought to its end."""
         if grid.running:
             self._told_beat = grid.count_at(t_ns + round(self._o.lookahead_ms * 1e6))
+        if self._numbers:
+            for packet in self._zeros.values():
+                self._send(packet)
 
     def _tell_beats(self, grid: BeatGrid, now_ns: int) -> None:
         if not grid.running:

@@ -1,7 +1,7 @@
 """The log: what was announced, and every traceback, in one file of the user's that is turned over when it is long.
 
 It is written by any process, a piece at a time, and never fails: a disk that is full or read-only costs the log, not
-the show. Prompts and presets' texts are never written.
+the show. What was quoted out of a message that somebody sent is left out.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def write(who: str, text: str) -> bool:
     minute = int(time.monotonic() // 60)
     written = _counts.get(minute, 0)
     if written >= MOST_A_MINUTE:
-        _counts[minute] += 1
+        _counts[minute] = written + 1
         return True
     if not written:
         left_out = sum(max(0, count - MOST_A_MINUTE) for count in _counts.values())

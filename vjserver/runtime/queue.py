@@ -85,6 +85,15 @@ class QueueReader:
         self._next = max(0, count - RECORDS) if from_begin else count
         self.lost = 0
 
+    @property
+    def place(self) -> int:
+        """How many events were read or passed over; a successor goes on from there."""
+        return self._next
+
+    @place.setter
+    def place(self, count: int) -> None:
+        self._next = min(count, self._segment.words[0])
+
     def get(self) -> list[Event]:
         """Return the events since the last call, oldest first."""
         events = []

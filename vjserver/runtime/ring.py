@@ -108,6 +108,13 @@ class RingWriter:
             self._segment.data[:4] = GONE
             shared.remove(self._segment)
 
+    def leave(self) -> None:
+        """Let go of the ring and leave it there, as a fall would: a successor reads it, or takes it over."""
+        if not self._closed:
+            self._closed = True
+            self._wake.close()
+            self._segment.close()
+
 
 class RingReader:
     """Finds the ring ``name``, now or later, and again when its writer was restarted."""

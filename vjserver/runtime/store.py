@@ -4,6 +4,7 @@
 """
 
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from vjserver.runtime import queue, shared, soundring, stats, supervisor
+from vjserver.runtime import log, queue, shared, soundring, stats, supervisor
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
@@ -163,9 +164,22 @@ def sweep() -> None:
         try:
             if not words[1].isdigit() or _lives(int(words[1]), path.stat().st_mtime):
                 continue
+            if _gives_signs(f"vjs-{words[1]}-signs"):  # in another container that shares this memory
+                continue
             path.unlink()
         except OSError:  # another user's, or gone already
             continue
+
+
+def _gives_signs(name: str) -> bool:
+    """Tell whether processes gave signs of life in a segment within the last minute, by the clock of this machine."""
+    try:
+        segment = shared.attach(name)
+    except (FileNotFoundError, ValueError):
+        return False
+    newest = supervisor.newest_sign(segment)
+    segment.close()
+    return 0 <= time.perf_counter_ns() - newest < 60_000_000_000
 
 
 def _lives(pid: int, made_s: float) -> bool:
@@ -212,9 +226,13 @@ class MemoryWriter:
 
 
 def left_behind(name: str, kind: type[_Memory]) -> _Memory | None:
-    """Return what a predecessor left, or None where there was none, or where it was taken back."""
+    """Return what a predecessor left, or None where there was none, where it was taken back, or makes no sense."""
     data = SlotReader(name).get()
-    return msgspec.msgpack.decode(data, type=kind) if data else None
+    try:
+        return msgspec.msgpack.decode(data, type=kind) if data else None
+    except (msgspec.DecodeError, ValueError) as error:
+        log.write_fault("store", f"{name} is left out", error)
+        return None
 
 
 class StateWriter:

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -90,11 +89,11 @@ class Life:
         while not self.stopped():
             if self._cue is None:
                 return True
-            if self._cue.poll(0.25):
-                try:
+            try:
+                if self._cue.poll(0.25):
                     return bool(self._cue.recv())
-                except (EOFError, OSError):  # the supervisor is gone
-                    return False
+            except (EOFError, OSError):  # the supervisor is gone
+                return False
         return False
 
     def leave_word(self, why: str) -> None:
@@ -105,6 +104,11 @@ class Life:
         self._segment.words[self._at + _LENGTH] = len(data)
 
 
+def newest_sign(segment: shared.Segment) -> int:
+    """Return when the last sign of life was given in a segment, ns."""
+    return max(int(segment.words[_ROW * (row + 1) + _T_NS]) for row in range(_ROWS))
+
+
 @dataclass(slots=True)
 class _Run:
     """One process of a worker, its row, and the end of the pipe by which it is told to begin."""
@@ -112,7 +116,8 @@ class _Run:
     process: BaseProcess
     row: int
     cue: Any
-    started_s: float
+    begun_s: float
+    """When it was started, or gave its first sign of life, or was called."""
     sign: int = 0
     silent_s: float = 0.0
 
@@ -141,7 +146,9 @@ def _child(
     who: str, target: str, args: tuple[Any, ...], life: tuple[str, int, Any], when_orphaned: Callable[[], None]
 ) -> None:
     """Run in the new process: signals only set a flag; when the parent vanishes we clean up after it and end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent will tell us
+    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to everybody; the parent will tell us
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a sign that a console cannot say ends nothing
@@ -190,7 +197,6 @@ class Supervisor:
         self._when_orphaned, self._announce, self._suspect = when_orphaned, announce, suspect
         self._signs = signs
         self._segment = shared.attach(signs)
-        self._rows = count()
         self._checked_s = time.monotonic()
 
     def start(self) -> None:
@@ -200,14 +206,34 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         worker.run = self._spawned(worker, waits=False)
-        worker.understudy_s = worker.run.started_s + UNDERSTUDY_AFTER_S
+        if worker.run is None:
+            worker.again_s = time.monotonic() + BACKOFF_S[-1]
+            self._announce(worker.name, f"the system starts no process now; trying again in {BACKOFF_S[-1]:g} s", False)
+        else:
+            worker.understudy_s = worker.run.begun_s + UNDERSTUDY_AFTER_S
 
-    def _spawned(self, worker: Worker, waits: bool) -> _Run:
-        row = next(self._rows) % _ROWS
+    def _spawned(self, worker: Worker, waits: bool) -> _Run | None:
+        """Start a process; None where the system refuses (no memory, no more processes)."""
+        taken = {run.row for run in self._running()}
+        row = next(row for row in range(_ROWS) if row not in taken)
         at = _ROW * (row + 1)
         for word in (_T_NS, _PATIENCE_MS, _LENGTH):
             self._segment.words[at + word] = 0
-        inward, outward = spawn.Pipe(duplex=False) if waits else (None, None)
+        inward = outward = None
+        try:
+            if waits:
+                inward, outward = spawn.Pipe(duplex=False)
+            return _Run(self._process(worker, row, inward), row, outward, time.monotonic())
+        except Exception as error:  # noqa: BLE001 - whatever it is: those that run, run on
+            log.write_fault("main", f"{worker.name} could not be started", error)
+            if outward is not None:
+                outward.close()
+            return None
+        finally:
+            if inward is not None:
+                inward.close()  # theirs now
+
+    def _process(self, worker: Worker, row: int, inward: Any) -> BaseProcess:
         process = spawn.Process(
             target=_child,
             args=(worker.name, worker.target, worker.args, (self._signs, row, inward), self._when_orphaned),
@@ -216,9 +242,7 @@ class Supervisor:
         )
         with _signals_held():
             process.start()
-        if inward is not None:
-            inward.close()  # theirs now
-        return _Run(process, row, outward, time.monotonic())
+        return process
 
     # -- watching ------------------------------------------------------------------------------------------
 
@@ -248,8 +272,7 @@ class Supervisor:
                 continue
             silent_s = self._silent_s(worker.run, worker.patience_s, passed_s)
             if silent_s:
-                worker.run.process.kill()
-                worker.run.process.join(0.5)
+                _kill(worker.run)
             if silent_s or not worker.run.process.is_alive():
                 self._fell(worker, worker.run, silent_s, now_s)
 
@@ -258,6 +281,8 @@ class Supervisor:
         at = _ROW * (run.row + 1)
         sign, own_ms = self._segment.words[at + _T_NS], self._segment.words[at + _PATIENCE_MS]
         run.silent_s = 0.0 if sign != run.sign else run.silent_s + passed_s
+        if sign and not run.sign:
+            run.begun_s = time.monotonic()
         run.sign = sign
         patience_s = max(usual_s, own_ms * 1e-3) if sign else max(usual_s, STARTING_S)
         return run.silent_s if usual_s and run.silent_s > patience_s else 0.0
@@ -265,13 +290,17 @@ class Supervisor:
     def _fell(self, worker: Worker, run: _Run, silent_s: float, now_s: float) -> None:
         why = f"gave no sign of life for {silent_s:.1f} s and was ended" if silent_s else self._ended(run)
         _let_go(run)
-        worker.falls = 1 if now_s - worker.fell_s > CALM_S else worker.falls + 1
+        played_s = now_s - run.begun_s - silent_s  # what it did before it hung
+        worker.falls = 1 if played_s > CALM_S else worker.falls + 1
         worker.fell_s = now_s
         worker.run = None
         if worker.falls % QUICK_FALLS == 0:
             self._suspect(worker.name)
         understudy, worker.understudy = worker.understudy, None
         if understudy is not None and self._stands_by(understudy):
+            at = _ROW * (understudy.row + 1)
+            self._segment.words[at + _T_NS] = understudy.sign = 0  # its own first sign is still to come
+            understudy.silent_s, understudy.begun_s = 0.0, now_s
             with contextlib.suppress(OSError):  # it died in this very moment: the next check sees it
                 understudy.cue.send(True)
             worker.run = understudy
@@ -290,13 +319,14 @@ class Supervisor:
         if understudy is not None:
             hangs = self._silent_s(understudy, max(worker.patience_s, 5.0), passed_s) > 0.0
             if hangs:
-                understudy.process.kill()
-                understudy.process.join(0.5)
+                _kill(understudy)
             if hangs or not understudy.process.is_alive():
                 _let_go(understudy)
                 worker.understudy, worker.understudy_s = None, now_s + BACKOFF_S[-1]
         elif worker.understudied and worker.run is not None and now_s >= worker.understudy_s:
             worker.understudy = self._spawned(worker, waits=True)
+            if worker.understudy is None:
+                worker.understudy_s = now_s + BACKOFF_S[-1]
 
     def _stands_by(self, understudy: _Run) -> bool:
         """Tell whether an understudy has done everything but begin: its first sign of life is given then."""
@@ -312,11 +342,10 @@ class Supervisor:
 
     # -- from outside --------------------------------------------------------------------------------------
 
-    @property
-    def calm(self) -> bool:
-        """Whether every worker runs, and none has fallen of late."""
+    def is_calm(self, name: str) -> bool:
+        """Tell whether a worker runs and has not fallen of late."""
         now_s = time.monotonic()
-        return all(w.run is not None and now_s - w.fell_s > CALM_S for w in self.workers)
+        return all(w.run is not None and now_s - w.fell_s > CALM_S for w in self.workers if w.name == name)
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each worker that runs; understudies are not among them."""
@@ -327,8 +356,11 @@ class Supervisor:
         rows = [(w.name, w.understudy) for w in self.workers]
         return {name: run.process.pid for name, run in rows if run and run.process.pid and self._stands_by(run)}
 
-    def stop(self, grace_s: float = 1.0) -> None:
-        """End every process: ask, then insist, within ``grace_s`` + 0.4 s, however many there are."""
+    def stop(self, grace_s: float = 1.0) -> bool:
+        """End every process: ask, then insist, within ``grace_s`` + 0.4 s, however many there are.
+
+        Returns whether all are gone; the system may hold one that was killed.
+        """
         self._segment.words[0] = 1
         runs = self._running()
         for run in runs:
@@ -340,14 +372,23 @@ class Supervisor:
             run.process.join(max(0.0, deadline - time.monotonic()))
         left = [run for run in runs if run.process.is_alive()]
         for run in left:
-            run.process.kill()
+            _kill(run, 0.0)
         deadline = time.monotonic() + 0.4
         for run in left:
             run.process.join(max(0.01, deadline - time.monotonic()))
+        gone = not [run for run in left if run.process.is_alive()]
         for run in runs:
             _let_go(run)
         for worker in self.workers:
             worker.run = worker.understudy = None
+        return gone
+
+
+def _kill(run: _Run, wait_s: float = 0.5) -> None:
+    """End a process at once; the system may refuse where it is ending already."""
+    with contextlib.suppress(OSError, ValueError):
+        run.process.kill()
+        run.process.join(wait_s)
 
 
 def _let_go(run: _Run) -> None:

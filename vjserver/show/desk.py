@@ -58,6 +58,7 @@ class DeskMemory:
     bars_left: int
     foreseen: int
     taps: tuple[int, ...]
+    gone_ns: int
 
 
 @dataclass(slots=True)
@@ -96,14 +97,15 @@ class Desk:
     def memory(self) -> DeskMemory:
         """What a successor has to know besides state and history."""
         return DeskMemory(
-            tuple(self.pending), self._follow_ns, self._follow_beat, self._bars_left, self._foreseen, tuple(self._taps)
-        )
+            tuple(self.pending), self._follow_ns, self._follow_beat, self._bars_left, self._foreseen,
+            tuple(self._taps), self._gone_ns,
+        )  # fmt: skip
 
     def resume(self, memory: DeskMemory) -> None:
         """Go on where another left off."""
         self.pending, self._taps = list(memory.pending), list(memory.taps)
         self._follow_ns, self._follow_beat = memory.follow_ns, memory.follow_beat
-        self._bars_left, self._foreseen = memory.bars_left, memory.foreseen
+        self._bars_left, self._foreseen, self._gone_ns = memory.bars_left, memory.foreseen, memory.gone_ns
 
     # -- messages ------------------------------------------------------------------------------------------
 

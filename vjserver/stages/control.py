@@ -31,6 +31,7 @@ from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
 from vjserver.show.registry import accept, is_number
 from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, enter, look_of
+from vjserver.show.take import Take
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
 from vjserver.stages.takes import TakeWriter
@@ -46,7 +47,7 @@ MAX_TROUBLES = 20
 MONITORED = 200
 NOTED = 50
 FAULTS_KEPT = 64
-MOST_TO_A_STRANGER = 128  # bytes
+MOST_TO_A_STRANGER = 64  # bytes: about what asking costs
 MOST_WHY = 400  # signs: what is wrong may come with a long text
 CALM_NS, CALM_KEPT = 10 * NS, 5
 RECORD_PATIENCE_NS = 6 * NS
@@ -106,6 +107,7 @@ class ControlMemory:
     subscribers: tuple[Subscriber, ...]
     take: tuple[str, int] | None
     plays: tuple[str, int, int] | None
+    troubles: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class Control:
         self.feedback = Feedback()
         self.telling = Telling(targets, self.server, self.feedback, self.desk, limits.trusted if limits else LOOPBACK)
         self._osc_beat = PulseFollower(1)
+        self._left = self.desk.memory
         self._take = TakeWriter(shelf)
         self._plays = ""
         self._published = state
@@ -179,6 +182,7 @@ class Control:
         self._faults: dict[Sender, str] = {}
         self._lost = 0
         self._turned_away: dict[str, int] = {}
+        self._wrong_clocks: set[str] = set()
 
     @property
     def state(self) -> ShowState:
@@ -238,6 +242,8 @@ class Control:
         desk = self.desk
         if desk.state is not self._published:
             before, self._published = self._published, desk.state
+            if desk.memory != self._left:  # what waited and is done must not be done again by a successor
+                self._remember()
             self.pipes.state.put(desk.state)
             if desk.state.sync != before.sync:
                 self._change_sync(before)
@@ -388,7 +394,22 @@ class Control:
         self.learner.forget(str(args[0]))
 
     def _play_take(self, args: tuple[Argument, ...]) -> None:
-        self._plays, take = self._shelf.take(str(args[0]) if args else "")
+        name = str(args[0]) if args else ""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._begin_take(*self._shelf.take(name))
+        else:  # a long one takes seconds to read, and the hands do not wait
+            self._reading = loop.create_task(self._read_take(name))
+
+    async def _read_take(self, name: str) -> None:
+        try:
+            self._begin_take(*await asyncio.to_thread(self._shelf.take, name))
+        except ConfigError as error:
+            self.refuse(error)
+
+    def _begin_take(self, name: str, take: Take) -> None:
+        self._plays = name
         self.desk.play(take, self._clock.now_ns())
         self.settle()
 
@@ -458,25 +479,36 @@ class Control:
             self.desk.state = replace(self.state, take=False)
             return
         self.desk.resume(memory.desk)
-        try:
-            self.telling.resume(memory.subscribers, now_ns)
-            if memory.plays is not None:
-                self._plays, began_ns, place = memory.plays
-                self.desk.play_on(self._shelf.take(self._plays)[1], began_ns, place)
-            if memory.take is not None and self.state.take:
-                self._take.resume(memory.take)
-        except ConfigError as error:
-            self.announce("control", f"not taken up again: {error}")
+        self.troubles.update(memory.troubles)
+        self.telling.resume(memory.subscribers, now_ns)
+        for what, deed in (("played", self._play_on), ("recorded", self._record_on)):
+            try:
+                deed(memory)
+            except ConfigError as error:
+                self.announce("take", f"not {what} on: {error}")
         if self._take.memory is None:
             self.desk.state = replace(self.state, take=False)
         self._recording_ns = now_ns if self.state.record else None
 
-    def _remember(self, now_ns: int) -> None:
-        """Leave to a successor what it has to know; the history, which is long, once a second."""
-        playing = self.desk.playing
+    def _play_on(self, memory: ControlMemory) -> None:
+        if memory.plays is not None:
+            self._plays, began_ns, place = memory.plays
+            self.desk.play_on(self._shelf.take(self._plays)[1], began_ns, place)
+
+    def _record_on(self, memory: ControlMemory) -> None:
+        if memory.take is not None and self.state.take:
+            self._take.resume(memory.take)
+
+    def _remember(self) -> None:
+        """Leave to a successor what it has to know."""
+        self._left, playing = self.desk.memory, self.desk.playing
         plays = (self._plays, *playing) if playing is not None else None
         rows = self.telling.subscribers()
-        self.pipes.memory.put(ControlMemory(self.desk.memory, rows, self._take.memory, plays))
+        self.pipes.memory.put(ControlMemory(self._left, rows, self._take.memory, plays, dict(self.troubles)))
+
+    def _remember_all(self, now_ns: int) -> None:
+        """Leave the history too, which is long, once a second."""
+        self._remember()
         if now_ns >= self._next_history_ns:
             self._next_history_ns = now_ns + NS
             many = STEPS
@@ -547,17 +579,19 @@ class Control:
         """Sit in the Ableton Link session while it is wanted; what cannot be is announced once, and the ear goes on."""
         session = LinkSession(self._clock, lambda: self.pipes.features.get().grid, self.follow_grid)
         before: LinkMode = "off"
-        while not stopped():
-            mode = cast(LinkMode, self.state.sync.link)
-            if mode != before:
-                before = mode
-                if mode == "off":
-                    session.leave()
-                else:
-                    await self._join_link(session)
-            session.step(mode)
-            await asyncio.sleep(STEP_S)
-        session.leave()
+        try:
+            while not stopped():
+                mode = cast(LinkMode, self.state.sync.link)
+                if mode != before:
+                    before = mode
+                    if mode == "off":
+                        session.leave()
+                    else:
+                        await self._join_link(session)
+                session.step(mode)
+                await asyncio.sleep(STEP_S)
+        finally:
+            session.leave()
 
     async def _join_link(self, session: LinkSession) -> None:
         try:
@@ -591,7 +625,7 @@ class Control:
         if now_ns >= self._next_tell_ns:
             self._next_tell_ns = now_ns + TELL_NS
             self._guarded("feedback", lambda: self.feedback.tell(self.values(now_ns), now_ns))
-            self._guarded("memory", lambda: self._remember(now_ns))
+            self._guarded("memory", lambda: self._remember_all(now_ns))
         if now_ns >= self._next_status_ns:
             self._next_status_ns = now_ns + NS // 2
             self._guarded("status", lambda: self._tell_status(now_ns))
@@ -679,9 +713,10 @@ class Control:
                 self.announce(what, "over", mended=True)
         while self.server.wrong_clocks:
             host, ahead_s = self.server.wrong_clocks.popitem()
-            self.announce(
-                "osc clock", f"the clock of {host} is {ahead_s:.1f} s ahead of ours; its messages are taken at once"
-            )
+            if host not in self._wrong_clocks and len(self._wrong_clocks) < MAX_TROUBLES:
+                self._wrong_clocks.add(host)
+                why = f"the clock of {host} is {ahead_s:.1f} s ahead of ours; its messages are taken at once"
+                self.announce("osc clock", why)
 
     def _tell_status(self, now_ns: int) -> None:
         self._tell_lost()

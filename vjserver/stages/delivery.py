@@ -21,7 +21,7 @@ from vjserver.show.outputs import OutputRow
 from vjserver.show.state import ShowState
 from vjserver.stages.composing import Composer, stamped
 from vjserver.stages.sending import OutputThread
-from vjserver.types.errors import OutputError, VJError
+from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
 from vjserver.types.features import Features
 from vjserver.types.frames import Frame
@@ -33,6 +33,8 @@ MOST_AHEAD = 0.6
 COSTS = 32
 """So many slots are looked back upon to say what composing costs."""
 FRESH_NS = 2 * NS
+CLOSING_NS = 800_000_000
+"""So long, all together, outputs are waited for at the end."""
 Make = Callable[[Mapping[str, Any], float], Output]
 
 
@@ -118,12 +120,13 @@ class Delivery:
         finally:
             for output in self._outputs.values():
                 output.close()
+            deadline_ns = self._clock.now_ns() + CLOSING_NS
             for output in self._outputs.values():
-                output.join()
+                output.join(max(0.0, (deadline_ns - self._clock.now_ns()) / NS))
             self._ring.close()
             self._preview.close()
             if self._frozen_ring is not None:
-                self._frozen_ring.close()
+                self._frozen_ring.leave()
             self._compose.safe.close()
 
     def step(self, slot_ns: int) -> int:
@@ -203,8 +206,8 @@ class Delivery:
                 try:
                     self._frozen_ring = self._frozen_ring or self._frozen()
                     self._frozen_ring.put(frozen)
-                except OutputError as error:
-                    self._announce("freeze", f"{error}; it would not outlive a fall", False)
+                except (VJError, OSError) as error:
+                    self._announce("freeze", f"{error}; the picture would not outlive a fall", False)
         self._memory.put(self._compose.memory)
 
     # -- outputs -------------------------------------------------------------------------------------------

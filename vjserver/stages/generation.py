@@ -13,12 +13,13 @@ from vjserver.show.mapping import Mapper
 from vjserver.show.state import at, prompt_hash
 from vjserver.stages.pictures import Pictures
 from vjserver.stages.players import Announce, Make, Part, Players
-from vjserver.types.errors import GeneratorError, OutputError, WorkerFault
+from vjserver.types.errors import GeneratorError, VJError, WorkerFault
 from vjserver.types.events import Degraded
 from vjserver.types.frames import Frame
 
 LONGEST_STEP_S = 0.25
 LONGEST_AHEAD_MS = 500.0
+FIRST_S, SLOWER = 120.0, 8.0
 PicturesOf = Callable[[Announce], Pictures]
 
 
@@ -41,11 +42,14 @@ class Generation:
         stats: StatsWriter,
         deliver: StatsReader,
         own_model: str = "",
+        patience: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """``make`` opens a generator, on ``loader``; ``preview`` makes the ring for deck previews when there is one.
 
-        ``own_model`` is the model that the show names.
+        ``own_model`` is the model that the show names. ``patience`` is told how long a frame may take before it is
+        taken for one that hangs: long for the first of a generator, and many times what its slowest took.
         """
+        self._patience, self._patient_for, self._slowest_s = patience, Part(""), 0.0
         self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
         self._features, self._state, self._ring, self._events, self._stats = (
@@ -103,6 +107,9 @@ class Generation:
         source = self._pictures.get(playing.input, request) if getattr(generator, "takes_pictures", False) else None
         if source is not None:
             request = replace(request, image=source.pixels)
+        if self._players.playing != self._patient_for:
+            self._patient_for, self._slowest_s = self._players.playing, 0.0
+            self._patience(FIRST_S)
         try:
             frame, self._players.memory = generator.render(request, self._players.memory)
         except GeneratorError as error:
@@ -136,6 +143,9 @@ class Generation:
         self._ring.put(frame)
         self._hear(frame)
         self._render.add(now_ns, done_ns)
+        if (done_ns - now_ns) / NS > self._slowest_s or self._frames % 64 == 0:
+            self._slowest_s = max(self._slowest_s, (done_ns - now_ns) / NS)
+            self._patience(SLOWER * self._slowest_s)
         if features.t_ns:
             self._latency.add(features.t_ns, done_ns)
         self._rate.tick(done_ns)
@@ -152,7 +162,7 @@ class Generation:
             if self._preview is None:
                 self._preview = self._open_preview()
             self._preview.put(Frame(frame.preview, frame.info))
-        except OutputError as error:
+        except (VJError, OSError) as error:
             if not self._preview_failed:
                 self._preview_failed = True
                 self._announce("preview", str(error), False)

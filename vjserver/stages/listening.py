@@ -56,6 +56,8 @@ class EarMemory:
     clock: ClockMemory
     expects: tuple[float, float] | None
     beats: int
+    read: tuple[int, ...] = ()
+    """How far each queue of commands was read: what the hand did meanwhile is done by the successor."""
 
 
 class Ear:
@@ -107,6 +109,8 @@ class Ear:
         if before.expects is not None:
             self._analysis.expect(*before.expects)
         self._beats = before.beats
+        for reader, place in zip(self._commands, before.read, strict=False):
+            reader.place = place
         for listener in self._listeners:
             listener.resume(before.clock.grid, before.t_ns)
 
@@ -260,11 +264,12 @@ class Ear:
             )
 
     def _remember(self, events: Sequence[EarEvent], now_ns: int) -> None:
-        """Leave to a successor what it has to know: at each event, after each command, and ten times a second."""
+        """Leave to a successor what it has to know: at each event, after each command, and fifty times a second."""
         if self._analysis is None or not (events or now_ns >= self._next_memory_ns):
             return
-        self._next_memory_ns = now_ns + NS // 10
-        self._memory.put(EarMemory(now_ns, self._analysis.clock.memory, self._analysis.expects, self._beats))
+        self._next_memory_ns = now_ns + NS // 50
+        clock, places = self._analysis.clock.memory, tuple(reader.place for reader in self._commands)
+        self._memory.put(EarMemory(now_ns, clock, self._analysis.expects, self._beats, places))
 
     def _tell_drops(self) -> None:
         lost, self._drops = self._source.drops - self._drops, self._source.drops

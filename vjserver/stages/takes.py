@@ -35,6 +35,8 @@ class TakeWriter:
         path, file = self._shelf.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
         self._file, self.name, self.began_ns = file, path.stem, t_ns
         self._put([head(replace(before, t_ns=t_ns))])
+        self._flush_ns = 0
+        self.flush(t_ns)  # without its first line a take is none
         return path.name
 
     def resume(self, memory: tuple[str, int]) -> None:

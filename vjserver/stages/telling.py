@@ -4,6 +4,7 @@ Values as they change and status twice a second, to the targets of the show file
 texts to who takes texts, numbers to who takes numbers (TouchDesigner's OSC In CHOP takes numbers only).
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,8 +125,8 @@ class Telling:
 
     def may_hear_much(self, sender: Sender) -> bool:
         """Tell whether an answer may be longer than what was asked: nobody else can have forged the sender."""
-        proven = any(to[0] == sender[0] for to in self._proven)
-        return proven or self._trusts(sender[0]) or self._server.has_stream(sender)
+        told = sender in self._feedback.surfaces  # it proved who it is when it subscribed
+        return told or self._trusts(sender[0]) or self._server.has_stream(sender)
 
     def subscribers(self) -> tuple[Subscriber, ...]:
         """Return who subscribed and has not left, to be told by a successor too."""
@@ -139,8 +140,11 @@ class Telling:
     def resume(self, rows: Sequence[Subscriber], now_ns: int) -> None:
         """Tell those who had subscribed at a predecessor: everything once, since nobody knows what they know."""
         for row in rows:
+            to: Sender = (row.host, row.to_port)
+            self._proven[to] = now_ns + PROVEN_NS  # whoever was told had proved who it is
             if row.until_ns > now_ns:
-                self.subscribe((row.kind, row.to_port), (row.host, row.port), now_ns)
+                with contextlib.suppress(ConfigError):
+                    self.subscribe((row.kind, row.to_port), (row.host, row.port), now_ns)
 
     def heard(self, key: object, address: str, args: Sequence[object], now_ns: int) -> None:
         """Note what a surface sent: it, and the targets on its machine, are left in peace while its hand moves."""

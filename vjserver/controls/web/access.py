@@ -93,9 +93,12 @@ class Guard:
     def _is_near(self, scope: Scope) -> bool:
         """Tell whether a request comes from this machine: by the loopback interface, or from the address it asks.
 
-        What a proxy on this machine passes on comes from elsewhere.
+        What a tunnel or a proxy passes on seems to come from this machine, and does not.
         """
-        if self._token and FORWARDED.intersection(Headers(scope=scope).keys()):
+        headers = Headers(scope=scope)
+        places = [headers.get("host", ""), urlsplit(headers.get("origin", "")).netloc]
+        foreign = any(place and _bare(place.lower()) not in self._names for place in places)
+        if foreign or FORWARDED.intersection(headers.keys()):
             return False
         server, client = ((scope.get(end) or ("",))[0] for end in ("server", "client"))
         return not self._token or server in ("127.0.0.1", client)

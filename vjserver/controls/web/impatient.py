@@ -15,7 +15,7 @@ MOST_OF_A_HOST = 48
 
 
 class Impatient(H11Protocol):
-    """One connection. A request has to be there whole within :data:`SILENCE_S`."""
+    """One connection. The head of a request has to be there whole within :data:`SILENCE_S`."""
 
     hosts: ClassVar[Counter[str]] = Counter()
 
