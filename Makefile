@@ -7,7 +7,7 @@ NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
 TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 $(EAR_PACKAGES) $(NODE_PACKAGES)
 PANEL := vjserver/controls/web/panel
 
-.PHONY: demo test check panel thumbs pictures bench ear-bench bench-gpu docs clean
+.PHONY: demo test check panel thumbs opening pictures bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -30,6 +30,9 @@ panel: .venv/panel-ready
 
 thumbs: .venv/demo-ready
 	$(BIN)/python scripts/make_thumbs.py
+
+opening: .venv/test-ready
+	$(BIN)/python scripts/make_opening.py
 
 pictures: .venv/test-ready
 	$(BIN)/python scripts/screenshot

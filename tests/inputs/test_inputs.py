@@ -250,7 +250,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path):
     for path, why in (
         (tmp_path / "none.png", "no such file"),
         (text, "neither a picture nor a video"),
-        (fake, "no picture"),
+        (fake, "neither a picture nor a video"),
     ):
         with pytest.raises(InputError, match=why):
             FileInput(FileInputOptions(path=path)).open()

@@ -155,3 +155,19 @@ def test_a_chained_generator_gets_the_request_smaller_and_ungraded_and_keeps_its
     assert (asked.params["flash"], asked.params["saturation"], asked.params["zoom"]) == (0.0, 1.0, 0.5)
     pictures.close()
     assert chained.closed
+
+
+def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(house):
+    players, gate, told, _ = house
+    for _ in range(5):
+        players.choose(BIG)
+    for _ in range(50):
+        players.choose(Part("pattern"))
+    assert [mended for _, mended in told] == [False, True], "getting ready; the pattern plays"
+    for _ in range(50):
+        players.choose(BIG)
+    assert len(told) == 3
+    gate.set()
+    wait_for(lambda: players.choose(BIG).part == BIG)
+    assert told[-1] == ("diffusion (big) plays", True)
+    assert len(told) == 4

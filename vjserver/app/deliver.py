@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from vjserver.app.show import Show, filled, first_state
+from vjserver.app.show import Show, filled, first_state, shipped
 from vjserver.app.workers import Plan
 from vjserver.outputs import uyvy
 from vjserver.ports import Generator, Output, find, open_door, options_of
@@ -35,6 +35,7 @@ from vjserver.types.frames import Pixels
 SAFE_WIDTH = 480
 SAFE_FPS = 20.0
 PAGE_FPS = 30.0
+OPENING = "opening.mp4"
 
 
 def main(plan: Plan, life: Life) -> None:
@@ -63,8 +64,15 @@ def _made(plan: Plan) -> Delivery:
     first = first_state(show)
     safe = SafeLoop(_safe_player(show, channels), clock, announce)
     page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
+    opening = SafeLoop(partial(Clip, shipped("presets") / OPENING), clock, announce)
     composer = Composer(
-        show.video.width, show.video.height, clock.now_ns(), safe, show.deliver.hold_s, show.deliver.black_after_s
+        show.video.width,
+        show.video.height,
+        clock.now_ns(),
+        safe,
+        opening,
+        show.deliver.hold_s,
+        show.deliver.black_after_s,
     )
     ring, before = RingReader(channels.generated), left_behind(channels.memory("deliver"), Memory)
     if before is not None:

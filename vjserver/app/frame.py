@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.runtime.picture import read_picture
 from vjserver.show.addresses import MAX_SEED, N_LORAS, size_of
-from vjserver.types.errors import ConfigError
+from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.frames import Pixels
 
 
@@ -85,13 +86,13 @@ def _lora(text: str) -> tuple[Path, float]:
 
 
 def _read(path: Path, width: int, height: int) -> Pixels:
-    data = np.fromfile(path, np.uint8) if path.is_file() else None
-    image = None if data is None else cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if image is None:
-        raise ConfigError(f"{path} is no picture that can be read (PNG, JPEG, WebP, TIFF)")
+    try:
+        image = read_picture(path.expanduser())
+    except (VJError, OSError) as error:
+        raise ConfigError(f"{path} is no picture that can be read (PNG, JPEG, WebP, TIFF): {error}") from None
     if image.shape[:2] != (height, width):
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), np.uint8)
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return image
 
 
 def write_picture(path: Path, pixels: Pixels) -> None:

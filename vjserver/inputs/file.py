@@ -3,15 +3,13 @@
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.runtime.film import Film
+from vjserver.runtime.picture import is_picture, read_picture
 from vjserver.types.errors import InputError, VJError
-from vjserver.types.frames import MAX_SIDE, Frame, Pixels, arrived
+from vjserver.types.frames import Frame, Pixels, arrived
 
-IMAGES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 AGAIN_S = 0.5
 """An image is brought again so often: it is not lost."""
 
@@ -43,14 +41,13 @@ class FileInput:
         path = self._o.path.expanduser()
         if not path.is_file():
             raise InputError(f"no such file: {path}")
-        if path.suffix.lower() in IMAGES:
-            self._image = _image(path)
-            return
         try:
-            self._film = Film(path)
-        except VJError:
-            raise InputError(f"{path} is neither a picture nor a video that can be read") from None
-        self._period_s = self._film.period_s / self._o.speed
+            if is_picture(path):
+                self._image = read_picture(path)
+            else:
+                self._film = Film(path)
+        except (VJError, OSError) as error:
+            raise InputError(f"{path} is neither a picture nor a video that can be read: {error}") from None
 
     def read(self, wait_s: float) -> Frame | None:
         """Return the picture that is due, or None if none is within ``wait_s``. Raises InputError."""
@@ -60,9 +57,12 @@ class FileInput:
             return None
         time.sleep(max(0.0, self._due_s - now_s))
         in_step = now_s - self._due_s < self._period_s
+        picture = self._picture()
+        if self._film is not None:
+            self._period_s = self._film.period_s / self._o.speed
         self._due_s = (self._due_s if in_step else now_s) + self._period_s
         self._count += 1
-        return arrived(self._picture(), self._count, time.perf_counter_ns())
+        return arrived(picture, self._count, time.perf_counter_ns())
 
     def close(self) -> None:
         """Close the file."""
@@ -78,16 +78,3 @@ class FileInput:
             return self._film.next()
         except VJError as error:
             raise InputError(str(error)) from None
-
-
-def _image(path: Path) -> Pixels:
-    """Return a picture as RGBA8. Raises InputError."""
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if picture is None or max(picture.shape[:2]) > MAX_SIDE:
-        raise InputError(f"{path} is no picture that can be read")
-    if picture.dtype == np.uint16:
-        picture = (picture // 256).astype(np.uint8)
-    code = {1: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA, 4: cv2.COLOR_BGRA2RGBA}[
-        picture.shape[2] if picture.ndim == 3 else 1
-    ]
-    return np.asarray(cv2.cvtColor(picture, code), np.uint8)

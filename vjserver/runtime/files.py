@@ -1,6 +1,8 @@
 """The user's folder: what this user saved, learnt and recorded lies there, under platformdirs or ``$VJSERVER_DATA``."""
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -13,11 +15,33 @@ def data_folder() -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, also after a crash, finds the old one or the new one. Raises OSError."""
+    """Write a file so that a reader, also after a crash, finds the old one or the new one. Raises OSError.
+
+    Two who write at once each have a part of their own; the last one counts.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    handle, part = tempfile.mkstemp(prefix=f".{path.name[:80]}-", suffix=".part", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def set_aside(path: Path) -> Path:
+    """Keep a file that is damaged as ``NAME.bad``, or ``NAME.bad2`` and so on; return where. Raises OSError."""
+    target, number = path.with_name(f"{path.name}.bad"), 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.bad{number}")
+    os.replace(path, target)
+    return target
 
 
 def slug_of(name: str) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from vjserver.runtime.clock import NS
+from vjserver.runtime.picture import covering
 from vjserver.show.state import ShowState
 from vjserver.stages.between import Between
 from vjserver.stages.safe import SafeLoop
@@ -20,6 +21,7 @@ START_NS = 60 * NS
 """A first frame may take that long (kernels are compiled once) before it counts as missing."""
 LONGEST_BAR_NS = 5 * NS
 """A bar that takes longer is not waited for."""
+OPENS_NS = 1_500_000_000
 SLACK_NS = 250_000_000
 """A pause that is no trouble yet; after it the safe loop gets ready."""
 
@@ -87,6 +89,8 @@ class Composer:
     height: int
     start_ns: int
     safe: SafeLoop
+    opening: SafeLoop | None = None
+    """What moves on the wall before the first picture; its end is a crossfade."""
     hold_s: float = 2.0
     black_after_s: float | None = None
     rung: str = "start"
@@ -103,6 +107,12 @@ class Composer:
     _wanted: bool = False
     """Whether the operator wanted the safe loop."""
     _first: Frame | None = None
+    _live_ns: int | None = None
+    """When the first picture came."""
+
+    def __post_init__(self) -> None:
+        if self.opening is not None:
+            self.opening.prepare()
 
     @property
     def degraded(self) -> bool:
@@ -129,6 +139,9 @@ class Composer:
 
     def resume(self, memory: Memory, last: Frame | None, frozen: Frame | None) -> None:
         """Go on where another left off; ``last`` is the newest picture there is, ``frozen`` the one it held still."""
+        if self.opening is not None and (last is not None or memory.rung != "start"):
+            self.opening.close()
+            self.opening = None
         self.rung, self.start_ns, self._fell_ns = memory.rung, memory.start_ns, memory.fell_ns
         self._fresh_ns, self._returns, self._wanted = memory.fresh_ns, memory.returns, memory.wanted
         if last is not None:
@@ -210,7 +223,27 @@ class Composer:
         if self.degraded:
             return self._safe(now_ns)
         shown = self.between.at(now_ns)
-        return shown if shown is not None else self._splash()
+        if self.opening is None:
+            return shown if shown is not None else self._splash()
+        return self._opened(shown, self.opening, now_ns)
+
+    def _opened(self, shown: Frame | None, opening: SafeLoop, now_ns: int) -> Frame:
+        """Return the opening before the first picture, and its crossfade into it."""
+        still = self._splash()
+        if shown is not None and self._live_ns is None:
+            self._live_ns = now_ns
+        share = 0.0 if self._live_ns is None else (now_ns - self._live_ns) / OPENS_NS
+        if shown is not None and share >= 1.0:
+            opening.close()
+            self.opening = None
+            return shown
+        moving = opening.at(now_ns, (now_ns - self.start_ns) / NS, still.pixels)
+        if shown is None:
+            return replace(still, pixels=moving)
+        height, width = shown.pixels.shape[:2]
+        before = covering(moving, width, height)
+        mixed = cv2.addWeighted(before, 1.0 - share, shown.pixels, share, 0.0)
+        return replace(shown, pixels=np.asarray(mixed, np.uint8))
 
     def _safe(self, now_ns: int) -> Frame:
         held = self._held

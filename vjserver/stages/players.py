@@ -55,7 +55,7 @@ class Players:
         if wanted == self.playing and (self._refused or self._told):
             self._refused, self._told = None, False
             self._announce("generator", f"{wanted} plays", True)
-        if self._coming is not None and not self._told:
+        if self._coming is not None and self._coming[0] == wanted and not self._told:
             self._told = True
             meanwhile = self.playing if self.playing.kind else SAFE
             self._announce("generator", f"{self._coming[0]} is getting ready; {meanwhile} plays meanwhile", False)

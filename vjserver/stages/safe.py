@@ -14,6 +14,7 @@ import numpy as np
 
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.film import Film
+from vjserver.runtime.picture import covering
 from vjserver.types.errors import VJError
 from vjserver.types.frames import Pixels
 
@@ -86,8 +87,7 @@ class SafeLoop:
         if self._begun_ns is None:
             self._begun_ns = now_ns
         height, width = still.shape[:2]
-        if newest.shape != still.shape:
-            newest = np.asarray(cv2.resize(newest, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        newest = covering(newest, width, height)
         share = (now_ns - self._begun_ns) / NS / EASE_S
         if share >= 1.0:
             return newest
@@ -95,7 +95,7 @@ class SafeLoop:
 
     def _run(self) -> None:
         assert self._make is not None
-        player = None
+        player: Player | None = None
         try:
             player = self._make()
             while not self._stopping:
@@ -120,11 +120,13 @@ class Clip:
 
     def __init__(self, path: Path) -> None:
         self._film = Film(path)
-        self.period_s = self._film.period_s if self._film.period_s >= 1 / 120 else 1 / 30
+        self.period_s = self._film.period_s
 
     def draw(self, _now_ns: int) -> Pixels:
         """Return the next picture."""
-        return self._film.next()
+        picture = self._film.next()
+        self.period_s = max(self._film.period_s, 1 / 120)
+        return picture
 
     def close(self) -> None:
         """Close the file."""

@@ -5,12 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import cv2
-import numpy as np
-
 from vjserver.ports import Output, Sending
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
+from vjserver.runtime.picture import covering
 from vjserver.runtime.stats import Latencies, Rate
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.frames import Frame, resized
@@ -167,10 +165,4 @@ def sized(frame: Frame, sides: tuple[int, int] | None) -> Frame:
     height, width = frame.pixels.shape[:2]
     if sides is None or sides == (width, height):
         return frame
-    wide, high = sides
-    scale = max(wide / width, high / height)
-    w, h = min(width, round(wide / scale)), min(height, round(high / scale))
-    x, y = (width - w) // 2, (height - h) // 2
-    part = frame.pixels[y : y + h, x : x + w]
-    method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    return resized(frame, np.asarray(cv2.resize(part, (wide, high), interpolation=method), np.uint8))
+    return resized(frame, covering(frame.pixels, *sides))

@@ -4,13 +4,14 @@ Names that come over the network never reach the disk as they are: a file's name
 them, and lies in the user's folder.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from vjserver.runtime.files import data_folder, slug_of, write_whole
+from vjserver.runtime.files import data_folder, set_aside, slug_of, write_whole
 from vjserver.show.preset import Bank, parse_preset
 from vjserver.show.presetfile import preset_of, saved
 from vjserver.show.state import Look
@@ -19,6 +20,8 @@ from vjserver.types.errors import ConfigError
 
 MINE = "mine"  # the bank of what is saved
 LONGEST_TAKE = 1 << 28
+MOST_SAVES = 30
+"""Presets that may be saved in a minute."""
 
 
 class Shelf:
@@ -27,6 +30,7 @@ class Shelf:
     def __init__(self, load: Callable[[], Bank]) -> None:
         self.load = load
         self.folder = data_folder()
+        self._saves: list[float] = []
 
     @property
     def presets(self) -> Path:
@@ -44,6 +48,7 @@ class Shelf:
             slug = slug_of(name)
         if not slug:
             raise ConfigError(f"/vj/preset/save: a name with letters or digits is needed: got {name[:40]!r}")
+        self._spare_the_disk()
         path = self.presets / f"{slug}.toml"
         try:
             before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
@@ -53,6 +58,14 @@ class Shelf:
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
         return path
+
+    def _spare_the_disk(self) -> None:
+        """Raise ConfigError for more presets than a hand saves: somebody's program has run wild."""
+        now_s = time.monotonic()
+        self._saves = [at_s for at_s in self._saves if now_s - at_s < 60.0]
+        if len(self._saves) >= MOST_SAVES:
+            raise ConfigError(f"/vj/preset/save: {MOST_SAVES} presets were saved within a minute, and no more are")
+        self._saves.append(now_s)
 
     def save_snapshots(self, snapshots: Mapping[int, Look]) -> None:
         """Keep the snapshots."""
@@ -70,8 +83,16 @@ class Shelf:
             return {int(number): look for number, look in rows.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, msgspec.DecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}; it is left as it is, and none are known") from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}; no snapshots are known") from None
+        except (ValueError, msgspec.DecodeError) as error:
+            try:
+                kept = set_aside(path)
+            except OSError:
+                kept = path
+            raise ConfigError(
+                f"{path} is damaged ({error}); it is kept as {kept.name}, no snapshots are known"
+            ) from None
 
     # -- takes -----------------------------------------------------------------------------------------------
 

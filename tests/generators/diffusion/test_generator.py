@@ -1,6 +1,9 @@
 """The diffusion generator as the generate loop uses it, on tiny models: every knob, every fault."""
 
+import os
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -695,3 +698,16 @@ def test_what_a_lora_changes_in_the_text_encoder_is_left_out_and_told(stocked, m
     frame, _ = generator.render(request("fish"), None)
     assert any("2 tensors are not of the UNet (text encoder) and are left out" in n.why for n in frame.notices)
     generator.close()
+
+
+def test_that_a_model_is_not_here_is_said_without_importing_torch(tmp_path):
+    """torch takes seconds and 350 MB."""
+    code = (
+        "import sys; from vjserver.generators.diffusion import DiffusionGenerator as G\n"
+        "from vjserver.generators.diffusion.options import DiffusionOptions as O\n"
+        "try: G(O(model='sd-turbo')).open()\n"
+        "except Exception as error: print(error, 'torch' in sys.modules)"
+    )
+    env = {**os.environ, "VJSERVER_DATA": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout
+    assert said.strip() == "model 'sd-turbo' is not here yet: vjserver models pull sd-turbo False"

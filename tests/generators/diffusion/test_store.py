@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -217,3 +218,68 @@ def test_the_commands_list_add_and_verify(models, empty_store, capsys):
     assert "config.json was changed" in capsys.readouterr().out
     assert cli.main(["models", "verify", "taes"]) == 1
     assert "nearest: taesd" in capsys.readouterr().err
+
+
+# -- what can be taken in can be loaded -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(models, tmp_path):
+    """A copy of a model, to be damaged."""
+    folder = tmp_path / "copy"
+    shutil.copytree(models["sd-turbo"], folder)
+    return folder
+
+
+def changed(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+DAMAGE = {
+    "only a pointer": lambda f: next((f / "unet").glob("*.safetensors")).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3000000000\n"
+    ),
+    "damaged or cut off": lambda f: next((f / "vae").glob("*.safetensors")).write_bytes(
+        next((f / "vae").glob("*.safetensors")).read_bytes()[:-100]
+    ),
+    "its UNet takes 9 channels": lambda f: changed(f / "unet" / "config.json", in_channels=9),
+    "an editing model": lambda f: changed(f / "unet" / "config.json", in_channels=8),
+    "no scheduler/scheduler_config.json": lambda f: shutil.rmtree(f / "scheduler"),
+    "neither tokenizer.json nor vocab.json": lambda f: [p.unlink() for p in (f / "tokenizer").glob("*")],
+    "has no config.json: the download is not whole": lambda f: (f / "text_encoder" / "config.json").unlink(),
+    "at 1/2 of the picture's size": lambda f: changed(f / "vae" / "config.json", block_out_channels=[32, 64]),
+    "latents of 16 channels": lambda f: changed(f / "vae" / "config.json", latent_channels=16),
+}
+
+
+@pytest.mark.parametrize("why", DAMAGE)
+def test_what_could_never_be_loaded_is_refused_when_it_is_added(copy, empty_store, why):
+    DAMAGE[why](copy)
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        store.add(copy)
+    assert not store.store_folder().exists() or not list(store.store_folder().iterdir())
+
+
+def test_a_decoder_of_another_kind_gets_a_sentence_and_no_traceback(copy, empty_store):
+    changed(copy / "vae" / "config.json", block_out_channels=[32, 64])
+    from vjserver.generators.diffusion.model import load
+    from vjserver.generators.diffusion.options import DiffusionOptions
+
+    with pytest.raises(GeneratorError, match="4 channels at 1/8 are played"):
+        load(DiffusionOptions(model=str(copy), device="cpu", decoder="full"))
+
+
+@pytest.mark.parametrize(("key", "kind"), [("unet.down_blocks.0.attn.to_q.lora_magnitude_vector", "DoRA"),
+                                           ("lora_unet_mid_attn_to_q.dora_scale", "DoRA"),
+                                           ("lora_unet_mid_attn_to_q.hada_w1_a", "LoHa"),
+                                           ("lora_unet_mid_attn_to_q.lokr_w1", "LoKr")])  # fmt: skip
+def test_what_is_called_a_lora_and_is_none_is_named(tmp_path, key, kind):
+    import torch
+    from safetensors.torch import save_file
+
+    from vjserver.generators.diffusion.lora import read_loras
+
+    path = tmp_path / "other.safetensors"
+    save_file({key: torch.zeros(4, 4)}, path)
+    with pytest.raises(GeneratorError, match=f"{kind}.*plain LoRAs are played"):
+        read_loras([path], {})

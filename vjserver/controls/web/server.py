@@ -38,6 +38,7 @@ from vjserver.types.frames import Frame
 STATIC = Path(__file__).parent / "static"
 ASSETS = frozenset(path.name for path in STATIC.iterdir())
 LIVE_S = 1 / 25
+TURN_S = 0.005
 FRAME_S = 1 / 120
 MONITOR_ROWS = 60  # messages told at once; more are counted. As many of the past are told to who begins to listen
 MAX_MESSAGE = 4 * MAX_TEXT
@@ -207,6 +208,22 @@ async def _together(*loops: Any) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _Turn:
+    """Lets others have their turn while a browser sends thousands of messages: what came is read without a pause."""
+
+    def __init__(self) -> None:
+        self._began_s = 0.0
+
+    async def end(self) -> None:
+        """Give way once this turn has lasted for :data:`TURN_S`, for about as long."""
+        now_s = time.monotonic()
+        if now_s - self._began_s > 10 * TURN_S:  # others had theirs, since nothing came
+            self._began_s = now_s
+        elif now_s - self._began_s > TURN_S:
+            await asyncio.sleep(TURN_S)
+            self._began_s = time.monotonic()
+
+
 class _Panel:
     """One browser at the WebSocket."""
 
@@ -268,8 +285,10 @@ class _Panel:
     async def receive(self) -> None:
         """Take messages; what makes no sense is left."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            turn = _Turn()
             while True:
                 text = await self._ws.receive_text()
+                await turn.end()
                 if text == "drawn":
                     self._drawn.set()
                     continue
@@ -314,8 +333,10 @@ class _Listener:
     async def receive(self) -> None:
         """Take commands and OSC packets."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            turn = _Turn()
             while True:
                 got = await self._ws.receive()
+                await turn.end()
                 if got["type"] == "websocket.disconnect":
                     return
                 if got.get("bytes"):

@@ -16,6 +16,7 @@ import numpy as np
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
 from vjserver.generators.diffusion.governor import Effort, Governor
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.generators.diffusion.store import find_model
 from vjserver.show.addresses import N_DIRECTIONS, N_LORAS, size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
@@ -82,6 +83,7 @@ class DiffusionGenerator:
 
     def open(self) -> None:
         """Load the model. Raises GeneratorError: torch missing, model missing or damaged, no such device, no room."""
+        find_model(self._options.model)  # torch is large, and not needed to say that a model is not here
         try:
             import torch
 

@@ -83,6 +83,19 @@ ENDS = {
 }
 
 
+# What is called a LoRA and is none: a part of their tensors' names, and what they are.
+OTHER_KINDS = {
+    "dora_scale": "DoRA (it also scales each row of a weight)",
+    "magnitude_vector": "DoRA (it also scales each row of a weight)",
+    "hada_w": "LoHa of LyCORIS",
+    "lokr_w": "LoKr of LyCORIS",
+    "oft_blocks": "OFT (it turns weights)",
+    "oft_diag": "OFT (it turns weights)",
+    ".diff": "file of whole differences (LyCORIS full, or a distilled model)",
+}
+HOW_TO_FLATTEN = "extract one from a merged model (kohya's extract_lora_from_models.py, or LyCORIS's tools)"
+
+
 def _split(key: str) -> tuple[str, str]:
     """Return the UNet's layer and ``down`` or ``up`` for a key, or empty texts for what is not of the UNet."""
     if not key.startswith("unet."):
@@ -109,6 +122,9 @@ def _diffusers_names(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
     except (OSError, SafetensorError) as error:
         raise GeneratorError(f"LoRA {path} is damaged: {error}") from None
     state = {key.removeprefix("base_model.model."): tensor for key, tensor in state.items()}
+    for sign, kind in OTHER_KINDS.items():
+        if any(sign in key for key in state):
+            raise GeneratorError(f"LoRA {path} is a {kind}, and plain LoRAs are played: {HOW_TO_FLATTEN}")
     own = {key: float(state.pop(key)) for key in list(state) if key.endswith(".alpha") and key.startswith("unet.")}
     try:
         named, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(state)

@@ -21,6 +21,7 @@ from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.store import (
     check_layout,
+    check_vae,
     find_decoder,
     find_model,
     plain_weights,
@@ -199,6 +200,7 @@ def _decoder(folder: Path, sdxl: bool, asked: str, device: torch.device, dtype: 
             raise GeneratorError(f"the fast decoder is not here yet: vjserver models pull {name}")
         else:
             remark = f"the full decoder plays, it is the slower one; for the fast one: vjserver models pull {name}"
+    check_vae(path, GeneratorError)
     config = read_json(path / "config.json")
     kind = {"AutoencoderTiny": diffusers.AutoencoderTiny, "AutoencoderKL": diffusers.AutoencoderKL}.get(
         str(config.get("_class_name"))

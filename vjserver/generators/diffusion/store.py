@@ -22,6 +22,7 @@ MANIFEST = "vjserver.json"
 PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
 KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 FOLDERS = (*PARTS, "tokenizer", "tokenizer_2", "scheduler")
 WHY_NOT_PICKLES = (
     "such a file is a Python pickle, which can run any code when it is opened; "
@@ -209,13 +210,73 @@ def check_layout(folder: Path) -> None:
         if missing:
             raise ConfigError(f"{index} names no {missing[0]}: not a model of the Stable Diffusion families")
         parts = [folder / part for part in PARTS if isinstance(row.get(part), list) and row[part][0]]
+        _check_parts(folder)
     for part in parts:
-        if any(part.glob("*.safetensors")):
+        weights = sorted(part.glob("*.safetensors"))
+        for file in weights:
+            _check_weights(file)
+        if weights:
             continue
         pickle = next((file for file in _files(part) if file.suffix.lower() in PICKLES), None)
         if pickle is not None:
             raise ConfigError(f"{pickle} is refused: {WHY_NOT_PICKLES}")
         raise ConfigError(f"{part} has no .safetensors file")
+
+
+def _check_parts(folder: Path) -> None:
+    """Raise ConfigError for a model that can be taken in and never loaded: parts missing, or of another kind."""
+    for part in ("unet", "vae", "text_encoder"):
+        if not (folder / part / "config.json").is_file():
+            raise ConfigError(f"{folder / part} has no config.json: the download is not whole")
+    if not (folder / "scheduler" / "scheduler_config.json").is_file():
+        raise ConfigError(f"{folder} has no scheduler/scheduler_config.json: the download is not whole")
+    tokenizer = folder / "tokenizer"
+    if not any(all((tokenizer / name).is_file() for name in names) for names in TOKENIZERS):
+        raise ConfigError(
+            f"{tokenizer} has neither tokenizer.json nor vocab.json and merges.txt: prompts cannot be read"
+        )
+    unet = read_json(folder / "unet" / "config.json", ConfigError)
+    channels = unet.get("in_channels", 4)
+    if channels != 4:
+        kind = {8: "an editing model (InstructPix2Pix)", 9: "an inpainting model"}.get(
+            channels, "another kind of model"
+        )
+        raise ConfigError(f"{folder} is {kind}: its UNet takes {channels} channels, and 4 are played")
+    check_vae(folder / "vae")
+
+
+def check_vae(folder: Path, fault: type[VJError] = ConfigError) -> None:
+    """Raise ``fault`` for an autoencoder whose latents are not those of the Stable Diffusion families."""
+    config = read_json(folder / "config.json", fault)
+    scale = 2 ** (len(config.get("block_out_channels", (0,) * 4)) - 1)
+    if config.get("_class_name") == "AutoencoderTiny":
+        scale = 2 ** (len(config.get("encoder_block_out_channels", (0,) * 4)) - 1)
+    latents = config.get("latent_channels", 4)
+    if scale != 8 or latents != 4:
+        raise fault(
+            f"{folder} makes latents of {latents} channels at 1/{scale} of the picture's size; 4 channels at 1/8 are "
+            "played (SD 1.5, SD 2.1, SDXL and what is made of them)"
+        )
+
+
+def _check_weights(file: Path) -> None:
+    """Raise ConfigError for a file that holds no tensors: a pointer to one, or one that is cut off.
+
+    Format: github.com/huggingface/safetensors: the length of the header (u64), the header (JSON), the data.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(8)
+        if head.startswith(b"version "):
+            raise ConfigError(f"{file} is only a pointer (Git LFS), not the file: git lfs pull, or download it again")
+        length = int.from_bytes(head, "little")
+        try:
+            rows = json.loads(stream.read(length)) if 8 + length <= size else {}
+            end = max((row["data_offsets"][1] for name, row in rows.items() if name != "__metadata__"), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            rows, end = {}, 0
+    if not rows or 8 + length + end > size:
+        raise ConfigError(f"{file} is damaged or cut off: download it again")
 
 
 def sha256(file: Path) -> str:
