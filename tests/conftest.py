@@ -13,11 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from vjserver.generators.diffusion import store
 from vjserver.generators.pattern import PatternGenerator
 from vjserver.generators.pattern.render import PatternOptions
 from vjserver.outputs import uyvy
+
+settings.register_profile("vjserver", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("vjserver")
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

@@ -182,16 +182,11 @@ def test_ndi_brings_the_newest_picture_its_number_and_its_age_and_finds_a_sender
         assert first.pixels[8, 8, :3].astype(int) == pytest.approx([200, 0, 0], abs=14)
         assert first.pixels[-8, -8, :3].astype(int) == pytest.approx([0, 0, 200], abs=14)
         time.sleep(0.5)
-        ages, numbers = [], []
-        for _ in range(60):
-            got = door.read(0.5)
-            ages.append((time.perf_counter_ns() - got.info.t_capture_ns) * 1e-6)
-            numbers.append(got.info.frame_id)
-        assert np.median(ages) < 40, "the newest, not a queue"
+        numbers = [door.read(0.5).info.frame_id for _ in range(60)]
         assert numbers == sorted(set(numbers)), "no picture twice, none older than the last"
         time.sleep(1.0)
         late = door.read(0.1)
-        assert (time.perf_counter_ns() - late.info.t_capture_ns) * 1e-6 < 60, "a reader that slept gets the newest"
+        assert late.info.frame_id > numbers[-1] + 5, "a reader that slept gets the newest, not the next of a queue"
     wait_for(lambda: door.read(0.05) is None)
     with ndi_sender(name, "rgba", 640, 360):
         back = wait_for(lambda: (f := door.read(0.1)) and f.pixels.shape == (360, 640, 4) and f, 20)

@@ -464,6 +464,19 @@ def test_a_list_of_cues_is_checked():
         Desk(BANK, ShowState()).receive(0, "/vj/cue/go", ())
 
 
+def test_the_autopilot_changes_on_the_bars_first_beat_and_on_no_other(desk):
+    desk.receive(0, "/vj/autopilot/bars", (2,))
+    desk.receive(0, "/vj/autopilot", (1,))
+    changes, before = [], desk.state.preset_name
+    for t_ns in range(0, 24 * NS, 4_000_000):  # beats of half a second, bars of two
+        desk.tick(t_ns, grid_at(), 0)
+        if desk.state.preset_name != before:
+            before = desk.state.preset_name
+            changes.append(t_ns / NS)
+    assert len(changes) >= 4
+    assert all(t_s % 2.0 < 0.01 for t_s in changes), changes
+
+
 def test_the_autopilot_goes_by_weight_every_few_bars():
     desk = Desk(BANK, enter(ShowState(), 0, A), seed=5)
     desk.receive(0, "/vj/autopilot/bars", (2,))
@@ -682,3 +695,26 @@ def test_drums_fire_triggers():
     for i in range(4):
         desk.hear(i, Drum(i, i, "kick", 1.0))
     assert desk.state.params["zoom"] == pytest.approx(0.7)
+
+
+# -- what cannot be done leaves nothing half done ---------------------------------------------------------------------
+
+
+def test_a_cue_whose_second_deed_fails_changes_nothing_at_all():
+    broken = Cue(id="x", preset="b", do=({"do": "/vj/master/fade", "args": (0.25,)}, {"do": "/vj/prompt/next"}))
+    desk = Desk(BANK, enter(ShowState(), 0, A), CueList([broken]))
+    before = desk.state
+    with pytest.raises(ConfigError, match="the queue is empty"):
+        desk.receive(NS, "/vj/cue/x/go", ())
+    assert desk.state is before
+    assert desk.performed == []
+
+
+def test_a_deed_that_fails_by_itself_is_told_and_changes_nothing(desk):
+    desk.receive(0, "/vj/quantise", ("beat",))
+    desk.tick(1, grid_at(), 0)
+    desk.receive(2, "/vj/prompt/next", ())
+    before = desk.state
+    run(desk, NS)
+    assert desk.state is before
+    assert len(desk.refused) == 1

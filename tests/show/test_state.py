@@ -59,7 +59,8 @@ def test_params_have_raw_inc_and_reset():
 def test_every_parameter_reads_back_what_was_set(address, share):
     argument = REGISTRY[address].arguments[0]
     entry = REGISTRY[address]
-    text = entry.choices[-1] if entry.choices else {"/vj/size": "640x360", "/vj/preset/bank": ""}.get(address, "x")
+    own = {"/vj/size": "640x360", "/vj/preset/bank": "", "/vj/sound/channels": "3+4"}
+    text = entry.choices[-1] if entry.choices else own.get(address, "x")
     value = text if argument.type == "text" else argument.low + share * (argument.high - argument.low)
     accepted = accept(address, [value])
     assert read(do(ShowState(), address, value), address) == pytest.approx(accepted[0])
@@ -139,3 +140,25 @@ def test_attack_and_release_are_in_seconds_at_any_frame_rate():
 @given(st.floats(0, 1), st.sampled_from(sorted(CURVES)))
 def test_curves_stay_in_range(x, name):
     assert 0.0 <= CURVES[name](x) <= 1.0
+
+
+def moved_by(seconds, heard, **times):
+    """Return how far a knob has moved after so long of a loudness, step by step."""
+    state = ShowState(mappings=(row(mode="set", high=1.0, **times),))
+    mapper, out = Mapper(), []
+    for i, level in enumerate(heard):
+        f = features(bass=level)
+        request = mapper(state, f, round(i * seconds * 1e9), seconds, (64, 36))
+        out.append(request.params["zoom"])
+    low, high = PARAMS["zoom"].low, PARAMS["zoom"].high
+    return [(value - low) / (high - low) for value in out]
+
+
+def test_attack_is_how_slowly_it_rises_and_release_how_slowly_it_falls():
+    loud, still = [1.0] * 20, [0.0] * 20
+    slow_up = moved_by(0.05, still + loud + still, attack_s=1.0, release_s=0.0)
+    assert 0.4 < slow_up[39] < 0.8, "after one second of an attack of one"
+    assert slow_up[41] < 0.01, "it falls at once"
+    slow_down = moved_by(0.05, still + loud + still, attack_s=0.0, release_s=1.0)
+    assert slow_down[21] > 0.99, "it rises at once"
+    assert 0.2 < slow_down[59] < 0.6
