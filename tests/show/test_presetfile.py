@@ -1,14 +1,18 @@
 """Presets as files that people edit: what they wrote stays where it was."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.app.show import shipped
-from vjserver.show.addresses import PARAMS
-from vjserver.show.preset import Preset, parse_preset
+from vjserver.show.addresses import PARAMS, REGISTRY
+from vjserver.show.desk import Desk
+from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.presetfile import preset_of, saved
-from vjserver.show.state import look_of_preset
+from vjserver.show.registry import accept
+from vjserver.show.state import ShowState, look_of, look_of_preset
 from vjserver.types.errors import ConfigError
 
 OURS = sorted(shipped("presets").glob("*.toml"))
@@ -61,3 +65,19 @@ def test_what_is_saved_is_what_is_read(params, texts, name, seed):
 def test_a_file_that_is_no_toml_is_not_saved_over():
     with pytest.raises(ConfigError, match="not valid TOML"):
         saved("name = ", Preset(name="x"))
+
+
+HELD = [a for a, entry in REGISTRY.items() if entry.kind == "parameter" and len(entry.arguments) == 1]
+HELD_TEXTS = [a for a in HELD if REGISTRY[a].arguments[0].type in ("text", "name")]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(HELD), st.text() | st.floats())),
+    st.lists(st.tuples(st.sampled_from(HELD_TEXTS), st.integers(0, 9000).map("x".__mul__)), min_size=5),
+)
+def test_whatever_a_hand_made_of_the_look_can_be_saved(messages, long):
+    desk = Desk(Bank([("a", Preset(name="A"))]), ShowState())
+    for address, value in messages + long:
+        with suppress(ConfigError):
+            desk.receive(0, address, accept(address, (value,)))
+    parse_preset(saved("", preset_of(look_of(desk.state), "mine", None)), "x")

@@ -31,7 +31,6 @@ LOOK_S = 0.05
 STATUS_S = 0.25
 LINE_S = 5.0
 PATIENCE_S = 4.0
-ANEW_NS = 10_000_000_000
 PACKAGES = (
     "numpy",
     "numba",
@@ -60,12 +59,15 @@ class Display:
     def __init__(self, plan: Plan, console: Console, began_ns: int) -> None:
         channels: Channels = plan.channels
         self._plan, self._console, self._began_ns = plan, console, began_ns
-        # One that comes after another tells what happens from now on, and neither greets nor repeats.
-        self._anew = time.perf_counter_ns() - began_ns < ANEW_NS
-        self._heard = [QueueReader(channels.events(name), self._anew) for name in EVERYBODY if name != "display"]
+        # One that comes after another goes on where that one stopped, and neither greets nor repeats.
+        left = StatsReader(channels.stats("display")).get()
+        self._anew = not left
+        self._heard = {n: QueueReader(channels.events(n), from_begin=True) for n in EVERYBODY if n != "display"}
+        for name, place in left.get("places", {}).items():
+            self._heard[name].place = place
         self._boards = {name: StatsReader(channels.stats(name)) for name in WORKERS}
         self._own = StatsWriter(channels.stats("display"))
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, str] = dict(left.get("troubles", {}))
         self._first = self._patient = not self._anew
         self._next_line_s = self._next_show_s = 0.0
         utf = (console.encoding or "").lower().startswith("utf")
@@ -73,6 +75,7 @@ class Display:
 
     def run(self, life: Life) -> None:
         """Tell until the end: with a live table where there is a terminal, else, or where that fails, in lines."""
+        self._note()
         if self._anew:
             log.write("main", versions())
             self._greet()
@@ -107,9 +110,10 @@ class Display:
 
     def _greet(self) -> None:
         show, lan = self._plan.show, self._plan.lan
+        page = f"page: http://127.0.0.1:{show.web.port}   " if show.web.on else ""
+        self._print(f"{page}OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C")
         if not show.web.on:
             return
-        self._print(f"page: http://127.0.0.1:{show.web.port}   OSC in: {show.osc.host}:{show.osc.port}   stop: Ctrl-C")
         for host in show.web.hosts:
             self._print(f"by another name: http://{host}/?token={self._plan.token}")
         if lan is not None:
@@ -143,21 +147,28 @@ class Display:
             self._print("the generator is getting ready; its first start on a machine takes half a minute")
 
     def _tell_troubles(self) -> None:
-        before = dict(self._troubles)
-        for reader in self._heard:
-            for event in reader.get():
-                if not isinstance(event, Degraded):
-                    continue
-                if event.mended:
-                    self._troubles.pop(event.what, None)
-                elif event.what != "message":
-                    self._troubles[event.what] = event.why
-                kind = "mended" if event.mended else "degraded"
-                self._say(kind, f"{event.what}: {event.why}")
-                log.write("main", f"{kind} {for_log(event)}")
-        if self._troubles != before:
-            newest = list(self._troubles.items())[-MOST_TROUBLES:]
-            self._own.put({"t_ns": time.perf_counter_ns(), "troubles": {what: why[:300] for what, why in newest}})
+        events = [event for reader in self._heard.values() for event in reader.get()]
+        if not events:
+            return
+        self._note()  # before they are told: what this process might fall of is not told to the next
+        for event in events:
+            if not isinstance(event, Degraded):
+                continue
+            if event.mended:
+                self._troubles.pop(event.what, None)
+            elif event.what != "message":
+                self._troubles[event.what] = event.why
+            kind = "mended" if event.mended else "degraded"
+            self._say(kind, f"{event.what}: {event.why}")
+            log.write("main", f"{kind} {for_log(event)}")
+        self._note()
+
+    def _note(self) -> None:
+        """Tell the others what is amiss; a display that comes after this one finds it, and goes on from there."""
+        newest = list(self._troubles.items())[-MOST_TROUBLES:]
+        troubles = {what: why[:300] for what, why in newest}
+        places = {name: reader.place for name, reader in self._heard.items()}
+        self._own.put({"t_ns": time.perf_counter_ns(), "troubles": troubles, "places": places})
 
     def _board(self, name: str) -> Board:
         """Return a process's board, empty where it is stale: old figures are no figures."""

@@ -56,6 +56,8 @@ class Slot:
     high: float = 1.0
     unit: str = ""
     optional: bool = False
+    longest: int = MAX_TEXT
+    """The characters that a text may have; what is more is cut off, and told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/seed/next", "action", (), "the next seed")
     yield Entry("/vj/seed/prev", "action", (), "the seed before")
     yield Entry("/vj/seed/random", "action", (), "a seed far away; the same one after the same one")
-    name = Slot("text", unit="a name")
+    name = Slot("text", unit="a name", longest=MAX_NAME)
     yield Entry(
         "/vj/generator", "parameter", (name,), "who makes the picture: pattern, diffusion, or a plug-in", "pattern"
     )

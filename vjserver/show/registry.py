@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from vjserver.show.addresses import CUE_GO, MAX_NAME, MAX_TEXT, REGISTRY, Entry, Slot
+from vjserver.show.addresses import CUE_GO, MAX_NAME, REGISTRY, Entry, Slot
 from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
 from vjserver.types.text import clean
@@ -122,7 +122,7 @@ def is_number(value: object) -> TypeGuard[float]:
 def _typed(address: str, argument: Slot, value: object) -> Argument:
     if argument.type in ("text", "name"):
         if isinstance(value, str):
-            return clean(value[:MAX_TEXT])
+            return clean(value[: argument.longest])
         if argument.type == "name" and is_number(value):
             return int(value)
         if is_number(value):
