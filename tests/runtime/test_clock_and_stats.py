@@ -1,12 +1,15 @@
 import time
+import uuid
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, LiveClock, ManualClock, SampleClock
-from vjserver.runtime.stats import Latencies, Rate
+from vjserver.runtime.slot import size_of
+from vjserver.runtime.stats import STATS_CAPACITY, Latencies, Rate, StatsReader, StatsWriter
 
 
 @given(st.integers(0, 1000))
@@ -60,3 +63,19 @@ def test_latencies_and_rates():
     assert latencies.summary()["p95"] == pytest.approx(95.0)
     assert rate.per_second(2 * NS) == pytest.approx(50.0)
     assert rate.per_second(60 * NS) == 0.0
+
+
+def test_a_board_is_fresh_for_as_long_as_its_process_is_to_put_up_the_next():
+    name = f"vjt-{uuid.uuid4().hex[:6]}"
+    segment = shared.create(name, size_of(STATS_CAPACITY))
+    try:
+        board, reader = StatsWriter(name), StatsReader(name)
+        assert reader.fresh(0) == {}
+        board.put({"t_ns": 0, "fps": 30.0})
+        assert reader.fresh(NS)["fps"] == 30.0
+        assert reader.fresh(2 * NS) == {}
+        board.put({"t_ns": 0, "fps": 0.3, "lookahead_ms": 3000.0})
+        assert reader.fresh(9 * NS)["fps"] == 0.3
+        assert reader.fresh(11 * NS) == {}
+    finally:
+        shared.remove(segment)

@@ -203,6 +203,17 @@ def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
     assert told.count("/vj/status/preset") == 2
 
 
+def test_old_figures_are_not_told_as_if_they_were_those_of_now(desk):
+    control, hear, _, _, _ = desk
+    told = {}
+    control.telling.tell = lambda address, *args: told.update({address: args})
+    now_ns = LiveClock().now_ns()
+    for ago_s, fps in ((0.5, 24.0), (3.0, 0.0)):
+        hear.generate.put({"t_ns": now_ns - round(ago_s * NS), "fps": 24.0})
+        control._tell_status(now_ns)
+        assert told["/vj/status/fps"] == (fps, 0.0)
+
+
 def test_an_output_asked_for_is_checked_before_it_is_of_the_state(desk):
     control, _, told, state, _ = desk
     control.receive("/vj/output/add", ("wall", "null"))

@@ -21,7 +21,7 @@ from vjserver.app.lan import qr_code
 from vjserver.app.workers import Plan
 from vjserver.runtime import log
 from vjserver.runtime.queue import QueueReader
-from vjserver.runtime.stats import StatsReader, StatsWriter, is_stale
+from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import EVERYBODY, WORKERS, Channels
 from vjserver.runtime.supervisor import Life
 from vjserver.types.events import Degraded
@@ -172,8 +172,7 @@ class Display:
 
     def _board(self, name: str) -> Board:
         """Return a process's board, empty where it is stale: old figures are no figures."""
-        board = self._boards[name].get()
-        return {} if is_stale(board, time.perf_counter_ns()) else board
+        return self._boards[name].fresh(time.perf_counter_ns())
 
     def _line(self) -> str:
         ear, generate, deliver, control = map(self._board, ("ear", "generate", "deliver", "control"))

@@ -2,7 +2,6 @@
 
 import os
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,12 +11,7 @@ from vjserver.runtime.slot import SlotReader, SlotWriter
 
 STATS_CAPACITY = 8192
 STALE_NS = 1_500_000_000
-"""A board is put up twice a second; one so old is that of a process that hangs or fell."""
-
-
-def is_stale(board: Mapping[str, Any], now_ns: int) -> bool:
-    """Tell whether a board's figures are too old to be shown as those of now; one that was never put up is not."""
-    return bool(board) and now_ns - int(board.get("t_ns", 0)) > STALE_NS
+"""A board is put up twice a second; one older than this is that of a process that hangs or fell."""
 
 
 class Latencies:
@@ -83,3 +77,12 @@ class StatsReader:
         if value is not None:
             self._stats = msgspec.msgpack.decode(value)
         return self._stats
+
+    def fresh(self, now_ns: int) -> dict[str, Any]:
+        """Return the newest board, empty where it is so old that its figures are no longer those of now.
+
+        Who makes pictures that take seconds puts a board up as seldom.
+        """
+        board = self.get()
+        oldest_ns = STALE_NS + round(3e6 * board.get("lookahead_ms", 0.0))
+        return {} if now_ns - board.get("t_ns", 0) > oldest_ns else board

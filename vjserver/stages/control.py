@@ -325,7 +325,7 @@ class Control:
     def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
         if not self.telling.may_hear_much(sender):
             raise ConfigError("/vj/output/list: a long answer goes to who subscribed, or whom [osc] allow names")
-        for row in output_rows(self.state.outputs, self.pipes.boards["deliver"].get()):
+        for row in output_rows(self.state.outputs, self.pipes.boards["deliver"].fresh(self._clock.now_ns())):
             self.server.send(message("/vj/status/output", *row), sender)
 
     def _subscribe(self, args: tuple[Argument, ...], sender: Sender) -> None:

@@ -56,7 +56,7 @@ class PanelDesk:
         """Return what the panel shows besides values: sound, beat and health, as plain JSON values."""
         pipes, desk, now_ns = self._control.pipes, self._control.desk, self._clock.now_ns()
         f, state = pipes.features.get(), desk.state
-        ear, generate, deliver = (pipes.boards[name].get() for name in ("ear", "generate", "deliver"))
+        ear, generate, deliver = (pipes.boards[name].fresh(now_ns) for name in ("ear", "generate", "deliver"))
         return {
             "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
             "phase": round(f.grid.beat_phase(now_ns), 3),

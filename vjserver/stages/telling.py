@@ -195,7 +195,7 @@ class Telling:
         self._tell_once("/vj/status/cue", *self._desk.cue_names())
         for text, beats in self._desk.waits(now_ns):
             self.tell("/vj/status/pending", text, beats)
-        ear, generate, deliver = (boards[name].get() for name in ("ear", "generate", "deliver"))
+        ear, generate, deliver = (boards[name].fresh(now_ns) for name in ("ear", "generate", "deliver"))
         for name, board in (
             ("audio_to_osc", ear),
             ("audio_to_frame", generate),
