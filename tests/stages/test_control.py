@@ -447,7 +447,8 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
     (tmp_path / "snapshots.json").write_text("{")
     third = make()
     third.load_snapshots()
-    assert "cannot be read" in third.troubles["snapshots"]
+    assert "is damaged" in third.troubles["snapshots"]
+    assert (tmp_path / "snapshots.json.bad").read_text() == "{", "what a hand may mend is kept"
     third.receive("/vj/take/play", ("nosuch",))
     third.settle()
     assert third.refused == 1
