@@ -1,7 +1,6 @@
 """The command line. Only argparse is imported here; each command brings what it needs."""
 
 import argparse
-import contextlib
 import io
 import json
 import re
@@ -271,9 +270,7 @@ def _help(args: argparse.Namespace) -> int:
     """Print what can be typed; with a command, what that takes."""
     words = getattr(args, "command", [])
     if words:
-        with contextlib.suppress(SystemExit):
-            _parser().parse_args([*words, "--help"])
-        return 0
+        _parser().parse_args([*words, "--help"])  # prints, and ends: with 2 where there is no such command
     _parser().print_help()
     print("\nbegin with:  vjserver demo      then:  vjserver doctor, vjserver init, vjserver run")
     return 0

@@ -1,5 +1,6 @@
 import threading
 from dataclasses import replace
+from itertools import count, pairwise
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vjserver.app.show import shipped
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.state import Deliver, ShowState
 from vjserver.stages.between import Between, along, blend
@@ -271,8 +273,8 @@ def clip(tmp_path):
 
 def test_a_clip_plays_round_and_round_in_the_right_colours(clip, tmp_path):
     player = Clip(clip)
-    assert player.period_s == pytest.approx(0.04)
     reds = [int(player.draw(0)[18, 32, 0]) for _ in range(7)]
+    assert player.period_s == pytest.approx(0.04)
     assert reds == pytest.approx([40, 120, 220, 40, 120, 220, 40], abs=8)
     assert player.draw(0)[18, 32, 2] < 12
     player.close()
@@ -367,3 +369,68 @@ def test_leaving_the_safe_loop_waits_for_pictures(compose):
     assert compose.rung == "safe"
     compose(picture(90), SHOW, QUIET, 3 * FRAME_NS)
     assert compose.rung == "live"
+
+
+# -- the opening -----------------------------------------------------------------------------------------------
+
+
+class Still:
+    """A player of one picture."""
+
+    period_s = 0.01
+
+    def __init__(self, value):
+        self.value = value
+
+    def draw(self, _now_ns):
+        return picture(self.value).pixels
+
+    def close(self):
+        pass
+
+
+def opened(make):
+    told = []
+    opening = SafeLoop(make, LiveClock(), lambda *row: told.append(row))
+    return Composer(64, 36, 0, SafeLoop(None, ManualClock(), silent), opening), told
+
+
+def test_an_opening_plays_until_the_first_picture_and_melts_into_it():
+    compose, _ = opened(lambda: Still(60))
+    times = count(2 * NS, NS // 2)
+    wait_for(lambda: mean(compose(None, SHOW, QUIET, next(times))) == pytest.approx(60, abs=2))
+    t_ns = next(times)
+    melt = [mean(compose(picture(200), SHOW, QUIET, t_ns + i * NS // 10)) for i in range(20)]
+    assert melt[0] == pytest.approx(60, abs=3), "no jump"
+    assert melt == sorted(melt)
+    assert max(b - a for a, b in pairwise(melt)) < 20
+    assert melt[-1] == 200
+    assert compose.opening is None
+
+
+def test_an_opening_that_cannot_be_played_is_announced_and_the_glow_stays():
+    def broken():
+        raise VJError("no such clip")
+
+    compose, told = opened(broken)
+    assert wait_for(lambda: told)[0][1].startswith("no such clip")
+    assert mean(compose(None, SHOW, QUIET, NS)) > 5
+    assert mean(compose(picture(), SHOW, QUIET, 2 * NS)) > 5
+
+
+def test_one_that_takes_over_has_no_opening():
+    compose, _ = opened(lambda: Still(60))
+    compose.resume(composer().memory, picture(), None)
+    assert compose.opening is None
+    assert mean(compose(None, SHOW, QUIET, NS)) == 100
+
+
+def test_the_opening_that_comes_with_us_moves_and_is_bright_enough_to_please():
+    clip = Clip(shipped("presets") / "opening.mp4")
+    try:
+        rows = [clip.draw(0) for _ in range(round(12.0 / clip.period_s))][::15]
+    finally:
+        clip.close()
+    means = [float(row[..., :3].mean()) for row in rows]
+    assert min(means) > 15
+    assert all(np.abs(a.astype(float) - b).mean() > 1 for a, b in pairwise(rows))

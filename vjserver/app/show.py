@@ -202,7 +202,7 @@ def filled(show: Show, config: Mapping[str, Any]) -> Door:
 
 
 def shifted(show: Show, base: int) -> Show:
-    """Return the show with all its ports moved, so that OSC comes in at ``base``, and a name of its own.
+    """Return the show with all its ports moved, so that OSC comes in at ``base``, and names of its own.
 
     Two servers run beside each other so. Raises ConfigError for a base that leaves no room.
     """
@@ -212,14 +212,19 @@ def shifted(show: Show, base: int) -> Show:
     osc = show.osc.model_copy(
         update={"port": base, "targets": tuple(t.model_copy(update={"port": t.port + by}) for t in show.osc.targets)}
     )
-    outputs = tuple(_moved(door, by) for door in show.outputs)
-    name = show.name if show.name != NAME else f"{NAME}-{base}"
+    outputs = tuple(_moved(door, by, base) for door in show.outputs)
+    name = f"{show.name}-{base}"
     web = show.web.model_copy(update={"port": show.web.port + by})
     return show.model_copy(update={"name": name, "osc": osc, "web": web, "outputs": outputs})
 
 
-def _moved(door: Door, by: int) -> Door:
-    """Return an output with its TCP port moved."""
+def _moved(door: Door, by: int, base: int) -> Door:
+    """Return an output with its TCP port moved, and a name of its own where the show gave it one."""
+    key = CALLED.get(str(door["kind"]), "")
+    if key in door:
+        end = f"_{base}" if door["kind"] == "touchshm" else f"-{base}"
+        called = str(door[key])
+        return {**door, key: called[: 20 - len(end)] + end if key == "stream" else called + end}
     address = str(door.get("address", ZMQ_ADDRESS)) if door["kind"] == "zmq" else ""
     head, _, port = address.rpartition(":")
     return {**door, "address": f"{head}:{int(port) + by}"} if address.startswith("tcp:") and port.isdigit() else door
