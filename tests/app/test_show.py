@@ -92,6 +92,69 @@ def test_a_missing_file_is_named(tmp_path):
         load_show(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_any_editor_are_read(tmp_path, encoding):
+    path = tmp_path / "show.toml"
+    path.write_bytes(GOOD.replace("\n", "\r\n").encode(encoding))
+    assert load_show(path).osc.port == 9100
+    (tmp_path / "looks").mkdir()
+    (tmp_path / "looks" / "a.toml").write_bytes('name = "Ä 夜"\n'.encode(encoding))
+    assert load_bank(tmp_path / "looks").presets[-1][1].name == "Ä 夜"
+
+
+def test_what_is_no_text_is_said_so(tmp_path):
+    path = tmp_path / "show.toml"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8 text: save it as UTF-8"):
+        load_show(path)
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\vj", r"C:\new\looks", r"D:\temp", r"C:\Music\x.wav", r"\\nas\looks"])
+def test_a_windows_path_in_double_quotes_is_told_with_what_to_write(tmp_path, path):
+    with pytest.raises(ConfigError, match=r"show.toml:?.*single quotes"):
+        load_show(write(tmp_path, f'[source]\nkind = "file"\npath = "{path}"\n'))
+
+
+@pytest.mark.parametrize("written", ["'C:\\new\\looks'", '"C:/new/looks"', '"C:\\\\new\\\\looks"'])
+def test_a_windows_path_that_is_written_well_is_taken(tmp_path, written):
+    show = load_show(write(tmp_path, f'[source]\nkind = "file"\npath = {written}\n'))
+    assert str(show.source["path"]).replace("\\", "/").endswith("C:/new/looks")
+
+
+def test_paths_go_by_the_folder_of_the_file_wherever_the_program_was_started(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "me"))
+    show = load_show(
+        write(
+            tmp_path,
+            'presets = "looks"\n[source]\nkind = "file"\npath = "music/a.wav"\n[record]\nfolder = "~/films"\n'
+            '[deliver]\nsafe = "clips/calm.mp4"\n[inputs.in]\nkind = "file"\npath = "/abs/x.png"\n'
+            '[generators.diffusion]\nmodel = "./models/mine"\n',
+        )
+    )
+    assert show.presets == tmp_path / "looks"
+    assert show.source["path"] == tmp_path / "music/a.wav"
+    assert show.record["folder"] == tmp_path / "me/films"
+    assert str(show.deliver.safe) == str(tmp_path / "clips/calm.mp4")
+    assert str(show.inputs["in"]["path"]) == "/abs/x.png"
+    assert show.generators["diffusion"]["model"] == str(tmp_path / "models/mine")
+    plain = load_show(write(tmp_path, '[generators.diffusion]\nmodel = "sd-turbo"\n'))
+    assert plain.generators["diffusion"]["model"] == "sd-turbo", "a name is no path"
+
+
+def test_a_broken_preset_costs_only_itself_and_comes_back_when_it_is_mended(tmp_path):
+    (tmp_path / "a.toml").write_text('name = "A"\n')
+    (tmp_path / "b.toml").write_text('name = "B"\nseed = "x"\n')
+    (tmp_path / "c.toml").write_bytes(b"\xff\xfe\x00")
+    bank = load_bank(tmp_path)
+    assert [preset.name for _, preset in bank.presets][-1] == "A"
+    assert {stem for _, stem in bank.faults} == {"b", "c"}
+    assert "b.toml:2: seed" in "".join(bank.faults.values())
+    (tmp_path / "b.toml").write_text('name = "B"\n')
+    (tmp_path / "c.toml").unlink()
+    assert not load_bank(tmp_path).faults
+
+
 def test_a_folder_of_presets_comes_after_ours(tmp_path):
     (tmp_path / "mine.toml").write_text('name = "Mine"\n')
     bank = load_bank(tmp_path)

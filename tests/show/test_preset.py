@@ -80,3 +80,17 @@ def test_lines_are_found_in_repeated_tables():
     text = "[[a]]\nx = 1\n[[a]]\nx = 2\n"
     assert line_of(text, ("a", 1, "x")) == 4
     assert line_of(text, ("nowhere",)) == 1
+
+
+def test_a_preset_that_breaks_while_the_show_runs_plays_on_in_its_place():
+    a, b, c = (Preset(name=n) for n in "ABC")
+    before = Bank([("a", a), ("b", b), ("c", c)], ["mine"] * 3)
+    broken = Bank([("a", a), ("c", c), ("d", Preset(name="D"))], ["mine"] * 3, {("mine", "b"): "b.toml:1: no"})
+    after = broken.repaired(before)
+    assert [slug for slug, _ in after.presets] == ["a", "b", "c", "d"]
+    assert after.presets[1][1] is b
+    assert after.faults == broken.faults
+    gone = Bank([("a", a)], ["mine"]).repaired(before)
+    assert [slug for slug, _ in gone.presets] == ["a"], "what was deleted is gone"
+    new = Bank([("a", a)], ["mine"], {("mine", "z"): "no"}).repaired(before)
+    assert [slug for slug, _ in new.presets] == ["a"], "one that never played is not made up"

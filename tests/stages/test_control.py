@@ -25,7 +25,7 @@ from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control import Control, Pipes
 from vjserver.stages.panel import PanelDesk
-from vjserver.stages.shelf import Shelf
+from vjserver.stages.shelf import MOST_SAVES, Shelf
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import TAKE_BACK, Command, Degraded, Drum
 from vjserver.types.features import BeatGrid, quiet
@@ -830,3 +830,12 @@ def test_a_take_is_whole_from_its_first_line_on(desk, tmp_path):
     control.receive("/vj/take/record", (1,))
     control.settle()
     assert next((tmp_path / "takes").iterdir()).read_bytes().startswith(b'{"vjserver_take"')
+
+
+def test_a_program_that_saves_presets_in_a_loop_does_not_fill_the_disk(desk, tmp_path):
+    control = desk[0]
+    for number in range(MOST_SAVES + 5):
+        control.receive("/vj/preset/save", (f"look {number}",))
+        control.settle()
+    assert len(list((tmp_path / "presets").glob("*.toml"))) == MOST_SAVES
+    assert control.refused == 5
