@@ -45,8 +45,8 @@ OUTPUTS = """\
 # preset = 3
 # follow_bars = 16
 """
-FILLED_IN = "sound"
-"""An option that the server sets by itself."""
+FILLED_IN = ("sound", "needed")
+"""Options that the server sets by itself."""
 LATER = ("source", "generators", "inputs", "outputs", "record", "cues")
 
 
@@ -70,7 +70,7 @@ def _is_table(annotation: object) -> bool:
 
 
 def _table(name: str, model: type[BaseModel], head: str = "") -> str:
-    plain = [key for key, f in model.model_fields.items() if not _is_table(f.annotation) and key != FILLED_IN]
+    plain = [key for key, f in model.model_fields.items() if not _is_table(f.annotation) and key not in FILLED_IN]
     lines = [head, *(_line(model, key) for key in plain)]
     inner = [_table(f"{name}.{key}", f.annotation) for key, f in model.model_fields.items() if _is_table(f.annotation)]  # type: ignore[arg-type]
     about = (model.__doc__ or "").strip().splitlines()[0]
