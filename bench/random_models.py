@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from vjserver.generators.diffusion.singlefile import FAMILIES
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -25,31 +27,26 @@ class Layout:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-_CROSS = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-_CROSS_UP = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 _FOUR: dict[str, Any] = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-_CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
-           "hidden_act": "quick_gelu"}  # fmt: skip
-_CLIP_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 23,
-           "hidden_act": "gelu"}  # fmt: skip
-_CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32,
-           "hidden_act": "gelu", "projection_dim": 1280}  # fmt: skip
+
+
+def _family(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+    """Return the UNet and the text encoders of a family of the product."""
+    row = FAMILIES[name]
+    unet = {key: value for key, value in row.unet.items() if key != "sample_size"}
+    texts = [dict(text) for text in row.texts]
+    return unet, texts[0], texts[1] if len(texts) > 1 else None
+
+
+_SD15, _CLIP_L, _ = _family("sd15")
+_SD21, _CLIP_H, _ = _family("sd21")
+_SDXL, _, _CLIP_G = _family("sdxl")
 
 LAYOUTS = {
-    "sd-turbo": Layout(
-        {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "down_block_types": _CROSS,
-         "up_block_types": _CROSS_UP, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20),
-         "use_linear_projection": True},
-        ("EulerDiscreteScheduler", {**_BETAS, "timestep_spacing": "trailing"}),
-        _CLIP_H,
-    ),
+    "sd-turbo": Layout(_SD21, ("EulerDiscreteScheduler", {**_BETAS, "timestep_spacing": "trailing"}), _CLIP_H),
     "lcm": Layout(
-        {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "down_block_types": _CROSS,
-         "up_block_types": _CROSS_UP, "cross_attention_dim": 768, "attention_head_dim": 8,
-         "time_cond_proj_dim": 256},
-        ("LCMScheduler", {**_BETAS, "original_inference_steps": 50}),
-        _CLIP_L,
+        {**_SD15, "time_cond_proj_dim": 256}, ("LCMScheduler", {**_BETAS, "original_inference_steps": 50}), _CLIP_L
     ),
     "sdxs": Layout(
         {"block_out_channels": (320, 640, 1280), "layers_per_block": 1, "mid_block_type": None,
@@ -61,22 +58,9 @@ LAYOUTS = {
         tiny_decoder=True,
     ),
     "sdxl-turbo": Layout(
-        {"block_out_channels": (320, 640, 1280), "layers_per_block": 2,
-         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-         "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-         "transformer_layers_per_block": (1, 2, 10), "cross_attention_dim": 2048, "attention_head_dim": (5, 10, 20),
-         "use_linear_projection": True, "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
-         "projection_class_embeddings_input_dim": 2816},
-        ("EulerAncestralDiscreteScheduler", {**_BETAS, "timestep_spacing": "trailing"}),
-        _CLIP_L,
-        _CLIP_G,
+        _SDXL, ("EulerAncestralDiscreteScheduler", {**_BETAS, "timestep_spacing": "trailing"}), _CLIP_L, _CLIP_G
     ),
-    "sd15": Layout(
-        {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2, "down_block_types": _CROSS,
-         "up_block_types": _CROSS_UP, "cross_attention_dim": 768, "attention_head_dim": 8},
-        ("PNDMScheduler", {**_BETAS, "skip_prk_steps": True}),
-        _CLIP_L,
-    ),
+    "sd15": Layout(_SD15, ("PNDMScheduler", {**_BETAS, "skip_prk_steps": True}), _CLIP_L),
 }  # fmt: skip
 
 

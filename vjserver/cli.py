@@ -123,9 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     pull = actions.add_parser("pull", help="fetch a known model; one that was broken off goes on")
     pull.add_argument("name")
     pull.set_defaults(run=_models_pull)
-    add = actions.add_parser("add", help="take in a folder in the diffusers layout")
+    add = actions.add_parser(
+        "add", help="take in a checkpoint: a .safetensors file, or a folder in the diffusers layout"
+    )
     add.add_argument("path", type=Path)
-    add.add_argument("--name", default="", help="what to call it (default: the folder's name)")
+    add.add_argument("--name", default="", help="what to call it (default: its own name)")
     add.add_argument("--licence", default="", help="its licence, if the folder does not tell")
     add.set_defaults(run=_models_add)
     verify = actions.add_parser("verify", help="compare every file with its SHA-256")

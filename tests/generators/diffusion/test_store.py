@@ -85,7 +85,7 @@ def test_pickles_beside_safetensors_are_left_behind_and_told(models, empty_store
     [
         (lambda p: p / "nowhere", "no such folder"),
         (lambda p: p, "neither model_index.json nor config.json"),
-        (lambda p: _written(p / "one.safetensors", "x"), "a model is a folder"),
+        (lambda p: _written(p / "one.safetensors", "x"), "damaged or cut off"),
         (lambda p: _written(p / "model_index.json", "{}").parent, "names no unet"),
         (lambda p: _written(p / "model_index.json", "{").parent, "cannot be read"),
     ],

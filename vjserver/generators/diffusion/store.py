@@ -9,12 +9,14 @@ DATA is the user's data folder (platformdirs), or ``$VJSERVER_DATA``. Nothing he
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vjserver.generators.diffusion.singlefile import unpack
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
@@ -97,6 +99,8 @@ def find_model(name: str) -> Path:
         raise GeneratorError(f"{path} is refused: {WHY_NOT_PICKLES}")
     if path.is_dir():
         return path
+    if path.suffix == ".safetensors" and path.is_file():
+        raise GeneratorError(f"{path} is a single file; this takes it in once: vjserver models add {path}")
     if name in KNOWN:
         raise GeneratorError(f"model {name!r} is not here yet: vjserver models pull {name}")
     known = sorted({model.name for model in models()} | set(KNOWN))
@@ -110,39 +114,41 @@ def find_decoder(family: str) -> Path | None:
 
 
 def add(path: Path, name: str = "", licence: str = "") -> tuple[Model, list[str]]:
-    """Take a folder in the diffusers layout into the store; return it, and sentences on what was left behind.
+    """Take a folder in the diffusers layout, or a checkpoint in one file, into the store.
 
-    Files are linked where they can be, else copied. Raises ConfigError for what is no model, or only a pickled one.
+    Return the model, and sentences on what was left behind or assumed. Files are linked where they can be, else copied;
+    a single file is taken apart, which needs its size again. Raises ConfigError for what is no model, or a pickled one.
     """
     path = path.expanduser()
     if path.suffix.lower() in PICKLES:
         raise ConfigError(f"{path} is refused: {WHY_NOT_PICKLES}")
-    if path.suffix == ".safetensors":
-        raise ConfigError(f"{path} is a single file; a model is a folder in the diffusers layout (see docs/models.md)")
-    if not path.is_dir():
-        raise ConfigError(f"no such folder: {path}")
-    check_layout(path)
-    name = name or path.resolve().name.lower()
+    single = path.suffix == ".safetensors" and path.is_file()
+    if single:
+        _check_weights(path)
+    elif path.is_dir():
+        check_layout(path)
+    else:
+        raise ConfigError(f"no such folder, and no such .safetensors file: {path}")
+    name = name or re.sub(r"[^\w.-]", "-", path.resolve().stem if single else path.resolve().name).lower()
     target = store_folder() / _checked_name(name)
     if target.exists():
         raise ConfigError(f"the store has a model {name!r} already: remove {target}, or choose another --name")
-    remarks, kept = [], []
-    for file in _files(path):
-        relative = file.relative_to(path).as_posix()
-        if file.suffix in KEPT and file.name != MANIFEST:
-            kept.append(relative)
-        elif file.suffix.lower() in PICKLES:
-            remarks.append(f"{relative} was left behind: {WHY_NOT_PICKLES.split(';', maxsplit=1)[0]}")
     passing = target.with_name(f".{name}.part")
     shutil.rmtree(passing, ignore_errors=True)
     try:
-        for relative in kept:
-            _link(path / relative, passing / relative)
+        if single:
+            remarks = unpack(
+                path, passing, [folder for model in models() for folder in model.folder.glob("tokenizer*")]
+            )
+            check_layout(passing)
+        else:
+            remarks = _link_all(path, passing)
         _write_manifest(passing, str(path.resolve()), licence or _licence_told(path))
         passing.rename(target)
     except OSError as error:
-        shutil.rmtree(passing, ignore_errors=True)
         raise ConfigError(f"{name!r} cannot be taken into {target}: {error}") from None
+    finally:
+        shutil.rmtree(passing, ignore_errors=True)
     return next(model for model in models() if model.name == name), remarks
 
 
@@ -310,6 +316,18 @@ def _checked_name(name: str) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.rglob("*")) if file.is_file() and ".cache" not in file.parts)
+
+
+def _link_all(path: Path, target: Path) -> list[str]:
+    """Link or copy a model's files; return sentences on those that were left behind."""
+    remarks = []
+    for file in _files(path):
+        relative = file.relative_to(path).as_posix()
+        if file.suffix in KEPT and file.name != MANIFEST:
+            _link(file, target / relative)
+        elif file.suffix.lower() in PICKLES:
+            remarks.append(f"{relative} was left behind: {WHY_NOT_PICKLES.split(';', maxsplit=1)[0]}")
+    return remarks
 
 
 def _link(source: Path, target: Path) -> None:
