@@ -166,7 +166,7 @@ async def _reload(show: Show, shelf: Shelf, control: Control, life: Life) -> Non
     waiting = asyncio.create_task(_set_when_stopped(ended, life))
     try:
         async for _changes in awatch(*folders, watch_filter=_is_preset, stop_event=ended, debounce=200):
-            control.reload()
+            await control.reload_beside()
     except (OSError, RuntimeError) as error:  # the system may watch only so many files
         control.announce("presets", f"edited presets are taken up at the next start only: {error}")
     await waiting
@@ -252,6 +252,7 @@ class _Web:
             config = uvicorn.Config(
                 self._app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536,
                 timeout_keep_alive=KEEP_ALIVE_S, http=Impatient, proxy_headers=False,
+                log_config=None,  # there may be no standard streams
             )  # fmt: skip
             server = _Server(config)
             ending = asyncio.create_task(_end_with(life, server))

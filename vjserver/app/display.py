@@ -70,6 +70,7 @@ class Display:
         self._troubles: dict[str, str] = dict(left.get("troubles", {}))
         self._first = self._patient = not self._anew
         self._next_line_s = self._next_show_s = 0.0
+        self._mute = False
         utf = (console.encoding or "").lower().startswith("utf")
         self._lamps = ("●", "○") if utf else ("*", "-")
 
@@ -132,7 +133,11 @@ class Display:
         try:
             self._console.print(Text.assemble((first, style), text), soft_wrap=True)
         except Exception as error:  # noqa: BLE001 - a terminal that is gone, a sign that it cannot say
-            log.write_fault("display", "a line could not be printed", error)
+            if not self._mute:
+                log.write_fault("display", "nothing can be printed; the log goes on", error)
+            self._mute = True
+        else:
+            self._mute = False
 
     def _say(self, kind: str, text: str) -> None:
         self._print(f" {visible(text)}", kind, "green" if kind == "mended" else "yellow")

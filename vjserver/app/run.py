@@ -43,8 +43,10 @@ class Ending:
     def listen(self) -> None:
         """Take the signals that end a program."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self)
+            number = getattr(signal, name, None)
+            if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):  # nohup
+                continue
+            signal.signal(number, self)
 
 
 class Runner:

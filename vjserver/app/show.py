@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -30,6 +31,8 @@ SHOW_FILE = "show.toml"
 MAX_SIDE = 8192
 ZMQ_ADDRESS = "tcp://127.0.0.1:9030"
 # What is called after the server where the show says nothing else: by kind of output, the option.
+LARGEST = 1 << 20
+"""Bytes of a show file or preset."""
 CALLED = {"ndi": "name", "spout": "name", "syphon": "name", "touchshm": "name", "sharedmem": "stream"}
 
 
@@ -249,16 +252,36 @@ def load_bank(folder: Path | None = None) -> Bank:
             raise ConfigError(f"no such folder of presets: {folder}")
         banks += [(path.name, path) for path in (folder.resolve(), *sorted(p for p in folder.iterdir() if p.is_dir()))]
     mine = data_folder() / "presets"
-    if mine.is_dir() and mine.resolve() not in [path.resolve() for _, path in banks]:
+    if os.path.isdir(mine) and mine.resolve() not in [path.resolve() for _, path in banks]:
         banks.append((MINE, mine))
     presets, names, faults = [], [], {}
     for bank, path in [(bank, path) for bank, inside in banks for path in sorted(inside.glob("*.toml"))]:
-        try:
-            presets.append((path.stem, parse_preset(_read(path), path.name)))
+        read = _preset_of(path)
+        if isinstance(read, Preset):
+            presets.append((path.stem, read))
             names.append(bank)
-        except ConfigError as error:
-            faults[bank, path.stem] = str(error)
+        else:
+            faults[bank, path.stem] = read
     return Bank(presets, names, faults)
+
+
+def _preset_of(path: Path) -> Preset | str:
+    """Return a preset, or what is wrong with its file; one that has not changed is not read again."""
+    try:
+        about = path.stat()
+        mark = (about.st_mtime_ns, about.st_size, about.st_ino)
+        known = _READ.get(path)
+        if known is None or known[0] != mark:
+            _READ[path] = known = (mark, parse_preset(_read(path), path.name))
+        return known[1]
+    except ConfigError as error:
+        _READ[path] = (mark, str(error))
+        return str(error)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+
+
+_READ: dict[Path, tuple[tuple[int, int, int], Preset | str]] = {}
 
 
 def shipped(name: str) -> Path:
@@ -274,6 +297,11 @@ def check_preset(path: Path) -> Preset:
 
 def _read(path: Path) -> str:
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ConfigError(f"{path} is no file")
+        if about.st_size > LARGEST:
+            raise ConfigError(f"{path} has {about.st_size} bytes, and at most {LARGEST} are read")
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None

@@ -24,6 +24,7 @@ LONGEST_WAIT_S = 2.0
 _LEAD_S, _LEAD_SPREAD_S, _LEAD_PACKETS, _LEAD_EVERY_S = 0.3, 0.15, 3, 0.2
 MOST_STREAMS, MOST_STREAMS_OF_A_HOST = 32, 8
 _BATCH = 512  # messages, after which others have their turn
+TURN_S = 0.01
 _BUFFER = 4 << 20
 _RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33) if hasattr(socket, "AF_UNIX") else socket.SO_RCVBUF
 _MOST_SOURCES = 1024
@@ -48,15 +49,16 @@ class _Source:
 class OscServer:
     """Listens; ``handle`` gets each message with its sender, ``refuse`` each error, ``settle`` ends each batch.
 
-    Datagrams are read as many as there are before anything else happens, so a burst is one batch. A bundle whose time
-    lies ahead waits for it, up to :data:`LONGEST_WAIT_S`, and is then one batch; one of the past is taken at once. Of a
-    sender whose packets are always as far ahead the clock is wrong: they are taken as if it were right. Machines that
-    are not in ``allow`` are not heard, and of each at most ``most_per_s`` messages a second.
+    ``handle`` returns how many addresses a message reached, which counts as so many messages. Datagrams are read as
+    many as there are before anything else happens, so a burst is one batch, up to :data:`TURN_S` of work. A bundle
+    whose time lies ahead waits for it, up to :data:`LONGEST_WAIT_S`, and is then one batch; one of the past is taken at
+    once. Of a sender whose packets are always as far ahead the clock is wrong: they are taken as if it were right.
+    Machines that are not in ``allow`` are not heard, and of each at most ``most_per_s`` messages a second.
     """
 
     def __init__(
         self,
-        handle: Callable[[OscMessage, Sender], None],
+        handle: Callable[[OscMessage, Sender], int],
         refuse: Callable[[str], None],
         settle: Callable[[], None] = lambda: None,
         allow: Sequence[str] = (),
@@ -72,6 +74,10 @@ class OscServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[float, int, OscMessage, Sender]] = []  # a heap: when, since 1970, and in which order
         self._order = count()
+        self._due: dict[Sender, deque[OscMessage]] = {}
+        """What came and is not taken yet, by who sent it: nobody waits for a flood of another."""
+        self._backlog = 0
+        self._working = False
         self._timer: asyncio.TimerHandle | None = None
         self.received = 0
         self.refused = 0
@@ -103,7 +109,7 @@ class OscServer:
         loop = asyncio.get_running_loop()
 
         def stream() -> OscStream:
-            return OscStream(self.take, self._settle, self.refuse, self._welcome, self._leave)
+            return OscStream(self.take, self._work, self.refuse, self._welcome, self._leave)
 
         self._servers.append(await loop.create_server(stream, host, port, reuse_address=sys.platform != "win32"))
 
@@ -143,7 +149,7 @@ class OscServer:
                 left -= 1
                 continue
             left -= self.take(data, sender)
-        self._settle()
+        self._work()
 
     def take(self, data: bytes, sender: Sender) -> int:
         """Decode a datagram and hand its messages on; return how many it had, 1 where it made no sense."""
@@ -160,22 +166,64 @@ class OscServer:
         for fault in faults[:1]:
             more = f" ({len(faults)} like it in one bundle)" if len(faults) > 1 else ""
             self.refuse(f"{fault}{more}")
-        second = int(time.monotonic())
-        if second != source.second:
-            source.second, source.count = second, 0
         number = len(messages) or 1
-        source.count += number
-        if source.count > self._most_per_s:
+        if self._is_flood(source, number):
             self.flooded += number
             return 1
         if messages and messages[0].timetag > 1:
             self._learn_lead(source, messages[0].timetag, sender)
         for message in messages:
             if message.timetag <= 1:
-                self._handle(message, sender)
+                self._line_up(message, sender)
             else:
                 self._schedule(message, sender, source)
         return number
+
+    def _is_flood(self, source: _Source, more: int) -> bool:
+        """Count messages, or the addresses that a pattern reached; tell whether it is too much of one machine."""
+        second = int(time.monotonic())
+        if second != source.second:
+            source.second, source.count = second, 0
+        source.count += more
+        return source.count > self._most_per_s
+
+    # -- turns ---------------------------------------------------------------------------------------------
+
+    def _line_up(self, message: OscMessage, sender: Sender) -> None:
+        if self._loop is None:
+            self._handle(message, sender)
+        elif self._backlog >= self._most_per_s:
+            self.flooded += 1
+        else:
+            self._due.setdefault(sender, deque()).append(message)
+            self._backlog += 1
+
+    def _work(self) -> None:
+        """Take what is due, one message of each sender after another, for one turn; go on in the next."""
+        self._working = False
+        until_s = time.monotonic() + TURN_S
+        while self._due:
+            for sender in list(self._due):
+                line = self._due[sender]
+                reached = self._handle(line.popleft(), sender)
+                self._backlog -= 1
+                if reached and reached > 1 and self._is_flood(self._source(sender[0]), reached - 1):
+                    self.flooded += len(line)
+                    self._backlog -= len(line)
+                    line.clear()
+                if not line:
+                    del self._due[sender]
+                if time.monotonic() > until_s:
+                    break
+            if time.monotonic() > until_s:
+                break
+        self._settle()
+        self._set_to_work()
+
+    def _set_to_work(self) -> None:
+        if self._due and not self._working and self._loop is not None:
+            self._working = True
+            self._loop.call_soon(self._work)
 
     def _source(self, host: str) -> _Source:
         found = self._sources.get(host)
@@ -208,19 +256,19 @@ class OscServer:
         self._waiting = [row for row in self._waiting if row[3][0] != sender[0]]
         heapq.heapify(self._waiting)
         for _, _, message, whence in due:
-            self._handle(message, whence)
+            self._line_up(message, whence)
         self._set_timer()
 
     def _schedule(self, message: OscMessage, sender: Sender, source: _Source) -> None:
         at_s = message.timetag / 2**32 - NTP_EPOCH_S - source.ahead_s
         wait_s = at_s - time.time()
         if wait_s <= 0.0:
-            self._handle(message, sender)
+            self._line_up(message, sender)
         elif wait_s > LONGEST_WAIT_S or len(self._waiting) >= _MOST_WAITING or self._loop is None:
             self.too_far += 1  # a press that is lost is worse than one that comes too soon
             if len(self.wrong_clocks) < MOST_STREAMS:
                 self.wrong_clocks.setdefault(sender[0], wait_s)
-            self._handle(message, sender)
+            self._line_up(message, sender)
         else:
             heapq.heappush(self._waiting, (at_s, next(self._order), message, sender))
             if self._waiting[0][2] is message:
@@ -240,8 +288,8 @@ class OscServer:
             if not self._waiting or self._waiting[0][0] > now_s:
                 break
             _, _, message, sender = heapq.heappop(self._waiting)
-            self._handle(message, sender)
-        self._settle()
+            self._line_up(message, sender)
+        self._work()
         self._set_timer()
 
     def send(self, packet: bytes, to: Sender) -> None:

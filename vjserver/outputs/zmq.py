@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import zmq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vjserver.types.errors import OutputError
 from vjserver.types.frames import FOURCC_JPEG, HEADER_SIZE, Frame, Pixels, header_of
@@ -19,7 +19,16 @@ class ZmqOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    address: str = Field("tcp://127.0.0.1:9030", pattern=r"^(tcp|ipc|inproc)://.+")
+    address: str = Field("tcp://127.0.0.1:9030", pattern=r"^(tcp|ipc)://.+")
+
+    @field_validator("address")
+    @classmethod
+    def _port(cls, address: str) -> str:
+        port = address.rpartition(":")[2]
+        if address.startswith("tcp:") and not (port.isdecimal() and len(port) < 6 and 1 <= int(port) <= 65535):
+            raise ValueError(f"tcp://HOST:PORT needs a port in 1..65535: got {address[:60]!r}")
+        return address
+
     encoding: Literal["raw", "jpeg"] = Field("raw", description="raw is RGBA8; jpeg is a tenth of it, without alpha")
     quality: int = Field(85, ge=1, le=100, description="of jpeg")
 

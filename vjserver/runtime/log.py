@@ -49,6 +49,9 @@ def write(who: str, text: str) -> bool:
         log_folder().mkdir(parents=True, exist_ok=True)
         with log_file().open("ab", buffering=0) as file:  # one write at the end of the file: others' do not mix in
             file.write(data)
+            is_long = file.tell() > LONGEST
+        if is_long:
+            turn_over()
     except OSError:
         return False
     return True

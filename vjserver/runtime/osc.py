@@ -7,17 +7,20 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 
 NTP_EPOCH_S = 2_208_988_800  # RFC 5905: seconds from 1900 to 1970
 IMMEDIATELY = struct.pack(">Q", 1)
+MOST_FLOAT = 3.4028234e38
 
 
 def message(address: str, *args: float | int | str) -> bytes:
     """Return an OSC message; floats travel as ``f``, texts as ``s``, switches as 0 or 1, ints as ``i``.
 
-    An int that does not fit travels as ``h`` (64 bits), one that does not fit there either as a float.
+    A number that does not fit travels with 64 bits, as ``d`` or ``h``; an int that does not fit there as a float.
     """
     builder = OscMessageBuilder(address)
     for arg in args:
         if isinstance(arg, int):
             builder.add_arg(*_whole(int(arg)))
+        elif isinstance(arg, float) and abs(arg) > MOST_FLOAT:
+            builder.add_arg(arg, "d")
         else:
             builder.add_arg(arg)
     return builder.build().dgram

@@ -77,6 +77,8 @@ class Desk:
     performed: list[Played] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    reached: int = 1
+    """How many addresses the last message meant."""
     grid: BeatGrid = field(default_factory=BeatGrid)
     history: History = field(default_factory=History)
     _triggers: Triggers = field(default_factory=Triggers)
@@ -119,7 +121,9 @@ class Desk:
             reached = matching(address, REACH)
             if not reached:
                 raise ConfigError(f"no address is meant by the pattern {address[:80]!r}")
+            self.reached = len(reached)
             return next(filter(None, [self._receive(t_ns, one, args, by) for one in reached]), "")
+        self.reached = 1
         return self._receive(t_ns, address, args, by)
 
     def _receive(self, t_ns: int, address: str, args: Sequence[object], by: str) -> str:

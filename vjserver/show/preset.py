@@ -261,13 +261,21 @@ class Bank:
         return places.index(place) + 1 if place in places else 0
 
 
+DEEPEST_KEY = 32
+_DEEP = re.compile(rf"""(?m)^[ \t]*\[*(?:[\w"'-]+[ \t]?\.[ \t]?){{{DEEPEST_KEY}}}""")
+
+
 def parse_toml(model: type[Model], text: str, where: str) -> Model:
     """Read TOML into ``model``. Raises ConfigError, one line a fault: ``file:line: key: what is wrong``."""
+    if _DEEP.search(text):
+        raise ConfigError(f"{where}: not valid TOML: a key of more than {DEEPEST_KEY} parts")
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also a number of thousands of digits
         hint = _backslash_hint(text, str(error))
-        raise ConfigError(f"{where}: not valid TOML: {error}{hint}") from None
+        raise ConfigError(f"{where}: not valid TOML: {str(error)[:300]}{hint}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: not valid TOML: it is nested too deeply") from None
     odd = _odd_paths(text)
     if odd:
         raise ConfigError(f"{where}:{odd[0]}: {odd[1]}")

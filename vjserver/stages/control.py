@@ -182,6 +182,8 @@ class Control:
         self._faults: dict[Sender, str] = {}
         self._lost = 0
         self._turned_away: dict[str, int] = {}
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_again = False
         self._wrong_clocks: set[str] = set()
 
     @property
@@ -191,8 +193,20 @@ class Control:
 
     # -- what comes in -------------------------------------------------------------------------------------
 
-    def receive_osc(self, osc: OscMessage, sender: Sender) -> None:
-        """Take a message from the network: a question is answered to its sender, anything else is received."""
+    def receive_osc(self, osc: OscMessage, sender: Sender) -> int:
+        """Take a message from the network: a question is answered to its sender, anything else is received.
+
+        Returns how many addresses it reached.
+        """
+        self.desk.reached = 1
+        try:
+            self._receive_osc(osc, sender)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, not of the message's: the next one is taken
+            log.write_fault("control", "a message could not be taken", error)
+            self.refuse(f"{osc.address}: {type(error).__name__}: {error}")
+        return self.desk.reached
+
+    def _receive_osc(self, osc: OscMessage, sender: Sender) -> None:
         address, args = osc.address, osc.args
         if address != "/vj/ping":
             self._hand = sender
@@ -378,7 +392,7 @@ class Control:
     def _save(self, args: tuple[Argument, ...]) -> None:
         path = self._shelf.save_preset(self.desk.look, str(args[0]) if args else "", self.desk.bank)
         self.announce("presets", f"saved as {path.name}", mended=True)
-        self.reload()
+        self._reload_soon()
 
     def _keep_snapshots(self, _args: tuple[Argument, ...]) -> None:
         self._shelf.save_snapshots(self.desk.snapshots)
@@ -422,13 +436,41 @@ class Control:
         "/vj/tempo/beat": _beat,
     }
 
+    def _reload_soon(self) -> None:
+        """Read all presets anew beside the loop, once for as many wishes as come meanwhile."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.reload()
+            return
+        if self._reloading is not None and not self._reloading.done():
+            self._reload_again = True
+        else:
+            self._reloading = loop.create_task(self.reload_beside())
+
+    async def reload_beside(self) -> None:
+        """Read all presets anew, on a thread: there may be thousands."""
+        self._reload_again = True
+        while self._reload_again:
+            self._reload_again = False
+            try:
+                bank = await asyncio.to_thread(self._shelf.load)
+            except ConfigError as error:
+                self.announce("presets", f"{error}; the ones that were there stay")
+            else:
+                self._rebank(bank)
+
     def reload(self) -> None:
         """Read all presets anew; where one is broken, say so and keep those that are there."""
         try:
-            bank = self._shelf.load().repaired(self.desk.bank)
+            bank = self._shelf.load()
         except ConfigError as error:
             self.announce("presets", f"{error}; the ones that were there stay")
             return
+        self._rebank(bank)
+
+    def _rebank(self, bank: Bank) -> None:
+        bank = bank.repaired(self.desk.bank)
         self.tell_broken(bank)
         if bank != self.desk.bank:  # what we saved ourselves is noticed as an edited file too
             self.desk.rebank(bank, self._clock.now_ns())

@@ -1,6 +1,7 @@
 """Sending: one output on a thread of its own, behind a mailbox of one frame. A slow receiver delays nobody."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from vjserver.runtime.stats import Latencies, Rate
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.frames import Frame, resized
 
+LASTED_S = 5.0
+"""An output that sent for so long fell of something new."""
 RETRY_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 FIGURES_NS = NS // 2
 CLOSING_S = 1.5
@@ -96,10 +99,11 @@ class OutputThread:
         tries = 0
         while not self._stopping:
             output: Output | None = None
+            opened_s: float | None = None
             try:
                 output = self._make()
                 output.open()
-                self.alive, tries = True, 0
+                self.alive, opened_s = True, time.monotonic()
                 self._send_all(output)
             except VJError as error:
                 self._tell(str(error))
@@ -107,6 +111,8 @@ class OutputThread:
                 self._fault(error)
             finally:
                 self.alive = False
+                if opened_s is not None and time.monotonic() - opened_s > LASTED_S:
+                    tries = 0  # one that falls with its first picture is tried ever more seldom
                 if output is not None:
                     self._close(output)
             with self._ready:

@@ -85,7 +85,7 @@ class Shelf:
             return {}
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}; no snapshots are known") from None
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, RecursionError, msgspec.DecodeError) as error:
             try:
                 kept = set_aside(path)
             except OSError:
