@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -153,6 +154,38 @@ def test_a_broken_preset_costs_only_itself_and_comes_back_when_it_is_mended(tmp_
     (tmp_path / "b.toml").write_text('name = "B"\n')
     (tmp_path / "c.toml").unlink()
     assert not load_bank(tmp_path).faults
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a = " + "[" * 20_000, "nested too deeply"),
+        ("seed = " + "9" * 5000, "not valid TOML"),
+        ("a" + ".a" * 20_000 + " = 1", "a key of more than 32 parts"),
+        ("# " + "x" * (1 << 20), "at most 1048576 are read"),
+    ],
+)
+def test_a_file_made_to_harm_is_left_out_and_named(tmp_path, text, says):
+    (tmp_path / "bad.toml").write_text(text)
+    (tmp_path / "good.toml").write_text('name = "G"\n')
+    bank = load_bank(tmp_path)
+    assert bank.presets[-1][1].name == "G"
+    assert says in "".join(bank.faults.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert "is no file" in "".join(load_bank(tmp_path).faults.values())
+
+
+def test_a_preset_is_read_again_only_when_it_has_changed(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "A"\n')
+    first = load_bank(tmp_path).presets[-1][1]
+    assert load_bank(tmp_path).presets[-1][1] is first
+    path.write_text('name = "Another"\n')
+    assert load_bank(tmp_path).presets[-1][1].name == "Another"
 
 
 def test_a_folder_of_presets_comes_after_ours(tmp_path):
