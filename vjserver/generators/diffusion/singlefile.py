@@ -86,12 +86,7 @@ def family_of(path: Path, header: Mapping[str, Any]) -> str:
             f"{path} is no checkpoint of Stable Diffusion 1, 2 or XL: it has no {FIRST}; a file for ComfyUI may hold "
             "the UNet alone"
         )
-    channels = header[FIRST]["shape"][1]
-    if channels != 4:
-        kind = {8: "an editing model (InstructPix2Pix)", 9: "an inpainting model"}.get(
-            channels, "another kind of model"
-        )
-        raise ConfigError(f"{path} is {kind}: its UNet takes {channels} channels, and 4 are played")
+    check_channels(path, header[FIRST]["shape"][1])
     if "conditioner.embedders.1.model.positional_embedding" in header:
         return "sdxl"
     if "conditioner.embedders.0.model.positional_embedding" in header:
@@ -101,6 +96,15 @@ def family_of(path: Path, header: Mapping[str, Any]) -> str:
     if any(name.startswith("cond_stage_model.transformer.") for name in header):
         return "sd15"
     raise ConfigError(f"{path} has no text encoder: prompts cannot be read; take the whole checkpoint")
+
+
+def check_channels(path: Path, channels: int) -> None:
+    """Raise ConfigError for a model whose UNet takes more than a latent."""
+    if channels != 4:
+        kind = {8: "an editing model (InstructPix2Pix)", 9: "an inpainting model"}.get(
+            channels, "another kind of model"
+        )
+        raise ConfigError(f"{path} is {kind}: its UNet takes {channels} channels, and 4 are played")
 
 
 def predicts_v(path: Path, header: Mapping[str, Any]) -> bool:

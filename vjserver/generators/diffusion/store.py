@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vjserver.generators.diffusion.singlefile import unpack
+from vjserver.generators.diffusion.singlefile import check_channels, unpack
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
@@ -242,12 +242,7 @@ def _check_parts(folder: Path) -> None:
             f"{tokenizer} has neither tokenizer.json nor vocab.json and merges.txt: prompts cannot be read"
         )
     unet = read_json(folder / "unet" / "config.json", ConfigError)
-    channels = unet.get("in_channels", 4)
-    if channels != 4:
-        kind = {8: "an editing model (InstructPix2Pix)", 9: "an inpainting model"}.get(
-            channels, "another kind of model"
-        )
-        raise ConfigError(f"{folder} is {kind}: its UNet takes {channels} channels, and 4 are played")
+    check_channels(folder, unet.get("in_channels", 4))
     check_vae(folder / "vae")
 
 
