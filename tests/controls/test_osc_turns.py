@@ -38,6 +38,25 @@ def test_one_bundle_of_slow_patterns_does_not_hold_up_the_loop_or_another_sender
     assert len(heard) == 301, "and nothing was lost"
 
 
+def test_there_is_one_turn_at_a_time_however_often_one_is_asked_for():
+    turns = []
+
+    async def run():
+        server = OscServer(lambda *_: time.sleep(0.004) or 1, lambda _why: None, lambda: turns.append(time.monotonic()))
+        server.open("127.0.0.1", 0)
+        server.take(bundle([message("/a", 1)] * 60), ("127.0.0.1", 1))
+        for _ in range(5):
+            server._work()
+        before = len(turns)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        server.close()
+        return before
+
+    assert asyncio.run(run()) == 5
+    assert len(turns) <= 7, "a round of the loop has one"
+
+
 def test_a_pattern_counts_for_what_it_reaches():
     heard = []
 

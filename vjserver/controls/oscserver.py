@@ -77,7 +77,7 @@ class OscServer:
         self._due: dict[Sender, deque[OscMessage]] = {}
         """What came and is not taken yet, by who sent it: nobody waits for a flood of another."""
         self._backlog = 0
-        self._working = False
+        self._turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.received = 0
         self.refused = 0
@@ -200,30 +200,24 @@ class OscServer:
 
     def _work(self) -> None:
         """Take what is due, one message of each sender after another, for one turn; go on in the next."""
-        self._working = False
+        if self._turn is not None:  # one turn at a time, whoever asks for it
+            self._turn.cancel()
+            self._turn = None
         until_s = time.monotonic() + TURN_S
-        while self._due:
-            for sender in list(self._due):
-                line = self._due[sender]
-                reached = self._handle(line.popleft(), sender)
-                self._backlog -= 1
-                if reached and reached > 1 and self._is_flood(self._source(sender[0]), reached - 1):
-                    self.flooded += len(line)
-                    self._backlog -= len(line)
-                    line.clear()
-                if not line:
-                    del self._due[sender]
-                if time.monotonic() > until_s:
-                    break
-            if time.monotonic() > until_s:
-                break
+        while self._due and time.monotonic() <= until_s:
+            sender = next(iter(self._due))
+            line = self._due.pop(sender)
+            reached = self._handle(line.popleft(), sender)
+            self._backlog -= 1
+            if reached and reached > 1 and self._is_flood(self._source(sender[0]), reached - 1):
+                self.flooded += len(line)
+                self._backlog -= len(line)
+                line.clear()
+            if line:
+                self._due[sender] = line  # behind the others
         self._settle()
-        self._set_to_work()
-
-    def _set_to_work(self) -> None:
-        if self._due and not self._working and self._loop is not None:
-            self._working = True
-            self._loop.call_soon(self._work)
+        if self._due and self._loop is not None:
+            self._turn = self._loop.call_soon(self._work)
 
     def _source(self, host: str) -> _Source:
         found = self._sources.get(host)
@@ -316,4 +310,9 @@ class OscServer:
             listener.close()
         self._sockets.clear()
         self._waiting.clear()
+        self._due.clear()
+        self._backlog = 0
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._set_timer()
