@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    attacks,
     beat_to_photon,
     control,
     diffusion_overhead,
@@ -28,6 +29,7 @@ ALL = {
     "beat_to_photon": beat_to_photon.main,
     "transport": transport.main,
     "control": control.main,
+    "attacks": attacks.main,
     "faults": faults.main,
 }
 

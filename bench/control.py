@@ -8,7 +8,6 @@ of OSC stands the same way through a bare process: receive a datagram, write a n
 """
 
 import argparse
-import gc
 import json
 import os
 import random
@@ -29,18 +28,12 @@ from typing import Any
 import psutil
 
 from bench.report import percentiles, row, server
-from vjserver.app.show import load_bank
-from vjserver.controls.osc import decode
 from vjserver.runtime import shared
-from vjserver.runtime.clock import LiveClock
-from vjserver.runtime.osc import bundle, message
+from vjserver.runtime.osc import message
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.slot import SlotReader, size_of
 from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import Channels, StateReader
-from vjserver.show.state import ShowState
-from vjserver.stages.control import Control, OscLimits, Pipes
-from vjserver.stages.shelf import Shelf
+from vjserver.runtime.store import Channels, StateReader, pids_of
 from vjserver.types.errors import VJError
 
 BENCH = "control"
@@ -65,39 +58,40 @@ def free_port(kind: socket.SocketKind) -> int:
 
 @dataclass
 class Stage:
-    """A running server: its OSC and web ports, its pipes, and its process."""
+    """A running server: its OSC and web ports, its pipes, its process, and its folder of data."""
 
     osc: int
     web: int
     channels: Channels
     process: psutil.Process
     stream: str
+    folder: Path
 
     def worker(self, name: str) -> psutil.Process:
-        """Return the process of a worker; they are started in this order."""
-        spawned = [child for child in self.process.children() if "spawn_main" in " ".join(child.cmdline())]
-        spawned.sort(key=lambda child: child.create_time())
-        return spawned[("ear", "deliver", "generate", "control").index(name)]
+        """Return the process of a worker."""
+        return psutil.Process(pids_of(self.process.pid)[name])
 
 
 @contextmanager
-def stage(*more: str, size: tuple[int, int] = (640, 360), env: dict[str, str] | None = None) -> Iterator[Stage]:
-    """Run a server while the block runs; wait until it makes pictures."""
+def stage(
+    *more: str, size: tuple[int, int] = (640, 360), fps: int = 30, outputs: str = "", stdout: int = subprocess.DEVNULL
+) -> Iterator[Stage]:
+    """Run a server while the block runs; wait until it makes pictures. ``more`` goes into its show file."""
     osc, web = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     with tempfile.TemporaryDirectory() as folder:
         show = Path(folder) / "show.toml"
         stream = f"bench{osc}"
         show.write_text(
-            f'outputs = [{{kind = "sharedmem", stream = "{stream}"}}]\n[source]\nkind = "click"\nbpm = 120\n'
-            f"[video]\nwidth = {size[0]}\nheight = {size[1]}\nfps = 30\n"
+            f'outputs = [{{kind = "sharedmem", stream = "{stream}"}}{outputs}]\n[source]\nkind = "click"\nbpm = 120\n'
+            f"[video]\nwidth = {size[0]}\nheight = {size[1]}\nfps = {fps}\n"
             f"[osc]\nport = {osc}\nmost_per_s = 100000000\n[web]\nport = {web}\n" + "\n".join(more)
         )
-        full = {**os.environ, "VJSERVER_DATA": folder, **(env or {})}
-        with server("run", str(show), env=full) as process:
+        env = {**os.environ, "VJSERVER_DATA": folder}
+        with server("run", str(show), env=env, stdout=stdout) as process:
             channels = Channels(f"vjs-{process.pid}")
             wait(lambda: figures(channels, "generate").get("frames", 0) > 30, 90)
             time.sleep(2.0)
-            yield Stage(osc, web, channels, psutil.Process(process.pid), stream)
+            yield Stage(osc, web, channels, psutil.Process(process.pid), stream, Path(folder))
 
 
 def figures(channels: Channels, worker: str) -> dict[str, Any]:
@@ -225,114 +219,6 @@ def burst(one: Stage, per_s: int, seconds: float) -> list[dict[str, Any]]:
         row(BENCH, f"{per_s:,} messages/s for {seconds:g} s", "ms to the state", **percentiles(late),
             sent=total, received=received, in_order=rising),
     ]  # fmt: skip
-
-
-# -- attacks -------------------------------------------------------------------------------------------------
-
-
-def attacks() -> list[bytes]:
-    """Return the attacks on OSC parsers that are known to us, each a packet."""
-
-    def text(words: bytes) -> bytes:
-        return words + b"\0" * (4 - len(words) % 4)
-
-    def nested(depth: int) -> bytes:
-        packet = message("/a")
-        for _ in range(depth):
-            packet = bundle([packet])
-        return packet
-
-    return [
-        b"#bundle\0" + b"\0" * 8 + struct.pack(">i", -4),
-        nested(300),
-        message("/" + "*" * 12 + "/x", 1.0),
-        message("/vj/" + "*?" * 70, 1.0),
-        message("/" + "*a" * 70, 1.0),
-        message("/*/*/*/*", 0.5),
-        message("/vj/{" + ",".join(["a"] * 32) + "}*" * 3, 1.0),
-        bundle([message("/vj/seed", 1)], struct.pack(">Q", 2**64 - 1)),
-        bundle([message("/vj/seed", 1)] * 200, struct.pack(">Q", int((time.time() + 2_208_988_801.5) * 2**32))),
-        text(b"/vj/param/zoom") + text(b",f") + struct.pack(">f", float("nan")),
-        text(b"/vj/prompt/1/text") + text(b",s") + text(b"x" * 7000),
-        b"/\xff\xfe\0,i\0\0\0\0\0\1",
-        b"",
-        b"\0" * 8192,
-    ]
-
-
-def mutants() -> Iterator[bytes]:
-    """Yield packets without end: sound ones and attacks, a few bytes changed, some cut short."""
-    rng = random.Random(1)
-    seeds = [
-        bundle([message("/vj/prompt/1/text", "neon tunnel"), message("/vj/param/zoom", 0.5)]),
-        message("/vj/preset/go", 3), message("/vj/param/*/inc", 0.01), message("/vj/seed/next"), *attacks(),
-    ]  # fmt: skip
-    while True:
-        packet = bytearray(rng.choice(seeds))
-        for _ in range(rng.randint(0, 6) if packet else 0):
-            packet[rng.randrange(len(packet))] = rng.randrange(256)
-        yield bytes(packet[: len(packet) if rng.random() < 0.8 else rng.randrange(len(packet) + 1)])
-
-
-def survive(one: Stage, packets: int) -> list[dict[str, Any]]:
-    """Send mutated packets and every attack; after each lot a ping has to be answered."""
-    made = mutants()
-    before = figures(one.channels, "control")["osc_received"]
-    pid = one.worker("control").pid
-    lot, sent, waits = 100, 0, []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("127.0.0.1", one.osc))
-        sock.settimeout(5.0)
-        while sent < packets:
-            for _ in range(min(lot, packets - sent)):
-                sock.send(next(made))
-                sent += 1
-            t_ns = time.perf_counter_ns()
-            sock.send(message("/vj/ping", sent))
-            answered = False
-            while not answered:
-                answered = any(m.address == "/vj/pong" and m.args == (sent,) for m in decode(sock.recv(65536)))
-            waits.append((time.perf_counter_ns() - t_ns) * 1e-6)
-        slow = []
-        for attack in attacks():
-            sock.send(attack)
-            t_ns = time.perf_counter_ns()
-            sock.send(message("/vj/ping", "attack"))
-            while not any(m.args == ("attack",) for m in decode(sock.recv(65536))):
-                pass
-            slow.append((time.perf_counter_ns() - t_ns) * 1e-6)
-    time.sleep(1.0)
-    received = figures(one.channels, "control")["osc_received"] - before
-    return [
-        row(BENCH, f"ping behind {lot} mutated packets", "ms", **percentiles(waits), worst=round(max(waits), 1),
-            packets=sent, received=received - len(waits) - 2 * len(slow), same_process=one.worker("control").pid == pid,
-            limit_worst=100.0),
-        row(BENCH, "ping behind one attack", "ms", **percentiles(slow), worst=round(max(slow), 1), limit_worst=50.0),
-    ]  # fmt: skip
-
-
-def each_packet(packets: int) -> list[dict[str, Any]]:
-    """How long one mutated packet takes from the socket's bytes to the state, in a control of our own, by itself."""
-    name, bank, late = f"vjbench-{os.getpid()}", load_bank(), []
-    channels = Channels(name)
-    segments = channels.create()
-    try:
-        control = Control(
-            bank, 1, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (), Shelf(lambda: bank), None,
-            OscLimits((), 1 << 40),
-        )  # fmt: skip
-        gc.collect()
-        gc.freeze()  # as the control process does
-        for packet, _ in zip(mutants(), range(packets), strict=False):
-            t_ns = time.perf_counter_ns()
-            control.server.take(packet, ("127.0.0.1", 9))
-            control.settle()
-            late.append((time.perf_counter_ns() - t_ns) * 1e-6)
-    finally:
-        for segment in segments:
-            segment.close()
-        channels.remove()
-    return [row(BENCH, "one mutated packet", "ms", **percentiles(late), worst=round(max(late), 2), limit_worst=50.0)]
 
 
 # -- on the beat, and black ----------------------------------------------------------------------------------
@@ -492,8 +378,6 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
             rows += burst(one, 20_000, 10 / less)
             rows += quantised(one, 20 // less)
             rows += blackout(one, 30 // less)
-            rows += survive(one, 1_000_000 // less)
-        rows += each_packet(200_000 // less)
     if options.only in ("", "panel"):
         rows += panel(20 / less)
     if options.only in ("", "midi"):

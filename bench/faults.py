@@ -11,7 +11,6 @@ compared. ``--without-standby`` measures the same show without understudies, as 
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import random
@@ -38,9 +37,11 @@ from vjserver.controls.osc import OscError, decode
 from vjserver.runtime.osc import message
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.store import WORKERS, pids_of
+from vjserver.runtime.supervisor import CALM_S
 
 BPM = 120.0
-CALM_S = 3.0
+APART_S = CALM_S + 2.0
+"""One process is killed so seldom at most: sooner, and the supervisor takes back what the show was told last."""
 SHOW = """
 name = "faults"
 outputs = [{{kind = "sharedmem", stream = "{stream}"}}, {{kind = "zmq", address = "tcp://127.0.0.1:{frames}"}}]
@@ -178,6 +179,7 @@ class Stage:
         command = [sys.executable, "-m", "vjserver", "run", str(show)]
         self.server = subprocess.Popen(command, env=env, stdout=self.log, stderr=subprocess.STDOUT)
         self.watch = Watch(self.stream, frames, beats)
+        self.killed_s = dict.fromkeys(WORKERS, -APART_S)
         self._hand = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._hand.settimeout(0.5)
 
@@ -235,7 +237,7 @@ def stage(standby: bool) -> Iterator[Stage]:
             for row in SET:
                 one.send(*row)
                 time.sleep(0.05)
-            time.sleep(CALM_S)
+            time.sleep(APART_S)
             yield one
         finally:
             one.close()
@@ -244,7 +246,8 @@ def stage(standby: bool) -> Iterator[Stage]:
 def kill(one: Stage, names: tuple[str, ...], during: str) -> dict[str, float]:
     """Kill processes in a situation; return what was seen."""
     one.wait(one.whole, 30)
-    time.sleep(2.5)  # their understudies are there again
+    apart_s = max(one.killed_s[name] for name in names) + APART_S - time.monotonic()
+    time.sleep(max(2.5, apart_s))  # their understudies are there again
     before = {address: one.ask(address) for address in READ}
     if during == "morph":
         one.send("/vj/preset/go", random.randint(1, 8))
@@ -257,6 +260,7 @@ def kill(one: Stage, names: tuple[str, ...], during: str) -> dict[str, float]:
     for name in names:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pids[name], signal.SIGKILL)
+        one.killed_s[name] = time.monotonic()
     time.sleep(3.0)
     seen = {"ring": one.watch.ring.worst(), "zmq": one.watch.zmq.worst(), "changing": one.watch.changing.worst(),
             "beats": one.watch.beats.worst()}  # fmt: skip
@@ -303,16 +307,17 @@ def unplayable(folder: Path) -> list[str]:
 def measure(each: int, standby: bool, situations: tuple[str, ...], pairs: bool) -> dict[str, Any]:
     random.seed(7)
     alone = [(name,) for name in WORKERS]
-    both = list(itertools.combinations(WORKERS, 2)) if pairs else []
+    halves = [(WORKERS[0], other) for other in WORKERS[1:]] if pairs else []
+    both = [pair for one in halves for pair in (one, tuple(name for name in WORKERS if name not in one))]
     killed, hung = [], []
     with stage(standby) as one:
         for during in situations:
-            for names in (*alone, *both):
-                rows = [kill(one, names, during) for _ in range(each)]
+            rounds = [[kill(one, names, during) for names in (*alone, *both)] for _ in range(each)]
+            for names, rows in zip((*alone, *both), zip(*rounds, strict=True), strict=True):
                 killed.append({"killed": "+".join(names), "during": during, "n": each, **_summary(rows)})
                 print(json.dumps(killed[-1]), flush=True)
         for name in WORKERS:
-            rows = [hang(one, name) for _ in range(max(1, each // 3))]
+            rows = tuple(hang(one, name) for _ in range(max(1, each // 3)))
             hung.append({"hung": name, "n": len(rows), **_summary(rows)})
             print(json.dumps(hung[-1]), flush=True)
         bad = unplayable(one.folder)
@@ -320,7 +325,7 @@ def measure(each: int, standby: bool, situations: tuple[str, ...], pairs: bool) 
     return {"standby": standby, "killed": killed, "hung": hung, "recordings": films, "unplayable": bad}
 
 
-def _summary(rows: list[dict[str, float]]) -> dict[str, Any]:
+def _summary(rows: tuple[dict[str, float], ...]) -> dict[str, Any]:
     """Return median and 95th percentile of each figure, in seconds; of what was lost, the sum."""
     found: dict[str, Any] = {}
     for key in rows[0]:

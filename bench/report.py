@@ -47,10 +47,12 @@ def row(bench: str, name: str, unit: str, **values: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def server(*args: str, env: dict[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+def server(
+    *args: str, env: dict[str, str] | None = None, stdout: int = subprocess.DEVNULL
+) -> Iterator["subprocess.Popen[str]"]:
     """Run vjserver while the block runs."""
     command = [sys.executable, "-m", "vjserver", *args]
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=env, stdout=stdout, stderr=stdout, text=True) as process:
         try:
             yield process
         finally:

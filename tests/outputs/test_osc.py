@@ -1,11 +1,14 @@
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from conftest import free_port, wait_for
+from hypothesis import given
+from hypothesis import strategies as st
 from pythonosc.osc_bundle import OscBundle
 from pythonosc.osc_message import OscMessage as OracleMessage
 
@@ -64,6 +67,15 @@ def test_everything_that_is_sent_is_declared():
 def test_messages_are_what_python_osc_reads():
     oracle = OracleMessage(message("/vj/x", 1, 0.5, "text"))
     assert (oracle.address, oracle.params) == ("/vj/x", [1, 0.5, "text"])
+
+
+@given(st.one_of(st.integers(), st.floats(allow_nan=False), st.sampled_from([10**308, -(10**400), 2**128, 2**127])))
+def test_any_number_can_be_told(number):
+    (told,) = OracleMessage(message("/vj/x", number)).params
+    most = sys.float_info.max
+    assert told == pytest.approx(
+        max(-most, min(most, number)) if isinstance(number, int) else number, rel=1e-6, abs=1e-38
+    )
 
 
 def test_drums_are_told_at_once_and_end_shortly_after(listener):

@@ -145,6 +145,18 @@ def test_wrong_messages_change_nothing_and_are_told_at_most_twice_a_second(desk)
     assert "nearest: /vj/param/zoom" in rows[0].why
 
 
+def test_a_flood_of_unknown_addresses_costs_no_search_for_near_ones(desk, clients, monkeypatch):
+    control, sender = desk[0], clients[0].sock.getsockname()
+    searched = []
+    monkeypatch.setattr("vjserver.types.errors.nearest", lambda name, _: searched.append(name) or "")
+    for number in range(200):
+        control.server.take(message(f"/vj/param/zom{number}", 1.0), sender)
+        control.settle()
+    assert len(searched) <= 2, "only what is told, at most twice a second"
+    control.server.take(message("/vj/ping", 7), sender)
+    assert searched[-1] == "/vj/param/zom199", "and what is asked for"
+
+
 def test_what_is_wrong_is_told_in_few_words_however_long_it_was(desk):
     control, _, told, _, _ = desk
     wrong = [("/vj/" + "x" * 60_000, ()), ("/vj/seed", ([1] * 9000,)), ("/vj/negative", ({"a": "b" * 9000},)),
@@ -658,6 +670,17 @@ def test_a_ping_of_any_number_is_answered(desk, clients, number):
     address, back = a.hears()[0]
     assert address == "/vj/pong"
     assert float(back) == pytest.approx(number % 2**64, rel=1e-6)
+
+
+@pytest.mark.parametrize("number", [1e308, -1e308, 3.5e38, 1e-300, float("inf")])
+def test_a_ping_of_a_very_large_number_is_answered_too(desk, clients, number):
+    a = clients[0]
+    desk[0].server.take(b"/vj/ping\0\0\0\0,d\0\0" + struct.pack(">d", number), a.sock.getsockname())
+    heard = a.hears()
+    if number == float("inf"):
+        assert desk[0].refused == 1, "no number that an address takes"
+    else:
+        assert heard == [("/vj/pong", pytest.approx(number, abs=1e-30))]
 
 
 def test_what_falls_again_and_again_after_a_change_has_the_change_taken_back(desk):

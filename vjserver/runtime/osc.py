@@ -1,6 +1,7 @@
 """OSC packets that we send: addresses and arguments go in, bytes come out. python-osc builds them."""
 
 import struct
+import sys
 from collections.abc import Sequence
 
 from pythonosc.osc_message_builder import OscMessageBuilder
@@ -13,14 +14,15 @@ MOST_FLOAT = 3.4028234e38
 def message(address: str, *args: float | int | str) -> bytes:
     """Return an OSC message; floats travel as ``f``, texts as ``s``, switches as 0 or 1, ints as ``i``.
 
-    A number that does not fit travels with 64 bits, as ``d`` or ``h``; an int that does not fit there as a float.
+    A number that does not fit travels with 64 bits, as ``d`` or ``h``; an int that does not fit there as a float, the
+    largest there is at most.
     """
     builder = OscMessageBuilder(address)
     for arg in args:
         if isinstance(arg, int):
             builder.add_arg(*_whole(int(arg)))
-        elif isinstance(arg, float) and abs(arg) > MOST_FLOAT:
-            builder.add_arg(arg, "d")
+        elif isinstance(arg, float):
+            builder.add_arg(*_real(arg))
         else:
             builder.add_arg(arg)
     return builder.build().dgram
@@ -31,7 +33,12 @@ def _whole(number: int) -> tuple[float, str]:
     for bits, tag in ((32, "i"), (64, "h")):
         if -(1 << (bits - 1)) <= number < 1 << (bits - 1):
             return number, tag
-    return float(number), "f"
+    most = sys.float_info.max
+    return _real(float(max(-most, min(most, number))))
+
+
+def _real(number: float) -> tuple[float, str]:
+    return number, "d" if abs(number) > MOST_FLOAT else "f"
 
 
 def bundle(messages: Sequence[bytes], timetag: bytes = IMMEDIATELY) -> bytes:

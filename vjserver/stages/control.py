@@ -179,7 +179,7 @@ class Control:
         self._next_tell_ns = self._next_status_ns = 0
         self._hand: Sender | None = None
         """Whose message is being taken, or was last, where it came over OSC."""
-        self._faults: dict[Sender, str] = {}
+        self._faults: dict[Sender, str | ConfigError] = {}
         self._lost = 0
         self._turned_away: dict[str, int] = {}
         self._reloading: asyncio.Task[None] | None = None
@@ -283,7 +283,7 @@ class Control:
         if self._hand is not None:
             while len(self._faults) >= FAULTS_KEPT:
                 self._faults.pop(next(iter(self._faults)))
-            self._faults[self._hand] = visible(str(fault)[:MOST_WHY])
+            self._faults[self._hand] = fault  # put into words only where somebody asks: that takes milliseconds
         self._tell_message(fault)
 
     def _tell_message(self, fault: str | ConfigError) -> None:
@@ -332,7 +332,7 @@ class Control:
 
     def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
         """Answer a ping; who sent something wrong before it is told what was wrong with it."""
-        fault = self._faults.pop(sender, "")
+        fault = visible(str(self._faults.pop(sender, ""))[:MOST_WHY])
         told = (fault,) if fault and self.telling.may_hear_much(sender) else ()
         self.server.send(message("/vj/pong", *(args[:1] or (told and ("",))), *told), sender)
 
