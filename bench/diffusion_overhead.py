@@ -86,7 +86,7 @@ def host(model: Path) -> list[dict[str, object]]:
     generator.warm_up(512, 512, [prompt.text for prompt in preset.prompts])
     engine: Any = generator._engine
     shown = Result(np.zeros((1, 512, 512, 4), np.uint8), True, 0.5, 0.01, 0.0)
-    engine._program, engine._fetch = (lambda *_: lambda: None), (lambda _: shown)
+    engine._play, engine._fetch = (lambda _: None), (lambda _: shown)
     rows: list[dict[str, object]] = []
     for name, seeds in (("a frame", 1), ("a frame with a new seed", 10_000)):
         times, memory = [], None

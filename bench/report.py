@@ -34,8 +34,11 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """Return the commit that is measured, with a + if the tree was changed since."""
-    run = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    """Return the commit that is measured, with a + if the tree was changed since; ``unknown`` where git is not."""
+    try:
+        run = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
     return run.stdout.strip() or "unknown"
 
 

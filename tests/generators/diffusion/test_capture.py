@@ -6,6 +6,7 @@ import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.random_models import make_lora
-from vjserver.generators.diffusion.engine import PLACE, Engine, Inputs, Shape, _start
+from vjserver.generators.diffusion.engine import CANVASES, PLACE, WARM, Engine, Inputs, Shape, _start
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.types.errors import OutOfMemoryError
@@ -62,9 +63,9 @@ def test_a_frame_and_its_conditions_ask_nothing_of_the_host(models, name, decks)
         engine.render(shape, Inputs([[(prompt, 1.0)]] * decks, schedule, (noise, noise), prompt, 3.0, image=image))
         canvas = engine._canvases[shape]
         with torch.inference_mode():
-            for run in (canvas.condition, canvas.programs[image is not None, 2]):
+            for program in (canvas.condition, canvas.programs[image is not None, 2]):
                 with Strict() as strict:
-                    run()
+                    program.run()
                 assert len(strict.names) > 10
 
 
@@ -93,8 +94,8 @@ def test_conditions_are_computed_only_when_something_changed(models):
 
     render()
     canvas, calls = engine._canvases[shape], []
-    compute = canvas.condition
-    canvas.condition = lambda: (calls.append(1), compute())
+    compute = canvas.condition.run
+    canvas.condition.run = lambda: (calls.append(1), compute())
     for _ in range(5):
         render()
     render(seed=2)
@@ -149,17 +150,34 @@ def test_a_flight_of_fifty_frames_keeps_the_picture_sharp_and_its_colours(models
     torch.testing.assert_close(canvas.last.std((2, 3)), picture.std((2, 3)), atol=0.06, rtol=0)
 
 
+def written(func, args, kwargs):
+    """Return the tensors that an operation writes into."""
+    named = [(row, args[i] if i < len(args) else kwargs.get(row.name)) for i, row in enumerate(func._schema.arguments)]
+    rows = [value for row, value in named if row.alias_info is not None and row.alias_info.is_write]
+    return [value for value in tree_leaves(rows) if isinstance(value, torch.Tensor)]
+
+
 class Tape(TorchDispatchMode):
-    """Captures operations as a CUDA graph does: on fixed buffers, without the Python between them; and replays them."""
+    """Captures operations as a CUDA graph does: on fixed buffers, without the Python between them; and replays them.
+
+    As in a capture nothing is computed: what was written into is put back at the end.
+    """
 
     def __init__(self):
         super().__init__()
-        self.rows = []
+        self.rows, self._before = [], []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._schema.is_mutable:
+            self._before += [(value, value.clone()) for value in written(func, args, kwargs or {})]
         out = func(*args, **(kwargs or {}))
         self.rows.append((func, args, kwargs or {}, out))
         return out
+
+    def undo(self):
+        for value, before in reversed(self._before):
+            value.copy_(before)
+        self._before.clear()
 
     def replay(self):
         with torch.inference_mode():
@@ -184,7 +202,11 @@ class Tape(TorchDispatchMode):
 
 
 class FakeStream:
-    current = None
+    made: ClassVar = []
+
+    def __init__(self, _device=None, priority=0):
+        self.priority = priority
+        FakeStream.made.append(self)
 
     def wait_stream(self, other):
         assert isinstance(other, FakeStream)
@@ -197,86 +219,213 @@ class FakeStream:
 def fake_cuda(monkeypatch):
     """Stand in for torch.cuda's graphs, strictly: capture only in order, replay only what was captured.
 
-    A pool whose graphs are all gone may not be captured into again, one capture runs at a time in a process, and it
-    runs on the stream on which the same frame was warmed up before (cuBLAS's workspace would lie in the pool else).
+    A pool whose graphs are all gone may not be captured into again; one capture runs at a time in a process, on a
+    stream of its own, without garbage being collected; nobody waits for the whole device or gives its memory back
+    meanwhile.
     """
-    pools, warmed, capturing = {}, set(), threading.Lock()
+    pools, capturing, here, usual = {}, threading.Lock(), threading.local(), FakeStream()
+    FakeStream.made = []
+    monkeypatch.setattr("vjserver.generators.diffusion.engine._STREAMS", [])
+
+    def current():
+        return getattr(here, "streams", [usual])[-1]
 
     class Graph:
         def __init__(self):
-            self.tape, self.done = Tape(), False
+            self.tape, self.done, self.begun = Tape(), False, False
+
+        def capture_begin(self, pool=None, capture_error_mode="global"):
+            assert capture_error_mode == "thread_local", "another thread may use the device meanwhile"
+            assert not self.begun
+            assert current() is not usual, "the stream that everybody uses cannot be captured"
+            assert not gc.isenabled()
+            graphs = pools[pool]
+            assert not graphs or any(graph() is not None for graph in graphs), "the graphs of this pool are all gone"
+            assert capturing.acquire(blocking=False), "two captures at once"
+            self.begun = True
+            graphs.append(weakref.ref(self))
+            self.tape.__enter__()
+
+        def capture_end(self):
+            assert self.begun
+            assert not self.done
+            self.tape.__exit__(None, None, None)
+            self.tape.undo()
+            self.done = True
+            capturing.release()
 
         def replay(self):
             assert self.done, "a graph is captured before it is replayed"
             self.tape.replay()
 
     @contextmanager
-    def graph(which, pool=None, stream=None, capture_error_mode="global"):
-        assert capture_error_mode == "thread_local", "another thread may use the device meanwhile"
-        assert not which.done
-        assert stream in warmed, "a capture runs on the stream of its warm-up"
-        graphs = pools[pool]
-        assert not graphs or any(graph() is not None for graph in graphs), "the graphs of this pool are all gone"
-        assert capturing.acquire(blocking=False), "two captures at once"
-        with which.tape:
-            yield
-        capturing.release()
-        which.done = True
-        graphs.append(weakref.ref(which))
-
-    @contextmanager
     def on(stream):
-        warmed.add(stream)
+        here.streams = [*getattr(here, "streams", [usual]), stream]
         yield
+        here.streams = here.streams[:-1]
 
     def handle():
         pools[len(pools)] = []
         return len(pools) - 1
 
+    def of_the_whole_device():
+        assert not capturing.locked(), "nobody touches the whole device while a frame is captured"
+
     for name, value in {
-        "CUDAGraph": Graph, "graph": graph, "Stream": FakeStream, "current_stream": FakeStream,
-        "stream": on, "graph_pool_handle": handle, "synchronize": lambda: None, "empty_cache": lambda: None,
+        "CUDAGraph": Graph, "Stream": FakeStream, "current_stream": current, "stream": on,
+        "graph_pool_handle": handle, "synchronize": of_the_whole_device, "empty_cache": of_the_whole_device,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, value)
 
 
-def _plain_frames(parts):
+def _capturing(parts, compiled=False):
     """Return an engine that captures, and a function that renders a small frame with it."""
-    engine = Engine(parts, False)
+    engine = Engine(parts, compiled)
     engine._cuda = True
     prompt = parts.text("fish")
 
-    def frame(width=64):
+    def frame(width=64, decks=1, steps=1):
         noise = engine.noise(1, width, 64)
-        inputs = Inputs([[(prompt, 1.0)]], parts.sampler.schedule(1), (noise, noise))
-        return engine.render(Shape(width, 64, width, 64), inputs).pixels.copy()
+        inputs = Inputs([[(prompt, 1.0)]] * decks, parts.sampler.schedule(steps), (noise, noise))
+        return engine.render(Shape(width, 64, width, 64, decks), inputs).pixels.copy()
 
     return engine, frame
 
 
+def _turbo(models, **options):
+    return load(DiffusionOptions(model=str(models["sd-turbo"]), device="cpu", **options))
+
+
+def _captured(engine):
+    return [p for canvas in engine._canvases.values() for p in canvas.programs.values() if p.replay is not None]
+
+
 def test_frames_are_captured_again_after_everything_was_freed(models, fake_cuda):
-    engine, frame = _plain_frames(load(DiffusionOptions(model=str(models["sd-turbo"]), device="cpu")))
+    engine, frame = _capturing(_turbo(models))
     first = frame()
-    for again in (engine.free, engine.interpret):
+    for again in (engine.free, engine.interpret, engine.close):
         again()
         gc.collect()
-        assert np.abs(frame().astype(int) - first).max() <= 1
+        for _ in range(WARM + 2):
+            assert np.abs(frame().astype(int) - first).max() <= 1
+        assert len(_captured(engine)) == 1
+
+
+def test_a_new_size_a_second_deck_or_more_steps_cost_a_frame_no_more_than_the_frame(models, fake_cuda):
+    """It runs as it is and is captured later: no frame computes the model twice, and none searches for kernels."""
+    engine, frame = _capturing(_turbo(models))
+    calls, unet = [], engine._unet
+
+    def counted(*args):
+        calls.append(torch.backends.cudnn.benchmark)
+        return unet(*args)
+
+    engine._unet = counted
+    for new in ({"width": 72}, {"decks": 2}, {"steps": 4}):
+        for turn in range(WARM + 3):
+            calls.clear()
+            frame(**new)
+            steps = new.get("steps", 1)
+            assert len(calls) == (steps if turn <= WARM else 0), "one frame's work, or one recorded, or nothing but it"
+            assert not any(calls), "only what is made ready is searched for"
+    engine.ready(Shape(80, 64, 80, 64), 1)
+    assert all(calls[-2:])
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_what_was_made_ready_is_captured_at_once_and_leaves_no_trace(models, fake_cuda):
+    engine, frame = _capturing(_turbo(models))
+    other = Engine(engine.parts, False)
+    assert engine.ready(Shape(64, 64, 64, 64), 1) > 0.0
+    assert len(_captured(engine)) == 2
+    noise, prompt = other.noise(1, 64, 64), engine.parts.text("fish")
+    inputs = Inputs([[(prompt, 1.0)]], engine.parts.sampler.schedule(1), (noise, noise))
+    plain = other.render(Shape(64, 64, 64, 64), inputs)
+    assert np.abs(frame().astype(int) - plain.pixels).max() <= 1
+
+
+def test_what_was_made_ready_stays_however_many_sizes_the_show_asks_for(models, fake_cuda):
+    engine, frame = _capturing(_turbo(models))
+    engine.ready(Shape(64, 64, 64, 64), 1)
+    for i in range(2 * CANVASES):
+        frame(width=72 + 8 * i)
+    assert Shape(64, 64, 64, 64) in engine._canvases
+    assert len(engine._canvases) <= CANVASES
+
+
+def test_a_size_that_was_compiled_is_so_again_after_memory_was_freed(models, fake_cuda):
+    engine, frame = _capturing(_turbo(models))
+    calls = []
+
+    def fused(*args):
+        calls.append(1)
+        return engine._unet(*args)
+
+    engine.compiled, engine._fused = True, (fused, engine._encode, engine._decode)
+    engine.ready(Shape(64, 64, 64, 64), 1)
+    frame(width=72)
+    engine.free()
+    calls.clear()
+    frame(width=72)
+    assert not calls
+    frame()
+    assert calls
+    engine.interpret()
+    calls.clear()
+    frame()
+    assert not calls
+
+
+def test_a_frame_does_not_wait_for_who_encodes_a_prompt(models, fake_cuda):
+    engine, frame = _capturing(_turbo(models))
+    with engine._lock:
+        for _ in range(WARM + 2):
+            frame()
+        assert _captured(engine) == []
+    frame()
+    assert len(_captured(engine)) == 1
+
+
+def test_a_capture_that_breaks_off_tells_its_own_reason(models, fake_cuda):
+    engine, frame = _capturing(_turbo(models))
+    for _ in range(WARM):
+        frame()
+
+    def full(*_args):
+        raise RuntimeError("CUDA error: out of memory")
+
+    engine._unet = full
+    with pytest.raises(OutOfMemoryError, match="ran out"):
+        frame()
+    assert gc.isenabled()
+    assert engine._canvases == {}
+
+
+def test_all_work_is_on_one_stream_that_goes_before_others_and_is_used_again(models, fake_cuda):
+    for _ in range(3):
+        engine, frame = _capturing(_turbo(models))
+        frame()
+        engine.free()
+        frame()
+        engine.close()
+    ours = [stream for stream in FakeStream.made if stream.priority]
+    assert [stream.priority for stream in ours] == [-1], "a new one each time would keep its workspace for good"
 
 
 def test_two_engines_never_capture_at_once(models, fake_cuda):
     faults = []
 
-    def play(frame):
+    def play(engine, frame):
         try:
             for i in range(4):
+                engine.ready(Shape(64 + 8 * i, 64, 64 + 8 * i, 64), 1)
                 frame(64 + 8 * i)
+                engine.free()
         except AssertionError as error:
             faults.append(str(error))
 
-    pair = [
-        _plain_frames(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")
-    ]
-    threads = [threading.Thread(target=play, args=(frame,)) for _, frame in pair]
+    pair = [_capturing(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")]
+    threads = [threading.Thread(target=play, args=one) for one in pair]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -329,7 +478,7 @@ def test_a_captured_frame_follows_every_live_input(models, fake_cuda, tmp_path, 
         replace(base, controls={"fader": (0.3,), "grade": (1.4, 1.2, 0.8, 0.1, 0.3), "lean": (1, 0, 0, 0.5, 0.7)}),
     ]  # fmt: skip
     seen = []
-    for inputs in live * 2:
+    for inputs in live * 3:
         a, b = captured.render(shape, inputs), plain.render(shape, inputs)
         assert np.abs(a.pixels.astype(int) - b.pixels).max() <= 1
         assert a.jump == pytest.approx(b.jump, abs=1e-3)
@@ -337,4 +486,4 @@ def test_a_captured_frame_follows_every_live_input(models, fake_cuda, tmp_path, 
         seen.append(a.pixels.copy())
     for one, other in pairwise(seen):
         assert np.abs(one[0].astype(int) - other[0]).max() > 0
-    assert len(captured._canvases[shape].programs) == 2
+    assert len(_captured(captured)) == 2

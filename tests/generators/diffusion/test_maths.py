@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vjserver.generators.diffusion.coherence import Place, thread, warp
-from vjserver.generators.diffusion.governor import CALM_S, SMALLEST_AREA, Effort, Governor, ladder
+from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, ladder
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import blend
 from vjserver.show.addresses import PARAMS
@@ -154,7 +154,8 @@ def test_every_rung_is_cheaper_than_the_one_above_and_can_be_rendered(width, hei
     works = [rung.work for rung in rungs]
     assert works == sorted(works, reverse=True)
     assert len(set(works)) == len(works)
-    assert all(rung.width % 8 == 0 and rung.height % 8 == 0 and rung.steps >= 1 for rung in rungs)
+    assert all(rung.steps >= 1 for rung in rungs)
+    assert all(rung.width % 64 == 0 and rung.height % 64 == 0 for rung in rungs if rung.work and rung.width != width)
     assert all(rung.width * rung.height >= SMALLEST_AREA for rung in rungs[1:] if rung.width < width)
     assert rungs[-1].decks == 1
 
@@ -208,6 +209,70 @@ def test_it_never_leaves_the_ladder(times, fps):
         governor.hear(took)
     if fps == 0.0:
         assert governor.rung == 0
+
+
+def test_sizes_below_keep_the_shape_as_well_as_multiples_of_64_can():
+    assert [(r.width, r.height) for r in ladder(Effort(512, 512))] == [(512, 512), (384, 384), (320, 320), (256, 256)]
+    assert [(r.width, r.height) for r in ladder(Effort(768, 432))] == [(768, 432), (640, 384), (512, 320), (384, 192)]
+    assert [(r.width, r.height) for r in ladder(Effort(64, 64))] == [(64, 64)]
+
+
+def cost(governor, asked, seconds_of, seconds):
+    """Play for some seconds where each rung takes what ``seconds_of`` says; return what was told."""
+    told, gone = [], 0.0
+    while gone < seconds:
+        took = seconds_of(governor.choose(asked))
+        told.append(governor.hear(took))
+        gone += max(took, 1.0 / governor.target_fps)
+    return [row for row in told if row]
+
+
+def test_where_less_work_is_no_faster_it_stays_and_does_not_fall_to_the_bottom():
+    """A card that is bound by launches: each frame takes 40 ms, whatever its size."""
+    governor = Governor(30.0)
+    for effort in ladder(Effort(512, 512)):
+        governor.know(effort, 0.040)
+    assert cost(governor, Effort(512, 512), lambda _: 0.040, 30.0) == []
+    assert governor.rung == 0
+
+
+def test_where_nothing_is_known_and_less_work_is_no_faster_it_comes_back():
+    governor = Governor(30.0)
+    cost(governor, Effort(512, 512), lambda _: 0.040, 60.0)
+    assert governor.rung == 0
+
+
+def test_a_rung_that_was_not_compiled_is_passed_over_for_one_that_is_quick_enough():
+    times = dict(zip(ladder(Effort(512, 512)), (0.045, 0.050, 0.030, 0.020), strict=True))
+    governor = Governor(30.0)
+    for effort, seconds in times.items():
+        governor.know(effort, seconds)
+    told = cost(governor, Effort(512, 512), times.get, 10.0)
+    assert governor.rung == 2
+    assert len(told) == 1
+
+
+def test_a_machine_that_has_become_faster_goes_up_past_a_rung_that_is_slow_by_itself():
+    times = dict(zip(ladder(Effort(512, 512)), (0.045, 0.080, 0.030, 0.020), strict=True))
+    governor = Governor(30.0)
+    for effort, seconds in times.items():
+        governor.know(effort, seconds)
+    cost(governor, Effort(512, 512), times.get, 10.0)
+    assert governor.rung == 2
+    told = cost(governor, Effort(512, 512), lambda effort: times[effort] * 0.5, 20.0)
+    assert governor.rung == 0
+    assert len(told) == 1
+    assert "up to 512x512" in told[0]
+
+
+def test_a_rung_that_met_one_bad_moment_is_tried_again_in_the_end():
+    governor, asked = Governor(30.0), Effort(512, 512)
+    cost(governor, asked, lambda effort: 0.1 if effort == asked else 0.01, 3.0)
+    assert governor.rung > 0
+    cost(governor, asked, lambda _: 0.01, 60.0)
+    assert governor.rung == 1, "up to what is known to be quick; above it was ten times slower"
+    cost(governor, asked, lambda _: 0.01, LONGER_S * 4)
+    assert governor.rung == 0
 
 
 def test_a_smaller_wish_is_not_stepped_down_for_a_larger_ones_cost():

@@ -9,11 +9,14 @@ stays while prompts, timesteps, guidance and LoRA weights stay (:class:`Conditio
 Without CUDA the same functions run as they are, on the CPU and on MPS.
 """
 
+import gc
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,9 +35,14 @@ from vjserver.types.frames import Pixels
 BANK = 64  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
 DIRECTION_SEED = 1_000_003
 NOISES = MAX_STEPS + 1
-CANVASES = 6
+CANVASES = 10
+WARM = 3
+"""So often a frame runs as it is before it is captured: libraries make what they need, and compile."""
+TIMED = 5
 _CAPTURING = threading.Lock()
-"""One capture at a time in a process: each synchronises the device, which another's capture would not survive."""
+"""One capture at a time in a process, and no memory goes back to the device meanwhile."""
+_STREAMS: list[Any] = []
+"""Streams that no engine has now. cuBLAS keeps 32 MiB and more for each that there ever was, so few are made."""
 OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 Float32 = NDArray[np.float32]
@@ -143,6 +151,15 @@ class Conditions:
         self.times.copy_(unet.time_biases(timesteps, guidance, pooled, self._ids, lora).unflatten(0, (MAX_STEPS, rows)))
 
 
+@dataclass(slots=True)
+class Program:
+    """What computes one kind of frame on one canvas: ``run`` as it is, or ``replay`` once it is captured."""
+
+    run: Callable[[], None]
+    replay: Callable[[], None] | None = None
+    runs: int = 0
+
+
 class Canvas:
     """The static buffers of one shape, and the frames captured on them."""
 
@@ -173,12 +190,14 @@ class Canvas:
         self.host_report = torch.zeros(4, pin_memory=pinned)
         self.host_controls = torch.zeros(len(self.controls), pin_memory=pinned)
         self.host_image = torch.zeros_like(self.image, device="cpu", pin_memory=pinned)
-        self.programs: dict[tuple[bool, int], Callable[[], None]] = {}
-        self.condition: Callable[[], None] | None = None
+        self.condition = Program(self.conditions.compute)
+        self.programs: dict[tuple[bool, int], Program] = {}
         self.laid: tuple[Any, ...] = ()
         self.noises: tuple[Float32 | None, Float32 | None] = (None, None)
         self.turn = 0
-        self.fused = False
+        self.fused = shape in engine.fused_shapes
+        self.kept = False
+        """Made ready before the show: it stays when room is needed for another."""
 
 
 class Engine:
@@ -188,7 +207,7 @@ class Engine:
         self,
         parts: Parts,
         compile_frames: bool,
-        lock: AbstractContextManager[Any] | None = None,
+        lock: "threading.Lock | None" = None,
         classify: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.parts, self._classify = parts, classify
@@ -204,6 +223,7 @@ class Engine:
         self._decode: Callable[..., Tensor] = parts.decoder.decode
         self.compiled = compile_frames
         self._fused: tuple[Callable[..., Tensor], ...] = (self._unet, self._encode, self._decode)
+        self.fused_shapes: set[Shape] = set()
         if compile_frames:
             for limit in ("recompile_limit", "cache_size_limit"):  # every size and batch is a compilation of its own
                 if hasattr(torch._dynamo.config, limit):
@@ -213,10 +233,9 @@ class Engine:
         self._cuda = device.type == "cuda"
         # One pool for all captured frames: they never run at once, and what outlives them lies in the canvases.
         self._pool: Any = None
-        # Warm-up and capture share one stream: cuBLAS's workspace is then made before, outside the pool.
+        # All of an engine's work is on one stream, which goes before what others have the device do: their loading
+        # holds no frame up, and cuBLAS's workspace of the stream is made by the first frames, outside the pool.
         self._stream: Any = None
-        if self._cuda:
-            torch.backends.cudnn.benchmark = True
 
     def _pooled_width(self) -> int:
         unet = self.parts.unet
@@ -240,18 +259,23 @@ class Engine:
         return eps, np.stack([torch.randn(shape, generator=generator).numpy() for _ in range(NOISES)])
 
     @torch.inference_mode()
-    def ready(self, shape: Shape, steps: int, pictures: Sequence[bool] = (False, True)) -> None:
+    def ready(self, shape: Shape, steps: int, pictures: Sequence[bool] = (False, True)) -> float:
         """Make, compile and capture the frames of a shape, so that none has to be made in the show.
 
-        Only what was made ready here is compiled: that takes too long for the show, in which a frame of another shape
-        is just captured. Raises OutOfMemoryError, GpuFaultError.
+        Returns the seconds of the slowest, 0 where nothing is captured. Only here cuDNN searches for the fastest way,
+        and only what was made ready here is compiled: both take too long for the show, in which a frame of another
+        shape runs as it is, and is captured soon. Raises OutOfMemoryError, GpuFaultError.
         """
-        with _told(self):
+        with self._turn():
             canvas = self._canvas(shape)
+            canvas.kept = True
             canvas.fused = canvas.fused or (self.compiled and not canvas.programs)
-            self._program(canvas, canvas.conditions.compute, None)
-            for from_picture in pictures:
-                self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))
+            programs = [self._program(canvas, from_picture, steps) for from_picture in pictures]
+            with _keeping(canvas), _searching(self._cuda):
+                times = [self._prepare(program) for program in (canvas.condition, *programs)]
+            if canvas.fused:
+                self.fused_shapes.add(shape)
+            return max(times)
 
     @torch.inference_mode()
     def render(self, shape: Shape, inputs: Inputs) -> Result:
@@ -259,26 +283,32 @@ class Engine:
 
         Raises OutOfMemoryError, GpuFaultError.
         """
-        with _told(self):
+        with self._turn():
             canvas = self._canvas(shape)
             self._lay_conditions(canvas, inputs)
             self._lay_inputs(canvas, inputs)
             from_picture = inputs.image is not None or inputs.feed
-            steps = len(inputs.schedule.steps)
-            self._program(canvas, self._frame_of(canvas, from_picture, steps), (from_picture, steps))()
+            self._play(self._program(canvas, from_picture, len(inputs.schedule.steps)))
             return self._fetch(canvas)
 
     def interpret(self) -> None:
         """Go on without torch.compile."""
         self.compiled = False
+        self.fused_shapes.clear()
         self.free()
 
     @torch.inference_mode()
     def forget(self) -> None:
         """Let nothing of the past frames be in the next."""
-        for canvas in self._canvases.values():
-            for buffer in (canvas.latent, canvas.last, canvas.anchor):
-                buffer.zero_()
+        with self._turn():
+            for canvas in self._canvases.values():
+                for buffer in (canvas.latent, canvas.last, canvas.anchor):
+                    buffer.zero_()
+
+    @property
+    def captures(self) -> bool:
+        """Whether frames are captured, which they are on CUDA."""
+        return self._cuda
 
     def memory_mib(self) -> int:
         """Return how much of the GPU's memory this process holds, MiB; 0 on other devices."""
@@ -290,8 +320,28 @@ class Engine:
         self._newest = None
         self._pool = None  # a pool whose graphs are all gone may not be captured into again
         if self._cuda:
-            with suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
+            with _CAPTURING, suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
                 torch.cuda.empty_cache()
+
+    def close(self) -> None:
+        """Give everything back; the next engine goes on with the stream of this one."""
+        self.free()
+        if self._stream is not None:
+            _STREAMS.append(self._stream)
+            self._stream = None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have the device work for this engine, on its stream; faults are told apart."""
+        with _told(self):
+            if not self._cuda:
+                yield
+                return
+            if self._stream is None:
+                self._stream = _STREAMS.pop() if _STREAMS else torch.cuda.Stream(self.parts.device, priority=-1)
+                self._stream.wait_stream(torch.cuda.current_stream())  # the model was loaded there
+            with torch.cuda.stream(self._stream):
+                yield
 
     @property
     def decoded(self) -> Tensor:
@@ -305,7 +355,7 @@ class Engine:
         canvas = self._canvases.pop(shape, None)
         if canvas is None:
             if len(self._canvases) >= CANVASES:
-                del self._canvases[next(iter(self._canvases))]
+                del self._canvases[min(self._canvases, key=lambda one: self._canvases[one].kept)]  # the oldest of them
             canvas = Canvas(self, shape)
         self._canvases[shape] = canvas  # the newest is the last to go
         if self._newest is not None and self._newest is not canvas:
@@ -338,7 +388,7 @@ class Engine:
         c.lora.copy_(torch.tensor([loras] * len(rows)))
         c.timesteps.copy_(torch.tensor([*timesteps, *[0] * (MAX_STEPS - len(timesteps))], dtype=torch.float32))
         c.guidance.fill_(laid[2])
-        self._program(canvas, canvas.conditions.compute, None)()
+        self._play(canvas.condition)
 
     def _place(self, prompt: Encoded, rows: Sequence[Weighted]) -> int:
         """Return the prompt's place in the bank, laying it there if it is new."""
@@ -407,38 +457,63 @@ class Engine:
             x = keep * x + use * out + again * noise[i + 1]
         return x
 
-    def _program(self, canvas: Canvas, run: Callable[[], None], key: tuple[bool, int] | None) -> Callable[[], None]:
-        """Return what renders: ``run`` captured as a CUDA graph, or itself where there is none."""
-        known = canvas.condition if key is None else canvas.programs.get(key)
-        if known is None:
-            known = self._captured(canvas, run) if self._cuda else run
-            if not self._cuda and self.compiled and key is not None:
-                run()
-            if key is None:
-                canvas.condition = known
-            else:
-                canvas.programs[key] = known
-        return known
+    def _program(self, canvas: Canvas, from_picture: bool, steps: int) -> Program:
+        key = from_picture, steps
+        if key not in canvas.programs:
+            canvas.programs[key] = Program(self._frame_of(canvas, from_picture, steps))
+        return canvas.programs[key]
 
-    def _captured(self, canvas: Canvas, run: Callable[[], None]) -> Callable[[], None]:
-        """Capture ``run``; the buffers that carry one frame into the next are as they were afterwards."""
-        carried = (canvas.latent, canvas.last, canvas.anchor, canvas.rgba)
-        with self._lock, _CAPTURING:
+    def _play(self, program: Program) -> None:
+        """Replay what was captured; what was not yet runs as it is, and is captured once it ran often enough.
+
+        So a new size costs the show a few slower frames and no stall. Who encodes a prompt is not waited for.
+        """
+        if self._cuda and program.replay is None and program.runs >= WARM and self._lock.acquire(blocking=False):
+            try:
+                program.replay = self._captured(program.run)
+            finally:
+                self._lock.release()
+        (program.replay or program.run)()
+        program.runs += 1
+
+    def _prepare(self, program: Program) -> float:
+        """Run, compile and capture, whatever that takes; return how long a replay takes, in seconds."""
+        if program.replay is None:
+            for _ in range(WARM if self._cuda else self.compiled):
+                program.run()
+        if not self._cuda:
+            return 0.0
+        if program.replay is None:
+            with self._lock:
+                program.replay = self._captured(program.run)
+        times = []
+        for _ in range(TIMED):
+            self._stream.synchronize()
+            began_s = time.perf_counter()
+            program.replay()
+            self._stream.synchronize()
+            times.append(time.perf_counter() - began_s)
+        return median(times)
+
+    def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Return ``run`` as a CUDA graph of the work on this engine's stream; nothing is computed meanwhile."""
+        collects = gc.isenabled()
+        with _CAPTURING:
             if self._pool is None:
-                self._pool, self._stream = torch.cuda.graph_pool_handle(), self._stream or torch.cuda.Stream()
-            before = [buffer.clone() for buffer in carried]
-            stream = self._stream
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(3):
-                    run()
-            torch.cuda.current_stream().wait_stream(stream)
-            torch.cuda.synchronize()
+                self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
+            gc.disable()  # what it finds might give the device something back
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
                 run()
-            for buffer, old in zip(carried, before, strict=True):
-                buffer.copy_(old)
+                graph.capture_end()
+            except BaseException:
+                with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
+                    graph.capture_end()
+                raise
+            finally:
+                if collects:
+                    gc.enable()
         return graph.replay
 
     def _fetch(self, canvas: Canvas) -> Result:
@@ -549,6 +624,27 @@ def _carry_over(old: Canvas, new: Canvas) -> None:
     new.anchor.copy_(old.anchor[sources])
     if old.rgba.shape[1:] == new.rgba.shape[1:]:
         new.rgba[:1].copy_(old.rgba[:1])  # the program, which the jumpiness is measured against
+
+
+@contextmanager
+def _keeping(canvas: Canvas) -> Iterator[None]:
+    """Leave the buffers that carry one frame into the next as they were."""
+    carried = (canvas.latent, canvas.last, canvas.anchor, canvas.rgba)
+    before = [buffer.clone() for buffer in carried]
+    yield
+    for buffer, old in zip(carried, before, strict=True):
+        buffer.copy_(old)
+
+
+@contextmanager
+def _searching(cuda: bool) -> Iterator[None]:
+    """Let cuDNN try its ways meanwhile, which it does for a shape that it sees for the first time."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = cuda or before
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager

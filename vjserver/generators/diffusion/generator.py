@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
-from vjserver.generators.diffusion.governor import Effort, Governor
+from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.store import find_model
 from vjserver.show.addresses import N_DIRECTIONS, N_LORAS, size_of
@@ -37,6 +37,7 @@ JUMPS_S = 2.0
 THUMB = 32
 LONGEST_SKIP = 10
 GPU_EVERY = 30  # frames between two looks at the GPU's memory
+RUNGS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
 PATIENCE, FIRST_PATIENCE = 90, 3  # bad frames in a row that are borne; before there was a good one to show, fewer
 
 
@@ -110,24 +111,40 @@ class DiffusionGenerator:
             self._tell(f"model {parts.folder.name}", remark)
 
     def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:
-        """Encode ``prompts``, then make and capture the frames of the size that a picture of this size asks for."""
+        """Encode ``prompts``, then make and capture what the show will ask for, and the governor where it is too slow.
+
+        That are one step and two, one deck and two, at the size that a picture of this size asks for; and the
+        governor's next sizes below. Raises GeneratorError.
+        """
         engine, cache = self._opened()
         for text in ("", *prompts):
             cache.encode(text)
         size = self._think_size((0, 0), width, height)
-        for decks in (1, 2) if engine.compiled else (1,):
-            for steps in (1, 2):
-                try:
-                    engine.ready(self._shape(Effort(*size, steps, decks), width, height), steps)
-                except RuntimeError as error:
-                    self._interpret(error)
+        wanted = [Effort(*size, steps, decks) for decks in (1, 2) for steps in (1, 2)]
+        if self._options.target_fps and (engine.compiled or engine.captures):
+            wanted += ladder(Effort(*size))[1 : 1 + RUNGS_READY]
+        for effort in wanted:
+            try:
+                self._make_ready(effort, width, height)
+            except RuntimeError as error:
+                self._interpret(error)
+            except OutOfMemoryError as error:
+                if effort == wanted[0]:
+                    raise
+                self._tell("GPU memory", f"{error}; {effort} is not made ready")
+
+    def _make_ready(self, effort: Effort, width: int, height: int) -> None:
+        engine, _ = self._opened()
+        frame_s = engine.ready(self._shape(effort, width, height), effort.steps)
+        if frame_s:
+            self._governor.know(effort, frame_s)
 
     def close(self) -> None:
         """Let go of the device's memory."""
         if self._prompts is not None:
             self._prompts.close()
         if self._engine is not None:
-            self._engine.free()
+            self._engine.close()
         self._engine = self._prompts = None
 
     # -- a frame -------------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 """The governor: frame times go in, how much may be asked of the GPU comes out.
 
 It steps down at once when frames come too late for the rate that is wanted, and up again only when there has been room
-for the larger step for a while: steps first, then size, then decks.
+for the larger step for a while: steps first, then size, then decks. How long a rung takes it knows from measuring it:
+a GPU that is bound by launches is no faster at a smaller size, and what was compiled may be faster than less work that
+was not.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,8 +17,10 @@ LATE = 1.08
 ROOM = 0.85
 CALM_S = 3.0
 LONGER_S = 240.0
+GAIN = 0.95  # less work that takes more than this share of the time gains nothing
 SMALLEST_AREA = 256 * 256
 SHRINK = 0.8
+SIDE = 64  # three times halved by the UNet at an eighth of the size: sides of this multiple are never padded
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,16 +42,21 @@ class Effort:
         return f"{self.width}x{self.height}, {steps}" + (f", {self.decks} decks" if self.decks > 1 else "")
 
 
+def _fitting(side: float) -> int:
+    return max(1, int(side / SIDE + 0.5)) * SIDE
+
+
 @lru_cache(64)
 def ladder(asked: Effort) -> tuple[Effort, ...]:
-    """Return what may be tried, from ``asked`` down."""
+    """Return what may be tried, from ``asked`` down; sides below it are multiples of :data:`SIDE`, shaped alike."""
     rungs = [Effort(asked.width, asked.height, steps, asked.decks) for steps in range(asked.steps, 0, -1)]
-    while True:
-        last = rungs[-1]
-        width, height = (max(8, round(side * SHRINK / 8) * 8) for side in (last.width, last.height))
-        if width * height < SMALLEST_AREA or width * height >= last.width * last.height:
-            break
-        rungs.append(Effort(width, height, last.steps, last.decks))
+    scale = SHRINK
+    while asked.width * asked.height * scale * scale > SMALLEST_AREA / 2:
+        width = _fitting(asked.width * scale)
+        height = _fitting(width * asked.height / asked.width)
+        if SMALLEST_AREA <= width * height < rungs[-1].width * rungs[-1].height:
+            rungs.append(Effort(width, height, 1, asked.decks))
+        scale *= SHRINK
     if asked.decks > 1:
         rungs.append(Effort(rungs[-1].width, rungs[-1].height, rungs[-1].steps, 1))
     return tuple(rungs)
@@ -56,11 +66,13 @@ def ladder(asked: Effort) -> tuple[Effort, ...]:
 class Governor:
     """Chooses a rung of the ladder so that frames take no longer than ``1 / target_fps``; a target of 0 is off.
 
-    ``rung`` 0 is what was asked. A rung that proved too high is tried again later each time.
+    ``rung`` 0 is what was asked. A rung that proved too high is tried again later each time. ``known_s`` has the
+    seconds of each rung that was measured.
     """
 
     target_fps: float
     rung: int = 0
+    known_s: dict[Effort, float] = field(default_factory=dict)
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _asked: Effort | None = None
     _calm_s: float = 0.0
@@ -72,9 +84,10 @@ class Governor:
         if asked != self._asked:
             if self._asked is not None and self.rung:
                 # As much work as was found to be possible for what was asked before.
-                can = ladder(self._asked)[self.rung].work
-                works = [rung.work for rung in ladder(asked)]
-                self.rung = next((i for i, work in enumerate(works) if work <= can), len(works) - 1)
+                can = ladder(self._asked)[self.rung]
+                rungs = ladder(asked)
+                fits = (i for i, rung in enumerate(rungs) if rung.work <= can.work or self._holds(rung))
+                self.rung = next(fits, len(rungs) - 1)
             self._asked = asked
             self._forget()
         rungs = ladder(asked)
@@ -90,21 +103,54 @@ class Governor:
         if len(self._times) < WINDOW:
             return ""
         rungs, budget_s, now_s = ladder(self._asked), 1.0 / self.target_fps, median(self._times)
+        self._measure(rungs[self.rung], now_s)
         if now_s > LATE * budget_s:
             self._calm_s = 0.0
-            if self.rung + 1 == len(rungs):
+            below = self._below(rungs, now_s, budget_s)
+            if below == self.rung:
                 return ""
             if self._since_up_s < LONGER_S:
                 self._wait_s = min(2.0 * self._wait_s, LONGER_S)
-            return self._move(self.rung + 1, now_s)
+            return self._move(below, now_s)
         if not self.rung:
             return ""
-        higher = now_s * rungs[self.rung - 1].work / rungs[self.rung].work
-        self._calm_s = self._calm_s + max(frame_s, budget_s) if higher < ROOM * budget_s else 0.0
-        if self._calm_s < self._wait_s:
+        above = next((i for i in range(self.rung) if self._holds(rungs[i])), self.rung - 1)
+        holds = self._holds(rungs[above]) if rungs[above] in self.known_s else None
+        by_work_s = now_s * rungs[above].work / rungs[self.rung].work
+        there_is_room = holds or by_work_s < ROOM * budget_s
+        self._calm_s = self._calm_s + max(frame_s, budget_s) if there_is_room else 0.0
+        # One that was measured as too slow may have met a bad moment: it is tried again, but seldom.
+        if self._calm_s < (LONGER_S if holds is False else self._wait_s):
             return ""
         self._since_up_s = 0.0
-        return self._move(self.rung - 1, now_s)
+        return self._move(above, now_s)
+
+    def know(self, effort: Effort, frame_s: float) -> None:
+        """Take the time of a rung that was measured before the show."""
+        self.known_s[effort] = frame_s
+
+    def _measure(self, here: Effort, now_s: float) -> None:
+        """Note the time of a rung; if the machine has become slower or faster since, it has so for all of them."""
+        pace = now_s / self.known_s.get(here, now_s)
+        for effort in self.known_s:
+            self.known_s[effort] *= pace
+        self.known_s[here] = now_s
+
+    def _holds(self, rung: Effort) -> bool:
+        """Tell whether a rung is known to be quick enough."""
+        return rung in self.known_s and self.known_s[rung] * self.target_fps <= ROOM
+
+    def _below(self, rungs: tuple[Effort, ...], now_s: float, budget_s: float) -> int:
+        """Return the next rung below that is quick enough, as far as is known.
+
+        Where none is, or less work has gained nothing, it is the largest of about the quickest that are known.
+        """
+        known = {i: self.known_s[rung] for i, rung in enumerate(rungs) if rung in self.known_s}
+        if now_s <= GAIN * known.get(self.rung - 1, math.inf):
+            for i in range(self.rung + 1, len(rungs)):
+                if known.get(i, 0.0) <= budget_s:
+                    return i
+        return next(i for i in sorted(known) if known[i] * GAIN <= min(known.values()))
 
     def step_down(self) -> bool:
         """Step down now (memory ran out); return False where there is nothing below."""

@@ -44,11 +44,12 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 class Decoder(nn.Module):
     """Latents to pictures and back, by TAESD or by the full KL autoencoder."""
 
-    def __init__(self, vae: nn.Module, config: Mapping[str, Any], dtype: torch.dtype) -> None:
+    def __init__(self, vae: nn.Module, config: Mapping[str, Any], dtype: torch.dtype, upcast: bool = False) -> None:
+        """``upcast``: a full autoencoder overflows in float16 and computes in float32 instead."""
         super().__init__()
         self.vae, self.scale = vae, float(config["scaling_factor"])
         self.samples = hasattr(vae, "quant_conv")
-        self.dtype = torch.float32 if config.get("force_upcast") and dtype == torch.float16 and self.samples else dtype
+        self.dtype = torch.float32 if upcast and dtype == torch.float16 and self.samples else dtype
 
     def encode(self, picture: Tensor, eps: Tensor) -> Tensor:
         """Return the latent, float32, of a picture in -1..1; the full encoder takes its sample at ``eps``."""
@@ -209,5 +210,6 @@ def _decoder(folder: Path, sdxl: bool, asked: str, device: torch.device, dtype: 
         raise GeneratorError(f"{path} is an AutoencoderTiny or AutoencoderKL: got {config.get('_class_name')!r}")
     with _naming(path):
         vae = kind.from_pretrained(str(path), local_files_only=True, use_safetensors=True, variant=variant_of(path))
-    decoder = Decoder(vae, vae.config, dtype)
+    # Only what the file says counts: diffusers takes silence for yes, and SD1.5's and SD2.1's files are silent.
+    decoder = Decoder(vae, vae.config, dtype, bool(config.get("force_upcast")))
     return decoder.to(device=device, dtype=decoder.dtype), remark
