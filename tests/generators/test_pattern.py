@@ -1,3 +1,6 @@
+import colorsys
+
+import matplotlib.colors
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +8,6 @@ from hypothesis import strategies as st
 
 from vjserver.generators.pattern.families import FAMILIES
 from vjserver.generators.pattern.lexicon import (
-    COLOURS,
     FAMILY_WORDS,
     NUMBERS,
     PALETTE_WORDS,
@@ -15,6 +17,7 @@ from vjserver.generators.pattern.lexicon import (
     blend,
     look_of,
     travel,
+    words_of,
 )
 from vjserver.generators.pattern.palette import PALETTES, SIZE, ring
 from vjserver.generators.pattern.render import PatternGenerator, PatternOptions, _heaviest
@@ -103,11 +106,104 @@ def test_words_mean_what_they_say():
     assert list(look_of("mandalas").families) == ["kaleidoscope"]
     speed = NUMBERS.index("speed")
     assert look_of("calm rings").numbers[speed] < look_of("rings").numbers[speed] < look_of("wild rings").numbers[speed]
-    red_blue = look_of("red and blue rings").ring
-    assert red_blue[..., 0].max() > 0.8
-    assert red_blue[..., 2].max() > 0.8
-    assert red_blue[..., 1].max() < 0.3
-    assert len(COLOURS) > 20
+
+
+def hues_shown(generator, prompt):
+    """Return the pixels that are bright, float (n, 3) 0..1, and their mean hue in degrees."""
+    pixels = frames(generator, request(prompt), 3)[-1][..., :3].reshape(-1, 3) / 255.0
+    bright = pixels[pixels.max(axis=1) >= np.percentile(pixels.max(axis=1), 70)]
+    turn = np.exp(1j * np.deg2rad((0.0, 120.0, 240.0)))
+    return bright, np.rad2deg(np.angle((bright @ turn).sum())) % 360.0
+
+
+def apart(a, b):
+    return abs((a - b + 180.0) % 360.0 - 180.0)
+
+
+def hue_of(colour):
+    hue, saturation, value = colorsys.rgb_to_hsv(*matplotlib.colors.to_rgb(colour))
+    return hue * 360.0, saturation * value
+
+
+@pytest.mark.parametrize("family", ["tunnel", "plasma", "stars"])
+def test_every_css_colour_is_shown_in_its_hue(generator, family):
+    wrong = {}
+    for name, colour in matplotlib.colors.CSS4_COLORS.items():
+        wanted, chroma = hue_of(colour)
+        if chroma > 0.1:
+            _, shown = hues_shown(generator, f"{family}, {name}")
+            if apart(shown, wanted) > 20.0:
+                wrong[name] = round(float(shown)), round(wanted)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", ["black", "white", "grey", "silver", "gainsboro", "white smoke"])
+def test_a_colour_that_is_none_shows_none(generator, name):
+    bright, _ = hues_shown(generator, f"tunnel, {name}")
+    assert (bright.max(axis=1) - bright.min(axis=1)).mean() < 0.15
+
+
+@pytest.mark.parametrize(
+    "pair",
+    ["red and blue", "orange and teal", "pink and cyan", "purple and gold", "yellow and violet", "green and magenta",
+     "blue and yellow", "turquoise and hot pink"],
+)  # fmt: skip
+def test_both_colours_of_a_pair_are_shown(generator, pair):
+    bright, _ = hues_shown(generator, f"plasma, {pair}")
+    hues = np.array([colorsys.rgb_to_hsv(*pixel)[0] for pixel in bright]) * 360.0
+    for name in pair.split(" and "):
+        wanted, _ = hue_of(matplotlib.colors.CSS4_COLORS[name.replace(" ", "")])
+        assert np.mean(apart(hues, wanted) < 30.0) > 0.1, name
+
+
+@pytest.mark.parametrize("colour", ["yellow", "red", "blue"])
+def test_black_beside_a_colour_darkens_it_and_white_lightens_it(generator, colour):
+    mean = {
+        what: np.mean([frames(generator, request(f"{name}, {what}"), 3)[-1][..., :3] for name in FAMILIES[:6]])
+        for what in (colour, f"black and {colour}", f"white and {colour}")
+    }
+    assert mean[f"black and {colour}"] < 0.9 * mean[colour]
+    assert mean[f"white and {colour}"] > 1.1 * mean[colour]
+    for what in mean:
+        _, shown = hues_shown(generator, f"tunnel, {what}")
+        assert apart(shown, hue_of(colour)[0]) < 20.0, what
+
+
+def same_look(one, other):
+    a, b = look_of(one), look_of(other)
+    return (a.families == b.families and np.array_equal(a.ring, b.ring)) and np.array_equal(a.numbers, b.numbers)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("tiger", "a tiger"), ("tiger", "the tigers"), ("yellow star", "the yellow stars"), ("fox", "foxes"),
+     ("light blue rings", "lightblue ring"), ("yelow rings", "yellow rings"), ("tunnle of fire", "tunnel of fire"),
+     ("kaleidoscop", "kaleidoscope"), ("tunnel, no stars", "tunnel"), ("grid without clouds or smoke", "grid"),
+     ("a city", "a city, no bright stars")],
+)  # fmt: skip
+def test_articles_plurals_and_one_slip_do_not_change_the_look(one, other):
+    assert same_look(one, other)
+
+
+def test_what_a_prompt_is_without_is_not_in_it():
+    assert "stars" not in look_of("no stars").families
+    assert "stars" in look_of("no clouds but stars").families
+    assert "stars" in look_of("tunnel without fog, stars, night sky and sparks").families
+    assert words_of("Sky with no stars, the Moon") == ["sky", "moon"]
+
+
+def test_short_words_and_others_are_not_taken_for_slips():
+    assert words_of("fine cat bird") == ["fine", "cat", "bird"]
+    assert words_of("glass chaos") == ["glass", "chaos"]
+
+
+def test_the_shipped_looks_keep_their_palettes():
+    for prompt, palette in (
+        ("golden mandala, kaleidoscope of crystals", "gold"), ("julia fractal dragon, crimson blood", "blood"),
+        ("stars, sparks, hyperspace, royal violet", "royal"), ("living cells, organic coral, candy", "candy"),
+        ("silk flowing underwater, deep ocean, calm", "ocean"), ("molten lava plasma, glowing fire", "fire"),
+    ):  # fmt: skip
+        assert np.array_equal(look_of(prompt).ring, ring(palette)), prompt
 
 
 def test_unknown_words_spread_over_families():

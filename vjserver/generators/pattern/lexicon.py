@@ -6,13 +6,14 @@ palette gets one by the CRC of its words, so that unknown words are as good as k
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
-from vjserver.generators.pattern.palette import PALETTES, SIZE, linear_from_hex, ring
+from vjserver.generators.pattern.colours import COLOURS, apart_deg, hue_deg, light_of, ring_of_colours
+from vjserver.generators.pattern.palette import PALETTES, SIZE, ring
 from vjserver.types.audio import Float32
 
 # The words that ask for each family. The first is its own name.
@@ -52,14 +53,6 @@ PALETTE_WORDS: dict[str, str] = {
     "earth": "earth brown clay rust wood stone terracotta coffee leather vintage",
     "cyber": "cyber cyberpunk hacker matrix digital robot future futuristic hologram circuit laser lasers",
 }
-# Plain colours: any two or more in a prompt make a palette of their own.
-COLOURS: dict[str, str] = {
-    "red": "#ff1f2d", "orange": "#ff7a1a", "yellow": "#ffd91a", "green": "#1fd655", "blue": "#1f5cff",
-    "purple": "#8a2cff", "violet": "#6f2cff", "pink": "#ff4fa3", "magenta": "#ff1fd0", "cyan": "#1fe5ff",
-    "turquoise": "#1fd6c0", "white": "#ffffff", "black": "#060608", "grey": "#7c8490", "gray": "#7c8490",
-    "silver": "#c4ccd6", "gold": "#ffc233", "golden": "#ffc233", "lime": "#b4ff1f", "teal": "#0fa3a3",
-    "crimson": "#c20f2f", "indigo": "#3a1fc2", "brown": "#7a4b2a", "peach": "#ffb48a", "amber": "#ffb01f",
-}  # fmt: skip
 # Textures, densities and moods: what they add to a look's numbers.
 TRAITS: dict[str, dict[str, float]] = {
     "soft": {"bloom": 0.3, "contrast": -0.15, "morph": 0.1},
@@ -118,6 +111,15 @@ def _index(table: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 _FAMILY_OF, _PALETTE_OF, _TRAIT_OF = _index(FAMILY_WORDS), _index(PALETTE_WORDS), _index(TRAIT_WORDS)
+_KNOWN = dict.fromkeys((*_FAMILY_OF, *_PALETTE_OF, *_TRAIT_OF, *COLOURS, "light", "dark", "medium", "pale", "deep"))
+_WITHOUT = ("no", "without", "not")
+_BEGINNING = ("but", "with", "at", "in", "on", "by", "to", "for", "from")  # what is refused ends here, and at a comma
+_LITTLE = ("a", "an", "the", "any", "of", "and", "or", "is", "are", "some", "my", "your", "this", "that")
+_PLURAL = re.compile(r"ies$|(?<=[sxz])es$|(?<=[cs]h)es$|(?<![sui])s$")
+_LONG = 5  # letters from which on a slip is forgiven: short words have too many neighbours
+_THINGS = ("snow", "coral")
+"""Prompts mean the thing by these, and its colour only where nothing else speaks of colours."""
+_ALIKE_DEG, _SAME_DEG, _ONE_HUE = 45.0, 12.0, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,56 @@ class Look:
 
 
 def words_of(prompt: str) -> list[str]:
-    """Return the words of a prompt, lower case, without signs."""
-    return re.findall(r"[^\W\d_]+", prompt.lower())
+    """Return the words of a prompt that count: lower case, singular, without articles and what it wants to be without.
+
+    ``no stars`` is a prompt without stars; a word that nobody knows is taken for the known one it misses by one letter.
+    """
+    return list(_words_of(prompt))
+
+
+@lru_cache(maxsize=256)
+def _words_of(prompt: str) -> tuple[str, ...]:
+    words: list[str] = []
+    for clause in re.split(r"[,.;:!?\n]", prompt.lower()):
+        refused = False
+        for word in re.findall(r"[^\W\d_]+", clause):
+            if word in _WITHOUT:
+                refused = True
+            elif word in _BEGINNING:
+                refused = False
+            elif not refused and word not in _LITTLE:
+                words.append(_known(word))
+    return tuple(_with_whole_colours(words))
+
+
+def _with_whole_colours(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words, those that together name a colour as one: ``light``, ``blue``."""
+    at = 0
+    while at < len(words):
+        count = next((n for n in (3, 2) if "".join(words[at : at + n]) in COLOURS), 1)
+        yield "".join(words[at : at + count])
+        at += count
+
+
+def _known(word: str) -> str:
+    """Return a word as the tables have it: its singular, itself, its plural, or the one that it misses by a letter."""
+    one = _PLURAL.sub(lambda end: "y" if end[0] == "ies" else "", word) if len(word) > 3 else word
+    for form in (one, word, f"{one}s"):
+        if form in _KNOWN:
+            return form
+    if len(word) >= _LONG:
+        for known in _KNOWN:
+            if abs(len(known) - len(word)) <= 1 and known[0] == word[0] and _is_one_slip(word, known):
+                return known
+    return one
+
+
+def _is_one_slip(word: str, known: str) -> bool:
+    """Tell whether two words differ by one letter: too many, missing, wrong, or two in the wrong order."""
+    at = next((i for i, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known)))
+    mine, theirs = word[at:], known[at:]
+    swapped = mine[1::-1] == theirs[:2] and mine[2:] == theirs[2:]
+    return mine[1:] == theirs or mine == theirs[1:] or mine[1:] == theirs[1:] or swapped
 
 
 @lru_cache(maxsize=256)
@@ -149,52 +199,59 @@ def look_of(prompt: str) -> Look:
     if len(best) == 2 and best[1][1] < 0.6 * best[0][1]:
         best = best[:1]
     total = sum(weight for _, weight in best)
+    colours, others = _colours_in(words)
     numbers = np.zeros(len(NUMBERS), np.float32)
     for word in words:
-        for trait in _TRAIT_OF.get(_singular(word, _TRAIT_OF), ()):
+        for trait in _TRAIT_OF.get(word, ()):
+            if trait == "grey" and word not in others and len(colours) > 1:
+                continue  # "grey and pink" is no faded pink
             for name, value in TRAITS[trait].items():
                 numbers[NUMBERS.index(name)] += value
     # Unknown words bend the shape a little, so that two strange prompts of one family still differ.
     numbers[NUMBERS.index("morph")] += ((chance >> 8) % 64) / 64.0 * 0.4 - 0.2
     numbers[NUMBERS.index("detail")] += ((chance >> 16) % 64) / 64.0 * 0.2 - 0.1
-    return Look({name: weight / total for name, weight in best}, _ring_of(words, chance), numbers)
-
-
-def _singular(word: str, index: Mapping[str, object]) -> str:
-    return word if word in index or not word.endswith("s") else word[:-1]
+    return Look({name: weight / total for name, weight in best}, _ring_of(colours, words, others, chance), numbers)
 
 
 def _votes(words: Sequence[str], index: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Count the words that speak for each name; earlier words count more, ambiguous ones less."""
     votes: dict[str, float] = {}
     for place, word in enumerate(words):
-        names = index.get(_singular(word, index), ())
-        for rank, name in enumerate(names):
+        for rank, name in enumerate(index.get(word, ())):
             votes[name] = votes.get(name, 0.0) + 0.96**place / (1.0 + rank)
     return votes
 
 
-def _ring_of(words: Sequence[str], chance: int) -> Float32:
-    colours = [COLOURS[word] for word in dict.fromkeys(words) if word in COLOURS]
-    if len([c for c in colours if c != COLOURS["black"]]) >= 2:
-        return _ring_from(tuple(colours))
-    votes = _votes(words, _PALETTE_OF)
-    name = max(votes, key=lambda n: votes[n]) if votes else list(PALETTES)[(chance >> 4) % len(PALETTES)]
-    return ring(name)
+def _colours_in(words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the colours that are named, each once, and the other words."""
+    colours = [word for word in words if word in COLOURS]
+    others = [word for word in words if word not in COLOURS]
+    if any(word in _PALETTE_OF for word in (*others, *colours)):
+        others += [name for name in colours if name in _THINGS]
+        colours = [name for name in colours if name not in _THINGS]
+    return tuple(dict.fromkeys(colours)), others
 
 
-@lru_cache(maxsize=256)
-def _ring_from(colours: tuple[str, ...]) -> Float32:
-    """Return a ring through plain colours, with a dark pause after each, so that shapes keep their depth."""
-    keys = [linear_from_hex(c) for c in colours]
-    stops = [stop for key in keys for stop in (key, key * 0.12)]
-    place = np.arange(SIZE) / SIZE * len(stops)
-    i = place.astype(int)
-    ease = (place - i)[:, None]
-    ease = ease * ease * (3.0 - 2.0 * ease)
-    table = np.stack(stops)
-    mixed: Float32 = (table[i] * (1.0 - ease) + table[(i + 1) % len(stops)] * ease).astype(np.float32)
-    return mixed
+def _ring_of(colours: tuple[str, ...], words: Sequence[str], others: Sequence[str], chance: int) -> Float32:
+    """Return the palette: of the colours that are named, or one that shows them already, or the words' own."""
+    votes = _votes(others if colours else words, _PALETTE_OF)
+    named = max(votes, key=lambda name: votes[name]) if votes else ""
+    if not colours:
+        return ring(named or list(PALETTES)[(chance >> 4) % len(PALETTES)])
+    if len(colours) == 1:  # "crimson blood" is blood's own red, and "golden" has a palette: both have more shades
+        own = next(iter(_PALETTE_OF.get(colours[0], ())), "")
+        for name, most_deg in ((named, _ALIKE_DEG), (own, _SAME_DEG)):
+            if name and _shows(name, colours[0], most_deg):
+                return ring(name)
+    return ring_of_colours(colours)
+
+
+def _shows(palette: str, colour: str, most_deg: float) -> bool:
+    """Tell whether a palette is of one hue, and that of a colour; both may be of none."""
+    hue, wanted_deg = hue_deg(ring(palette), _ONE_HUE), hue_deg(light_of(colour)[None])
+    if hue is None or wanted_deg is None:
+        return palette == "mono" and wanted_deg is None and colour != "white"
+    return apart_deg(hue, wanted_deg) < most_deg
 
 
 def blend(looks: Iterable[tuple[Look, float]]) -> Look:

@@ -11,6 +11,7 @@ import numpy as np
 from vjserver.types.audio import Float32
 
 SIZE = 2048
+EXPOSURE = 1.35  # of the light before the film curve
 
 # Key colours, sRGB, read round the ring; the dark ones give the light its room.
 PALETTES: dict[str, tuple[str, ...]] = {
@@ -47,6 +48,20 @@ def linear_from_hex(colour: str) -> Float32:
     srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     return linear.astype(np.float32)
+
+
+def srgb_from_linear(light: Float32) -> Float32:
+    """Return sRGB, 0..1, of linear light."""
+    light = np.clip(light, 0.0, 1.0)
+    srgb: Float32 = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return srgb
+
+
+def toned(light: Float32) -> Float32:
+    """Return linear light as the picture shows it: K. Narkowicz's fit of the ACES curve (2015), 0..1."""
+    x = light * EXPOSURE
+    shown: Float32 = np.minimum(1.0, x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14))
+    return shown
 
 
 @cache

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
 from vjserver.generators.pattern.lexicon import NUMBERS, Look, blend, look_of, travel
-from vjserver.generators.pattern.palette import SIZE
+from vjserver.generators.pattern.palette import EXPOSURE, SIZE
 from vjserver.show.addresses import PARAMS
 from vjserver.types.audio import Float32
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels
@@ -300,7 +300,7 @@ def tone(
     All arithmetic is float32, to keep the vectors wide. The shoulder is K. Narkowicz's fit of the ACES curve (2015);
     the sRGB curve is I. Taylor's fit with three square roots (error below a step of 8 bits).
     """
-    gain, hard = F(1.35) * brightness, F(0.5) + F(0.5) * contrast
+    gain, hard = F(EXPOSURE) * brightness, F(0.5) + F(0.5) * contrast
     for row in range(light_r.shape[0]):
         for column in range(light_r.shape[1]):
             v = vignette[row, column] * gain
