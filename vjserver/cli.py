@@ -338,7 +338,7 @@ def _ear(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(row))
         else:
-            rest = "  ".join(f"{k} {v}" for k, v in row.items() if k not in ("event", "t_s", "sent_s"))
+            rest = "  ".join(f"{k} {v}" for k, v in row.items() if k not in ("event", "t_s", "sent_s", "beat"))
             print(f"{row['t_s']:9.3f} s  {row['event']:9s} {rest}", flush=args.device is not None)
     if record is not None:
         plot(record, title, args.plot)

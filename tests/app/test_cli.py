@@ -120,7 +120,9 @@ def test_the_ear_speaks_json(tmp_path):
     path = tmp_path / "click.wav"
     soundfile.write(path, click_track(ClickOptions(bpm=130), 15.0), 48000)
     rows = [json.loads(line) for line in vj("ear", path, "--json").stdout.splitlines()]
-    beats = [row for row in rows if row["event"] in ("beat", "downbeat")]
+    beats = [row for row in rows if row.get("beat")]
+    assert {row["event"] for row in beats} == {"beat", "downbeat"}
+    assert all(row["event"] == ("beat" if row["position"] else "downbeat") for row in beats)
     assert {"beat", "downbeat", "onset", "tempo"} <= {row["event"] for row in rows}
     assert np.median([row["bpm"] for row in beats[-8:]]) == pytest.approx(130, rel=0.02)
     assert all(row["sent_s"] >= row["t_s"] - 1e-6 for row in rows if row["event"] not in ("beat", "downbeat"))

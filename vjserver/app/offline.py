@@ -101,7 +101,7 @@ def _row(event: EarEvent, sent_ns: int, start_ns: int) -> dict[str, Any]:
         "sent_s": round((sent_ns - start_ns) / NS, 4),
     }
     if isinstance(event, Beat):
-        row |= {"count": event.count, "position": event.bar_position, "bpm": round(event.bpm, 2)}
+        row |= {"beat": True, "count": event.count, "position": event.bar_position, "bpm": round(event.bpm, 2)}
     if isinstance(event, (Drum, Onset)):
         row["strength"] = round(event.strength, 3)
     if isinstance(event, (Beat, Tempo)):

@@ -5,6 +5,8 @@ the tonal centroid travels (C. Harte, M. Sandler and M. Gasser, "Detecting harmo
 it knows no key, and a change of bass note under the same chord counts little.
 """
 
+from collections import deque
+
 import aubio
 import numpy as np
 
@@ -15,6 +17,9 @@ WINDOW, HOP = 8192, 2048
 LOW_HZ, HIGH_HZ = 100.0, 2100.0
 _SMOOTH_S, _SLOW_S, _RECENT_S = 0.4, 1.6, 0.25
 _GATE = 1e-7
+NS = 1_000_000_000
+_KEPT = 160  # spectra, seven seconds: four of the slowest beats
+_BEATS, _LEAST = 16.0, 0.05  # over so many beats a change is measured; less is none
 
 
 def pitch_classes(window: int, rate_hz: int) -> Float32:
@@ -53,7 +58,9 @@ class Chroma:
         step_s = HOP / rate_hz
         self._quick, self._smooth, self._slow = (smoothing(step_s, s) for s in (_RECENT_S, _SMOOTH_S, _SLOW_S))
         self._now, self._past = np.zeros(12, np.float32), np.zeros(12, np.float32)
-        self._steps = 0
+        self.steps = 0
+        self.heard = np.zeros(12, np.float32)
+        """The pitch classes of the newest of ``steps`` spectra that were no silence, of length 1."""
         self.chroma = np.zeros(12, np.float32)
         self.change = 0.0
 
@@ -73,12 +80,43 @@ class Chroma:
             self.chroma *= np.float32(1.0 - self._smooth)
             self.change *= 1.0 - self._quick
             return
-        heard = np.sqrt(heard / total)
+        heard = self.heard = np.sqrt(heard / total)
         self._now += self._quick * (heard - self._now)
         self._past += self._slow * (heard - self._past)
         shaped = heard / heard.max()
         self.chroma = self.chroma + np.float32(self._smooth) * (shaped * shaped - self.chroma)
-        self._steps += 1
-        if self._steps * HOP > 2 * WINDOW:  # before, everything is a change
+        self.steps += 1
+        if self.steps * HOP > 2 * WINDOW:  # before, everything is a change
             moved = float(np.linalg.norm(tonal_centroid(self._now) - tonal_centroid(self._past)))
             self.change = min(1.0, moved / 0.45)
+
+
+class HarmonicRhythm:
+    """How much the harmony of a signal at ``rate_hz`` changes at a moment: chords change on the one, as a rule."""
+
+    SPAN_BEATS = 2
+
+    def __init__(self, rate_hz: int) -> None:
+        self._heard: deque[tuple[int, Float32]] = deque(maxlen=_KEPT)
+        self._usual = 0.25
+        self._lag_ns = round(0.6 * WINDOW / rate_hz * NS)
+        """So long after a change the spectrum shows more of what is new than of what was."""
+
+    def hear(self, t_ns: int, heard: Float32) -> None:
+        """Take the pitch classes of the spectrum that ended at ``t_ns``."""
+        self._heard.append((t_ns, heard))
+
+    def ripe_ns(self, t_ns: int, period_s: float) -> int:
+        """Return when there is enough to tell of a beat at ``t_ns``."""
+        return t_ns + round(self.SPAN_BEATS * period_s * NS) + self._lag_ns
+
+    def change(self, t_ns: int, period_s: float) -> float:
+        """Return how much the two beats from ``t_ns`` on differ from the two before, 0..3, where 1 is usual."""
+        span_ns, since_ns = round(self.SPAN_BEATS * period_s * NS), t_ns + self._lag_ns
+        after = [heard for at, heard in self._heard if since_ns < at <= since_ns + span_ns]
+        before = [heard for at, heard in self._heard if since_ns - span_ns < at <= t_ns]
+        if not after or not before:
+            return 1.0
+        change = float(np.linalg.norm(np.mean(after, axis=0) - np.mean(before, axis=0)))
+        self._usual += (change - self._usual) / _BEATS
+        return min(change / max(self._usual, _LEAST), 3.0)

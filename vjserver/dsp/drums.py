@@ -25,8 +25,8 @@ class DrumOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kick: float = Field(0.25, gt=0.0, lt=1.0, description="surety from which a kick fires")
-    snare: float = Field(0.5, gt=0.0, lt=1.0, description="surety from which a snare fires")
+    kick: float = Field(0.55, gt=0.0, lt=1.0, description="surety from which a kick fires")
+    snare: float = Field(0.6, gt=0.0, lt=1.0, description="surety from which a snare fires")
     hat: float = Field(0.4, gt=0.0, lt=1.0, description="surety from which a hat fires")
     masking: float = Field(
         0.8, gt=0.0, le=1.0, description="surety from which a kick fires right after a snare, a snare after a kick"

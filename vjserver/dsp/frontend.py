@@ -3,7 +3,8 @@
 Two spectra, both through aubio's FFT and filterbank: a *fast* one every 128 samples, whose window leans on the newest
 samples so that an attack shows within two hops, and a *slow* one every 512 samples that tells a bass note from a kick.
 Levels are in dB below a loudness that follows peaks at once and sinks by 2 dB a second, so a quiet master looks like a
-loud one; 50 dB are mapped to 0..1. Training sees its songs through these very classes.
+loud one; 50 dB are mapped to 0..1. The rises of the slow features, in which the beat is heard, are brought up to what
+they usually are where a master is compressed or reverberant. Training sees its songs through these very classes.
 """
 
 import math
@@ -20,6 +21,7 @@ FAST_SIZE = 2 * FAST_BANDS
 SLOW_SIZE = 2 * SLOW_BANDS + FAST_BANDS
 _FAST_WINDOW, _SLOW_WINDOW = 512, 2048
 RANGE_DB, _FLOOR_DB, _SINK_DB_S = 50.0, -62.0, 2.0
+_USUAL_RISE, _MOST_GAIN, _GAIN_S = 0.02, 3.0, 4.0
 _ZERO, _TOP = np.float32(0.0), np.float32(1.2)
 
 
@@ -81,6 +83,8 @@ class FrontEnd:
         self._fast_past = [np.zeros(FAST_BANDS, np.float32)] * 2
         self._slow_past = np.zeros(SLOW_BANDS, np.float32)
         self._rises = np.zeros(FAST_BANDS, np.float32)
+        self._mean_rise = _USUAL_RISE
+        self._new_share = -math.expm1(-SLOW_EVERY * HOP / (rate_hz * _GAIN_S))
         self.fast = np.zeros(FAST_SIZE, np.float32)
         self.slow = np.zeros(SLOW_SIZE, np.float32)
 
@@ -88,7 +92,8 @@ class FrontEnd:
         """Take a hop, mono float32 ``(128,)``; :attr:`fast` is new, and :attr:`slow` too where True is returned.
 
         ``fast`` is float32 ``(48,)``: band levels, then their rise over two hops. ``slow`` is float32 ``(104,)``: band
-        levels, their rise over 512 samples, and the steepest rises of the fast bands within them.
+        levels, their rise over 512 samples, and the steepest rises of the fast bands within them, both with a gain of
+        1 to 3 that makes up for rises that have been smaller than usual for some seconds.
         """
         buffer = self._buffer
         buffer[:-HOP] = buffer[HOP:]
@@ -112,6 +117,10 @@ class FrontEnd:
         np.subtract(slow[:SLOW_BANDS], self._slow_past, out=change)
         np.maximum(change, _ZERO, out=change)
         slow[2 * SLOW_BANDS :] = self._rises
+        rises = slow[SLOW_BANDS:]
+        self._mean_rise += self._new_share * (float(rises.mean()) - self._mean_rise)
+        if self._mean_rise < _USUAL_RISE:
+            rises *= np.float32(min(_USUAL_RISE / max(self._mean_rise, 1e-6), _MOST_GAIN))
         self._slow_past = slow[:SLOW_BANDS].copy()
         self._rises[:] = 0.0
         return True

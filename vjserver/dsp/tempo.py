@@ -20,6 +20,12 @@ NS = 1_000_000_000
 # sharpness, share, salience, constant: fitted by bench/training/trust.py
 TRUST = (1.54, 1.73, 10.55, -5.7)
 _SALIENCE_S, _ALTERNATING = 3.0, 8
+SLIP = 0.004  # how likely a bar is begun anew between two beats
+OTHER = 0.65  # the network says too seldom that a beat is no downbeat
+HARMONY = 2.0  # log-odds of a downbeat where the harmony changes by once more than usual
+MEMORY_BEATS, BARS = 32.0, 8
+EVIDENCE = {2: 0.1, 3: 0.05, 4: 0.0}
+"""How much better (log-likelihood a beat) bars of so many beats must explain what was heard, to be believed."""
 
 
 class BeatTracker:
@@ -105,33 +111,56 @@ class Bar:
 
 
 class BarTracker:
-    """Tells bars: how surely each beat is a downbeat goes in. A forward filter over bars of 2, 3 and 4 beats."""
+    """Tells bars: how surely each beat is a downbeat goes in, and how much the harmony changes there.
+
+    A forward filter for each bar of 2, 3 and 4 beats. The network often takes the third beat for the first, whose drums
+    are the same; the chord tells them apart.
+    Bars are of four until another length has explained the beats better, by :data:`EVIDENCE`, for eight bars on end: a
+    kick on every beat sounds like bars of two to whom has heard only a few of them.
+    """
 
     METRES = (2, 3, 4)
-    _SWITCH = 0.004
 
     def __init__(self) -> None:
-        self._length = np.concatenate([np.full(m, m) for m in self.METRES])
-        self._place = np.concatenate([np.arange(m) for m in self.METRES])
-        firsts = np.cumsum((0, *self.METRES[:-1]))
-        follows = [first + (place + 1) % m for first, m in zip(firsts, self.METRES, strict=True) for place in range(m)]
-        self._walk = np.zeros((9, 9))
-        self._walk[np.arange(9), follows] = 1.0 - self._SWITCH
-        share = np.select([self._length == 2, self._length == 3], [0.08, 0.12], 0.8) / self._length
-        self._prior = share / share.sum()
-        self._walk += self._SWITCH * self._prior
-        self._p = self._prior.copy()
+        self._places = {metre: np.full(metre, 1.0 / metre) for metre in self.METRES}
+        self._explained = dict.fromkeys(self.METRES, 0.0)
+        self._metre, self._better, self._since = 4, 4, 0
         self.bar = Bar(0, 4, 0.0)
 
     def forget(self) -> None:
-        """Begin anew: the beat has moved."""
-        self._p = 0.7 * self._prior + 0.3 * self._p
+        """Begin anew: the beat has moved. What is known of the bar's length stays."""
+        for metre, p in self._places.items():
+            self._places[metre] = 0.7 / metre + 0.3 * p
+        self._since = 0
 
-    def __call__(self, downbeat: float) -> Bar:
-        """Take the probability that this beat is a downbeat; return where in its bar it most likely is."""
+    def __call__(self, downbeat: float, change: float = 1.0) -> Bar:
+        """Take the probability that this beat is a downbeat; return where in its bar it most likely is.
+
+        ``change`` is how much the harmony changes on it, 0..3, where 1 is usual.
+        """
         downbeat = min(max(downbeat, 0.02), 0.95)
-        p = (self._p @ self._walk) * np.where(self._place == 0, downbeat, (1.0 - downbeat) * 0.65)
-        self._p = p / p.sum()
-        best = int(np.argmax(self._p))
-        self.bar = Bar(int(self._place[best]), int(self._length[best]), float(self._p[best]))
+        odds = downbeat / (1.0 - downbeat) * math.exp(HARMONY * (change - 1.0))
+        downbeat = min(max(odds / (1.0 + odds), 0.02), 0.95)
+        for metre, p in self._places.items():
+            p = (1.0 - SLIP) * np.roll(p, 1) + SLIP / metre
+            p[0] *= downbeat
+            p[1:] *= (1.0 - downbeat) * OTHER
+            likely = float(p.sum())
+            self._places[metre] = p / likely
+            self._explained[metre] += (math.log(likely) - self._explained[metre]) / MEMORY_BEATS
+        self._choose()
+        p = self._places[self._metre]
+        best = int(np.argmax(p))
+        self.bar = Bar(best, self._metre, float(p[best]))
         return self.bar
+
+    def _choose(self) -> None:
+        """Change the bar's length where another has been better for long enough."""
+        explained = self._explained
+        better = max(self.METRES, key=lambda metre: explained[metre])
+        if explained[better] < explained[self._metre] + EVIDENCE[better]:
+            better = self._metre
+        self._since = self._since + 1 if better == self._better else 0
+        self._better = better
+        if better != self._metre and self._since >= BARS * self._metre:
+            self._metre = better

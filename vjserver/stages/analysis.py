@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.dsp.barpointer import TempoPrior
 from vjserver.dsp.beatclock import BeatClock, ClockOptions
-from vjserver.dsp.chroma import Chroma
+from vjserver.dsp.chroma import Chroma, HarmonicRhythm
 from vjserver.dsp.drums import DrumDetector, DrumOptions
 from vjserver.dsp.frontend import HOP, SLOW_EVERY, FrontEnd
 from vjserver.dsp.gain import AdaptiveGain, GainOptions, NoiseFloor, rms_db
@@ -104,6 +104,8 @@ class Analysis:
         self._bars = BarTracker()
         self._downbeats = deque([0.0] * _BAR_AROUND, maxlen=_BAR_AROUND)
         self._unplaced: deque[tuple[int, int]] = deque(maxlen=16)
+        self._ones: deque[tuple[int, int, float]] = deque(maxlen=16)
+        """Beats, their times and how surely they are downbeats, until the harmony after them is heard."""
         self._drums = DrumDetector(inner_hz / HOP, options.drums)
         self._onsets = OnsetDetector(inner_hz, HOP, options.onsets)
         self._spectrum = Spectrum(inner_hz, WIDE, options.window)
@@ -112,7 +114,8 @@ class Analysis:
         self._flux_gain = 1e-3
         self._flux_sink = 1.0 - smoothing(2 * hop_s, options.gain.fall_s)
         self._pitch = PitchTracker(inner_hz, WIDE) if options.pitch else None
-        self._chroma = Chroma(inner_hz)
+        self._chroma, self._harmony = Chroma(inner_hz), HarmonicRhythm(inner_hz)
+        self._chroma_steps = 0
         self._section = SectionTracker(HOP * SLOW_EVERY / inner_hz)
         self.clock = BeatClock(options.clock)
         self.expects: tuple[float, float] | None = None
@@ -272,8 +275,11 @@ class Analysis:
         self._downbeats.append(self._tracker.downbeat)
         ripe_ns = t_ns - _BAR_FRAMES * SLOW_EVERY * HOP * NS // self._rate_hz
         while self._unplaced and self._unplaced[0][1] <= ripe_ns:
-            count, _ = self._unplaced.popleft()
-            bar = self._bars(max(self._downbeats))
+            self._ones.append((*self._unplaced.popleft(), max(self._downbeats)))
+        period_s = self.clock.grid.period_s
+        while self._ones and self._harmony.ripe_ns(self._ones[0][1], period_s) <= t_ns:
+            count, beat_ns, downbeat = self._ones.popleft()
+            bar = self._bars(downbeat, self._harmony.change(beat_ns, period_s))
             if bar.trust > 0.5:
                 self.clock.hear_bar(count, bar.position, bar.beats_per_bar)
         grid = self.clock.grid
@@ -338,6 +344,9 @@ class Analysis:
         if self._pitch is not None:
             now["pitch_hz"] = self._pitch(samples)
         self._chroma(samples)
+        if self._chroma.steps != self._chroma_steps:
+            self._chroma_steps = self._chroma.steps
+            self._harmony.hear(t_ns, self._chroma.heard)
         now["tonal_change"] = self._chroma.change
         scalars = np.array(list(now.values()), np.float32)
         self.features = Features(t_ns, scalars, bands, spectrum, self._chroma.chroma, self.clock.grid)
