@@ -5,13 +5,14 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -21,6 +22,7 @@ from websockets.sync import client
 
 from vjserver.controls.osc import decode
 from vjserver.runtime.osc import message
+from vjserver.runtime.store import pids_of
 from vjserver.show.addresses import REGISTRY
 from vjserver.show.echo import same
 
@@ -43,6 +45,8 @@ port = {osc}
 targets = []
 [web]
 port = {web}
+[record]
+folder = "films"
 [[cues]]
 id = "1"
 name = "Doors"
@@ -219,9 +223,11 @@ def test_no_text_ends_a_panel(tmp_path):
             if rng.random() < 0.3:
                 text = text.replace("0.5", rng.choice(texts[:4]), 1)
             ws.send(rng.choice(texts) if rng.random() < 0.05 else text)
+        for address, args in (("/vj/quantise", ["none"]), ("/vj/quantise/clear", []), ("/vj/take/stop", [])):
+            ws.send(json.dumps({"address": address, "args": args}))  # what still waits shall not come after the end
         ws.send(json.dumps({"address": "/vj/negative", "args": ["the end"]}))
         hear(ws, lambda d: "the end" in str(d.get("monitor")), 30)
-        assert value(port, "/vj/negative") == "the end"
+        wait_for(lambda: value(port, "/vj/negative") == "the end")
     assert "process" not in said.read_text()  # none fell
 
 
@@ -421,7 +427,7 @@ def test_a_browser_sees_pictures_and_beats_and_plays(page, server):
     page.get_by_label("prompt 1", exact=True).press("Enter")
     page.get_by_label("BLACKOUT").click()
     wait_for(lambda: page.evaluate(LIT) < 1, 5)
-    assert page.get_by_label("BLACKOUT").get_attribute("aria-pressed") == "true"
+    page.wait_for_selector("[aria-label=BLACKOUT][aria-pressed=true]")
     assert value(server, "/vj/prompt/1/text") == "golden mandala"
     page.keyboard.press("b")
     wait_for(lambda: page.evaluate(LIT) > 4, 5)
@@ -507,14 +513,171 @@ def test_every_control_has_a_name_and_the_desk_fits_one_screen(page):
             page.keyboard.press("Escape")
 
 
-def test_a_phone_has_one_column(browser, server):
-    phone = browser.new_page(viewport={"width": 390, "height": 844}, bypass_csp=True)
-    phone.goto(f"http://127.0.0.1:{server}/?view=phone")
-    phone.wait_for_selector(".tile")
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    phone.evaluate("window.scrollTo(0, 1500)")
-    assert phone.get_by_label("BLACKOUT").bounding_box()["y"] < 844
-    phone.close()
+# What of a master control cannot be hit, on a grid of 5 x 5 points of each.
+MISSED = """() => [...document.querySelectorAll('.master [data-address]')].flatMap((control) => {
+    const box = control.getBoundingClientRect();
+    const at = (i, low, size) => low + (i + .5) * size / 5;
+    return [...Array(25).keys()]
+        .map((i) => [at(i % 5, box.left, box.width), at(Math.floor(i / 5), box.top, box.height)])
+        .filter(([x, y]) => document.elementFromPoint(x, y)?.closest('.master [data-address]') !== control)
+        .map(([x, y]) => [control.dataset.address, Math.round(x), Math.round(y)]);
+})"""
+# What of all controls lies under something else where it is scrolled to.
+COVERED = """() => [...document.querySelectorAll('main button, main input, main select')].filter((control) => {
+    control.scrollIntoView({ block: 'center' });
+    const box = control.getBoundingClientRect(), whole = control.closest('label') ?? control;
+    return !whole.contains(document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2));
+}).map((control) => control.outerHTML.slice(0, 120))"""
+SCROLLED = "() => { document.querySelector('main').scrollTo(0, 9999); window.scrollTo(0, 9999); }"
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(1280, 800), (1180, 820), (1024, 768), (1112, 834), (768, 1024), (844, 390), (390, 844), (1280, 600)],
+)
+def test_on_every_screen_the_master_can_be_reached_and_nothing_overlaps(browser, server, width, height):
+    one = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
+    one.goto(f"http://127.0.0.1:{server}/")
+    one.wait_for_selector(".tile")
+    one.wait_for_selector(".cues")
+    assert one.evaluate("document.documentElement.scrollWidth") <= width
+    assert one.evaluate(MISSED) == []
+    one.evaluate(SCROLLED)
+    assert one.evaluate(MISSED) == []
+    assert one.evaluate(COVERED) == []
+    one.close()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "query", "phone"),
+    [(390, 844, "", True), (844, 390, "", True), (1280, 800, "", False), (390, 844, "?view=desk", False),
+     (1280, 800, "?view=phone", True)],
+)  # fmt: skip
+def test_a_phone_gets_its_page_by_itself(browser, server, width, height, query, phone):
+    one = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
+    one.goto(f"http://127.0.0.1:{server}/{query}")
+    one.wait_for_selector(".tile")
+    assert one.locator(".panel.phone").count() == phone
+    one.close()
+
+
+def test_after_a_click_the_keyboard_is_the_panels_again(page, server):
+    page.get_by_label("BLACKOUT").click()
+    wait_for(lambda: value(server, "/vj/master/blackout") is True)
+    page.keyboard.press("Space")
+    page.wait_for_selector(".cues .called")
+    time.sleep(0.3)
+    assert value(server, "/vj/master/blackout") is True, "the space bar is the next cue, and not BLACKOUT once more"
+    assert page.locator(".overlay .rung").text_content() == "blackout"
+    for key, address, now in (("b", "blackout", False), ("f", "freeze", True), ("f", "freeze", False)):
+        page.get_by_label("who keeps the beat").focus()
+        page.keyboard.press(key)
+        wait_for(lambda address=address, now=now: value(server, f"/vj/master/{address}") is now)
+    page.get_by_label("who keeps the beat").select_option("tap")
+    assert page.evaluate("document.activeElement === document.body")
+    page.get_by_label("who keeps the beat").select_option("auto")
+    page.get_by_label("BLACKOUT").focus()
+    page.keyboard.press("Space")
+    wait_for(lambda: value(server, "/vj/master/blackout") is True)  # by the keyboard alone it is pressed as ever
+    page.keyboard.press("Space")
+    wait_for(lambda: value(server, "/vj/master/blackout") is False)
+
+
+def test_a_click_beside_fades_knob_moves_nothing_and_two_clicks_put_faders_back(page, server):
+    fade = page.get_by_label("FADE").bounding_box()
+    middle = fade["y"] + fade["height"] / 2
+    page.mouse.click(fade["x"] + 2, middle)
+    time.sleep(0.3)
+    assert value(server, "/vj/master/fade") == 1.0
+    page.mouse.move(fade["x"] + fade["width"] - 10, middle)
+    page.mouse.down()
+    page.mouse.move(fade["x"] + fade["width"] / 2 - 10, middle, steps=8)
+    page.mouse.up()
+    wait_for(lambda: 0.4 < value(server, "/vj/master/fade") < 0.6)
+    page.mouse.dblclick(fade["x"] + fade["width"] / 2, middle)
+    wait_for(lambda: value(server, "/vj/master/fade") == 1.0)
+    page.get_by_label("preset 1: Neon Tunnel").click()
+    page.wait_for_selector(".tile.playing >> text=Neon Tunnel")
+    for label, address in (("weight of prompt 2", "/vj/prompt/2/weight"), ("Motion", "/vj/macro/1")):
+        home = value(server, address)
+        for place in ({"x": 5, "y": 8}, {"x": 20, "y": 20}):
+            page.get_by_label(label).dblclick(position=place)
+            wait_for(lambda address=address, home=home: value(server, address) == pytest.approx(home, abs=1e-6))
+            time.sleep(0.1)
+            assert value(server, address) == pytest.approx(home, abs=1e-6), "no late message of the first click"
+
+
+def test_recording_is_seen(page, ports):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for on in (1, 0):
+            sock.sendto(message("/vj/record", on), ("127.0.0.1", ports[1]))
+            page.wait_for_selector(".rec", state="visible" if on else "detached")
+
+
+def test_drums_can_be_read_while_they_sound(page):
+    """WCAG 2.2, 1.4.3: at least 4.5 to 1."""
+    contrast = page.evaluate("""() => {
+        const light = (colour) => {
+            const pen = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
+            pen.fillStyle = colour;
+            pen.fillRect(0, 0, 1, 1);
+            const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].map((v) => v / 255)
+                .map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+            return .2126 * r + .7152 * g + .0722 * b;
+        };
+        return [0, .5, 1].map((hit) => {
+            const drum = document.querySelector('.drums span');
+            drum.style.setProperty('--hit', hit);
+            const style = getComputedStyle(drum), ground = style.backgroundImage.match(/(color|rgb)\\([^)]*\\)/g);
+            const [a, b] = [light(style.color), light(ground.at(-1))].sort();
+            return (b + .05) / (a + .05);
+        });
+    }""")
+    assert min(contrast) > 4.5
+
+
+def test_a_press_that_lay_about_is_not_taken(server):
+    with connect(f"ws://127.0.0.1:{server}/ws", max_size=None) as ws:
+        now_ms = hear(ws, lambda data: data.get("live"))["t_ms"]
+        ws.send(json.dumps({"address": "/vj/master/blackout", "args": [1], "at": now_ms - 1500.0}))
+        assert hear(ws, lambda data: data.get("late")) == "/vj/master/blackout"
+        assert value(server, "/vj/master/blackout") is False
+        for args, stamp in (([1], {"at": now_ms}), ([0], {})):
+            ws.send(json.dumps({"address": "/vj/master/blackout", "args": args, "tell": True, **stamp}))
+            hear(ws, lambda data, on=bool(args[0]): data.get("values", {}).get("/vj/master/blackout") in (on, int(on)))
+
+
+def test_a_server_that_hangs_is_seen_and_nothing_pressed_meanwhile_comes_later(browser, tmp_path):
+    web, osc = free_port(), free_port(socket.SOCK_DGRAM)
+    show = tmp_path / "show.toml"
+    show.write_text(SHOW.format(web=web, osc=osc))
+    command = [sys.executable, "-m", "vjserver", "run", str(show)]
+    env = {**os.environ, "VJSERVER_DATA": str(tmp_path / "data")}
+    one = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    with running(command, stdout=subprocess.DEVNULL, env=env) as process:
+        wait_for(lambda: get(web, "/frame.jpg")[1][:2] == b"\xff\xd8", 60)
+        one.goto(f"http://127.0.0.1:{web}/")
+        one.wait_for_selector(".link.live")
+        control = pids_of(process.pid)["control"]
+        os.kill(control, signal.SIGSTOP)
+        try:
+            one.wait_for_selector(".link.silent", timeout=5_000)
+            assert one.evaluate(
+                "getComputedStyle(document.querySelector('.doors .well'), '::before').backgroundColor"
+            ) == ("rgb(74, 72, 88)")
+            one.get_by_label("BLACKOUT").click()
+            one.keyboard.press("f")
+            assert one.locator("[aria-pressed=true].switch").count() == 0, "lit is what the server has taken"
+            one.wait_for_selector("footer .said >> text=the server does not answer")
+        finally:
+            with suppress(ProcessLookupError):  # the supervisor may have been first
+                os.kill(control, signal.SIGCONT)
+        one.wait_for_selector(".link.live", timeout=30_000)
+        for name in ("blackout", "freeze"):
+            assert value(web, f"/vj/master/{name}") is False
+        process.terminate()
+        process.wait(5)
+    one.close()
 
 
 def test_a_lost_connection_is_told_and_taken_up_again(browser, tmp_path):

@@ -72,6 +72,26 @@ def test_a_boundary_lies_ahead_on_its_beat_and_none_is_left_out(t0_ns, count, po
     assert boundary(replace(grid, running=False), t_ns, quantise) is None
 
 
+def test_faders_go_back_to_where_the_preset_has_them(desk):
+    home = desk.state
+    desk.receive(0, "/vj/preset/go", ("b",))
+    b = desk.state
+    for address in (
+        "/vj/param/zoom",
+        "/vj/prompt/1/weight",
+        "/vj/prompt/2/weight",
+        "/vj/prompt/3/weight",
+        "/vj/macro/1",
+    ):
+        before = desk.read(address)
+        desk.receive(0, address, (0.77,))
+        assert desk.read(address) == pytest.approx(0.77)
+        desk.receive(0, f"{address}/reset", ())
+        assert desk.read(address) == before, address
+    assert (desk.state.params, desk.state.weights) == (b.params, b.weights), "what a macro moves goes back with it"
+    assert home.weights != b.weights
+
+
 def test_a_preset_waits_for_the_bar_and_faders_do_not(desk):
     desk.receive(0, "/vj/quantise", ("bar",))
     desk.tick(NS // 10, grid_at(), 0)

@@ -466,6 +466,34 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
     assert third.refused == 1
 
 
+def test_only_a_picture_of_the_preset_itself_is_kept(desk, tmp_path):
+    control = desk[0]
+    panel = PanelDesk(control, LiveClock(), tmp_path)
+    boards = {"generate": {"generator": "pattern"}, "deliver": {"rung": "live"}}
+
+    class Board:
+        def __init__(self, name):
+            self.name = name
+
+        def fresh(self, _now_ns):
+            return boards[self.name]
+
+    control.pipes.boards.update({name: Board(name) for name in boards})
+    assert panel.shows_the_look()
+    for address, args, back in (
+        ("/vj/master/blackout", (1,), (0,)), ("/vj/master/freeze", (1,), (0,)), ("/vj/master/safe", (1,), (0,)),
+        ("/vj/master/fade", (0.5,), (1.0,)),
+    ):  # fmt: skip
+        control.receive(address, args)
+        assert not panel.shows_the_look(), address
+        control.receive(address, back)
+        assert panel.shows_the_look()
+    for board, field, wrong in (("deliver", "rung", "safe"), ("generate", "generator", "diffusion (sd-turbo)")):
+        right, boards[board][field] = boards[board][field], wrong
+        assert not panel.shows_the_look(), wrong
+        boards[board][field] = right
+
+
 def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path):
     control, shipped = desk[0], tmp_path / "shipped"
     shipped.mkdir()

@@ -266,13 +266,14 @@ class _Web:
     async def keep_thumbnails(self, life: Life) -> None:
         """Keep a picture of each preset of the user's that has played for a while."""
         control = self._control
-        playing, since_s = control.state.preset_name, 0.0
+        playing, since_s, kept = control.state.preset_name, 0.0, False
         while not life.stopped():
             await _pause(life, 0.5)
-            since_s += 0.5
+            since_s = since_s + 0.5 if self._desk.shows_the_look() else 0.0
             if playing != control.state.preset_name:
-                playing, since_s = control.state.preset_name, 0.0
-            elif since_s == THUMBNAIL_AFTER_S:
+                playing, since_s, kept = control.state.preset_name, 0.0, False
+            elif since_s >= THUMBNAIL_AFTER_S and not kept:
+                kept = True
                 self._preview.look()
                 with contextlib.suppress(OSError):
                     picture = self._preview.small()

@@ -200,6 +200,9 @@ def _entries() -> Iterable[Entry]:
                     quantised=True)  # fmt: skip
         weight = 1.0 if i == 1 else 0.0
         yield Entry(f"/vj/prompt/{i}/weight", "parameter", (unit,), f"how much prompt {i} counts", weight)
+        yield Entry(
+            f"/vj/prompt/{i}/weight/reset", "action", (), f"the weight of prompt {i} back to the preset's value"
+        )
     yield Entry("/vj/prompt/push", "action", (text,), f"add a prompt to the queue, which holds {MAX_QUEUE}")
     yield Entry("/vj/prompt/next", "action", (), "the first prompt of the queue becomes prompt 1", quantised=True)
     yield Entry("/vj/prompt/clear", "action", (), "empty the queue")
@@ -344,6 +347,9 @@ def _play() -> Iterable[Entry]:
     yield Entry("/vj/snapshot/recall", "action", (number,), "go to a look that was kept", quantised=True)
     for i in range(1, N_MACROS + 1):
         yield Entry(f"/vj/macro/{i}", "parameter", (unit,), f"macro {i}: one fader for what the preset ties to it", 0.0)
+        yield Entry(
+            f"/vj/macro/{i}/reset", "action", (), f"macro {i}, and what is tied to it, back to the preset's value"
+        )
     yield Entry("/vj/cue/go", "action", (), "the next cue", quantised=True)
     yield Entry("/vj/cue/back", "action", (), "the cue before", quantised=True)
     yield Entry(CUE_GO, "action", (), "the cue of that id", quantised=True)

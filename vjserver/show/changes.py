@@ -184,15 +184,26 @@ def apply(
     elif address.startswith("/vj/preset/"):
         new = _go(state, t_ns, address, args, bank, period_s)
     elif address.endswith("/reset"):
-        name = address.split("/")[3]
-        home = bank.presets[state.preset][1].settings if state.preset < len(bank.presets) else {}
-        new = CHANGES[f"/vj/param/{name}"](state, (home.get(name, DEFAULT_PARAMS[name]),))
+        new = _reset(state, address.removesuffix("/reset"), bank)
     else:
         return state
     if new is not state:  # it was made just now and nobody else has it: another copy would double the cost of a message
         object.__setattr__(new, "t_ns", t_ns)
         object.__setattr__(new, "revision", state.revision + 1)
     return new
+
+
+def _reset(state: ShowState, address: str, bank: Bank) -> ShowState:
+    """Put a knob, a prompt's weight or a macro back to where the preset that plays has it."""
+    preset = bank.presets[state.preset][1] if state.preset < len(bank.presets) else None
+    name = address.removeprefix("/vj/param/")
+    if name in PARAMS:
+        value: Argument = (preset.settings if preset else {}).get(name, DEFAULT_PARAMS[name])
+    elif preset is not None:
+        value = _READERS[address](enter(state, state.preset, preset))
+    else:
+        value = REGISTRY[address].default or 0.0
+    return CHANGES[address](state, (value,))
 
 
 def _go(

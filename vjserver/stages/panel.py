@@ -58,6 +58,7 @@ class PanelDesk:
         f, state = pipes.features.get(), desk.state
         ear, generate, deliver = (pipes.boards[name].fresh(now_ns) for name in ("ear", "generate", "deliver"))
         return {
+            "t_ms": self.now_ms(),
             "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
             "phase": round(f.grid.beat_phase(now_ns), 3),
             "position": int(f.grid.bar_phase(now_ns) * f.grid.beats_per_bar),
@@ -89,6 +90,10 @@ class PanelDesk:
             "troubles": self._control.troubles,
         }
 
+    def now_ms(self) -> float:
+        """Return the time by our clock, ms: what a press is stamped with that answers to a snapshot."""
+        return self._clock.now_ns() * 1e-6
+
     # -- thumbnails ----------------------------------------------------------------------------------------
 
     def thumbnail(self, number: int) -> bytes | None:
@@ -103,6 +108,18 @@ class PanelDesk:
             except OSError:
                 continue
         return None
+
+    def shows_the_look(self) -> bool:
+        """Tell whether the picture is the preset's own: nothing lies over it, and its generator makes it."""
+        desk, now_ns = self._control.desk, self._clock.now_ns()
+        state, preset = desk.state, self._control.desk.bank.presets
+        boards = self._control.pipes.boards
+        if state.preset >= len(preset):
+            return False
+        covered = state.blackout or state.freeze or state.safe or state.fade < 0.95 or state.glide is not None
+        kind = preset[state.preset][1].generator
+        made_by = str(boards["generate"].fresh(now_ns).get("generator", ""))
+        return not covered and boards["deliver"].fresh(now_ns).get("rung") == "live" and made_by.startswith(kind)
 
     def keep_thumbnail(self, jpeg: bytes) -> None:
         """Keep the picture of the preset that plays, unless it is one of ours."""

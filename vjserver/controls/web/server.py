@@ -5,12 +5,16 @@ fewer pictures and never old ones. The same port answers OSCQuery.
 
 To the panel go JSON texts: ``hello`` (addresses, presets, cues), ``values`` (what has changed), ``live`` (sound, beat,
 health), ``monitor`` (messages, while it is asked for); and pictures: eight bytes of time, then JPEG. From it come
-``{"address": ..., "args": [...]}``, ``{"monitor": true}``, and ``drawn``.
+``{"address": ..., "args": [...], "at": ..., "tell": true}``, ``{"monitor": true}``, and ``drawn``. ``tell`` asks for
+the value that there is then: a button is lit by what the server has taken. ``at`` is the server's own time in
+milliseconds, ``t_ms`` of ``live`` and what has passed since: a message that lay about for half a second is answered
+with ``late`` and not taken.
 """
 
 import asyncio
 import contextlib
 import json
+import math
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +44,7 @@ ASSETS = frozenset(path.name for path in STATIC.iterdir())
 LIVE_S = 1 / 25
 TURN_S = 0.005
 FRAME_S = 1 / 120
+TOO_LATE_MS = 500.0
 MONITOR_ROWS = 60  # messages told at once; more are counted. As many of the past are told to who begins to listen
 MAX_MESSAGE = 4 * MAX_TEXT
 SECURITY_HEADERS = {
@@ -56,7 +61,10 @@ class Desk(Protocol):
     """What the panel needs of control."""
 
     def snapshot(self) -> dict[str, Any]:
-        """Return sound, beat and health as JSON values."""
+        """Return sound, beat and health as JSON values, and the time, ``t_ms``."""
+
+    def now_ms(self) -> float:
+        """Return the time by the clock of ``t_ms``."""
 
     def hello(self) -> dict[str, Any]:
         """Return addresses, presets and cues as JSON values; another object when they have changed."""
@@ -299,10 +307,24 @@ class _Panel:
                         self._overheard = max(0, self._desk.overheard(0)[0] - MONITOR_ROWS)
                         continue
                     address, args = str(data["address"]), list(data.get("args", []))
+                    at_ms = float(data.get("at", math.inf))
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    continue
+                if self._desk.now_ms() - at_ms > TOO_LATE_MS:
+                    await self._tell_late(address)
                     continue
                 self._desk.receive(address, args, "panel", self)
                 self._desk.settle()
+                value = self._desk.read(address) if data.get("tell") else None
+                if value is not None:  # who sends a value is not told it as the others are
+                    self._news[address] = value
+
+    async def _tell_late(self, address: str) -> None:
+        """Tell that a press was left out: who pressed has long done something else, or sees black where none is."""
+        value = self._desk.read(address)
+        if value is not None:
+            await self._ws.send_json({"values": {address: value}})
+        await self._ws.send_json({"late": address})
 
 
 class _Listener:

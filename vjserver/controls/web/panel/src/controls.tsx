@@ -1,9 +1,10 @@
 // The controls: each has an address, shows its value, and sends what the hand does. In learn mode it is picked instead.
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { entryOf, put, read, send, toggle, useLearning, useValue, type Value } from "./link";
+import { entryOf, forget, put, read, send, toggle, useLearning, useValue, type Value } from "./link";
 
 const HOLD_MS = 800;
+const KNOB = 20; // pixels, as in the style sheet
 
 function useMark(address: string) {
   const learning = useLearning();
@@ -58,20 +59,42 @@ export function Hold({ address, label, title }: Faced) {
   );
 }
 
-/** A fader. Two clicks put it back to where the preset has it, where there is such a place. */
-export function Fader({ address, label, title, class: own = "", vertical = false }: Faced & { vertical?: boolean }) {
+/** A fader. Two clicks put it back: to where the preset has it, or to where it is in the beginning.
+ *
+ * One that is `careful` goes no further than it is dragged: a click beside its knob moves nothing.
+ */
+export function Fader({ address, label, title, class: own = "", vertical = false, careful = false }:
+  Faced & { vertical?: boolean; careful?: boolean }) {
   const value = Number(useValue(address) ?? 0);
   const argument = entryOf(address)?.arguments[0];
   const [low, high] = [argument?.low ?? 0, argument?.high ?? 1];
   const whole = argument?.type === "int";
   const share = high > low ? (value - low) / (high - low) : 0;
   const mark = useMark(address);
-  const reset = () => { if (address.startsWith("/vj/param/")) send(`${address}/reset`); };
+  const usual = entryOf(address)?.default;
+  const reset = () => {
+    if (entryOf(`${address}/reset`)) { forget(address); send(`${address}/reset`); }
+    else if (typeof usual === "number") send(address, usual);
+  };
+  const drag = useRef<{ from: number; x: number } | null>(null);
+  const begin = (event: PointerEvent) => {
+    (event.currentTarget as Element).setPointerCapture(event.pointerId);
+    drag.current = { from: value, x: event.clientX };
+  };
+  const move = (event: PointerEvent) => {
+    if (!drag.current) return;
+    const travel = (event.currentTarget as Element).querySelector("input")!.clientWidth - KNOB;
+    put(address, Math.min(high, Math.max(low, drag.current.from + ((event.clientX - drag.current.x) / travel) * (high - low))));
+  };
+  const end = () => { drag.current = null; };
+  const hand = careful ? { onPointerDown: begin, onPointerMove: move, onPointerUp: end, onPointerCancel: end, onDblClick: reset,
+    onClick: (event: Event) => event.preventDefault() /* no focus: the arrows are the presets' */ } : {};
   return (
-    <label class={`fader ${vertical ? "vertical" : ""} ${own}${mark}`} data-address={address} title={title ?? entryOf(address)?.doc}>
+    <label class={`fader ${vertical ? "vertical" : ""} ${careful ? "careful" : ""} ${own}${mark}`} data-address={address}
+      title={title ?? entryOf(address)?.doc} {...hand}>
       <span class="name">{label}</span>
       <input type="range" aria-label={label} min={low} max={high} step={whole ? 1 : (high - low) / 1000} value={value}
-        style={{ "--share": `${100 * share}%` }} onDblClick={reset}
+        style={{ "--share": `${100 * share}%` }} onDblClick={careful ? undefined : reset}
         onInput={(event) => put(address, Number(event.currentTarget.value))} />
       <output>{whole || high - low >= 100 ? Math.round(value) : value.toFixed(2)}</output>
     </label>

@@ -15,10 +15,10 @@ export interface Live {
   level: number; silence: boolean; drums: number[]; bands: Record<string, number>; spectrum: number[];
   preset_name: string; macro_names: string[]; pending: [string, number][]; cue: [string, string]; morph: number | null;
   take: string; snapshots: number[]; latency_ms: Record<string, Times>; fps: { generated: number; delivered: number };
-  outputs: Record<string, Output>; picture: string; generator: string; figures: Record<string, number>;
+  t_ms: number; outputs: Record<string, Output>; picture: string; generator: string; figures: Record<string, number>;
   troubles: Record<string, string>; notes: Note[];
 }
-export type Status = "connecting" | "live" | "lost";
+export type Status = "connecting" | "live" | "silent" | "lost"; // silent: connected, and the server says nothing
 
 class Topic<T> {
   private readonly listeners = new Set<() => void>();
@@ -41,6 +41,8 @@ const notes = new Topic<(Note & { at?: Date })[]>([]);
 const heard = new Topic<{ rows: Heard[]; leftOut: number }>({ rows: [], leftOut: 0 });
 const learning = new Topic<string | null>(null); // null: not learning; "": waiting for a control of the panel
 
+const taken = new Map<string, Value>(); // what the server said last
+
 function topic(address: string) {
   let found = values.get(address);
   if (!found) values.set(address, (found = new Topic<Value | undefined>(undefined)));
@@ -58,6 +60,7 @@ export const read = (address: string) => topic(address).value;
 export const entryOf = (address: string) => hello.value?.addresses.find((row) => row.address === address);
 export const setLearning = (address: string | null) => learning.set(address);
 
+const SILENT_MS = 1000; // it says something 25 times a second
 const MOST_HEARD = 300;
 const MOST_NOTES = 100;
 const FLUSH_MS = 16; // a fader sends no faster than pictures change
@@ -66,27 +69,58 @@ let monitoring = false;
 let draw: (picture: Blob, stamp_ms: number) => Promise<void> = async () => {};
 const waiting = new Map<string, Value>();
 let flushing = 0;
+let heard_ms = 0; // when the server was last heard, by our clock, and what its own clock said then
+let server_ms = 0;
+let own_notes = 0;
 
-/** Send a message. A value that is set is shown at once; the server puts it right if it takes another. */
+/** Send a message; what it changes is shown when the server says so. Nothing is sent to a server that is not there. */
 export function send(address: string, ...args: Value[]) {
-  if (args.length === 1 && values.get(address)?.value !== undefined && entryOf(address)?.kind === "parameter") topic(address).set(args[0]);
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ address, args }));
+  waiting.delete(address);
+  post(address, args, true);
 }
 
-/** Set a value: shown at once, sent with the next flush; of many in between only the last is sent. */
+/** Send a message, and ask to be told of its own value if it is not shown already. */
+function post(address: string, args: Value[], tell: boolean) {
+  if (status.value === "live" && socket?.readyState === WebSocket.OPEN) {
+    const at = server_ms + performance.now() - heard_ms; // too old when it is read, it is not taken
+    socket.send(JSON.stringify({ address, args, at, tell }));
+  } else refuse(address, "the server does not answer: nothing was sent");
+}
+
+/** Say that a message was not taken, and show again what the server has. */
+function refuse(address: string, why: string) {
+  const note = [--own_notes, "error", address.replace("/vj/", ""), why] as unknown as Note;
+  notes.set([...notes.value, Object.assign(note, { at: new Date() })].slice(-MOST_NOTES));
+  topic(address).set(taken.get(address));
+}
+
+/** Set a value by a fader: shown at once, sent with the next flush; of many in between only the last is sent. */
 export function put(address: string, value: Value) {
-  topic(address).set(value);
+  if (status.value === "live") topic(address).set(value);
   waiting.set(address, value);
   if (!flushing) flushing = window.setTimeout(flush, FLUSH_MS);
 }
 
 function flush() {
   flushing = 0;
-  waiting.forEach((value, address) => send(address, value));
+  waiting.forEach((value, address) => post(address, [value], false));
   waiting.clear();
 }
 
-export const toggle = (address: string) => put(address, read(address) ? 0 : 1);
+/** Forget a value that is not sent yet. */
+export const forget = (address: string) => { waiting.delete(address); };
+
+const MEANT_MS = 400;
+const meant = new Map<string, { value: number; until: number }>();
+
+/** Press a switch: the other way round than it is, or than was meant a moment ago, until the server has said so. */
+export function toggle(address: string) {
+  const last = meant.get(address);
+  const value = (last && performance.now() < last.until ? last.value : read(address)) ? 0 : 1;
+  meant.set(address, { value, until: performance.now() + MEANT_MS });
+  send(address, value);
+}
+
 export const onPicture = (how: typeof draw) => { draw = how; };
 
 export function monitor(on: boolean) {
@@ -98,10 +132,17 @@ export function monitor(on: boolean) {
 function take(data: Record<string, unknown>) {
   if (data.hello) hello.set(data.hello as Hello);
   if (data.values) {
-    for (const [address, value] of Object.entries(data.values as Record<string, Value>)) topic(address).set(value);
+    for (const [address, value] of Object.entries(data.values as Record<string, Value>)) {
+      taken.set(address, value);
+      topic(address).set(value);
+    }
   }
+  if (data.late) refuse(data.late as string, "it came too late, and was left out: press again");
   if (data.live) {
     const next = data.live as Live;
+    heard_ms = performance.now();
+    server_ms = next.t_ms;
+    if (status.value !== "live") status.set("live");
     live.set(next);
     if (next.notes.length) {
       const at = new Date();
@@ -125,13 +166,19 @@ async function show(data: ArrayBuffer) {
   }
 }
 
+/** Notice a server that hangs: its last words are no truth any more. */
+export function watch() {
+  window.setInterval(() => {
+    if (status.value === "live" && performance.now() - heard_ms > SILENT_MS) status.set("silent");
+  }, 200);
+}
+
 export function connect(patience_ms = 400) {
   const own = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket = own;
   own.binaryType = "arraybuffer"; // a blob would be read by way of another process
   own.onopen = () => {
     patience_ms = 400;
-    status.set("live");
     notes.set([]);
     if (monitoring) monitor(true);
   };

@@ -1,7 +1,7 @@
-// The panel: one screen on a desk, one column on a phone (?view=phone). Keys play it as hands do.
+// The panel: one screen on a desk, one column on a phone (or by ?view=desk, ?view=phone). Keys play it as hands do.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { connect, read, send, setLearning, toggle, useLearning, useStatus } from "./link";
+import { connect, read, send, setLearning, toggle, useLearning, useStatus, watch } from "./link";
 import { Drawer, Footer } from "./drawers";
 import { Cues, Macros, Presets, Prompts, Snapshots } from "./play";
 import { Header, Master, Picture, Sound, Timing } from "./stage";
@@ -9,14 +9,29 @@ import "./panel.css";
 
 const QUANTISE = ["none", "beat", "bar", "2bar", "4bar"];
 const PANIC_MS = 800;
+const NARROW = window.matchMedia("(max-width: 700px), (max-height: 500px)");
 
-function Panel({ phone }: { phone: boolean }) {
+/** Tell whether this is a phone, however it is held, unless the address says what it shall be. */
+function usePhone() {
+  const view = new URLSearchParams(location.search).get("view");
+  const [narrow, setNarrow] = useState(NARROW.matches);
+  useEffect(() => {
+    const look = () => setNarrow(NARROW.matches);
+    NARROW.addEventListener("change", look);
+    return () => NARROW.removeEventListener("change", look);
+  }, []);
+  return view === "phone" || (view !== "desk" && narrow);
+}
+
+function Panel() {
+  const phone = usePhone();
   const [drawer, setDrawer] = useState("");
   const learning = useLearning();
   const status = useStatus();
   const open = (name: string) => setDrawer((now) => (now === name ? "" : name));
   useKeys(open, () => setDrawer(""));
   usePick(learning !== null);
+  useGivenBack();
   return (
     <div class={`panel ${phone ? "phone" : "desk"} ${status}`}>
       <Header open={open} />
@@ -51,6 +66,23 @@ function usePick(on: boolean) {
   }, [on]);
 }
 
+/** Whatever a pointer has touched gives the keyboard back: the next key plays the panel, and not the button once more. */
+function useGivenBack() {
+  useEffect(() => {
+    const give = (event: Event) => {
+      const touched = (event.target as Element).closest<HTMLElement>("button, select, input[type=range]");
+      if (touched && (event.type === "change" || (event as MouseEvent).detail > 0)) touched.blur();
+    };
+    const ofSelect = (event: Event) => { if (!((event.target as Element) instanceof HTMLInputElement)) give(event); };
+    const afterClick = (event: Event) => { if (!((event.target as Element) instanceof HTMLSelectElement)) give(event); };
+    document.addEventListener("click", afterClick);
+    document.addEventListener("change", ofSelect);
+    return () => { document.removeEventListener("click", afterClick); document.removeEventListener("change", ofSelect); };
+  }, []);
+}
+
+const CHOOSING = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", " ", "Enter", "Escape", "Home", "End"];
+
 function useKeys(open: (drawer: string) => void, close: () => void) {
   const learning = useLearning();
   useEffect(() => {
@@ -83,7 +115,8 @@ function useKeys(open: (drawer: string) => void, close: () => void) {
       const typing = target instanceof HTMLInputElement && target.type !== "range";
       if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
       if (typing && event.key !== "Escape") return;
-      if (target instanceof HTMLSelectElement || (target instanceof HTMLInputElement && event.key.startsWith("Arrow"))) return;
+      if (target instanceof HTMLSelectElement && CHOOSING.includes(event.key)) return;
+      if (target instanceof HTMLInputElement && event.key.startsWith("Arrow")) return;
       if (event.key === " " && target instanceof HTMLButtonElement) return; // it presses the button
       const action = actions[event.key] ?? (/^[1-9]$/.test(event.key) ? () => send("/vj/preset/go", Number(event.key)) : undefined);
       if (action) { event.preventDefault(); action(); }
@@ -96,4 +129,5 @@ function useKeys(open: (drawer: string) => void, close: () => void) {
 }
 
 connect();
-render(<Panel phone={new URLSearchParams(location.search).get("view") === "phone"} />, document.getElementById("panel")!);
+watch();
+render(<Panel />, document.getElementById("panel")!);

@@ -6,13 +6,18 @@ import { onPicture, useLive, useStatus, useValue, type Live } from "./link";
 const QUANTISE = ["none", "beat", "bar", "2bar", "4bar"];
 const NAMES = { none: "now", "2bar": "2 bars", "4bar": "4 bars" };
 
+const SAID = {
+  live: "live", connecting: "connecting", lost: "connection lost, trying again", silent: "the server does not answer",
+};
+
 export function Header({ open }: { open: (drawer: string) => void }) {
   const live = useLive();
   const status = useStatus();
   return (
     <header>
       <h1>vj<b>server</b></h1>
-      <Beat live={live} />
+      <Beat live={status === "live" ? live : null} />
+      <Recording />
       <div class="group">
         <Press address="/vj/tempo/tap" label="TAP" title="tap four times (T)" class="tap" />
         <Press address="/vj/tempo/resync" label="ONE" title="now is the one (R)" />
@@ -24,10 +29,15 @@ export function Header({ open }: { open: (drawer: string) => void }) {
       </div>
       <Lamps live={live} open={open} />
       <output class={`link ${status}`} role="status">
-        {status === "live" ? "live" : status === "lost" ? "connection lost, trying again" : "connecting"}
+        {SAID[status]}
       </output>
     </header>
   );
+}
+
+/** Lit while it records: what is not recorded cannot be had again. */
+function Recording() {
+  return useValue("/vj/record") ? <span class="rec" role="status">REC</span> : null;
 }
 
 function Beat({ live }: { live: Live | null }) {
@@ -98,6 +108,8 @@ export function Picture() {
 
 function Overlay() {
   const live = useLive();
+  const black = Boolean(useValue("/vj/master/blackout"));
+  const frozen = Boolean(useValue("/vj/master/freeze"));
   if (!live) return null;
   const words: Record<string, string> = { hold: "holding the last picture", safe: "safe loop", black: "black", start: "starting" };
   return (
@@ -105,7 +117,8 @@ function Overlay() {
       <span class="preset">{live.preset_name}</span>
       {live.morph !== null && <span class="morph" style={{ "--share": `${100 * live.morph}%` }}>morph</span>}
       {live.take && <span class="take">take {live.take}</span>}
-      {words[live.picture] && <span class="rung">{words[live.picture]}</span>}
+      {black ? <span class="rung">blackout</span> : frozen ? <span class="rung">frozen</span>
+        : words[live.picture] && <span class="rung">{words[live.picture]}</span>}
     </div>
   );
 }
@@ -117,7 +130,7 @@ export function Master() {
       <Switch address="/vj/master/freeze" label="FREEZE" title="hold the picture (F)" class="cold" />
       <Switch address="/vj/master/safe" label="SAFE" title="the safe loop instead of generated pictures (S)" class="warm" />
       <Hold address="/vj/master/panic" label="PANIC" title="hold (P): the safe loop, nothing black, frozen or waiting" />
-      <Fader address="/vj/master/fade" label="FADE" />
+      <Fader address="/vj/master/fade" label="FADE" title="drag: out to the left, to black; two clicks: full" careful />
     </section>
   );
 }
