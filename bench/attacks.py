@@ -285,8 +285,10 @@ def together(one: Stage, seconds: float) -> list[dict[str, Any]]:
         hand.send(message("/vj/record", 1))
         panel = Spectator(one.web)
 
+        zooms = [message("/vj/param/zoom", i * 1e-3) for i in range(1000)]
+
         def flood(i: int) -> None:
-            far.send(message("/vj/param/zoom", i % 1000 * 1e-3))
+            far.send(zooms[i % 1000])
 
         time.sleep(3.0)
         for per_s in (0, FLOOD_PER_S):

@@ -78,6 +78,16 @@ def test_a_second_server_names_the_first_and_what_it_holds_and_runs_beside_it_wi
     check_alone(load_show(path))
 
 
+def test_of_two_servers_that_start_at_once_one_runs(tmp_path):
+    path, osc, _ = write(tmp_path)
+    line = [sys.executable, "-m", "vjserver", "run", str(path), "--seconds", "6"]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], said
+    assert sum(f"port {osc} (OSC)" in text and "--port-base" in text for text in said) == 1
+    assert not any("Traceback" in text for text in said)
+
+
 def shared_ring(stream):
     try:
         shared.attach(f"vjserver-{stream}").close()

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -26,6 +27,36 @@ SMALLER = ((1920, 1080), (1280, 720), (960, 540), (640, 360), (480, 270), (320, 
 
 
 # -- alone -------------------------------------------------------------------------------------------------
+
+
+def claim(show: Show) -> IO[str] | None:
+    """Lock a file named after the OSC port while what is returned is open: of two servers that start at once, one may.
+
+    Raises ConfigError where another vjserver has it; None where no such file can be made.
+    """
+    try:
+        path = data_folder() / "running" / f"{show.osc.port}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError:
+        return None
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(
+            f"another vjserver has begun on port {show.osc.port} (OSC); end it, or run this one beside it: "
+            f"--port-base {show.osc.port + 100}"
+        ) from None
+    return file
 
 
 def check_alone(show: Show) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vjserver.app.lan import Lan
-from vjserver.app.preflight import check_alone, check_room, raise_limits
+from vjserver.app.preflight import check_alone, check_room, claim, raise_limits
 from vjserver.app.show import Show, filled, first_state, load_bank
 from vjserver.app.workers import Plan, workers
 from vjserver.runtime import log, shared
@@ -54,7 +54,8 @@ class Runner:
 
     def __init__(self, show: Show, as_json: bool, lan: Lan | None = None) -> None:
         load_bank(show.presets).find(show.preset)  # say so now, not in a worker
-        check_alone(show)
+        check_alone(show)  # it can name who is there
+        self._claim = claim(show)
         sweep()
         log.turn_over()
         raise_limits()
@@ -95,6 +96,8 @@ class Runner:
             return self.summary(time.monotonic() - began_s)
         finally:
             self.all_gone = self._supervisor.stop()
+            if self._claim is not None:
+                self._claim.close()
             self._remove_rings()
             for segment in self._segments:
                 segment.close()
