@@ -98,8 +98,9 @@ def test_custom_parameters_are_named_once_and_cover_the_registry():
         told = {row[0] for row in patch.addresses.values()}
         knobs = {a for a in REGISTRY if a.startswith("/vj/param/") and a.count("/") == 3}
         assert knobs <= told
-        assert {a for a in REGISTRY if a.startswith("/vj/prompt/") and a.split("/")[3].isdecimal()} <= told
-        assert {a for a in REGISTRY if a.startswith("/vj/macro/")} <= told
+        values = {address for address, entry in REGISTRY.items() if entry.kind == "parameter"}
+        assert {a for a in values if a.startswith("/vj/prompt/") and a.split("/")[3].isdecimal()} <= told
+        assert {a for a in values if a.startswith("/vj/macro/")} <= told
         assert {"/vj/master/fade", "/vj/master/blackout", "/vj/master/freeze", "/vj/tempo/tap", "/vj/preset/go"} <= told
 
 

@@ -42,6 +42,8 @@ _LOWEST, _HIGHEST = np.float32(-1.0), np.float32(1.0)
 _RANKS = np.linspace(0.0, 1.0, N_SPECTRUM, dtype=np.float32)
 # A beat's place in its bar is judged so many frames after it, from the frames around it.
 _BAR_FRAMES, _BAR_AROUND = 6, 6
+# From here on a hop may hold a kick: too little for a trigger, enough to tell a groove from a break.
+_MAYBE_KICK = 0.25
 # How much of the pointer's belief is kept on the clock's beat, a frame.
 _KEPT, _KEPT_IN_BREAK = 1e-3, 1e-2
 
@@ -248,7 +250,7 @@ class Analysis:
             for hit in hits:
                 events.append(Drum(t_ns, t_ns, hit.name, hit.strength))
                 now[hit.name] = 1.0
-                self._kicked = self._kicked or hit.name == "kick"
+            self._kicked = self._kicked or float(self._drums.surety[0]) >= _MAYBE_KICK
             if onset is not None:
                 events.append(Onset(t_ns - onset.ago_samples * NS // self._rate_hz, t_ns, onset.strength))
                 now["onset"] = 1.0
