@@ -353,6 +353,25 @@ def test_what_was_made_ready_stays_however_many_sizes_the_show_asks_for(models, 
     assert len(engine._canvases) <= CANVASES
 
 
+@pytest.mark.parametrize("how", ["freed", "pushed out"])
+def test_what_is_given_back_is_gone_at_once_and_not_when_garbage_is_collected(models, fake_cuda, how):
+    engine, frame = _capturing(_turbo(models))
+    for _ in range(WARM + 1):
+        frame()
+    canvas = weakref.ref(engine._canvases[Shape(64, 64, 64, 64)])
+    gc.collect()
+    gc.disable()
+    try:
+        if how == "freed":
+            engine.free()
+        else:
+            for i in range(CANVASES):
+                frame(width=72 + 8 * i)
+        assert canvas() is None
+    finally:
+        gc.enable()
+
+
 def test_a_size_that_was_compiled_is_so_again_after_memory_was_freed(models, fake_cuda):
     engine, frame = _capturing(_turbo(models))
     calls = []

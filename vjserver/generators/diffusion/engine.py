@@ -316,6 +316,8 @@ class Engine:
 
     def free(self) -> None:
         """Give all buffers and captured frames back."""
+        for canvas in self._canvases.values():
+            canvas.programs.clear()  # they refer to their canvas, whose memory is wanted now and not some day
         self._canvases.clear()
         self._newest = None
         self._pool = None  # a pool whose graphs are all gone may not be captured into again
@@ -355,7 +357,8 @@ class Engine:
         canvas = self._canvases.pop(shape, None)
         if canvas is None:
             if len(self._canvases) >= CANVASES:
-                del self._canvases[min(self._canvases, key=lambda one: self._canvases[one].kept)]  # the oldest of them
+                oldest = min(self._canvases, key=lambda one: self._canvases[one].kept)
+                self._canvases.pop(oldest).programs.clear()
             canvas = Canvas(self, shape)
         self._canvases[shape] = canvas  # the newest is the last to go
         if self._newest is not None and self._newest is not canvas:
