@@ -194,6 +194,11 @@ def test_what_a_prompt_is_without_is_not_in_it():
 
 def test_short_words_and_others_are_not_taken_for_slips():
     assert words_of("fine cat bird") == ["fine", "cat", "bird"]
+    assert words_of("while a plane over city blocks") == ["while", "plane", "over", "city", "block"]
+    assert words_of("misty forest, green, northern lights green") == [
+        "misty", "forest", "green", "northern", "light", "green"
+    ]  # fmt: skip
+    assert "nebula" in look_of("white smoke").families
     assert words_of("glass chaos") == ["glass", "chaos"]
 
 

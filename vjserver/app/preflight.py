@@ -50,8 +50,10 @@ def claim(show: Show) -> IO[str] | None:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
+        if not isinstance(error, (BlockingIOError, PermissionError)):  # a file system without locks
+            return None
         raise ConfigError(
             f"another vjserver has begun on port {show.osc.port} (OSC); end it, or run this one beside it: "
             f"--port-base {show.osc.port + 100}"

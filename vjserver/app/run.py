@@ -96,12 +96,12 @@ class Runner:
             return self.summary(time.monotonic() - began_s)
         finally:
             self.all_gone = self._supervisor.stop()
-            if self._claim is not None:
-                self._claim.close()
             self._remove_rings()
             for segment in self._segments:
                 segment.close()
             self._channels.remove()
+            if self._claim is not None:
+                self._claim.close()
 
     # -- the state that was well ---------------------------------------------------------------------------
 

@@ -420,6 +420,20 @@ def test_a_capture_that_breaks_off_tells_its_own_reason(models, fake_cuda):
     assert engine._canvases == {}
 
 
+def test_a_frame_for_whose_capture_there_is_no_room_plays_on_as_it_is(models, fake_cuda, monkeypatch):
+    engine, frame = _capturing(_turbo(models))
+    engine.ready(Shape(64, 64, 64, 64), 1)
+    ready = dict(engine._canvases)
+
+    def full(_run):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(engine, "_captured", full)
+    for _ in range(WARM + 3):
+        assert frame(width=72).std() > 5
+    assert ready.items() <= engine._canvases.items(), "what was made ready before is still there"
+
+
 def test_all_work_is_on_one_stream_that_goes_before_others_and_is_used_again(models, fake_cuda):
     for _ in range(3):
         engine, frame = _capturing(_turbo(models))

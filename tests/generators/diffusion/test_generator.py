@@ -469,6 +469,26 @@ def test_a_fault_of_our_own_is_not_hidden(stocked, monkeypatch):
     generator.close()
 
 
+def test_what_has_no_room_beforehand_takes_nothing_that_has(stocked, monkeypatch):
+    generator = opened(prompts=())
+    real, made = Engine.ready, []
+
+    def ready(self, shape, steps, *more):
+        if shape.decks == 2:
+            self.free()
+            raise OutOfMemoryError("GPU memory ran out")
+        made.append((shape.decks, steps))
+        return real(self, shape, steps, *more)
+
+    monkeypatch.setattr(Engine, "ready", ready)
+    generator.warm_up(WIDTH, HEIGHT)
+    assert made[-2:] == [(1, 1), (1, 2)]
+    assert len(generator._engine._canvases) == 1
+    frame, _ = generator.render(request("fish"), None)
+    assert [n.what for n in frame.notices] == ["GPU memory"] * 2
+    generator.close()
+
+
 def test_the_governor_holds_the_rate_and_tells_each_step(stocked):
     generator = opened(target_fps=1000.0)
     state, told = None, []

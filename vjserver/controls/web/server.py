@@ -308,7 +308,7 @@ class _Panel:
                         continue
                     address, args = str(data["address"]), list(data.get("args", []))
                     at_ms = float(data.get("at", math.inf))
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
                     continue
                 if self._desk.now_ms() - at_ms > TOO_LATE_MS:
                     await self._tell_late(address)

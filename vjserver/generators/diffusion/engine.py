@@ -39,6 +39,7 @@ CANVASES = 10
 WARM = 3
 """So often a frame runs as it is before it is captured: libraries make what they need, and compile."""
 TIMED = 5
+LATER = 2000  # frames until a capture that had no room is tried again
 _CAPTURING = threading.Lock()
 """One capture at a time in a process, and no memory goes back to the device meanwhile."""
 _STREAMS: list[Any] = []
@@ -474,6 +475,10 @@ class Engine:
         if self._cuda and program.replay is None and program.runs >= WARM and self._lock.acquire(blocking=False):
             try:
                 program.replay = self._captured(program.run)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                program.runs = -LATER  # there was room for the frame, so it plays on as it is
             finally:
                 self._lock.release()
         (program.replay or program.run)()
@@ -487,6 +492,8 @@ class Engine:
         if not self._cuda:
             return 0.0
         if program.replay is None:
+            with _CAPTURING:
+                torch.cuda.empty_cache()  # what the runs took lies beside the graphs' pool
             with self._lock:
                 program.replay = self._captured(program.run)
         times = []
@@ -505,15 +512,16 @@ class Engine:
             if self._pool is None:
                 self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
-            gc.disable()  # what it finds might give the device something back
-            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
-                run()
+                gc.disable()  # what it finds might give the device something back
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    run()
+                except BaseException:
+                    with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
+                        graph.capture_end()
+                    raise
                 graph.capture_end()
-            except BaseException:
-                with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
-                    graph.capture_end()
-                raise
             finally:
                 if collects:
                     gc.enable()
@@ -650,13 +658,17 @@ def _searching(cuda: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
 @contextmanager
 def _told(engine: Engine) -> Iterator[None]:
     """Tell torch's faults apart: memory that ran out is freed; what CUDA itself reports ends the process."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+        if _is_out_of_memory(error):
             engine.free()
             raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
         if "CUDA error" in str(error):

@@ -123,15 +123,19 @@ class DiffusionGenerator:
         wanted = [Effort(*size, steps, decks) for decks in (1, 2) for steps in (1, 2)]
         if self._options.target_fps and (engine.compiled or engine.captures):
             wanted += ladder(Effort(*size))[1 : 1 + RUNGS_READY]
+        ready: list[Effort] = []
         for effort in wanted:
             try:
                 self._make_ready(effort, width, height)
+                ready.append(effort)
             except RuntimeError as error:
                 self._interpret(error)
             except OutOfMemoryError as error:
-                if effort == wanted[0]:
+                if not ready:
                     raise
                 self._tell("GPU memory", f"{error}; {effort} is not made ready")
+                for one in ready:  # all went when memory was given back
+                    self._make_ready(one, width, height)
 
     def _make_ready(self, effort: Effort, width: int, height: int) -> None:
         engine, _ = self._opened()
@@ -198,6 +202,7 @@ class DiffusionGenerator:
         if not engine.compiled or not isinstance(error, RuntimeError):
             raise error
         engine.interpret()
+        self._governor.known_s.clear()
         why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         self._tell("diffusion speed", f"torch.compile failed, frames are captured but not fused: {why}")
 

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,12 @@ class TextEncoder:
         found = self(text)
         if text or not empty_is_zero:
             return found
-        pooled = None if found.pooled is None else torch.zeros_like(found.pooled)
-        return Encoded(NOTHING, torch.zeros_like(found.tokens), pooled, "")
+        with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
+            pooled = None if found.pooled is None else torch.zeros_like(found.pooled)
+            tokens = torch.zeros_like(found.tokens)
+        if self._stream is not None:
+            self._stream.synchronize()
+        return Encoded(NOTHING, tokens, pooled, "")
 
 
 class Prompts:

@@ -111,7 +111,8 @@ def _index(table: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 _FAMILY_OF, _PALETTE_OF, _TRAIT_OF = _index(FAMILY_WORDS), _index(PALETTE_WORDS), _index(TRAIT_WORDS)
-_KNOWN = dict.fromkeys((*_FAMILY_OF, *_PALETTE_OF, *_TRAIT_OF, *COLOURS, "light", "dark", "medium", "pale", "deep"))
+_KNOWN = dict.fromkeys((*_FAMILY_OF, *_PALETTE_OF, *_TRAIT_OF, *COLOURS))
+_SHADES = ("light", "dark", "medium", "pale", "deep", "hot")
 _WITHOUT = ("no", "without", "not")
 _BEGINNING = ("but", "with", "at", "in", "on", "by", "to", "for", "from")  # what is refused ends here, and at a comma
 _LITTLE = ("a", "an", "the", "any", "of", "and", "or", "is", "are", "some", "my", "your", "this", "that")
@@ -146,24 +147,33 @@ def words_of(prompt: str) -> list[str]:
 def _words_of(prompt: str) -> tuple[str, ...]:
     words: list[str] = []
     for clause in re.split(r"[,.;:!?\n]", prompt.lower()):
-        refused = False
+        refused, kept = False, []
         for word in re.findall(r"[^\W\d_]+", clause):
             if word in _WITHOUT:
                 refused = True
             elif word in _BEGINNING:
                 refused = False
             elif not refused and word not in _LITTLE:
-                words.append(_known(word))
-    return tuple(_with_whole_colours(words))
+                kept.append(word)
+        words += _with_whole_colours(kept)
+    return tuple(words)
 
 
 def _with_whole_colours(words: Sequence[str]) -> Iterator[str]:
-    """Yield the words, those that together name a colour as one: ``light``, ``blue``."""
+    """Yield the words of a clause as the tables have them; ``light``, ``blue`` are one colour.
+
+    A thing in a colour's name speaks for itself too: white smoke is smoke.
+    """
     at = 0
     while at < len(words):
         count = next((n for n in (3, 2) if "".join(words[at : at + n]) in COLOURS), 1)
-        yield "".join(words[at : at + count])
+        parts = words[at : at + count]
         at += count
+        if count == 1:
+            yield _known(parts[0])
+        else:
+            yield "".join(parts)
+            yield from (_known(part) for part in parts if part not in COLOURS and part not in _SHADES)
 
 
 def _known(word: str) -> str:
@@ -174,17 +184,25 @@ def _known(word: str) -> str:
             return form
     if len(word) >= _LONG:
         for known in _KNOWN:
-            if abs(len(known) - len(word)) <= 1 and known[0] == word[0] and _is_one_slip(word, known):
+            if known[0] == word[0] and _is_one_slip(word, known):
                 return known
     return one
 
 
 def _is_one_slip(word: str, known: str) -> bool:
-    """Tell whether two words differ by one letter: too many, missing, wrong, or two in the wrong order."""
+    """Tell whether two words differ by one letter: too many, missing, wrong, or two in the wrong order.
+
+    In a word of five only by two in the wrong order, or by one of a pair: ``while`` is not white, ``yelow`` is yellow.
+    """
     at = next((i for i, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known)))
     mine, theirs = word[at:], known[at:]
-    swapped = mine[1::-1] == theirs[:2] and mine[2:] == theirs[2:]
-    return mine[1:] == theirs or mine == theirs[1:] or mine[1:] == theirs[1:] or swapped
+    if mine[1::-1] == theirs[:2] and mine[2:] == theirs[2:]:
+        return True
+    if len(word) <= _LONG:
+        longer = max(word, known, key=len)
+        pair = len(longer) > at and longer[at] == longer[at - 1]
+        return pair and (mine[1:] == theirs or mine == theirs[1:])
+    return mine[1:] == theirs or mine == theirs[1:] or mine[1:] == theirs[1:]
 
 
 @lru_cache(maxsize=256)

@@ -76,18 +76,20 @@ export function Fader({ address, label, title, class: own = "", vertical = false
     if (entryOf(`${address}/reset`)) { forget(address); send(`${address}/reset`); }
     else if (typeof usual === "number") send(address, usual);
   };
-  const drag = useRef<{ from: number; x: number } | null>(null);
+  const drag = useRef<{ from: number; x: number; pointer: number } | null>(null);
+  const end = () => { drag.current = null; };
   const begin = (event: PointerEvent) => {
+    if (event.button !== 0 || drag.current) return;
     (event.currentTarget as Element).setPointerCapture(event.pointerId);
-    drag.current = { from: value, x: event.clientX };
+    drag.current = { from: value, x: event.clientX, pointer: event.pointerId };
   };
   const move = (event: PointerEvent) => {
-    if (!drag.current) return;
+    if (drag.current?.pointer !== event.pointerId) return;
+    if (!event.buttons) return end();
     const travel = (event.currentTarget as Element).querySelector("input")!.clientWidth - KNOB;
     put(address, Math.min(high, Math.max(low, drag.current.from + ((event.clientX - drag.current.x) / travel) * (high - low))));
   };
-  const end = () => { drag.current = null; };
-  const hand = careful ? { onPointerDown: begin, onPointerMove: move, onPointerUp: end, onPointerCancel: end, onDblClick: reset,
+  const hand = careful ? { onPointerDown: begin, onPointerMove: move, onPointerUp: end, onPointerCancel: end, onLostPointerCapture: end, onDblClick: reset,
     onClick: (event: Event) => event.preventDefault() /* no focus: the arrows are the presets' */ } : {};
   return (
     <label class={`fader ${vertical ? "vertical" : ""} ${careful ? "careful" : ""} ${own}${mark}`} data-address={address}

@@ -60,6 +60,8 @@ export const read = (address: string) => topic(address).value;
 export const entryOf = (address: string) => hello.value?.addresses.find((row) => row.address === address);
 export const setLearning = (address: string | null) => learning.set(address);
 
+const AHEAD_MS = 30_000;
+const GONE_MS = 4000; // a connection may be dead without anybody saying so
 const SILENT_MS = 1000; // it says something 25 times a second
 const MOST_HEARD = 300;
 const MOST_NOTES = 100;
@@ -69,8 +71,9 @@ let monitoring = false;
 let draw: (picture: Blob, stamp_ms: number) => Promise<void> = async () => {};
 const waiting = new Map<string, Value>();
 let flushing = 0;
-let heard_ms = 0; // when the server was last heard, by our clock, and what its own clock said then
-let server_ms = 0;
+let heard_ms = 0; // when the server was last heard, by our clock
+let ahead_ms = -Infinity; // how far its clock is ahead of ours, by what came quickest of late
+let ahead_since_ms = 0;
 let own_notes = 0;
 
 /** Send a message; what it changes is shown when the server says so. Nothing is sent to a server that is not there. */
@@ -82,8 +85,9 @@ export function send(address: string, ...args: Value[]) {
 /** Send a message, and ask to be told of its own value if it is not shown already. */
 function post(address: string, args: Value[], tell: boolean) {
   if (status.value === "live" && socket?.readyState === WebSocket.OPEN) {
-    const at = server_ms + performance.now() - heard_ms; // too old when it is read, it is not taken
+    const at = ahead_ms + performance.now(); // too old when it is read, it is not taken
     socket.send(JSON.stringify({ address, args, at, tell }));
+    if (!tell) taken.set(address, args[0]); // the server does not say again what it was told
   } else refuse(address, "the server does not answer: nothing was sent");
 }
 
@@ -91,6 +95,7 @@ function post(address: string, args: Value[], tell: boolean) {
 function refuse(address: string, why: string) {
   const note = [--own_notes, "error", address.replace("/vj/", ""), why] as unknown as Note;
   notes.set([...notes.value, Object.assign(note, { at: new Date() })].slice(-MOST_NOTES));
+  meant.delete(address);
   topic(address).set(taken.get(address));
 }
 
@@ -134,6 +139,7 @@ function take(data: Record<string, unknown>) {
   if (data.values) {
     for (const [address, value] of Object.entries(data.values as Record<string, Value>)) {
       taken.set(address, value);
+      meant.delete(address);
       topic(address).set(value);
     }
   }
@@ -141,7 +147,10 @@ function take(data: Record<string, unknown>) {
   if (data.live) {
     const next = data.live as Live;
     heard_ms = performance.now();
-    server_ms = next.t_ms;
+    if (next.t_ms - heard_ms > ahead_ms || heard_ms - ahead_since_ms > AHEAD_MS) {
+      ahead_ms = next.t_ms - heard_ms;
+      ahead_since_ms = heard_ms;
+    }
     if (status.value !== "live") status.set("live");
     live.set(next);
     if (next.notes.length) {
@@ -169,7 +178,16 @@ async function show(data: ArrayBuffer) {
 /** Notice a server that hangs: its last words are no truth any more. */
 export function watch() {
   window.setInterval(() => {
-    if (status.value === "live" && performance.now() - heard_ms > SILENT_MS) status.set("silent");
+    const silent_ms = performance.now() - heard_ms;
+    if (status.value === "live" && silent_ms > SILENT_MS) status.set("silent");
+    if (status.value === "silent" && silent_ms > GONE_MS && socket) {
+      const dead = socket;
+      dead.onmessage = dead.onclose = dead.onopen = null;
+      dead.close();
+      heard_ms = performance.now();
+      status.set("lost");
+      connect();
+    }
   }, 200);
 }
 
@@ -179,6 +197,7 @@ export function connect(patience_ms = 400) {
   own.binaryType = "arraybuffer"; // a blob would be read by way of another process
   own.onopen = () => {
     patience_ms = 400;
+    ahead_ms = -Infinity; // it may be another server
     notes.set([]);
     if (monitoring) monitor(true);
   };
