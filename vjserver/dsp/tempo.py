@@ -18,7 +18,7 @@ from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 # sharpness, share, salience, constant: fitted by bench/training/trust.py
-TRUST = (1.54, 1.73, 10.55, -5.7)
+TRUST = (2.09, 1.69, 11.02, -6.3)
 _SALIENCE_S, _ALTERNATING = 3.0, 8
 SLIP = 0.004  # how likely a bar is begun anew between two beats
 OTHER = 0.65  # the network says too seldom that a beat is no downbeat
