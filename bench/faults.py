@@ -32,7 +32,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import report
-from bench.ndi import receiving
 from bench.report import commit, machine
 from vjserver.controls.osc import OscError, decode
 from vjserver.runtime.osc import message
@@ -45,7 +44,7 @@ APART_S = CALM_S + 2.0
 """One process is killed so seldom at most: sooner, and the supervisor takes back what the show was told last."""
 SHOW = """
 name = "faults"
-outputs = [{{kind = "sharedmem", stream = "{stream}"}}, {{kind = "zmq", address = "tcp://127.0.0.1:{frames}"}}{ndi}]
+outputs = [{{kind = "sharedmem", stream = "{stream}"}}, {{kind = "zmq", address = "tcp://127.0.0.1:{frames}"}}]
 [source]
 kind = "click"
 bpm = {bpm}
@@ -105,22 +104,19 @@ class Gaps:
 class Watch:
     """Receives what the show sends: pictures from the ring and ZeroMQ, and beats."""
 
-    def __init__(self, stream: str, frames: int, beats: int, ndi: bool) -> None:
+    def __init__(self, stream: str, frames: int, beats: int) -> None:
         self.ring, self.changing, self.zmq, self.beats = Gaps(), Gaps(), Gaps(), Gaps()
-        self.ndi = Gaps() if ndi else None
         self._on = True
         self._threads = [
             threading.Thread(target=self._watch_ring, args=(f"vjserver-{stream}",), daemon=True),
             threading.Thread(target=self._watch_zmq, args=(frames,), daemon=True),
             threading.Thread(target=self._watch_beats, args=(beats,), daemon=True),
         ]
-        if ndi:
-            self._threads.append(threading.Thread(target=self._watch_ndi, args=(stream,), daemon=True))
         for thread in self._threads:
             thread.start()
 
     def reset(self) -> None:
-        for gaps in (self.ring, self.changing, self.zmq, self.beats, *([self.ndi] if self.ndi else ())):
+        for gaps in (self.ring, self.changing, self.zmq, self.beats):
             gaps.reset()
 
     def close(self) -> None:
@@ -152,13 +148,6 @@ class Watch:
                     eye.recv()
                     self.zmq.arrive()
 
-    def _watch_ndi(self, name: str) -> None:
-        assert self.ndi is not None
-        with receiving(name, 60.0) as capture:
-            while self._on:
-                if capture(lambda _: True):
-                    self.ndi.arrive()
-
     def _watch_beats(self, port: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
             ear.bind(("127.0.0.1", port))
@@ -175,21 +164,21 @@ class Watch:
 class Stage:
     """A show that runs, and what is received of it."""
 
-    def __init__(self, folder: Path, standby: bool, ndi: bool) -> None:
+    def __init__(self, folder: Path, standby: bool) -> None:
         self.stream = f"f{os.getpid() % 100000}"
         self.osc, beats, frames = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM), free_port()
         self.folder = folder / "films"
         show = folder / "show.toml"
         text = SHOW.format(
             stream=self.stream, frames=frames, bpm=BPM, osc=self.osc, beats=beats, folder=self.folder.as_posix(),
-            standby=str(standby).lower(), ndi=f', {{kind = "ndi", name = "{self.stream}"}}' if ndi else "",
+            standby=str(standby).lower(),
         )  # fmt: skip
         show.write_text(text)
         env = {**os.environ, "VJSERVER_DATA": str(folder / "data")}
         self.log = (folder / "log.txt").open("w+")
         command = [sys.executable, "-m", "vjserver", "run", str(show)]
         self.server = subprocess.Popen(command, env=env, stdout=self.log, stderr=subprocess.STDOUT)
-        self.watch = Watch(self.stream, frames, beats, ndi)
+        self.watch = Watch(self.stream, frames, beats)
         self.killed_s = dict.fromkeys(WORKERS, -APART_S)
         self._hand = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._hand.settimeout(0.5)
@@ -240,11 +229,10 @@ def _alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def stage(standby: bool, ndi: bool) -> Iterator[Stage]:
+def stage(standby: bool) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory() as folder:
-        one = Stage(Path(folder), standby, ndi)
+        one = Stage(Path(folder), standby)
         try:
-            one.wait(lambda: one.watch.ndi is None or one.watch.ndi.count > 30, 120)
             one.wait(lambda: one.watch.changing.count > 60 and one.watch.beats.count > 8 and one.whole(), 120)
             for row in SET:
                 one.send(*row)
@@ -276,8 +264,6 @@ def kill(one: Stage, names: tuple[str, ...], during: str) -> dict[str, float]:
     time.sleep(3.0)
     seen = {"ring": one.watch.ring.worst(), "zmq": one.watch.zmq.worst(), "changing": one.watch.changing.worst(),
             "beats": one.watch.beats.worst()}  # fmt: skip
-    if one.watch.ndi is not None:
-        seen["ndi"] = one.watch.ndi.worst()
     lost = 0
     if during == "recording":
         one.send("/vj/record", 0)
@@ -318,13 +304,13 @@ def unplayable(folder: Path) -> list[str]:
     return bad
 
 
-def measure(each: int, standby: bool, situations: tuple[str, ...], pairs: bool, ndi: bool = False) -> dict[str, Any]:
+def measure(each: int, standby: bool, situations: tuple[str, ...], pairs: bool) -> dict[str, Any]:
     random.seed(7)
     alone = [(name,) for name in WORKERS]
     halves = [(WORKERS[0], other) for other in WORKERS[1:]] if pairs else []
     both = [pair for one in halves for pair in (one, tuple(name for name in WORKERS if name not in one))]
     killed, hung = [], []
-    with stage(standby, ndi) as one:
+    with stage(standby) as one:
         for during in situations:
             rounds = [[kill(one, names, during) for names in (*alone, *both)] for _ in range(each)]
             for names, rows in zip((*alone, *both), zip(*rounds, strict=True), strict=True):
@@ -390,11 +376,10 @@ def run() -> None:
     parser.add_argument("--alone", action="store_true", help="no pairs")
     parser.add_argument("--during", nargs="+", default=["plain", "morph", "recording"])
     parser.add_argument("--without-standby", action="store_true", help="the baseline besides")
-    parser.add_argument("--ndi", action="store_true", help="look at an NDI receiver too")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     kinds = [True, False] if args.without_standby else [True]
-    results = [measure(args.each, standby, tuple(args.during), not args.alone, args.ndi) for standby in kinds]
+    results = [measure(args.each, standby, tuple(args.during), not args.alone) for standby in kinds]
     console = Console(width=140)
     for result in results:
         for one in table(result):
