@@ -30,9 +30,9 @@ NAME = "vjserver"
 SHOW_FILE = "show.toml"
 MAX_SIDE = 8192
 ZMQ_ADDRESS = "tcp://127.0.0.1:9030"
-# What is called after the server where the show says nothing else: by kind of output, the option.
 LARGEST = 1 << 20
 """Bytes of a show file or preset."""
+# What is called after the server where the show says nothing else: by kind of output, the option.
 CALLED = {"ndi": "name", "spout": "name", "syphon": "name", "touchshm": "name", "sharedmem": "stream"}
 
 

@@ -112,12 +112,11 @@ class PanelDesk:
     def shows_the_look(self) -> bool:
         """Tell whether the picture is the preset's own: nothing lies over it, and its generator makes it."""
         desk, now_ns = self._control.desk, self._clock.now_ns()
-        state, preset = desk.state, self._control.desk.bank.presets
-        boards = self._control.pipes.boards
-        if state.preset >= len(preset):
+        state, presets, boards = desk.state, desk.bank.presets, self._control.pipes.boards
+        if state.preset >= len(presets):
             return False
         covered = state.blackout or state.freeze or state.safe or state.fade < 0.95 or state.glide is not None
-        kind = preset[state.preset][1].generator
+        kind = presets[state.preset][1].generator
         made_by = str(boards["generate"].fresh(now_ns).get("generator", ""))
         return not covered and boards["deliver"].fresh(now_ns).get("rung") == "live" and made_by.startswith(kind)
 

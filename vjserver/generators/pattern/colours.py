@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from vjserver.generators.pattern.palette import SIZE, linear_from_hex, srgb_from_linear, toned
+from vjserver.generators.pattern.palette import linear_from_hex, round_ring, srgb_from_linear, toned
 from vjserver.types.audio import Float32
 
 _TABLE = """
@@ -114,10 +114,4 @@ def ring_of_colours(names: tuple[str, ...]) -> Float32:
             stops.append(key * np.float32(0.1))
         if len(coloured) < 2:
             stops.append(light_of(name, 6.0) * np.float32(0.75))
-    place = np.arange(SIZE) / SIZE * len(stops)
-    i = place.astype(int)
-    ease = (place - i)[:, None]
-    ease = ease * ease * (3.0 - 2.0 * ease)
-    table = np.stack(stops)
-    mixed: Float32 = (table[i] * (1.0 - ease) + table[(i + 1) % len(stops)] * ease).astype(np.float32)
-    return mixed
+    return round_ring(np.stack(stops)).astype(np.float32)

@@ -5,8 +5,10 @@ one to the next passes through clean colours and not through mud.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vjserver.types.audio import Float32
 
@@ -64,16 +66,22 @@ def toned(light: Float32) -> Float32:
     return shown
 
 
+def round_ring(stops: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ``stops`` ``(n, 3)`` eased from one to the next, ``(SIZE, 3)``; the last runs into the first."""
+    place = np.arange(SIZE) / SIZE * len(stops)
+    i = place.astype(int)
+    ease = (place - i)[:, None]
+    ease = ease * ease * (3.0 - 2.0 * ease)
+    mixed: NDArray[np.float64] = stops[i] * (1.0 - ease) + stops[(i + 1) % len(stops)] * ease
+    return mixed
+
+
 @cache
 def ring(name: str) -> Float32:
     """Return a palette as linear-light RGB, float32 ``(SIZE, 3)``; the last colour runs into the first."""
     keys = np.stack([linear_from_hex(colour) for colour in PALETTES[name]])
     lab = np.cbrt(keys @ _TO_LMS.T) @ _TO_LAB.T
-    place = np.arange(SIZE) / SIZE * len(keys)
-    i = place.astype(int)
-    ease = (place - i)[:, None]
-    ease = ease * ease * (3.0 - 2.0 * ease)
-    mixed = lab[i] * (1.0 - ease) + lab[(i + 1) % len(keys)] * ease
+    mixed = round_ring(lab)
     lms = (mixed @ np.linalg.inv(_TO_LAB).T) ** 3
     result: Float32 = np.clip(lms @ np.linalg.inv(_TO_LMS).T, 0.0, None).astype(np.float32)
     return result
