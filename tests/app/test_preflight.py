@@ -66,8 +66,9 @@ def test_a_second_server_names_the_first_and_what_it_holds_and_runs_beside_it_wi
         for said in (f"process {first.pid}", f"port {osc} (OSC)", "(the panel)", f"shared memory '{stream}'"):
             assert said in second.stderr
         assert "Traceback" not in second.stderr
-        assert re.search(r"--port-base \d+", second.stderr)
-        base = free_port(socket.SOCK_DGRAM)
+        advice = re.search(r"--port-base (\d+)", second.stderr)
+        assert advice
+        base = int(advice[1])
         with runs(path, "--port-base", str(base)):
             wait_for(lambda: answers(base), 30)
             assert answers(osc), "the first plays on"
@@ -127,6 +128,16 @@ def test_a_moved_show_shares_no_port_and_no_name_with_the_first(tmp_path):
 def test_a_port_base_that_makes_no_sense_is_told(tmp_path, base):
     with pytest.raises(ConfigError, match="--port-base must be in"):
         shifted(load_show(write(tmp_path)[0]), base)
+
+
+def test_no_port_of_a_show_is_moved_out_of_what_there_is(tmp_path):
+    """The web port of a show lies above its OSC port: both have to fit."""
+    path = tmp_path / "show.toml"
+    path.write_text('outputs = [{kind = "zmq", address = "tcp://127.0.0.1:60000"}]\n[osc]\nport = 9010\n')
+    show = load_show(path)
+    with pytest.raises(ConfigError, match=r"must be in \d+\.\.14545 for this show"):
+        shifted(show, 14546)
+    assert shifted(show, 14545).outputs[0]["address"] == "tcp://127.0.0.1:65535"
 
 
 @LINUX

@@ -228,19 +228,23 @@ def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
     import subprocess
     import sys
 
-    show = tmp_path / "show.toml"
+    show, told = tmp_path / "show.toml", free_port(socket.SOCK_DGRAM)
     show.write_text(
         f'outputs = [{{kind = "null"}}]\n[source]\nkind = "device"\nname = "default"\n'
         f"[video]\nwidth = 320\nheight = 180\n"
-        f"[osc]\nport = {free_port(socket.SOCK_DGRAM)}\ntargets = []\n[web]\non = false\n[midi]\non = false\n"
+        f"[osc]\nport = {free_port(socket.SOCK_DGRAM)}\ntargets = [{{port = {told}}}]\n"
+        f"[web]\non = false\n[midi]\non = false\n"
     )
     log = tmp_path / "log"
     command = [sys.executable, "-m", "vjserver", "run", str(show)]
     with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
         log.open("w") as out,
         running(command, env=pulse.env, stdout=out, stderr=subprocess.STDOUT) as run,
     ):
-        wait_for(lambda: "pictures/s" in log.read_text(), 30)
+        sock.bind(("127.0.0.1", told))
+        sock.settimeout(0.2)
+        wait_for(lambda: arrives(sock), 40)  # the ear tells nothing before it hears
         assert "degraded" not in log.read_text()
         pulse.stop()
         wait_for(lambda: "degraded sound: audio input 'default' has gone" in log.read_text(), 40)
@@ -350,6 +354,30 @@ def test_the_beat_goes_on_while_a_device_takes_long_to_open(channels):
         assert len(told.counts) == pytest.approx(8, abs=1)
         released.set()
         wait_for(lambda: (ear.step(), ear._open)[1])
+
+
+def test_a_source_that_never_opens_is_told_once_and_hands_keep_the_beat(channels):
+    clock, commands = ManualClock(), QueueWriter(channels.events("control"))
+    events, released = QueueReader(channels.events("ear")), threading.Event()
+
+    class Stuck(Flaky):
+        def open(self):
+            released.wait(20)
+            super().open()
+
+    with ThreadPoolExecutor(1) as opener:
+        told = Told()
+        ear = ear_of(Stuck(clock), clock, channels, [told], opener=opener)
+        run_until(ear, clock, 7)
+        assert not [e for e in events.get() if isinstance(e, Degraded)]
+        run_until(ear, clock, 12)
+        assert [e.why.split(";")[0] for e in events.get() if isinstance(e, Degraded)] == ["the source does not open"]
+        commands.put(Command(clock.now_ns(), "/vj/tempo/bpm", (120.0,)))
+        run_until(ear, clock, 30)
+        assert len(told.counts) == pytest.approx(36, abs=1)
+        released.set()
+        wait_for(lambda: (ear.step(), ear._open)[1])
+        assert [(e.why, e.mended) for e in events.get() if isinstance(e, Degraded)] == [("the source is back", True)]
 
 
 def test_another_device_is_heard_when_the_state_says_so_and_the_beat_goes_on(channels):

@@ -12,7 +12,7 @@ from typing import IO
 
 import psutil
 
-from vjserver.app.show import ZMQ_ADDRESS, Show, filled
+from vjserver.app.show import ZMQ_ADDRESS, Show, filled, free_base
 from vjserver.runtime import shared
 from vjserver.runtime.files import data_folder
 from vjserver.runtime.ring import ring_owner, ring_size
@@ -56,7 +56,7 @@ def claim(show: Show) -> IO[str] | None:
             return None
         raise ConfigError(
             f"another vjserver has begun on port {show.osc.port} (OSC); end it, or run this one beside it: "
-            f"--port-base {show.osc.port + 100}"
+            f"--port-base {free_base(show)}"
         ) from None
     return file
 
@@ -80,7 +80,7 @@ def check_alone(show: Show) -> None:
             rows.append((f"shared memory {stream!r}", ring_owner(f"vjserver-{stream}")))
     held = [(what, server) for what, pid in rows if pid and (server := server_of(pid))]
     if held:
-        pid, base = held[0][1], show.osc.port + 100
+        pid, base = held[0][1], free_base(show)
         what = ", ".join(what for what, _ in held)
         raise ConfigError(
             f"another vjserver runs here (process {pid}) and holds {what}; end it (kill {pid}), or run this one "

@@ -33,6 +33,7 @@ ZMQ_ADDRESS = "tcp://127.0.0.1:9030"
 LARGEST = 1 << 20
 """Bytes of a show file or preset."""
 # What is called after the server where the show says nothing else: by kind of output, the option.
+LEAST_PORT, MOST_PORT, BESIDE = 1024, 65535, 100
 CALLED = {"ndi": "name", "spout": "name", "syphon": "name", "touchshm": "name", "sharedmem": "stream"}
 
 
@@ -207,11 +208,12 @@ def filled(show: Show, config: Mapping[str, Any]) -> Door:
 def shifted(show: Show, base: int) -> Show:
     """Return the show with all its ports moved, so that OSC comes in at ``base``, and names of its own.
 
-    Two servers run beside each other so. Raises ConfigError for a base that leaves no room.
+    Two servers run beside each other so. Raises ConfigError for a base that would move a port out of what there is.
     """
     by = base - show.osc.port
-    if not 1024 <= base <= 65000:
-        raise ConfigError(f"--port-base must be in 1024..65000: got {base}")
+    low, high = _bases(show)
+    if not low <= base <= high:
+        raise ConfigError(f"--port-base must be in {low}..{high} for this show, whose ports move alike: got {base}")
     osc = show.osc.model_copy(
         update={"port": base, "targets": tuple(t.model_copy(update={"port": t.port + by}) for t in show.osc.targets)}
     )
@@ -221,6 +223,19 @@ def shifted(show: Show, base: int) -> Show:
     return show.model_copy(update={"name": name, "osc": osc, "web": web, "outputs": outputs})
 
 
+def free_base(show: Show) -> int:
+    """Return a base for a second server beside one that plays this show."""
+    base = show.osc.port + BESIDE
+    return base if base <= _bases(show)[1] else show.osc.port - BESIDE
+
+
+def _bases(show: Show) -> tuple[int, int]:
+    """Return the lowest and the highest base with which every port of a show is one."""
+    ports = [show.osc.port, show.web.port, *(target.port for target in show.osc.targets)]
+    ports += [port for door in show.outputs if (port := _port_of(door))]
+    return LEAST_PORT + show.osc.port - min(ports), MOST_PORT + show.osc.port - max(ports)
+
+
 def _moved(door: Door, by: int, base: int) -> Door:
     """Return an output with its TCP port moved, and a name of its own where the show gave it one."""
     key = CALLED.get(str(door["kind"]), "")
@@ -228,9 +243,18 @@ def _moved(door: Door, by: int, base: int) -> Door:
         end = f"_{base}" if door["kind"] == "touchshm" else f"-{base}"
         called = str(door[key])
         return {**door, key: called[: 20 - len(end)] + end if key == "stream" else called + end}
+    port = _port_of(door)
+    if not port:
+        return door
+    head = str(door.get("address", ZMQ_ADDRESS)).rpartition(":")[0]
+    return {**door, "address": f"{head}:{port + by}"}
+
+
+def _port_of(door: Door) -> int:
+    """Return the TCP port that an output opens, 0 where it opens none."""
     address = str(door.get("address", ZMQ_ADDRESS)) if door["kind"] == "zmq" else ""
-    head, _, port = address.rpartition(":")
-    return {**door, "address": f"{head}:{int(port) + by}"} if address.startswith("tcp:") and port.isdigit() else door
+    port = address.rpartition(":")[2]
+    return int(port) if address.startswith("tcp:") and port.isdigit() else 0
 
 
 def load_show(path: Path | None) -> Show:

@@ -26,6 +26,8 @@ from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event
 from vjserver.types.features import BeatGrid, Features, quiet
 
 RETRY_S = (0.5, 1.0, 2.0, 4.0)
+SLOW_NS = 8 * NS
+"""So long may a source take to open before that is told: a driver, or a sound server that falls, may never answer."""
 TICK_NS = 4_000_000
 
 
@@ -96,7 +98,7 @@ class Ear:
         self._commands, self._sound = commands, sound
         self._analysis: Analysis | None = None
         self._latency = Latencies()
-        self._retries, self._retry_ns, self._open = 0, 0, False
+        self._retries, self._retry_ns, self._slow_ns, self._open = 0, 0, 0, False
         self._next_stats_ns = 0
         self._beats, self._drops, self._dropping = 0, 0, False
         if before is not None:
@@ -178,8 +180,10 @@ class Ear:
                 self._source.open()
             elif self._opening is None:
                 self._opening = self._opener.submit(self._source.open)
+                self._slow_ns = self._clock.now_ns() + SLOW_NS
                 return
             elif not self._opening.done():
+                self._tell_slow()
                 return
             else:
                 opened, self._opening = self._opening, None
@@ -198,6 +202,14 @@ class Ear:
             self._announce("sound", "the source is back", True)
         self._retries = 0
 
+    def _tell_slow(self) -> None:
+        """Say once that a source has been opening for long."""
+        if self._clock.now_ns() >= self._slow_ns:
+            self._slow_ns = 2**63
+            self._retries = max(1, self._retries)  # so that it is told when it is there
+            self._hear_nothing(self._clock.now_ns())
+            self._announce("sound", "the source does not open; it is waited for, and the beat goes on", False)
+
     def _lose_source(self, why: str) -> None:
         self._source.close()
         self._open = False
@@ -207,11 +219,13 @@ class Ear:
         wait_s = RETRY_S[min(self._retries, len(RETRY_S) - 1)]
         self._retries += 1
         self._retry_ns = now_ns + round(wait_s * NS)
+        self._hear_nothing(now_ns)
+        self._announce("sound", f"{why}; trying again in {wait_s:g} s", False)
+
+    def _hear_nothing(self, now_ns: int) -> None:
         if self._analysis is None:
             self._analysis = Analysis(48000, self._options)  # hands can still tap a tempo
-        still = quiet(now_ns)
-        self._analysis.features = replace(still, grid=self._analysis.clock.grid)
-        self._announce("sound", f"{why}; trying again in {wait_s:g} s", False)
+        self._analysis.features = replace(quiet(now_ns), grid=self._analysis.clock.grid)
 
     def _announce(self, what: str, why: str, mended: bool) -> None:
         self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
