@@ -20,7 +20,7 @@ check: .venv/test-ready .venv/panel-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vjserver osc reference | diff docs/osc.md -
+	$(BIN)/vjserver osc reference --shipped | diff docs/osc.md -
 	$(BIN)/vjserver presets check
 	$(BIN)/python -m touchdesigner.generate --check
 	cd $(PANEL) && npm run --silent check
@@ -49,7 +49,7 @@ bench-gpu:
 	$(BIN)/python -m bench.gpu $(ARGS)
 
 docs: .venv/demo-ready
-	$(BIN)/vjserver osc reference > docs/osc.md
+	$(BIN)/vjserver osc reference --shipped > docs/osc.md
 	$(BIN)/python -m touchdesigner.generate
 
 .venv/demo-ready: pyproject.toml scripts/need

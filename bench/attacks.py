@@ -30,15 +30,15 @@ from bench.report import percentiles, row
 from vjserver.app.show import load_bank
 from vjserver.controls.osc import OscError, decode
 from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.installed import shipped
 from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.store import Channels, pids_of
-from vjserver.show.addresses import REGISTRY
 from vjserver.show.state import ShowState
 from vjserver.stages.control import Control, OscLimits, Pipes
 from vjserver.stages.shelf import Shelf
 
 BENCH = "attacks"
-ADDRESSES = tuple(REGISTRY)
+ADDRESSES = tuple(shipped().everything)
 FLOOD_PER_S = 20_000
 
 
@@ -130,8 +130,8 @@ def each_packet(packets: int) -> list[dict[str, Any]]:
     segments = channels.create()
     try:
         control = Control(
-            bank, 1, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (), Shelf(lambda: bank), None,
-            OscLimits((), 1 << 40),
+            shipped(), bank, 1, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (),
+            Shelf(lambda: bank, shipped()), None, OscLimits((), 1 << 40),
         )  # fmt: skip
         gc.collect()
         gc.freeze()  # as the control process does

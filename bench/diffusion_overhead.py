@@ -72,15 +72,17 @@ def main() -> list[dict[str, object]]:
 def host(model: Path) -> list[dict[str, object]]:
     """Return what a frame costs the host at 512x512 before and after the device's work, which is left out here."""
     from vjserver.app.show import load_bank
-    from vjserver.generators.diffusion import DiffusionGenerator
     from vjserver.generators.diffusion.engine import Result
+    from vjserver.generators.diffusion.generator import DiffusionGenerator
     from vjserver.generators.diffusion.options import DiffusionOptions
-    from vjserver.show.mapping import Mapper
+    from vjserver.runtime.installed import shipped
+    from vjserver.show.mapping import MapperMemory, mapped, own_of
     from vjserver.show.state import ShowState, Travel, enter
     from vjserver.types.features import quiet
 
     preset = load_bank().find("coral-cathedral")[1]
-    state, mapper, features = enter(ShowState(), 0, preset), Mapper(), quiet(1)
+    registry, features = shipped(), quiet(1)
+    state = enter(ShowState(), 0, preset, registry)
     generator = DiffusionGenerator(DiffusionOptions(model=str(model), device="cpu", decoder="full"))
     generator.open()
     generator.warm_up(512, 512, [prompt.text for prompt in preset.prompts])
@@ -89,10 +91,12 @@ def host(model: Path) -> list[dict[str, object]]:
     engine._play, engine._fetch = (lambda _: None), (lambda _: shown)
     rows: list[dict[str, object]] = []
     for name, seeds in (("a frame", 1), ("a frame with a new seed", 10_000)):
-        times, memory = [], None
+        times, memory, mapping = [], None, MapperMemory()
         for i in range(300):
             began = time.perf_counter()
-            request = mapper(replace(state, seed=i % seeds, travel=Travel()), features, 1, 1 / 30, (512, 512))
+            now = replace(state, seed=i % seeds, travel=Travel())
+            request, knobs, mapping = mapped(now, features, 1, 1 / 30, (512, 512), mapping, registry)
+            request = replace(request, own=own_of(registry, state.generator, knobs))
             _, memory = generator.render(request, memory)
             if i >= WARM:
                 times.append(1e3 * (time.perf_counter() - began))

@@ -6,15 +6,15 @@ import numpy as np
 
 from bench.report import percentiles, row
 from vjserver.generators.pattern.families import FAMILIES
-from vjserver.generators.pattern.render import PatternGenerator, PatternOptions
-from vjserver.show.addresses import PARAMS
-from vjserver.types.frames import FrameRequest
+from vjserver.generators.pattern.generator import PatternGenerator, PatternOptions
+from vjserver.show.addresses import COMMON
+from vjserver.types.frames import FrameRequest, TextConditioning
 
 FRAMES = 24
 
 
 def main() -> list[dict[str, object]]:
-    params = {name: p.default for name, p in PARAMS.items()}
+    params = {name: p.default for name, p in COMMON.items()}
     generator = PatternGenerator(PatternOptions(threads=1))
     generator.open()
     rows = []
@@ -24,7 +24,7 @@ def main() -> list[dict[str, object]]:
         for family in FAMILIES:
             memory, times = None, []
             for _ in range(FRAMES):
-                request = FrameRequest(0, width, height, ((family, 1.0),), params, 1, 1 / 30)
+                request = FrameRequest(0, width, height, TextConditioning(((family, 1.0),)), params, 1, 1 / 30)
                 began = time.perf_counter()
                 _, memory = generator.render(request, memory)
                 times.append((time.perf_counter() - began) * 1e3)

@@ -32,12 +32,12 @@ from vjserver.outputs.ndi import NdiOptions, NdiOutput
 from vjserver.outputs.sharedmem import SharedMemoryOptions, SharedMemoryOutput
 from vjserver.outputs.zmq import ZmqOptions, ZmqOutput
 from vjserver.ports import Input, Output, Sending
+from vjserver.rendering.receiving import InputThread
 from vjserver.runtime import shared
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import StatsReader
 from vjserver.runtime.store import Channels
-from vjserver.stages.receiving import InputThread
 from vjserver.stages.sending import OutputThread
 from vjserver.types.frames import Frame, FrameInfo
 

@@ -16,8 +16,7 @@ import pytest
 from hypothesis import settings
 
 from vjserver.generators.diffusion import store
-from vjserver.generators.pattern import PatternGenerator
-from vjserver.generators.pattern.render import PatternOptions
+from vjserver.generators.pattern.generator import PatternGenerator, PatternOptions
 from vjserver.outputs import uyvy
 
 settings.register_profile("vjserver", deadline=None)  # a busy machine is no fault of an example

@@ -7,12 +7,13 @@ import argparse
 import struct
 import sys
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
 from json import dumps
 from pathlib import Path
 
-from touchdesigner.patches import PATCHES, Node, Patch
+from .patches import PATCHES, Node, Patch
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -31,11 +32,11 @@ def files() -> dict[Path, bytes]:
 # -- the builder -------------------------------------------------------------------------------------------------
 
 
-def build_patch() -> str:
+def build_patch(declared: Mapping[str, Patch] = PATCHES) -> str:
     """Return the script that is run in TouchDesigner: the declared patches and the builder in one file."""
     builder = (HERE / "builder.py").read_text(encoding="utf-8")
     doc, _, rest = builder.partition('"""\n\n')
-    patches = dumps({name: asdict(patch) for name, patch in PATCHES.items()}, ensure_ascii=True)
+    patches = dumps({name: asdict(patch) for name, patch in declared.items()}, ensure_ascii=True)
     lines = textwrap.wrap(patches, 110, break_long_words=True, drop_whitespace=False, break_on_hyphens=False)
     payload = "\n".join(f"    {line!r}" for line in lines)
     return (

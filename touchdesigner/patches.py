@@ -8,9 +8,13 @@ from dataclasses import dataclass, field, replace
 from json import dumps
 from pathlib import Path
 
-from vjserver.show.addresses import BETWEEN, GENRES, N_MACROS, N_PROMPTS, PARAMS, QUANTISE, REGISTRY, SOURCES
+from vjserver.runtime.installed import shipped
+from vjserver.show.addresses import BETWEEN, COMMON, GENRES, N_MACROS, N_PROMPTS, PARAM, QUANTISE, SOURCES
+from vjserver.show.registry import COMMON_ONLY, Registry
+from vjserver.types.knobs import Parameter
 
 SCRIPTS = Path(__file__).parent / "scripts"
+ENTRIES = COMMON_ONLY.entries
 Value = str | int | float | bool
 
 
@@ -105,12 +109,12 @@ def _prompts() -> tuple[Par, ...]:
         deck = "deck A" if i <= N_PROMPTS // 2 else "deck B"
         text, weight = f"/vj/prompt/{i}/text", f"/vj/prompt/{i}/weight"
         rows.append(Par(f"Prompt{i}", f"Prompt {i}", "Str", "", help=f"what the picture is of ({deck})", address=text))
-        start = float(REGISTRY[weight].default or 0.0)
-        rows.append(Par(f"Weight{i}", f"Weight {i}", "Float", start, help=REGISTRY[weight].doc, address=weight))
-    rows.append(Par("Negative", "Negative", "Str", "", help=REGISTRY["/vj/negative"].doc, address="/vj/negative"))
-    rows.append(Par("Seed", "Seed", "Int", 1, 0, 10000, help=REGISTRY["/vj/seed"].doc, address="/vj/seed"))
+        start = float(ENTRIES[weight].default or 0.0)
+        rows.append(Par(f"Weight{i}", f"Weight {i}", "Float", start, help=ENTRIES[weight].doc, address=weight))
+    rows.append(Par("Negative", "Negative", "Str", "", help=ENTRIES["/vj/negative"].doc, address="/vj/negative"))
+    rows.append(Par("Seed", "Seed", "Int", 1, 0, 10000, help=ENTRIES["/vj/seed"].doc, address="/vj/seed"))
     rows.append(Par("Nextseed", "Next seed", "Pulse", address="/vj/seed/next"))
-    beats = REGISTRY["/vj/travel/beats"]
+    beats = ENTRIES["/vj/travel/beats"]
     rows.append(Par("Travelbeats", "Travel, beats", "Float", 0.0, 0, 64, help=beats.doc, address=beats.address))
     return tuple(rows)
 
@@ -121,34 +125,63 @@ PRESET = (
     Par("Presetgo", "Go", "Pulse", address="/vj/preset/go", args=("Preset",)),
     Par("Presetnext", "Next", "Pulse", address="/vj/preset/next"),
     Par("Presetprev", "Previous", "Pulse", address="/vj/preset/prev"),
-    Par("Quantise", "Change on", "Menu", "none", menu=_menu(*QUANTISE), help=REGISTRY["/vj/quantise"].doc,
+    Par("Quantise", "Change on", "Menu", "none", menu=_menu(*QUANTISE), help=ENTRIES["/vj/quantise"].doc,
         address="/vj/quantise"),
-    Par("Morphbeats", "Morph, beats", "Float", 0.0, 0, 64, help=REGISTRY["/vj/morph/beats"].doc,
+    Par("Morphbeats", "Morph, beats", "Float", 0.0, 0, 64, help=ENTRIES["/vj/morph/beats"].doc,
         address="/vj/morph/beats"),
-    Par("Autopilot", "Autopilot", "Toggle", False, help=REGISTRY["/vj/autopilot"].doc, address="/vj/autopilot"),
+    Par("Autopilot", "Autopilot", "Toggle", False, help=ENTRIES["/vj/autopilot"].doc, address="/vj/autopilot"),
     Par("Cuego", "Next cue", "Pulse", address="/vj/cue/go"),
-    Par("Undo", "Undo", "Pulse", help=REGISTRY["/vj/undo"].doc, address="/vj/undo"),
-    *(Par(f"Macro{n}", f"Macro {n}", "Float", 0.0, help=REGISTRY[f"/vj/macro/{n}"].doc, address=f"/vj/macro/{n}")
+    Par("Undo", "Undo", "Pulse", help=ENTRIES["/vj/undo"].doc, address="/vj/undo"),
+    *(Par(f"Macro{n}", f"Macro {n}", "Float", 0.0, help=ENTRIES[f"/vj/macro/{n}"].doc, address=f"/vj/macro/{n}")
       for n in range(1, N_MACROS + 1)),
 )  # fmt: skip
 
-LOOKS = tuple(
-    Par(
-        name.replace("_", "").capitalize(), name.replace("_", " ").capitalize(), "Float", round(p.norm(p.default), 4),
-        help=f"{p.doc} (0..1 is {p.low:g}..{p.high:g} {p.unit})".replace(" )", ")"), address=f"/vj/param/{name}",
-    )
-    for name, p in PARAMS.items()
-)  # fmt: skip
+
+def _look(name: str, label: str, p: Parameter, address: str) -> Par:
+    span = ", ".join(f"{i} {one}" for i, one in enumerate(p.choices)) or f"{p.low:g}..{p.high:g} {p.unit}"
+    about = f"{p.doc} (0..1 is {span})".replace(" )", ")")
+    return Par(name, label, "Float", round(p.start, 4), help=about, address=address)
+
+
+def _called(key: str) -> tuple[str, str]:
+    """Return the name and the label of a knob's parameter: one capital letter, then small ones and digits."""
+    return key.replace("_", "").replace("/", "").capitalize(), key.replace("_", " ").replace("/", " ").capitalize()
+
+
+def _looks(registry: Registry) -> tuple[Par, ...]:
+    """Return the knobs that everybody knows: the common ones, and those with an address from before."""
+    keys = {**{name: name for name in COMMON}, **registry.aliases}
+    return tuple(_look(*_called(name), registry.parameters[key], f"{PARAM}{name}") for name, key in keys.items())
+
+
+def _own_pages(registry: Registry, taken: set[str]) -> dict[str, tuple[Par, ...]]:
+    """Return a page for each generator that has knobs besides those; ``taken`` names are given a digit more."""
+    pages: dict[str, tuple[Par, ...]] = {}
+    known = set(registry.aliases.values())
+    for kind, info in registry.infos.items():
+        rows = []
+        for knob in info.parameters:
+            key = f"{kind}/{knob.name}"
+            if key in known:
+                continue
+            name, label = _called(key)
+            free = next(one for one in (name, *(f"{name}{i}" for i in range(2, 99))) if one not in taken)
+            taken.add(free)
+            rows.append(_look(free, label, knob, f"{PARAM}{key}"))
+        if rows:
+            pages[kind.replace("_", "").capitalize()] = tuple(rows)
+    return pages
+
 
 MASTER = (
-    Par("Fade", "Master fade", "Float", 1.0, help=REGISTRY["/vj/master/fade"].doc, address="/vj/master/fade"),
+    Par("Fade", "Master fade", "Float", 1.0, help=ENTRIES["/vj/master/fade"].doc, address="/vj/master/fade"),
     Par("Blackout", "Blackout", "Toggle", False, address="/vj/master/blackout"),
     Par("Freeze", "Freeze", "Toggle", False, address="/vj/master/freeze"),
-    Par("Safe", "Safe loop", "Toggle", False, help=REGISTRY["/vj/master/safe"].doc, address="/vj/master/safe"),
-    Par("Panic", "Panic", "Pulse", help=REGISTRY["/vj/master/panic"].doc, address="/vj/master/panic"),
-    Par("Record", "Record", "Toggle", False, help=REGISTRY["/vj/record"].doc, address="/vj/record"),
+    Par("Safe", "Safe loop", "Toggle", False, help=ENTRIES["/vj/master/safe"].doc, address="/vj/master/safe"),
+    Par("Panic", "Panic", "Pulse", help=ENTRIES["/vj/master/panic"].doc, address="/vj/master/panic"),
+    Par("Record", "Record", "Toggle", False, help=ENTRIES["/vj/record"].doc, address="/vj/record"),
     Par("Between", "Between pictures", "Menu", "repeat", menu=_menu(*BETWEEN), address="/vj/deliver/between",
-        help=REGISTRY["/vj/deliver/between"].doc),
+        help=ENTRIES["/vj/deliver/between"].doc),
     Par("Returnlive", "Return from safe loop", "Pulse", address="/vj/deliver/return"),
 )  # fmt: skip
 
@@ -168,7 +201,7 @@ TEMPO = (
         "auto",
         menu=_menu(*SOURCES),
         address="/vj/tempo/source",
-        help=REGISTRY["/vj/tempo/source"].doc,
+        help=ENTRIES["/vj/tempo/source"].doc,
     ),
     Par("Tempolock", "Hold tempo", "Toggle", False, address="/vj/tempo/lock"),
     Par("Genre", "Genre", "Menu", "any", menu=_menu(*GENRES), address="/vj/tempo/genre"),
@@ -194,7 +227,7 @@ BEAT = (
 
 def _pages(*more: tuple[str, tuple[Par, ...]]) -> dict[str, tuple[Par, ...]]:
     pages = {"Connect": CONNECT, **dict(more)}
-    return pages | {"Prompt": _prompts(), "Preset": PRESET, "Params": LOOKS, "Master": MASTER, "Tempo": TEMPO}
+    return pages | {"Prompt": _prompts(), "Preset": PRESET, "Params": (), "Master": MASTER, "Tempo": TEMPO}
 
 
 # -- operators ---------------------------------------------------------------------------------------------------
@@ -404,9 +437,18 @@ def _two_decks() -> Patch:
     )  # fmt: skip
 
 
-def _complete(patch: Patch) -> Patch:
-    """Return the patch with what all share."""
+def _complete(patch: Patch, registry: Registry) -> Patch:
+    """Return the patch with what all share, and the knobs of what is to be played."""
+    pages = {**patch.pages, "Params": _looks(registry)}
+    pages |= _own_pages(registry, {par.name for page in pages.values() for par in page})
+    patch = replace(patch, pages=pages)
     return replace(patch, nodes=(*patch.nodes, *_control(dumps(patch.addresses, indent=0))))
 
 
-PATCHES = {p.name: _complete(p) for p in (_starter(), _beat_compositor(), _img2img_loop(), _two_decks())}
+def patches(registry: Registry) -> dict[str, Patch]:
+    """Return every patch by its name."""
+    declared = (_starter(), _beat_compositor(), _img2img_loop(), _two_decks())
+    return {patch.name: _complete(patch, registry) for patch in declared}
+
+
+PATCHES = patches(shipped())

@@ -192,9 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--port", type=int, default=9010)
     send.add_argument("--host", default="127.0.0.1")
     send.set_defaults(run=_osc_send)
-    verbs.add_parser("reference", help="print the reference of all addresses (Markdown)").set_defaults(
-        run=_osc_reference
-    )
+    reference = verbs.add_parser("reference", help="print the reference of all addresses (Markdown)")
+    reference.add_argument("--shipped", action="store_true", help="of what comes with vjserver, without plug-ins")
+    reference.set_defaults(run=_osc_reference)
     return parser
 
 
@@ -376,10 +376,12 @@ def _presets_schema(_args: argparse.Namespace) -> int:
 
 def _presets_check(args: argparse.Namespace) -> int:
     from vjserver.app.show import check_preset, load_bank
+    from vjserver.runtime.installed import installed
 
     if not args.files:
         bank = load_bank()
-        print("\n".join([*bank.faults.values(), f"{len(bank.presets)} presets are sound"]))
+        idle = [f"{slug}: {row}" for slug, preset in bank.presets for row in preset.idle(installed())]
+        print("\n".join([*bank.faults.values(), *idle, f"{len(bank.presets)} presets are sound"]))
         return 1 if bank.faults else 0
     faults = 0
     for path in args.files:
@@ -389,7 +391,7 @@ def _presets_check(args: argparse.Namespace) -> int:
             faults += 1
             print(error)
         else:
-            print(f"{path}: sound ({preset.name})")
+            print("\n".join([f"{path}: sound ({preset.name})", *(f"  {row}" for row in preset.idle(installed()))]))
     return 1 if faults else 0
 
 
@@ -556,10 +558,11 @@ def _osc_send(args: argparse.Namespace) -> int:
     return send(args.host, args.port, args.address, args.args)
 
 
-def _osc_reference(_args: argparse.Namespace) -> int:
+def _osc_reference(args: argparse.Namespace) -> int:
     from vjserver.app.osc_tools import reference
+    from vjserver.runtime.installed import installed, shipped
 
-    print(reference(), end="")
+    print(reference(shipped() if args.shipped else installed()), end="")
     return 0
 
 

@@ -6,7 +6,7 @@ stranger's would. Configuration names a door by ``kind`` and holds its options.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -16,6 +16,8 @@ from vjserver.types.errors import ConfigError, VJError, nearest
 from vjserver.types.frames import Frame, FrameRequest
 
 Room = Literal["sources", "generators", "inputs", "outputs"]
+Group = Room | Literal["generator_info"]
+OURS = "vjserver"
 _Model = TypeVar("_Model", bound=BaseModel)
 SLOWEST_FPS = 0.1
 MOST_PIXELS = 7680 * 4320
@@ -126,19 +128,49 @@ class Sending(BaseModel):
 
 
 @cache
+def doors(room: Group) -> dict[str, EntryPoint]:
+    """Return the entry point of each kind. Ours goes before a stranger's; of two strangers' neither is taken."""
+    return {kind: points[0] for kind, points in _claims(room).items() if len(points) == 1}
+
+
+@cache
+def clashes(room: Group) -> tuple[str, ...]:
+    """Say which kinds are brought by more than one package."""
+    return tuple(
+        f"{kind}: {' and '.join(sorted(_owner(p) for p in points))} both bring one of that kind; neither is taken"
+        for kind, points in _claims(room).items()
+        if len(points) > 1
+    )
+
+
+def _claims(room: Group) -> dict[str, list[EntryPoint]]:
+    claims: dict[str, dict[str, EntryPoint]] = {}
+    for point in entry_points(group=f"vjserver.{room}"):
+        claims.setdefault(point.name, {})[_owner(point)] = point
+    return {kind: [by[OURS]] if OURS in by else list(by.values()) for kind, by in sorted(claims.items())}
+
+
+def _owner(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else ""
+
+
 def kinds(room: Room) -> tuple[str, ...]:
     """Return the names of the doors of a room, sorted."""
-    return tuple(sorted({point.name for point in entry_points(group=f"vjserver.{room}")}))
+    return tuple(doors(room))
 
 
 @cache
 def find(room: Room, kind: str) -> Any:
     """Return the class of a door. Raises ConfigError for an unknown kind, VJError if its module cannot be imported."""
-    for point in entry_points(group=f"vjserver.{room}", name=kind):
+    point = doors(room).get(kind)
+    if point is not None:
         try:
             return point.load()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             raise VJError(f"{room[:-1]} {kind!r} cannot be loaded: {error}") from error
+    twice = next((why for why in clashes(room) if why.startswith(f"{kind}: ")), "")
+    if twice:
+        raise ConfigError(f"{room[:-1]} {twice}")
     raise ConfigError(f"unknown {room[:-1]} {kind!r}{nearest(kind, kinds(room))}; known: {', '.join(kinds(room))}")
 
 

@@ -22,13 +22,13 @@ import pytest
 from conftest import free_port, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
+from known import REGISTRY
 from pythonosc.osc_message_builder import BuildError
 
 from vjserver.cli import Plain
 from vjserver.controls.osc import OscError, decode
 from vjserver.runtime.osc import message
 from vjserver.runtime.store import pids_of
-from vjserver.show.addresses import REGISTRY
 from vjserver.types.text import clean, visible
 
 NASTY = (

@@ -6,11 +6,10 @@ import mido
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import REGISTRY, SHIPPED, accept
 
 from vjserver.controls.midimap import Control, Kept, Learnt, MidiMap, Surface, decoded, learnt
-from vjserver.show.addresses import REGISTRY
 from vjserver.show.preset import parse_toml
-from vjserver.show.registry import accept
 from vjserver.show.state import CURVES
 from vjserver.stages.midi import OURS, learnt_text, load_map
 from vjserver.types.errors import ConfigError
@@ -35,7 +34,7 @@ class Values(dict):
 
 def surface(values, *controls, takeover="jump", own=()):
     rows = tuple(Control.model_validate(c) for c in controls)
-    return Surface(MidiMap(name="x", takeover=takeover, controls=rows), values.get, values.shows, own)
+    return Surface(MidiMap(name="x", takeover=takeover, controls=rows), SHIPPED, values.get, values.shows, own)
 
 
 def cc(number, value, channel=0):
@@ -260,33 +259,33 @@ def test_any_bytes_are_heard(data):
 
 def test_what_is_learnt_comes_first_and_survives_the_disk():
     values = Values({"/vj/master/fade": 0.3})
-    found = learnt(cc(1, 90), "/vj/param/zoom", Kept())
+    found = learnt(cc(1, 90), "/vj/param/zoom", Kept(), SHIPPED)
     rows = Learnt()
     rows.add("port", found)
-    rows.add("port", learnt(note(60), "/vj/tempo/tap", Kept()))
+    rows.add("port", learnt(note(60), "/vj/tempo/tap", Kept(), SHIPPED))
     one = surface(values, FADE, own=rows.rows["port"])
     assert one.hear(cc(1, 127)) == [("/vj/param/zoom", (1.0,))]
     again = parse_toml(MidiMap, learnt_text("port", rows.rows["port"]), "learnt.toml")
     assert list(again.controls) == rows.rows["port"]
-    rows.add("port", learnt(cc(1, 3), "/vj/param/bloom", Kept()))  # the same control, another address
+    rows.add("port", learnt(cc(1, 3), "/vj/param/bloom", Kept(), SHIPPED))  # the same control, another address
     assert [c.to for c in rows.rows["port"]] == ["/vj/tempo/tap", "/vj/param/bloom"]
     assert rows.forget("/vj/tempo/tap")
     assert not rows.forget("/vj/tempo/tap")
-    assert learnt(note(60, 0), "/vj/tempo/tap", Kept()) is None
-    assert learnt(mido.Message("pitchwheel", pitch=5).bytes(), "/vj/param/zoom", Kept()).pitch
+    assert learnt(note(60, 0), "/vj/tempo/tap", Kept(), SHIPPED) is None
+    assert learnt(mido.Message("pitchwheel", pitch=5).bytes(), "/vj/param/zoom", Kept(), SHIPPED).pitch
 
 
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
 def test_every_shipped_map_plays_only_what_there_is(path):
-    midi_map = load_map(path)
-    singles = [single for control in midi_map.controls for single in control.spread()]
+    midi_map = load_map(path, SHIPPED)
+    singles = [single for control in midi_map.controls for single in control.spread(SHIPPED)]
     places = [(s.place, s.control.layer) for s in singles]
     assert len(places) == len(set(places)), "two controls of one layer share a place"
     for single in singles:
         if single.to == "shift":
             continue
         values = Values({address: entry.default for address, entry in REGISTRY.items() if entry.default is not None})
-        one = Surface(midi_map, values.get, values.shows)
+        one = Surface(midi_map, SHIPPED, values.get, values.shows)
         kind, channel, number = single.place
         status = (0x90 if kind == "note" else 0xB0) | (channel - 1)
         if single.control.layer:
@@ -313,7 +312,7 @@ def test_a_fault_in_a_map_is_told_with_file_line_and_what_is_near(text, tmp_path
     path = tmp_path / "x.toml"
     path.write_text(f'name = "x"\n[[controls]]\n{text}\n')
     with pytest.raises(ConfigError, match=r"x\.toml") as caught:
-        load_map(path)
+        load_map(path, SHIPPED)
     assert FAULTS[text] in str(caught.value)
 
 
@@ -347,18 +346,18 @@ def test_without_a_parameter_number_its_controllers_are_ordinary_ones():
 
 def test_a_parameter_number_is_learnt_whole():
     kept = Kept()
-    found = [learnt(data, "/vj/param/zoom", kept) for data in nrpn(300, 9000)]
+    found = [learnt(data, "/vj/param/zoom", kept, SHIPPED) for data in nrpn(300, 9000)]
     assert found[:2] == [None, None]
     assert (found[2].kind, found[2].nrpn) == ("nrpn", 300)
-    surface = Surface(MidiMap(name="x", takeover="jump"), lambda _a: 0.5, lambda *_: None, [found[2]])
+    surface = Surface(MidiMap(name="x", takeover="jump"), SHIPPED, lambda _a: 0.5, lambda *_: None, [found[2]])
     messages = [m for data in nrpn(300, 16383) for m in surface.hear(data)]
     assert messages[-1] == ("/vj/param/zoom", (pytest.approx(1.0),))
 
 
 def test_a_fader_that_happens_to_be_controller_98_is_learnt_when_it_moves_on():
     kept = Kept()
-    assert learnt(cc(98, 10), "/vj/param/zoom", kept) is None
-    assert learnt(cc(98, 20), "/vj/param/zoom", kept).cc == 98
+    assert learnt(cc(98, 10), "/vj/param/zoom", kept, SHIPPED) is None
+    assert learnt(cc(98, 20), "/vj/param/zoom", kept, SHIPPED).cc == 98
 
 
 def program(number, channel=1):
@@ -366,18 +365,18 @@ def program(number, channel=1):
 
 
 def test_a_program_change_calls_a_preset_unless_the_map_says_otherwise():
-    plain = Surface(MidiMap(name="x"), lambda _a: 0.5, lambda *_: None)
+    plain = Surface(MidiMap(name="x"), SHIPPED, lambda _a: 0.5, lambda *_: None)
     assert plain.hear(program(4)) == [("/vj/preset/go", (5,))]
     mapped = MidiMap(name="x", controls=({"program": 4, "to": "/vj/master/panic"},))
-    surface = Surface(mapped, lambda _a: 0.5, lambda *_: None)
+    surface = Surface(mapped, SHIPPED, lambda _a: 0.5, lambda *_: None)
     assert surface.hear(program(4)) == [("/vj/master/panic", ())]
     assert surface.hear(program(5)) == [], "this channel's programs are the map's"
     assert surface.hear(program(5, channel=2)) == [("/vj/preset/go", (6,))]
 
 
 def test_a_program_change_is_learnt_as_a_press_and_for_a_preset_with_its_number():
-    assert learnt(program(7), "/vj/preset/go", Kept()).args == (8,)
-    found = learnt(program(7, channel=5), "/vj/cue/go", Kept())
+    assert learnt(program(7), "/vj/preset/go", Kept(), SHIPPED).args == (8,)
+    found = learnt(program(7, channel=5), "/vj/cue/go", Kept(), SHIPPED)
     assert (found.program, found.channel, found.args) == (7, 5, ())
-    surface = Surface(MidiMap(name="x"), lambda _a: None, lambda *_: None, [found])
+    surface = Surface(MidiMap(name="x"), SHIPPED, lambda _a: None, lambda *_: None, [found])
     assert surface.hear(program(7, channel=5)) == [("/vj/cue/go", ())]

@@ -17,13 +17,13 @@ from functools import partial
 
 import pytest
 from conftest import free_port, running, wait_for
+from known import REGISTRY
 from websockets.exceptions import InvalidStatus
 from websockets.sync import client
 
 from vjserver.controls.osc import decode
 from vjserver.runtime.osc import message
 from vjserver.runtime.store import pids_of
-from vjserver.show.addresses import REGISTRY
 from vjserver.show.echo import same
 
 CHROMIUM = shutil.which("chromium")

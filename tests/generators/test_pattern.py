@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known import PARAMS
 
 from vjserver.generators.pattern.families import FAMILIES
+from vjserver.generators.pattern.generator import PatternGenerator, PatternOptions
+from vjserver.generators.pattern.info import INFO
 from vjserver.generators.pattern.lexicon import (
     FAMILY_WORDS,
     NUMBERS,
@@ -20,9 +23,8 @@ from vjserver.generators.pattern.lexicon import (
     words_of,
 )
 from vjserver.generators.pattern.palette import PALETTES, SIZE, ring
-from vjserver.generators.pattern.render import PatternGenerator, PatternOptions, _heaviest
-from vjserver.show.addresses import PARAMS
-from vjserver.types.frames import FrameRequest
+from vjserver.generators.pattern.render import _heaviest
+from vjserver.types.frames import FrameRequest, TextConditioning
 
 WIDTH, HEIGHT = 160, 90
 DEFAULTS = {name: p.default for name, p in PARAMS.items()}
@@ -39,7 +41,7 @@ def generator():
 
 def request(prompt="", seed=1, seconds=1 / 30, size=(WIDTH, HEIGHT), **params):
     prompts = ((prompt, 1.0),) if isinstance(prompt, str) else tuple(prompt)
-    return FrameRequest(1, *size, prompts, {**DEFAULTS, **params}, seed, seconds)
+    return FrameRequest(1, *size, TextConditioning(prompts), {**DEFAULTS, **params}, seed, seconds)
 
 
 def frames(generator, wish, count=5):
@@ -257,7 +259,7 @@ def test_the_seed_changes_the_picture_but_not_at_once(generator):
     assert np.abs(after - before).mean() < 0.5 * np.abs(frame.pixels.astype(float) - before).mean()
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in PARAMS.values() if not p.doc.startswith("diffusion:")))
+@pytest.mark.parametrize("name", sorted(INFO.uses))
 def test_every_parameter_changes_the_picture(generator, name):
     base = frames(generator, request("hexes, sunset", scale=0.2), 6)[-1].astype(float)
     param = PARAMS[name]

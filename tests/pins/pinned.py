@@ -83,14 +83,14 @@ def plain(value):
 
 def request_row(request, own):
     """Return what a frame is made of: the common knobs, and those that only the generator has that plays."""
-    params = {**request.params, **getattr(request, "own", {})}
+    params = {**request.params, **request.own}
     names = (*COMMON, *(DIFFUSION if own else ()))
     row = {
-        name: getattr(request, name)
+        name: getattr(request.text if name in ("prompts", "decks", "negative", "ahead") else request, name)
         for name in ("t_ns", "width", "height", "prompts", "decks", "negative", "ahead", "feedback", "travel_s",
                      "ease", "seed", "seconds", "bpm", "beat_count", "beat_phase", "bar_phase", "audio_ns")
     }  # fmt: skip
-    row["inference_size"] = getattr(request, "inference_size", None) or request.think_size
+    row["inference_size"] = request.inference_size
     return plain(row | {"params": {name: params[name] for name in names}})
 
 

@@ -1,18 +1,16 @@
 """What is in the field goes on working: each pin was written by the code of before, and is held against that of now."""
 
 import pytest
+from known import REGISTRY, SHIPPED, Mapper, desk_of, enter, read
 from pinned import COMMON, FPS, HERE, SIZE, digest, entry_row, par_row, pin, recorded_features, request_row
 
 from touchdesigner.patches import PATCHES
 from vjserver.app.show import load_bank
-from vjserver.controls.oscquery import node
-from vjserver.show.addresses import OUTPUTS, REGISTRY
-from vjserver.show.changes import read
-from vjserver.show.desk import Desk
-from vjserver.show.mapping import Mapper
+from vjserver.controls.oscquery import node, tree
+from vjserver.show.addresses import OUTPUTS
 from vjserver.show.preset import parse_preset
 from vjserver.show.presetfile import preset_of, saved
-from vjserver.show.state import ShowState, enter, look_of_preset
+from vjserver.show.state import ShowState, look_of_preset
 from vjserver.show.take import parse
 
 BANK = load_bank()
@@ -36,7 +34,7 @@ def within(old, new, where=""):
 
 
 def test_oscquery_shows_what_it_showed():
-    within(pin("oscquery.json"), node("/", lambda address: read(ShowState(), address)))
+    within(pin("oscquery.json"), node("/", lambda address: read(ShowState(), address), tree(SHIPPED)))
 
 
 @pytest.mark.parametrize("name", pin("patches.json"))
@@ -69,8 +67,8 @@ def test_morphs_that_break_each_other_off_ask_for_what_they_asked_for():
 
 
 def test_a_take_of_before_plays_to_the_same_look():
-    take = parse((HERE / "take.jsonl").read_bytes().splitlines(keepends=True), "take.jsonl")
-    desk = Desk(BANK, ShowState())
+    take = parse((HERE / "take.jsonl").read_bytes().splitlines(keepends=True), "take.jsonl", SHIPPED)
+    desk = desk_of(BANK, ShowState())
     desk.play(take, 0)
     for t_ms in range(0, 2000, 20):
         desk.tick(t_ms * 1_000_000, desk.grid, 0)
@@ -83,6 +81,6 @@ def test_a_take_of_before_plays_to_the_same_look():
 
 def test_a_preset_of_the_users_is_read_and_saved_as_it_is_written():
     text = (HERE / "preset.toml").read_text(encoding="utf-8")
-    preset = parse_preset(text, "preset.toml")
-    assert preset.settings["coherence"] == 0.9
-    assert saved(text, preset_of(look_of_preset(0, preset), preset.name, preset)) == text
+    preset = parse_preset(text, "preset.toml", SHIPPED)
+    assert preset.settings(SHIPPED)["diffusion/coherence"] == 0.9
+    assert saved(text, preset_of(look_of_preset(0, preset, SHIPPED), preset.name, preset, SHIPPED)) == text

@@ -8,12 +8,12 @@ from re import fullmatch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import REGISTRY, SHIPPED
 
-from vjserver.show.addresses import REGISTRY
-from vjserver.show.desk import REACH
 from vjserver.show.pattern import MAX_PATTERN, is_pattern, matching
 from vjserver.types.errors import ConfigError
 
+REACH = tuple(address for address in REGISTRY if address in SHIPPED.reached(address))
 KNOWN = (
     "/vj/seed",
     "/vj/seed/next",

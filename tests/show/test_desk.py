@@ -7,16 +7,17 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import PARAMS, REGISTRY, SHIPPED, Mapper, desk_of, enter
 
-from vjserver.show.addresses import N_SNAPSHOTS, PARAMS, REGISTRY
+from vjserver.show.addresses import N_SNAPSHOTS
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.desk import MIN_GO_NS, Desk
 from vjserver.show.echo import HOLD_NS, Listener, same
 from vjserver.show.history import STEPS
-from vjserver.show.mapping import DEEPEST, Mapper
+from vjserver.show.mapping import DEEPEST
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.quantise import boundary
-from vjserver.show.state import ShowState, at, enter, look_of
+from vjserver.show.state import ShowState, at, look_of
 from vjserver.show.take import Played, head, line, parse
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Drum
@@ -44,7 +45,7 @@ def grid_at(t_ns=0, count=0, position=0, per=4, period_s=0.5):
 
 @pytest.fixture
 def desk():
-    return Desk(BANK, enter(ShowState(), 0, A), CUES)
+    return desk_of(BANK, enter(ShowState(), 0, A), CUES)
 
 
 def run(desk, until_ns, grid=None, ahead_ns=0, step_ns=4_000_000, since_ns=0):
@@ -197,7 +198,7 @@ def test_a_macro_moves_what_the_preset_ties_to_it():
         {"to": "/vj/param/zoom", "range": (0.5, 1.0)},
         {"to": "/vj/param/bloom", "range": (1.0, 0.0), "curve": "square"},
         {"to": "/vj/prompt/2/weight"})},), params={"zoom": 0.75})  # fmt: skip
-    desk = Desk(Bank([("m", preset)]), enter(ShowState(), 0, preset))
+    desk = desk_of(Bank([("m", preset)]), enter(ShowState(), 0, preset))
     assert desk.state.macros[1] == 0.5  # where the knob stands
     assert desk.state.macro_names[1] == "Rise"
     desk.receive(0, "/vj/macro/2", (0.8,))
@@ -268,7 +269,7 @@ def test_beats_outrank_seconds_and_count_with_the_tempo(desk):
 def test_prompts_travel_as_long_as_the_morph_and_mappings_blend():
     loud = Preset(name="L", mappings=({"from": "silence", "to": "/vj/param/flash", "range": (1.0, 1.0)},))
     still = Preset(name="S", prompts=({"text": "sea"},))
-    desk = Desk(Bank([("l", loud), ("s", still)]), replace(enter(ShowState(), 0, loud), texts=("sand",) + ("",) * 7,
+    desk = desk_of(Bank([("l", loud), ("s", still)]), replace(enter(ShowState(), 0, loud), texts=("sand",) + ("",) * 7,
                                                               weights=(1.0,) + (0.0,) * 7))  # fmt: skip
     mapper = Mapper()
     assert mapper(desk.state, quiet(0), 0, 0.1, (64, 36)).params["flash"] == 1.0
@@ -278,14 +279,10 @@ def test_prompts_travel_as_long_as_the_morph_and_mappings_blend():
     for i in range(1, 12):
         request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
     assert request.params["flash"] == pytest.approx(1 - 11 * 0.05)
-    assert dict(request.prompts)["sea"] == pytest.approx(0.5, abs=0.06)
+    assert dict(request.text.prompts)["sea"] == pytest.approx(0.5, abs=0.06)
     for i in range(12, 23):
         request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
-    assert (request.params["flash"], request.prompts) == (0.0, (("sea", 1.0),))
-
-
-def depth(moved):
-    return 1 + depth(moved.before) if hasattr(moved, "before") else 0
+    assert (request.params["flash"], request.text.prompts) == (0.0, (("sea", 1.0),))
 
 
 def test_what_sound_moves_does_not_step_when_a_morph_breaks_off_another():
@@ -305,12 +302,12 @@ def test_what_sound_moves_does_not_step_when_a_morph_breaks_off_another():
         if i in presses:
             desk.receive(i * NS // 100, "/vj/preset/go", (presses[i],))
         flash.append(mapper(desk.state, quiet(0), i * NS // 100, 0.01, (64, 36)).params["flash"])
-        deepest = max(deepest, depth(mapper._moved))
+        deepest = max(deepest, len(mapper.memory.layers) - 1)
     assert flash[0] == 1.0
     assert flash[101] == pytest.approx(0.5, abs=0.006)  # half of the way from 1 to 0, and on from there
     assert flash[150] == pytest.approx(0.5 + 0.1 * 0.245, abs=0.006)
     assert max(abs(a - b) for a, b in pairwise(flash[:300])) < 0.006  # a hundredth of a second of two
-    assert deepest == DEEPEST + 1  # of forty that broke each other off, the oldest are gone
+    assert deepest == DEEPEST  # of forty that broke each other off, the oldest are gone
     assert flash[-1] == 0.0
 
 
@@ -389,7 +386,7 @@ def test_what_plays_itself_is_no_step(desk):
     st.lists(st.tuples(st.sampled_from(sorted(PARAMS)), st.floats(0, 1)), min_size=1, max_size=30), st.integers(0, 30)
 )
 def test_undo_and_redo_are_each_others_opposite(moves, back):
-    desk = Desk(BANK, enter(ShowState(), 0, A))
+    desk = desk_of(BANK, enter(ShowState(), 0, A))
     looks = [look_of(desk.state)]
     for i, (name, value) in enumerate(moves):
         desk.receive(2 * i * NS, f"/vj/param/{name}", (value,))
@@ -453,7 +450,7 @@ def test_a_cue_follows_by_itself_unless_it_is_stopped(desk):
 
 def test_a_cue_follows_after_bars():
     cues = CueList([Cue(id="a", follow_bars=2), Cue(id="b")])
-    desk = Desk(BANK, enter(ShowState(), 0, A), cues)
+    desk = desk_of(BANK, enter(ShowState(), 0, A), cues)
     desk.tick(0, grid_at(), 0)
     desk.receive(10_000_000, "/vj/cue/go", ())
     run(desk, 4 * NS - 8_000_000, since_ns=12_000_000)
@@ -463,7 +460,7 @@ def test_a_cue_follows_after_bars():
 
 
 def test_after_the_last_cue_nothing_follows():
-    desk = Desk(BANK, enter(ShowState(), 0, A), CueList([Cue(id="only", follow_s=1.0)]))
+    desk = desk_of(BANK, enter(ShowState(), 0, A), CueList([Cue(id="only", follow_s=1.0)]))
     desk.receive(0, "/vj/cue/go", ())
     run(desk, 3 * NS, step_ns=NS // 10)
     assert (desk.state.cue, desk.refused) == ("only", [])
@@ -481,7 +478,7 @@ def test_a_list_of_cues_is_checked():
     with pytest.raises(ValueError, match="cue's id"):
         Cue(id="a/b")
     with pytest.raises(ConfigError, match=r"no \[\[cues\]\]"):
-        Desk(BANK, ShowState()).receive(0, "/vj/cue/go", ())
+        desk_of(BANK, ShowState()).receive(0, "/vj/cue/go", ())
 
 
 def test_the_autopilot_changes_on_the_bars_first_beat_and_on_no_other(desk):
@@ -498,7 +495,7 @@ def test_the_autopilot_changes_on_the_bars_first_beat_and_on_no_other(desk):
 
 
 def test_the_autopilot_goes_by_weight_every_few_bars():
-    desk = Desk(BANK, enter(ShowState(), 0, A), seed=5)
+    desk = desk_of(BANK, enter(ShowState(), 0, A), seed=5)
     desk.receive(0, "/vj/autopilot/bars", (2,))
     desk.receive(0, "/vj/autopilot", (1,))
     names = []
@@ -572,7 +569,7 @@ ANYTHING = st.one_of(
 
 @given(st.sampled_from(sorted(REGISTRY)), st.lists(ANYTHING, max_size=4))
 def test_any_argument_is_taken_or_refused_and_a_refusal_changes_nothing(address, args):
-    desk = Desk(BANK, enter(ShowState(), 0, A), CUES)
+    desk = desk_of(BANK, enter(ShowState(), 0, A), CUES)
     before = desk.state
     try:
         desk.receive(1, address, args)
@@ -620,17 +617,17 @@ def test_a_take_is_played_again_exactly():
     hands[NS] = [("/vj/morph/seconds", (1.5,)), ("/vj/quantise", ("bar",)), ("/vj/preset/go", ("b",))]
     hands[4 * NS] = [("/vj/undo", ()), ("/vj/snapshot/store", (3,)), ("/vj/cue/2.5/go", ())]
     hands[9 * NS] = [("/vj/snapshot/recall", (3,)), ("/vj/autopilot/bars", (1,)), ("/vj/autopilot", (1,))]
-    first = Desk(BANK, enter(ShowState(), 0, A), CUES, seed=9)
+    first = desk_of(BANK, enter(ShowState(), 0, A), CUES, seed=9)
     first.receive(0, "/vj/param/zoom", (0.33,))
     first.receive(0, "/vj/param/bloom", (0.33,))
     first.performed.clear()
     began = first.state
     states = played(first, hands, 16 * NS)
     lines = [head(began), *(line(row, 0) for row in first.performed)]
-    take = parse(lines, "t.jsonl")
+    take = parse(lines, "t.jsonl", SHIPPED)
     assert len(take.rows) == len(first.performed)
 
-    second = Desk(BANK, enter(ShowState(), 1, B), CUES, seed=1)
+    second = desk_of(BANK, enter(ShowState(), 1, B), CUES, seed=1)
     second.play(take, 0)
     again = played(second, {}, 16 * NS)
     assert [i for i, (a, b) in enumerate(zip(states, again, strict=True)) if a != b] == []
@@ -639,20 +636,20 @@ def test_a_take_is_played_again_exactly():
 
 def test_a_torn_take_is_played_as_far_as_it_goes_and_a_broken_one_is_told_by_line():
     rows = [head(ShowState()), line(Played(5, "/vj/seed", (4,)), 0), b'{"t_ns": 9, "addr']
-    assert len(parse(rows, "t").rows) == 1
+    assert len(parse(rows, "t", SHIPPED).rows) == 1
     with pytest.raises(ConfigError, match=r"^t:2: "):
-        parse([rows[0], rows[2] + b"\n"], "t")
+        parse([rows[0], rows[2] + b"\n"], "t", SHIPPED)
     with pytest.raises(ConfigError, match=r"^t:2: unknown address '/vj/sed'; nearest"):
-        parse([rows[0], line(Played(5, "/vj/sed", (4,)), 0)], "t")
+        parse([rows[0], line(Played(5, "/vj/sed", (4,)), 0)], "t", SHIPPED)
     with pytest.raises(ConfigError, match=r"^t:2: /vj/seed takes a number"):
-        parse([rows[0], line(Played(5, "/vj/seed", (7,)), 0).replace(b"7", b"7" * 400)], "t")
+        parse([rows[0], line(Played(5, "/vj/seed", (7,)), 0).replace(b"7", b"7" * 400)], "t", SHIPPED)
     for bad in ([], [b"{}"], [b"\xff"]):
         with pytest.raises(ConfigError, match=r"^t:1: not the beginning of a take"):
-            parse(bad, "t")
+            parse(bad, "t", SHIPPED)
 
 
 def test_the_wall_and_the_room_stay_when_a_take_is_played(desk):
-    take = parse([head(replace(ShowState(), fade=0.25))], "t")
+    take = parse([head(replace(ShowState(), fade=0.25))], "t", SHIPPED)
     desk.receive(0, "/vj/output/add", ("wall", "null"))
     desk.play(take, 5)
     assert (desk.state.fade, [row.label for row in desk.state.outputs]) == (0.25, ["wall"])
@@ -663,7 +660,7 @@ def test_a_take_writes_no_files_and_opens_no_doors(desk):
         ("/vj/preset/save", ("X",)), ("/vj/snapshot/store", (3,)), ("/vj/output/add", ("wall", "ndi")),
         ("/vj/record", (True,)), ("/vj/midi/learn", ("/vj/seed",)), ("/vj/tempo/bpm", (120.0,)), ("/vj/seed", (9,)),
     ])]  # fmt: skip
-    desk.play(parse([head(ShowState()), *(line(row, 0) for row in rows)], "t"), 0)
+    desk.play(parse([head(ShowState()), *(line(row, 0) for row in rows)], "t", SHIPPED), 0)
     run(desk, NS // 100)
     assert (desk.state.seed, desk.state.outputs, desk.snapshots) == (9, (), {})
     assert [c.address for c in desk.commands] == ["/vj/tempo/bpm"]
@@ -711,7 +708,7 @@ def test_a_number_that_went_over_osc_and_came_back_is_the_same(value):
 
 def test_drums_fire_triggers():
     preset = Preset(name="K", triggers=({"on": "kick", "every": 2, "do": "/vj/param/zoom/inc", "args": (0.1,)},))
-    desk = Desk(Bank([("k", preset)]), enter(ShowState(), 0, preset))
+    desk = desk_of(Bank([("k", preset)]), enter(ShowState(), 0, preset))
     for i in range(4):
         desk.hear(i, Drum(i, i, "kick", 1.0))
     assert desk.state.params["zoom"] == pytest.approx(0.7)
@@ -722,7 +719,7 @@ def test_drums_fire_triggers():
 
 def test_a_cue_whose_second_deed_fails_changes_nothing_at_all():
     broken = Cue(id="x", preset="b", do=({"do": "/vj/master/fade", "args": (0.25,)}, {"do": "/vj/prompt/next"}))
-    desk = Desk(BANK, enter(ShowState(), 0, A), CueList([broken]))
+    desk = desk_of(BANK, enter(ShowState(), 0, A), CueList([broken]))
     before = desk.state
     with pytest.raises(ConfigError, match="the queue is empty"):
         desk.receive(NS, "/vj/cue/x/go", ())

@@ -3,11 +3,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import accept, apply, read
 
-from vjserver.show.changes import apply, read
 from vjserver.show.outputs import MAX_OUTPUTS, OutputRow, added, removed, row_of, rows_of
 from vjserver.show.preset import Bank, Preset
-from vjserver.show.registry import accept
 from vjserver.show.state import ShowState
 from vjserver.types.errors import ConfigError
 

@@ -1,4 +1,5 @@
 import pytest
+from known import SHIPPED
 
 from vjserver.app.show import load_bank
 from vjserver.show.preset import Bank, Preset, line_of, parse_preset
@@ -23,7 +24,7 @@ do = "/vj/seed/next"
 
 
 def test_a_preset_is_read():
-    preset = parse_preset(GOOD, "test.toml")
+    preset = parse_preset(GOOD, "test.toml", SHIPPED)
     assert preset.prompts[0].text == "rings"
     assert preset.mappings[0].source == "bass"
     assert preset.triggers[0].every == 4
@@ -47,14 +48,14 @@ def test_a_preset_is_read():
 )
 def test_a_fault_names_file_line_key_and_what_is_allowed(old, new, line, says):
     with pytest.raises(ConfigError) as caught:
-        parse_preset(GOOD.replace(old, new), "test.toml")
+        parse_preset(GOOD.replace(old, new), "test.toml", SHIPPED)
     assert f"test.toml:{line}:" in str(caught.value)
     assert says in str(caught.value)
 
 
 def test_text_that_is_no_toml_names_the_line():
     with pytest.raises(ConfigError, match=r"test.toml: not valid TOML: .*line 2"):
-        parse_preset('name = "x"\nseed = = 3\n', "test.toml")
+        parse_preset('name = "x"\nseed = = 3\n', "test.toml", SHIPPED)
 
 
 def test_all_our_presets_are_sound_and_differ():

@@ -3,9 +3,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import PARAMS, REGISTRY, SHIPPED, accept
 
-from vjserver.show.addresses import MAX_TEXT, OUTPUTS, PARAMS, REGISTRY
-from vjserver.show.registry import accept, changed, is_release, lookup
+from vjserver.show.addresses import MAX_TEXT, OUTPUTS
+from vjserver.show.registry import changed
 from vjserver.types.errors import ConfigError
 
 anything = st.one_of(st.floats(), st.integers(), st.text(max_size=50), st.booleans(), st.none(), st.binary(max_size=5))
@@ -50,13 +51,13 @@ def test_what_is_no_number_is_refused_with_the_range(value):
 
 def test_a_misspelt_address_names_the_nearest():
     with pytest.raises(ConfigError, match="nearest: /vj/param/zoom"):
-        lookup("/vj/param/zom")
+        SHIPPED.lookup("/vj/param/zom")
 
 
 def test_only_a_buttons_zero_is_a_release():
-    assert is_release("/vj/tempo/tap", [0.0])
-    assert not is_release("/vj/tempo/tap", [1.0])
-    assert not is_release("/vj/master/fade", [0.0])
+    assert SHIPPED.is_release("/vj/tempo/tap", [0.0])
+    assert not SHIPPED.is_release("/vj/tempo/tap", [1.0])
+    assert not SHIPPED.is_release("/vj/master/fade", [0.0])
 
 
 def test_addresses_in_and_out_do_not_meet():

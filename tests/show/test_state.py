@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import PARAMS, REGISTRY, Mapper, accept, apply, enter, read
 
-from vjserver.show.addresses import PARAMS, REGISTRY
-from vjserver.show.changes import apply, read
-from vjserver.show.mapping import CURVES, Mapper
+from vjserver.show.mapping import CURVES
 from vjserver.show.preset import Bank, Preset
-from vjserver.show.registry import accept
-from vjserver.show.state import DEFAULT_PARAMS, MappingRow, ShowState, Triggers, enter
+from vjserver.show.state import MappingRow, ShowState, Triggers
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Beat, Drum, Onset
 from vjserver.types.features import BAND_NAMES, quiet
@@ -32,7 +30,7 @@ def test_prompts_change_text_and_weight_and_nothing_else():
     state = do(do(ShowState(), "/vj/prompt/2/text", "ocean"), "/vj/prompt/2/weight", 0.4)
     assert state.texts[1] == "ocean"
     assert state.prompts == (("ocean", 0.4),)
-    assert (state.seed, state.params) == (1, DEFAULT_PARAMS)
+    assert (state.seed, state.params) == (1, {})
     assert state.revision == 2
 
 
@@ -124,7 +122,7 @@ def test_a_mapping_moves_its_parameter(changes, expected):
 def test_a_mapping_can_move_a_prompts_weight():
     state = ShowState(texts=("a", "b", *[""] * 6), mappings=(row(to="/vj/prompt/2/weight", low=0.0, high=1.0),))
     request = Mapper()(state, features(bass=0.25), 2, 1 / 30, (64, 36))
-    assert request.prompts == (("a", 1.0), ("b", 0.25))
+    assert request.text.prompts == (("a", 1.0), ("b", 0.25))
 
 
 def test_attack_and_release_are_in_seconds_at_any_frame_rate():

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import Mapper, PromptTravel
 
-from vjserver.show.addresses import PARAMS
-from vjserver.show.mapping import Mapper
+from vjserver.show.addresses import COMMON
 from vjserver.show.state import ShowState, Travel
-from vjserver.show.travel import PromptTravel, spread
+from vjserver.show.travel import spread
 from vjserver.types.features import quiet
 
 TEXTS = st.lists(st.sampled_from(["", "ocean", "fire", "moon", "moss"]), min_size=8, max_size=8)
@@ -91,7 +91,12 @@ def test_a_request_names_decks_size_negative_and_travel():
     given_state = ShowState(texts=texts, weights=(1.0, 0.5, 0, 0, 1.0, 0, 0, 0.25), negative="blur", size="640x360",
                             input="feedback", travel=Travel(beats=4))  # fmt: skip
     request = Mapper()(given_state, quiet(0), 0, 0.0, (1280, 720))
-    assert request.decks == ((("a", 1.0), ("b", 0.5)), (("c", 1.0), ("d", 0.25)))
-    assert request.prompts == (("a", 1.0), ("b", 0.5), ("c", 1.0), ("d", 0.25))
-    assert (request.negative, request.think_size, request.feedback, request.travel_s) == ("blur", (640, 360), True, 2.0)
-    assert request.params.keys() == PARAMS.keys()
+    assert request.text.decks == ((("a", 1.0), ("b", 0.5)), (("c", 1.0), ("d", 0.25)))
+    assert request.text.prompts == (("a", 1.0), ("b", 0.5), ("c", 1.0), ("d", 0.25))
+    assert (request.text.negative, request.inference_size, request.feedback, request.travel_s) == (
+        "blur",
+        (640, 360),
+        True,
+        2.0,
+    )
+    assert request.params.keys() == COMMON.keys()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from known import SHIPPED
 
 from vjserver.controls.osc import OscMessage, decode
 from vjserver.outputs.osc import OscTargetOptions
@@ -19,8 +20,6 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import Channels, StateReader, pack_features
-from vjserver.show.addresses import REGISTRY
-from vjserver.show.changes import TOLD
 from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control import Control, Pipes
@@ -50,7 +49,9 @@ def desk(tmp_path, monkeypatch):
 
     def make(before=None, targets=()):
         pipes = Pipes.of(channels, ["ear"])
-        return Control(BANK, 1, LiveClock(), pipes, before, ShowState(), check, targets, Shelf(lambda: BANK))
+        return Control(
+            SHIPPED, BANK, 1, LiveClock(), pipes, before, ShowState(), check, targets, Shelf(lambda: BANK, SHIPPED)
+        )
 
     made = []
 
@@ -280,7 +281,7 @@ def test_a_subscriber_hears_everything_and_then_what_others_change(desk, clients
     b.say("/vj/subscribe", "numbers")
     control.step()
     first = dict(row[:2] for row in a.hears() if not row[0].startswith("/vj/status"))
-    assert set(first) == set(TOLD)
+    assert set(first) == set(SHIPPED.told)
     assert first["/vj/generator"] == "pattern"
     assert not [row for row in b.hears() if isinstance(row[1], str)]
     time.sleep(0.02)
@@ -507,7 +508,7 @@ def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path)
     assert (panel.thumbnail(1), panel.thumbnail(2), panel.thumbnail(3)) == (b"ours", b"of b", None)
     assert panel.hello() is not before
     assert [row["thumb"] for row in panel.hello()["presets"]] == [True, True]
-    assert {row["address"] for row in before["addresses"]} == set(REGISTRY) - {"/vj/cue/{id}/go"}
+    assert {row["address"] for row in before["addresses"]} == set(SHIPPED.entries) - {"/vj/cue/{id}/go"}
 
 
 def test_a_flood_and_strangers_are_announced_and_their_end_too(desk, clients):
@@ -618,7 +619,7 @@ def test_a_take_that_was_broken_off_is_written_on(desk, tmp_path):
     heir.settle()
     heir.receive("/vj/take/record", (0,))
     heir.settle()
-    _, take = Shelf(lambda: BANK).take("")
+    _, take = Shelf(lambda: BANK, SHIPPED).take("")
     assert [row.args for row in take.rows if row.address == "/vj/param/zoom"] == [(0.25,), (0.75,)]
     assert take.rows[-1].address == "/vj/take/stop"
     assert len(list((tmp_path / "takes").iterdir())) == 1
@@ -791,7 +792,7 @@ def test_who_subscribes_from_elsewhere_is_asked_back_before_much_is_sent(desk, s
     assert a.hears() == []
     a.say("/vj/renew", code)
     control.step()
-    assert len({row[0] for row in a.hears()} & set(TOLD)) == len(TOLD)
+    assert len({row[0] for row in a.hears()} & set(SHIPPED.told)) == len(SHIPPED.told)
     a.say("/vj/subscribe")  # as clients do every ten seconds: known by now
     control.step()
     assert "/vj/subscribed" not in [row[0] for row in a.hears()]

@@ -7,7 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import wait_for
+from known import DEFAULT_PARAMS, SHIPPED
 
+from vjserver.rendering.images import ImageSource
+from vjserver.rendering.pool import GeneratorPool
+from vjserver.rendering.renderer import Renderer
 from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
@@ -15,12 +19,13 @@ from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
-from vjserver.show.state import DEFAULT_PARAMS, Glide, ShowState
+from vjserver.show.registry import Registry
+from vjserver.show.state import Glide, ShowState
 from vjserver.stages.generation import Generation
-from vjserver.stages.pictures import Pictures
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, WorkerFault
 from vjserver.types.features import quiet
 from vjserver.types.frames import Frame, FrameInfo, Notice
+from vjserver.types.knobs import GeneratorInfo
 
 
 class Counter:
@@ -65,7 +70,12 @@ def stage(request):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     channels.create()
     clock = ManualClock(NS)
-    made = {"pattern": Counter(), "other": Counter(), "weak": Counter(fail_at=3)}
+    made = {"pattern": Counter(), "other": Counter(), "weak": Counter(fail_at=3), "taker": Counter()}
+    told = [
+        GeneratorInfo(kind, accepts_image=kind == "taker", takes_model=kind == "taker")
+        for kind in ("other", "weak", "taker")
+    ]
+    registry = Registry((*SHIPPED.infos.values(), *told))
 
     def make(part):
         if part.kind not in made:
@@ -73,10 +83,12 @@ def stage(request):
         return made[part.kind]
 
     generation = Generation(
-        make,
-        Inline(),
-        lambda announce: Pictures(
-            {"door": lambda: made["door"]}, {"pattern": lambda: made["chained"]}, clock, announce
+        lambda announce: Renderer(
+            registry,
+            GeneratorPool(make, Inline(), announce),
+            ImageSource({"door": lambda: made["door"]}, registry.infos, clock, announce),
+            announce,
+            lambda kind: "own" if kind == "taker" else "",
         ),
         (32, 18),
         30.0,
@@ -88,7 +100,6 @@ def stage(request):
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
-        "own",
     )
     events = QueueReader(channels.events("generate"))
     state = StateWriter(channels.state)
@@ -186,20 +197,20 @@ def test_a_frame_says_from_which_picture_it_was_made_and_how_old_that_was(stage)
         def close(self):
             pass
 
-    made["door"], made["other"].takes_pictures = Door(), True
+    made["door"] = Door()
 
     def arrived():
-        play(20, generator="other", input="door")
+        play(20, generator="taker", input="door")
         frame = ring.get()
         return frame if frame.info.source_frame_id else None
 
     info = wait_for(arrived).info
     assert info.source_frame_id == 77
     assert 100_000 <= info.source_age_us < 10**6
-    assert made["other"].requests[-1].image.shape == (4, 6, 4)
-    play(20, generator="other", input="door")
+    assert made["taker"].requests[-1].image.shape == (4, 6, 4)
+    play(20, generator="taker", input="door")
     assert StatsReader(channels.stats("generate")).get()["source_to_frame"]["p50"] >= 100.0
-    play(2, generator="other", input="")
+    play(2, generator="taker", input="")
     assert ring.get().info.source_age_us == 0
 
 
@@ -227,20 +238,19 @@ def test_pictures_are_fetched_for_those_who_take_them_only(stage):
     made["chained"] = Counter()
     play(2, generator="other", input="pattern")
     assert made["other"].requests[-1].image is None
-    made["weak"].takes_pictures, made["weak"].fail_at = True, None
-    play(3, generator="weak", input="pattern")
-    assert made["weak"].requests[-1].image.shape[2] == 4
-    play(1, generator="weak", input="")
-    assert made["weak"].requests[-1].image is None
+    play(3, generator="taker", input="pattern")
+    assert made["taker"].requests[-1].image.shape[2] == 4
+    play(1, generator="taker", input="")
+    assert made["taker"].requests[-1].image is None
 
 
 def test_the_shows_own_model_is_the_same_part_as_none(stage):
     play, made, _, _, _ = stage
-    play(2, generator="other", model="own")
-    seen = len(made["other"].requests)
-    assert play(2, generator="other", model="") == []
-    assert len(made["other"].requests) == seen + 2
-    assert not made["other"].closed
+    play(2, generator="taker", model="own")
+    seen = len(made["taker"].requests)
+    assert play(2, generator="taker", model="") == []
+    assert len(made["taker"].requests) == seen + 2
+    assert not made["taker"].closed
 
 
 def test_a_stranger_that_raises_anything_gives_way_and_the_process_lives(stage):

@@ -8,6 +8,7 @@ import time
 import uuid
 
 import pytest
+from known import SHIPPED
 
 from vjserver.controls.midi import MidiOptions
 from vjserver.runtime.clock import NS, LiveClock
@@ -83,7 +84,9 @@ def control(tmp_path, monkeypatch):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
     pipes = Pipes.of(channels)
-    made = Control(BANK, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), Shelf(lambda: BANK))
+    made = Control(
+        SHIPPED, BANK, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), Shelf(lambda: BANK, SHIPPED)
+    )
     made.told = QueueReader(channels.events("control"))
     yield made
     for segment in segments:

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 from conftest import wait_for
+from known import SHIPPED
 
 from vjserver.controls.midi import MidiOptions, MidiPorts, named
 from vjserver.runtime.clock import NS, ManualClock
@@ -79,7 +80,7 @@ def room(driver, tmp_path, monkeypatch):
     segments = channels.create()
     clock = ManualClock(NS)
     control = Control(
-        BANK, 1, clock, Pipes.of(channels), None, ShowState(), lambda _: None, (), Shelf(lambda: BANK)
+        SHIPPED, BANK, 1, clock, Pipes.of(channels), None, ShowState(), lambda _: None, (), Shelf(lambda: BANK, SHIPPED)
     )  # fmt: skip
     made = MidiRoom(control, clock, MidiOptions(), BeatGrid)
     made._ports = MidiPorts()

@@ -8,11 +8,10 @@ from xml.etree import ElementTree
 
 import fake_td
 import pytest
+from known import REGISTRY, accept
 
 from touchdesigner.generate import HERE, build_patch, drawing, files, tox_tree
 from touchdesigner.patches import PATCHES, SCRIPTS
-from vjserver.show.addresses import REGISTRY
-from vjserver.show.registry import accept
 
 NAMES = list(PATCHES)
 

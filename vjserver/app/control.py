@@ -57,16 +57,19 @@ def main(plan: Plan, life: Life) -> None:
 async def _main(plan: Plan, life: Life) -> None:
     show, channels, clock = plan.show, plan.channels, LiveClock()
     pipes = Pipes.of(channels, [name for name in (*WORKERS, "main") if name != "control"])
-    shelf = Shelf(partial(load_bank, show.presets))
+    registry = plan.registry
+    shelf = Shelf(partial(load_bank, show.presets, registry), registry)
     before = StateReader(channels.state).get_new()
     control = Control(
-        load_bank(show.presets), show.preset, clock, pipes, before, first_state(show), partial(_check_output, plan.lan),
+        registry, load_bank(show.presets, registry), show.preset, clock, pipes, before, first_state(show),
+        partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()
     gc.freeze()  # what is here at the start stays: going through all of it again and again costs up to 50 ms at a time
     control.tell_broken(control.desk.bank)
+    control.tell_absent()
     for what, why in remarks():
         control.announce(what, why)
     web = _Web(plan, control)

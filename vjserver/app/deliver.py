@@ -13,7 +13,10 @@ import cv2
 from vjserver.app.show import Show, filled, first_state, shipped
 from vjserver.app.workers import Plan
 from vjserver.outputs import uyvy
-from vjserver.ports import Generator, Output, find, open_door, options_of
+from vjserver.ports import Output, find, open_door, options_of
+from vjserver.rendering.images import ImageSource
+from vjserver.rendering.pool import WaitingPool
+from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime import ndi
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.priority import be_punctual, raise_priority
@@ -22,8 +25,9 @@ from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, left_behind
 from vjserver.runtime.supervisor import STARTING_S, Life
-from vjserver.show.mapping import Mapper
+from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.outputs import RECORD, OutputRow
+from vjserver.show.registry import Registry
 from vjserver.stages.composing import Composer, Memory
 from vjserver.stages.delivery import Delivery
 from vjserver.stages.safe import Clip, Player, SafeLoop
@@ -62,7 +66,7 @@ def _made(plan: Plan) -> Delivery:
         events.put(Degraded(clock.now_ns(), what, why, mended))
 
     first = first_state(show)
-    safe = SafeLoop(_safe_player(show, channels), clock, announce)
+    safe = SafeLoop(_safe_player(show, channels, plan.registry), clock, announce)
     page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
     opening = SafeLoop(partial(Clip, shipped("presets") / OPENING), clock, announce)
     composer = Composer(
@@ -118,37 +122,43 @@ def _output(show: Show, channels: Channels, config: Mapping[str, Any], fps: floa
     return output
 
 
-def _safe_player(show: Show, channels: Channels) -> Callable[[], Player] | None:
+def _safe_player(show: Show, channels: Channels, registry: Registry) -> Callable[[], Player] | None:
     """Return what opens the safe loop's player, or None where the last picture drifts."""
     if show.deliver.safe == "drift":
         return None
-    if show.deliver.safe == "pattern":
-        return partial(_Pattern, show, channels)
+    if show.deliver.safe == FALLBACK_GENERATOR:
+        return partial(_Drawn, show, channels, registry)
     return partial(Clip, Path(show.deliver.safe))
 
 
-class _Pattern:
-    """The pattern generator at low cost: small, 20 pictures a second, still moving with the music."""
+class _Drawn:
+    """The fallback generator at low cost: small, 20 pictures a second, still moving with the music."""
 
     period_s = 1.0 / SAFE_FPS
 
-    def __init__(self, show: Show, channels: Channels) -> None:
-        self._generator: Generator = open_door("generators", {"kind": "pattern", "threads": 1})
+    def __init__(self, show: Show, channels: Channels, registry: Registry) -> None:
+        pool = WaitingPool(lambda part: open_door("generators", {"kind": part.kind, "threads": 1}))
+        images = ImageSource({}, (), LiveClock(), _say_nothing)
+        self._renderer = Renderer(registry, pool, images, _say_nothing, only=FALLBACK_GENERATOR)
         width = min(SAFE_WIDTH, show.video.width)
         self._size = width, max(16, round(show.video.height * width / show.video.width / 2) * 2)
-        self._mapper, self._memory = Mapper(), None
+        self._memory, self._number, self._last_ns = RenderMemory(), 0, 0
         self._features = FeaturesReader(channels.features, quiet(0))
         self._state = StateReader(channels.state, first_state(show))
-        self._last_ns = 0
 
     def draw(self, now_ns: int) -> Pixels:
-        """Return the picture for ``now_ns``."""
+        """Return the picture for ``now_ns``. Raises GeneratorError."""
         seconds = min((now_ns - self._last_ns) / NS, 0.25)
-        self._last_ns = now_ns
-        request = self._mapper(self._state.get(), self._features.get(), now_ns, seconds, self._size)
-        frame, self._memory = self._generator.render(request, self._memory)
-        return frame.pixels.copy()
+        self._last_ns, self._number = now_ns, self._number + 1
+        moment = Moment(self._state.get(), self._features.get(), now_ns, seconds, self._number, self._size)
+        rendered, self._memory = self._renderer.render(moment, self._memory)
+        assert rendered is not None  # its pool raises
+        return rendered.frame.pixels.copy()
 
     def close(self) -> None:
         """Let go."""
-        self._generator.close()
+        self._renderer.close()
+
+
+def _say_nothing(_what: str, _why: str, _mended: bool) -> None:
+    """Leave out what the process that makes the pictures announces already."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vjserver.generators.diffusion.info import N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.runtime.picture import read_picture
-from vjserver.show.addresses import MAX_SEED, N_LORAS, size_of
+from vjserver.show.addresses import MAX_SEED, size_of
 from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.frames import Pixels
 

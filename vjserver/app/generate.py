@@ -5,12 +5,14 @@ import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
-from vjserver.app.show import load_bank
+from vjserver.app.show import Show, load_bank
 from vjserver.app.workers import Plan
-from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.ports import Generator, kinds, open_door
+from vjserver.ports import Generator, find, open_door, options_of
+from vjserver.rendering.images import ImageSource
+from vjserver.rendering.pool import Announce, GeneratorPool, Part
+from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.queue import QueueWriter
@@ -19,8 +21,6 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.stages.generation import Generation
-from vjserver.stages.pictures import Pictures
-from vjserver.stages.players import Announce, Part
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import quiet
 
@@ -35,15 +35,13 @@ def main(plan: Plan, life: Life) -> None:
     sys.setswitchinterval(0.0005)  # loading and encoding on other threads must not hold up a frame
     video = show.video
 
-    bank = load_bank(show.presets)
-    own_model = DiffusionOptions.model_validate(show.generators.get("diffusion", {})).model
+    registry = plan.registry
+    bank = load_bank(show.presets, registry)
 
-    def made(part: Part) -> Generator:
-        door = {"kind": part.kind, **show.generators.get(part.kind, {})}
-        if part.kind == "diffusion":
-            door = {"target_fps": video.fps, **door} | ({"model": stored(part.model)} if part.model else {})
-        generator: Generator = open_door("generators", door)
-        return generator
+    @cache
+    def own_model(kind: str) -> str:
+        """Return the model that the show names for a generator, or the one that the generator would take."""
+        return str(getattr(options_of("generators", {"kind": kind, **show.generators.get(kind, {})}), "model", ""))
 
     def make(part: Part) -> Generator:
         """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
@@ -52,27 +50,24 @@ def main(plan: Plan, life: Life) -> None:
             return ready(part)
 
     def ready(part: Part) -> Generator:
-        generator = made(part)
-        model = part.model or own_model
-        presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model) == model]
+        generator = opened(show, part)
+        model = part.model or own_model(part.kind)
+        presets = [
+            p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model(part.kind)) == model
+        ]
         texts = [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
         generator.warm_up(video.width, video.height, texts)
         gc.freeze()  # a model is a million objects that stay; looking through them would cost a frame now and then
         return generator
 
-    def pictures(announce: Announce) -> Pictures:
-        chained = [kind for kind in kinds("generators") if kind != "diffusion"]
-        return Pictures(
-            {name: partial(open_door, "inputs", door) for name, door in show.inputs.items()},
-            {kind: partial(made, Part(kind)) for kind in chained},
-            clock,
-            announce,
-        )
+    def renderer(announce: Announce) -> Renderer:
+        loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        inputs = {name: partial(open_door, "inputs", door) for name, door in show.inputs.items()}
+        images = ImageSource(inputs, registry.infos, clock, announce)
+        return Renderer(registry, GeneratorPool(make, loader, announce), images, announce, own_model)
 
     generation = Generation(
-        make,
-        ThreadPoolExecutor(1, thread_name_prefix="loader"),
-        pictures,
+        renderer,
         (video.width, video.height),
         video.fps,
         clock,
@@ -83,10 +78,21 @@ def main(plan: Plan, life: Life) -> None:
         QueueWriter(channels.events("generate")),
         StatsWriter(channels.stats("generate")),
         StatsReader(channels.stats("deliver")),
-        own_model,
         life.usually_takes,
     )
     generation.run(life.stopped)
+
+
+def opened(show: Show, part: Part) -> Generator:
+    """Return a generator of the show, opened. Raises ConfigError for options that make no sense, GeneratorError."""
+    door = {"kind": part.kind, **show.generators.get(part.kind, {})}
+    fields = find("generators", part.kind).Options.model_fields
+    if "target_fps" in fields:
+        door = {"target_fps": show.video.fps, **door}
+    if part.model:
+        door["model"] = stored(part.model)
+    generator: Generator = open_door("generators", door)
+    return generator
 
 
 def stored(model: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from vjserver.app.show import SHOW_FILE, Show, config_folder
 from vjserver.ports import Room, find
+from vjserver.runtime.installed import shipped
 from vjserver.types.errors import ConfigError
 
 HEAD = """\
@@ -22,7 +23,6 @@ HEAD = """\
 DOORS: tuple[tuple[str, Room, str], ...] = (
     ("source", "sources", "device"),
     ("record", "outputs", "record"),
-    ("generators.diffusion", "generators", "diffusion"),
 )
 OUTPUTS = """\
 # -- where pictures go: as many as you like; without this, these three -------------------------------------------------
@@ -59,7 +59,8 @@ def show_text() -> str:
         if _is_table(f.annotation):
             assert isinstance(f.annotation, type)
             parts.append(_table(name, f.annotation))
-    for name, room, kind in DOORS:
+    models = [(f"generators.{kind}", "generators", kind) for kind, info in shipped().infos.items() if info.takes_model]
+    for name, room, kind in (*DOORS, *models):
         head = f'kind = "{kind}"\n' if name == "source" else ""
         parts.append(_table(name, find(room, kind).Options, head))
     return "\n".join([*parts, OUTPUTS])

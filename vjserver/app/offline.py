@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,18 @@ from vjserver.app.ear_view import Record
 from vjserver.app.frame import write_picture
 from vjserver.dsp.frontend import HOP
 from vjserver.ports import Generator, Source, find, open_door, options_of
+from vjserver.rendering.images import ImageSource
+from vjserver.rendering.pool import Part, WaitingPool
+from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
-from vjserver.show.changes import apply
-from vjserver.show.mapping import Mapper
+from vjserver.runtime.installed import installed
+from vjserver.show.desk import Desk
 from vjserver.show.preset import Bank, Preset
-from vjserver.show.registry import accept
-from vjserver.show.state import ShowState, Triggers, enter
+from vjserver.show.state import ShowState, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
 from vjserver.stages.analysis import Analysis, EarOptions
-from vjserver.stages.pictures import Pictures
+from vjserver.stages.performance import moments
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name
@@ -122,42 +124,32 @@ def draw_preset(preset: Preset, path: Path, seconds: float = 10.0, size: tuple[i
 def render_preset(
     preset: Preset, seconds: float, size: tuple[int, int], fps: int = 30, skip_s: float = 35.0
 ) -> Iterator[Pixels]:
-    """Yield the frames of a preset played to the demo's song from ``skip_s`` on."""
-    ear = Analysis(48000, EarOptions())
-    song = demo_song()
-    generator = _generator(preset.generator, preset.model)
-    generator.warm_up(*size, [prompt.text for prompt in preset.prompts])
-    pictures = Pictures({}, {"pattern": lambda: _generator("pattern")}, ManualClock(), _tell)
-    state, mapper, triggers, memory = enter(ShowState(), 0, preset), Mapper(), Triggers(preset), None
-    bank = Bank([("it", preset)])
+    """Yield the frames of a preset played to the demo's song from ``skip_s`` on. Raises GeneratorError."""
+    registry = installed()
+
+    def make(part: Part) -> Generator:
+        model = {"model": part.model} if part.model else {}
+        generator: Generator = open_door("generators", {"kind": part.kind, **model})
+        generator.warm_up(*size, [prompt.text for prompt in preset.prompts])
+        return generator
+
+    images = ImageSource({}, registry.infos, ManualClock(), _tell)
+    renderer, memory = Renderer(registry, WaitingPool(make), images, _tell), RenderMemory()
+    desk = Desk(Bank([("it", preset)]), enter(ShowState(), 0, preset, registry), registry=registry)
+    frames = round((skip_s + seconds) * fps)
     try:
-        for i in range(round((skip_s + seconds) * fps)):
-            end = (i + 1) * 48000 // fps
-            t_ns = end * NS // 48000
-            for event in ear.hear(AudioBlock(song[end - 48000 // fps : end], 48000, t_ns)):
-                for address, args in triggers.hear(event):
-                    state = apply(state, t_ns, address, accept(address, args), bank)
-            if t_ns < skip_s * NS:
+        for moment in moments(desk, demo_song(), 48000, Fraction(fps), size, frames):
+            if moment.t_ns < skip_s * NS:
                 continue
-            request = mapper(state, replace(ear.features, grid=ear.clock.grid), t_ns, 1 / fps, size)
-            source = pictures.get(state.input, request) if getattr(generator, "takes_pictures", False) else None
-            if source is not None:
-                request = replace(request, image=source.pixels)
-            frame, memory = generator.render(request, memory)
-            for notice in frame.notices:
+            rendered, memory = renderer.render(moment, memory)
+            assert rendered is not None  # its pool raises
+            for notice in rendered.frame.notices:
                 _tell(notice.what, notice.why, notice.mended)
-            yield np.asarray(frame.pixels)
+            yield np.asarray(rendered.frame.pixels)
     finally:
-        generator.close()
-        pictures.close()
+        renderer.close()
 
 
 def _tell(what: str, why: str, _mended: bool) -> None:
     """Say on the terminal what a show would announce."""
     print(f"{what}: {why}", file=sys.stderr)
-
-
-def _generator(kind: str, model: str = "") -> Generator:
-    """Return an opened generator. Raises GeneratorError."""
-    generator: Generator = open_door("generators", {"kind": kind, **({"model": model} if model else {})})
-    return generator

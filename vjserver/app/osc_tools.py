@@ -10,7 +10,8 @@ from typing import Any
 from vjserver.app.holder import holder_of
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.osc import message
-from vjserver.show.addresses import OUTPUTS, REGISTRY, Entry, Slot
+from vjserver.show.addresses import OUTPUTS, PARAM, Entry, Slot
+from vjserver.show.registry import Registry
 from vjserver.types.errors import ConfigError
 
 ANSWER_S = 2.0
@@ -104,8 +105,9 @@ def _plain(osc: OscMessage) -> str:
     return f"{osc.address} {args}".rstrip()
 
 
-def reference() -> str:
-    """Return the reference of all addresses as Markdown; ``docs/osc.md`` is this text."""
+def reference(registry: Registry) -> str:
+    """Return the reference of all addresses as Markdown; ``docs/osc.md`` is this text for what comes with us."""
+    old = [f"`/vj/param/{alias}` ({key})" for alias, key in registry.aliases.items()]
     parts = [
         "# OSC addresses\n",
         "Made by `vjserver osc reference` from the registry; do not edit.\n",
@@ -117,18 +119,26 @@ def reference() -> str:
         "reaches every value that it means: `/vj/prompt/*/weight 0`. A bundle's timetag is waited for up to 2 s.",
         "Who sends `/vj/subscribe` is told all values, then each that others change, until 10 s without a message.\n",
         "## In\n",
-        _table([e for e in REGISTRY.values() if not _is_variant(e.address)]),
+        _table([e for e in registry.entries.values() if not _is_variant(e.address, registry)]),
         "\nEach `/vj/param/NAME` also has `/raw` (the value in its own unit), `/inc` (add) and `/reset`",
         "(back to the preset's value).\n",
+        *(
+            [
+                "Knobs that have an address from before as well, under which they are heard and told on:",
+                f"{', '.join(old)}.\n",
+            ]
+            if old
+            else []
+        ),
         "## Out\n",
         _table(list(OUTPUTS.values())),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _is_variant(address: str) -> bool:
+def _is_variant(address: str, registry: Registry) -> bool:
     number = address.split("/")[3] if address.startswith(("/vj/prompt/", "/vj/macro/")) else "1"
-    return (address.startswith("/vj/param/") and address.count("/") > 3) or (number.isdecimal() and number != "1")
+    return (address.startswith(PARAM) and not registry.key_of(address)) or (number.isdecimal() and number != "1")
 
 
 def _table(entries: Sequence[Entry]) -> str:

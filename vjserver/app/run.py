@@ -18,6 +18,7 @@ from vjserver.app.preflight import check_alone, check_room, claim, raise_limits
 from vjserver.app.show import Show, filled, first_state, load_bank
 from vjserver.app.workers import Plan, workers
 from vjserver.runtime import log, shared
+from vjserver.runtime.installed import installed
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import ring_owner
 from vjserver.runtime.slot import SlotReader, SlotWriter
@@ -53,7 +54,8 @@ class Runner:
     """One run of the server."""
 
     def __init__(self, show: Show, as_json: bool, lan: Lan | None = None) -> None:
-        load_bank(show.presets).find(show.preset)  # say so now, not in a worker
+        registry = installed()
+        load_bank(show.presets, registry).find(show.preset)  # say so now, not in a worker
         check_alone(show)  # it can name who is there
         self._claim = claim(show)
         sweep()
@@ -67,7 +69,9 @@ class Runner:
             self._events = QueueWriter(self._channels.events("main"))
             self._boards = {name: StatsReader(self._channels.stats(name)) for name in (*WORKERS, "display")}
             self._state = SlotReader(self._channels.state)
-            table = workers(Plan(show, self._channels, lan, _token(show, lan)), as_json, time.perf_counter_ns())
+            table = workers(
+                Plan(show, self._channels, registry, lan, _token(show, lan)), as_json, time.perf_counter_ns()
+            )
             self._supervisor = Supervisor(
                 table, self._announce, self._channels.remove, self._channels.signs, self._drop
             )

@@ -17,9 +17,12 @@ from vjserver.controls.midi import MidiOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, find, options_of
 from vjserver.runtime.files import data_folder
+from vjserver.runtime.installed import installed
+from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
+from vjserver.show.registry import Registry
 from vjserver.show.state import Deliver, ShowState, Sync
 from vjserver.stages.analysis import EarOptions
 from vjserver.stages.shelf import MINE
@@ -60,7 +63,7 @@ class DeliverOptions(_Strict):
     between: Literal["repeat", "crossfade", "flow"] = "repeat"
     back: Literal["now", "bar", "operator"] = Field("bar", description="when generated pictures return")
     hold_s: float = Field(2.0, ge=0.1, le=60.0, description="how long the last picture is held before the safe loop")
-    safe: str = Field("pattern", description="the safe loop: pattern, drift, or the path of a clip")
+    safe: str = Field(FALLBACK_GENERATOR, description="the safe loop: pattern, drift, or the path of a clip")
     black_after_s: float | None = Field(None, ge=0.0, description="how long the safe loop plays before black; None: on")
 
 
@@ -257,14 +260,17 @@ def _port_of(door: Door) -> int:
     return int(port) if address.startswith("tcp:") and port.isdigit() else 0
 
 
-def load_show(path: Path | None) -> Show:
-    """Read a show file, or return the defaults. Raises ConfigError with file, line, key and what is allowed."""
+def load_show(path: Path | None, registry: Registry | None = None) -> Show:
+    """Read a show file, or return the defaults. Raises ConfigError with file, line, key and what is allowed.
+
+    ``registry`` is what there is to be played, here and below; without one it is what is installed.
+    """
     if path is None:
         return Show()
-    return anchored(parse_toml(Show, _read(path), str(path)), path.resolve().parent)
+    return anchored(parse_toml(Show, _read(path), str(path), registry or installed()), path.resolve().parent)
 
 
-def load_bank(folder: Path | None = None) -> Bank:
+def load_bank(folder: Path | None = None, registry: Registry | None = None) -> Bank:
     """Return our presets, then those of ``folder``, then the user's own, each in the order of their file names.
 
     Each folder is a bank: ours is ``vjserver``, the user's ``mine``; folders inside ``folder`` are banks too. A broken
@@ -280,7 +286,7 @@ def load_bank(folder: Path | None = None) -> Bank:
         banks.append((MINE, mine))
     presets, names, faults = [], [], {}
     for bank, path in [(bank, path) for bank, inside in banks for path in sorted(inside.glob("*.toml"))]:
-        read = _preset_of(path)
+        read = _preset_of(path, registry or installed())
         if isinstance(read, Preset):
             presets.append((path.stem, read))
             names.append(bank)
@@ -289,14 +295,14 @@ def load_bank(folder: Path | None = None) -> Bank:
     return Bank(presets, names, faults)
 
 
-def _preset_of(path: Path) -> Preset | str:
+def _preset_of(path: Path, registry: Registry) -> Preset | str:
     """Return a preset, or what is wrong with its file; one that has not changed is not read again."""
     try:
         about = path.stat()
-        mark = (about.st_mtime_ns, about.st_size, about.st_ino)
+        mark = (about.st_mtime_ns, about.st_size, about.st_ino, id(registry))
         known = _READ.get(path)
         if known is None or known[0] != mark:
-            _READ[path] = known = (mark, parse_preset(_read(path), path.name))
+            _READ[path] = known = (mark, parse_preset(_read(path), path.name, registry))
         return known[1]
     except ConfigError as error:
         _READ[path] = (mark, str(error))
@@ -305,7 +311,7 @@ def _preset_of(path: Path) -> Preset | str:
         return f"{path} cannot be read: {error.strerror}"
 
 
-_READ: dict[Path, tuple[tuple[int, int, int], Preset | str]] = {}
+_READ: dict[Path, tuple[tuple[int, ...], Preset | str]] = {}
 
 
 def shipped(name: str) -> Path:
@@ -314,9 +320,9 @@ def shipped(name: str) -> Path:
     return package / name if (package / name).is_dir() else package.parent / name
 
 
-def check_preset(path: Path) -> Preset:
+def check_preset(path: Path, registry: Registry | None = None) -> Preset:
     """Read one preset file. Raises ConfigError."""
-    return parse_preset(_read(path), str(path))
+    return parse_preset(_read(path), str(path), registry or installed())
 
 
 def _read(path: Path) -> str:
@@ -371,7 +377,7 @@ def anchored(show: Show, folder: Path) -> Show:
         "record": door("outputs", show.record, RECORD),
         "generators": {kind: door("generators", one, kind) for kind, one in show.generators.items()},
     }
-    if show.deliver.safe not in ("pattern", "drift"):
+    if show.deliver.safe not in (FALLBACK_GENERATOR, "drift"):
         update["deliver"] = show.deliver.model_copy(update={"safe": str(place(show.deliver.safe))})
     if show.midi.maps:
         update["midi"] = show.midi.model_copy(update={"maps": str(place(show.midi.maps))})

@@ -1,21 +1,24 @@
 """``vjserver touchdesigner``: the script that builds the patches inside TouchDesigner goes where the user wants it."""
 
-import shutil
+import importlib
 from pathlib import Path
 
-from vjserver.app.show import shipped
+from vjserver.runtime.installed import installed
 from vjserver.types.errors import ConfigError
 
 SCRIPT = "build_patch.py"
+PAGES = "vjserver.touchdesigner"
 
 
 def write_patch(folder: Path) -> Path:
-    """Copy the builder into ``folder``; return where it is. Raises ConfigError if that cannot be."""
-    ours, target = shipped("touchdesigner") / SCRIPT, folder.expanduser().resolve() / SCRIPT
+    """Write the builder, with the knobs of all that is installed; return where it is. Raises ConfigError."""
+    target = folder.expanduser().resolve() / SCRIPT
+    declared = importlib.import_module(f"{PAGES}.patches").patches(installed())
+    text = importlib.import_module(f"{PAGES}.generate").build_patch(declared)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not (target.exists() and target.samefile(ours)):
-            shutil.copyfile(ours, target)
+        if not target.exists() or target.read_bytes() != text.encode():
+            target.write_bytes(text.encode())
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
     return target

@@ -17,14 +17,19 @@ from vjserver.app.lan import Lan
 from vjserver.app.show import Show
 from vjserver.runtime.store import Channels
 from vjserver.runtime.supervisor import Worker
+from vjserver.show.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every worker is given: the show, the pipes, and the network that may play, if one was opened."""
+    """What every worker is given: the show, the pipes, what there is to be played (gathered once, so that a process
+
+    that is started again has the same), and the network that may play, if one was opened.
+    """
 
     show: Show
     channels: Channels
+    registry: Registry
     lan: Lan | None = None
     token: str = ""
     """What the panel asks those for who come from elsewhere; empty where nobody can."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from vjserver.show.addresses import CUE_GO, REGISTRY, Entry
-from vjserver.show.preset import Curve, Strict, known_address
-from vjserver.show.registry import accept, cue_of
+from vjserver.show.addresses import Entry
+from vjserver.show.preset import Curve, Strict, known_address, registry_of
+from vjserver.show.registry import Registry, cue_of
 from vjserver.show.state import CURVES
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
@@ -27,12 +27,14 @@ Shows = Callable[[str, Sequence[Argument]], bool | None]
 Message = tuple[str, tuple[Argument, ...]]
 How = Literal["absolute", "relative", "relative-offset", "relative-signed", "button", "toggle", "hold"]
 Takeover = Literal["jump", "pickup", "scale"]
+Place = tuple[str, int, int]
+_LAYER = Entry(SHIFT, "action", (), "the other layer, while it is held")
 _NEAR = 1.5 / 127.0  # a fader is at a value when it is as near as this
 
 
-def _known(address: str) -> str:
+def _known(address: str, info: ValidationInfo) -> str:
     if address != SHIFT:
-        known_address(address.replace("{n}", "1"))
+        known_address(address.replace("{n}", "1"), info)
     return address
 
 
@@ -82,21 +84,34 @@ class Control(Strict):
         """What it sends: note, cc, cc14, nrpn, program or pitch."""
         return next((name for name in NUMBERED if getattr(self, name) is not None), BEND)
 
-    def spread(self) -> "Iterator[_Single]":
-        """Yield each control of a row by itself. Raises ConfigError for arguments that its address does not take."""
+    def places(self) -> "Iterator[Place]":
+        """Yield where each control of a row is: kind, channel and number. Raises ConfigError beyond what MIDI has."""
         first = 0 if self.pitch else getattr(self, self.kind)
         numbers = [first, *self.numbers] if self.numbers else [first] * self.count
         for i, number in enumerate(numbers):
             more = 0 if self.numbers else i
             channel = self.channel + (more if self.by == "channel" else 0)
             number += more if self.by == "number" and not self.pitch else 0
-            to = self.to.replace("{n}", str(i + 1))
-            args = tuple(i + 1 if arg == "#" else arg for arg in self.args)
             if number > NUMBERED.get(self.kind, 127) or channel > 16:
                 raise ConfigError(f"{self.kind} {number} on channel {channel} is beyond what MIDI has")
-            if to != SHIFT and args:
-                accept(to, args)
-            yield _Single(self, (self.kind, channel, number), to, args)
+            yield self.kind, channel, number
+
+    def spread(self, registry: Registry) -> "Iterator[_Single]":
+        """Yield each control of a row by itself; those of a generator that is not installed lie idle.
+
+        Raises ConfigError for arguments that its address does not take.
+        """
+        for i, place in enumerate(self.places()):
+            to = self.to.replace("{n}", str(i + 1))
+            args: tuple[Argument, ...] = tuple(i + 1 if arg == "#" else arg for arg in self.args)
+            if registry.absent(to):
+                continue
+            if to == SHIFT:
+                yield _Single(self, place, to, args)
+                continue
+            if args:
+                registry.accept(to, args)
+            yield _Single(self, place, registry.canonical(to), args, registry.lookup(to))
 
 
 class MidiMap(Strict):
@@ -111,10 +126,10 @@ class MidiMap(Strict):
 
     @field_validator("controls")
     @classmethod
-    def _sound(cls, controls: tuple[Control, ...]) -> tuple[Control, ...]:
+    def _sound(cls, controls: tuple[Control, ...], info: ValidationInfo) -> tuple[Control, ...]:
         for control in controls:
             try:
-                list(control.spread())
+                list(control.spread(registry_of(info)))
             except ConfigError as error:
                 raise ValueError(str(error)) from None
         return controls
@@ -126,6 +141,13 @@ class MidiMap(Strict):
             bytes.fromhex(row)
         return rows
 
+    def idle(self, registry: Registry) -> str:
+        """Return what of it lies idle because a generator is not installed, in words, or an empty text."""
+        absent = [kind for control in self.controls if (kind := registry.absent(control.to.replace("{n}", "1")))]
+        return "; ".join(
+            f"{kind} is not installed: {absent.count(kind)} controls lie idle" for kind in sorted(set(absent))
+        )
+
     def fits(self, port: str) -> bool:
         """Tell whether a port of that name is this controller's."""
         return any(part.lower() in port.lower() for part in self.match)
@@ -136,17 +158,14 @@ class _Single:
     """One control at work: its place (kind, channel, number), what it plays, and where its fader stands."""
 
     control: Control
-    place: tuple[str, int, int]
+    place: Place
     to: str
     args: tuple[Argument, ...]
+    entry: Entry = _LAYER
+    """What its address takes."""
     stands: float | None = None
     caught: bool = False
     sent: float | None = None
-
-    @property
-    def entry(self) -> Entry:
-        """What its address takes."""
-        return REGISTRY.get(self.to, REGISTRY[CUE_GO])
 
     @property
     def how(self) -> How:
@@ -177,12 +196,14 @@ class Surface:
     ``shows`` tells of a message whether what it would bring is what is now; None where it would bring nothing.
     """
 
-    def __init__(self, midi_map: MidiMap, read: Read, shows: Shows, learnt: Sequence[Control] = ()) -> None:
+    def __init__(
+        self, midi_map: MidiMap, registry: Registry, read: Read, shows: Shows, learnt: Sequence[Control] = ()
+    ) -> None:
         self.map, self._read, self._shows = midi_map, read, shows
-        self._singles: dict[tuple[str, int, int], list[_Single]] = {}
-        own = [single for control in learnt for single in control.spread()]
+        self._singles: dict[Place, list[_Single]] = {}
+        own = [single for control in learnt for single in control.spread(registry)]
         taken = {(single.place, single.control.layer) for single in own}
-        shipped = [single for control in midi_map.controls for single in control.spread()]
+        shipped = [single for control in midi_map.controls for single in control.spread(registry)]
         for single in (*own, *(s for s in shipped if (s.place, s.control.layer) not in taken)):
             self._singles.setdefault(single.place, []).append(single)
         self._layer = ""
@@ -387,7 +408,7 @@ def decoded(data: Sequence[int], kept: Kept) -> list[tuple[str, int, int, float]
     return rows
 
 
-def learnt(data: Sequence[int], address: str, kept: Kept) -> Control | None:
+def learnt(data: Sequence[int], address: str, kept: Kept, registry: Registry) -> Control | None:
     """Return the control that a message comes from, tied to ``address``; None where nothing can be learnt from it yet.
 
     What sets a parameter number is waited out: its value follows.
@@ -399,7 +420,8 @@ def learnt(data: Sequence[int], address: str, kept: Kept) -> Control | None:
         where: Mapping[str, object] = {"pitch": True} if kind == BEND else {kind: number}
         led = Led() if kind == NOTE else None
         args = (number + 1,) if kind == PROGRAM and address == PRESET else ()
-        return Control.model_validate({**where, "channel": channel, "to": address, "args": args, "led": led})
+        row = {**where, "channel": channel, "to": address, "args": args, "led": led}
+        return Control.model_validate(row, context={"registry": registry})
     return None
 
 
@@ -411,8 +433,8 @@ class Learnt:
 
     def add(self, port: str, control: Control) -> None:
         """Tie a control; what it played before, it plays no more."""
-        key = next(control.spread()).place
-        kept = [c for c in self.rows.get(port, ()) if next(c.spread()).place != key]
+        key = next(control.places())
+        kept = [c for c in self.rows.get(port, ()) if next(c.places()) != key]
         self.rows[port] = [*kept, control]
 
     def forget(self, address: str) -> bool:

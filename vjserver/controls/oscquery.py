@@ -7,7 +7,8 @@ LISTEN to changes over a WebSocket. Format: OSCQuery Proposal, third revision (g
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vjserver.show.addresses import CUE_GO, OUTPUTS, REGISTRY, Entry, Slot
+from vjserver.show.addresses import CUE_GO, OUTPUTS, Entry, Slot
+from vjserver.show.registry import Registry
 from vjserver.types.events import Argument
 
 READ, WRITE, BOTH = 1, 2, 3
@@ -29,10 +30,10 @@ def host_info(name: str, osc_port: int) -> Json:
     }
 
 
-def _tree() -> dict[str, Any]:
+def tree(registry: Registry) -> Json:
     """Return all addresses as nested dictionaries, a leaf's entry under the empty name."""
-    root: dict[str, Any] = {}
-    for address, entry in (*OUTPUTS.items(), *REGISTRY.items()):
+    root: Json = {}
+    for address, entry in (*OUTPUTS.items(), *registry.everything.items()):
         if address == CUE_GO:
             continue
         place = root
@@ -42,12 +43,9 @@ def _tree() -> dict[str, Any]:
     return root
 
 
-TREE = _tree()
-
-
-def node(path: str, read: Read) -> Json | None:
-    """Return the node at ``path`` with everything below it, or None where there is none."""
-    place = TREE
+def node(path: str, read: Read, root: Json) -> Json | None:
+    """Return the node at ``path`` of a :func:`tree` with everything below it, or None where there is none."""
+    place = root
     for part in path.split("/"):
         if not part:
             continue
@@ -62,6 +60,8 @@ def _described(path: str, place: dict[str, Any], read: Read) -> Json:
     row: Json = {"FULL_PATH": path, "ACCESS": 0}
     if entry is not None:
         row |= _leaf(entry, read)
+        if entry.address != path:  # an address from before: programs that know it go on, new ones take the other
+            row |= {"TAGS": [*row["TAGS"], "alias"], "DESCRIPTION": f"{row['DESCRIPTION']}; now {entry.address}"}
     names = [name for name in place if name]
     if names:
         row["CONTENTS"] = {name: _described(f"{path.rstrip('/')}/{name}", place[name], read) for name in names}
@@ -97,14 +97,14 @@ def _range(argument: Slot, entry: Entry) -> Json | None:
     return None
 
 
-def answer(path: str, attribute: str, read: Read, info: Json) -> tuple[int, Mapping[str, Any] | None]:
+def answer(path: str, attribute: str, read: Read, info: Json, root: Json) -> tuple[int, Mapping[str, Any] | None]:
     """Return HTTP status and JSON for a request.
 
     404 is for a path that is not there, 400 for an attribute that nobody knows, 204 for one that this node has not.
     """
     if attribute == "HOST_INFO":
         return 200, info
-    found = node(path, read)
+    found = node(path, read, root)
     if found is None:
         return 404, None
     if not attribute:

@@ -1,22 +1,22 @@
 """The addresses: everything that can be changed or heard has one, declared once, in these tables.
 
-OSC in and out, OSCQuery, the panel, MIDI maps, presets, cues, mappings, triggers and ``docs/osc.md`` are read off them.
+OSC in and out, OSCQuery, the panel, MIDI maps, presets, cues, mappings, triggers and ``docs/osc.md`` are read off them,
+through a :class:`~vjserver.show.registry.Registry`, which knows what each generator adds.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
+from vjserver.types.knobs import Parameter
 from vjserver.walk.slerp import EASES
 
 Kind = Literal["parameter", "action", "output"]
 TypeName = Literal["float", "int", "bool", "text", "name"]
 
 N_PROMPTS = 8
-N_DIRECTIONS = 4
-N_LORAS = 4
 N_MACROS = 8
 N_SNAPSHOTS = 16
 MAX_QUEUE = 32
@@ -77,64 +77,44 @@ class Entry:
     """Raises ConfigError for arguments that are in their ranges but make no sense together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A knob of the picture. Controllers and presets say 0..1; generators get ``low``..``high`` in ``unit``."""
-
-    name: str
-    low: float
-    high: float
-    default: float
-    unit: str
-    doc: str
-
-    def raw(self, value: float) -> float:
-        """Return the value in the knob's own unit for 0..1."""
-        return self.low + (self.high - self.low) * value
-
-    def norm(self, raw: float) -> float:
-        """Return 0..1 for a value in the knob's own unit, clamped."""
-        return min(1.0, max(0.0, (raw - self.low) / (self.high - self.low)))
+FALLBACK_GENERATOR = "pattern"
+"""Who makes the picture where nobody else can: it needs no model and no graphics card."""
 
 
-PARAMS = {
+def _knob(group: str, name: str, low: float, high: float, default: float, unit: str, doc: str) -> Parameter:
+    return Parameter(name, low, high, default, unit, doc, group=group)
+
+
+# The knobs that mean the same to every generator; each says in its info which of them it heeds.
+COMMON: dict[str, Parameter] = {
     p.name: p
     for p in (
-        Param("speed", 0.0, 4.0, 1.0, "x", "how fast the picture moves by itself"),
-        Param("zoom", -1.0, 1.0, 0.0, "octaves/s", "flight into the picture (above 0.5) or out of it"),
-        Param("scale", -1.0, 1.0, 0.0, "octaves", "size right now; map a kick here for a punch"),
-        Param("rotate", -0.5, 0.5, 0.0, "turns/s", "rotation, clockwise above 0.5"),
-        Param("shift_x", -1.0, 1.0, 0.0, "half heights", "the centre moved right"),
-        Param("shift_y", -1.0, 1.0, 0.0, "half heights", "the centre moved up"),
-        Param("detail", 0.0, 1.0, 0.5, "", "few large shapes to many small ones"),
-        Param("morph", 0.0, 1.0, 0.3, "", "each family's own bend: arms, edges, waves"),
-        Param("warp", 0.0, 1.0, 0.2, "", "how liquid the space is"),
-        Param("symmetry", 0.0, 12.0, 0.0, "mirrors", "kaleidoscope sectors, 0 for none"),
-        Param("feedback", 0.0, 1.0, 0.5, "", "how much of the last picture stays as a trail"),
-        Param("palette", 0.0, 1.0, 0.0, "turns", "the palette shifted round, cyclic"),
-        Param("saturation", 0.0, 2.0, 1.0, "x", "grey to vivid"),
-        Param("brightness", 0.0, 2.0, 1.0, "x", "dark to bright"),
-        Param("contrast", 0.0, 2.0, 1.0, "x", "flat to hard"),
-        Param("bloom", 0.0, 1.0, 0.4, "", "how far light glows"),
-        Param("flash", 0.0, 1.0, 0.0, "", "white light over everything; map a snare here"),
-        Param("strength", 0.0, 1.0, 0.5, "", "diffusion: how far a picture that comes in is made anew"),
-        Param("steps", 1.0, 4.0, 1.0, "steps", "diffusion: calls of the model a picture"),
-        Param("guidance", 1.0, 15.0, 8.0, "", "diffusion: how closely the prompt is followed, where the model can"),
-        Param("coherence", 0.0, 1.0, 0.3, "", "diffusion: still noise, turning noise, last latent, flight"),
-        Param("turn", 0.0, 180.0, 0.0, "degrees/s", "diffusion: noise turned besides; map energy here"),
-        Param("pan_x", -1.0, 1.0, 0.0, "half heights/s", "diffusion: flight to the right, above 0.5"),
-        Param("pan_y", -1.0, 1.0, 0.0, "half heights/s", "diffusion: flight upwards, above 0.5"),
-        *(
-            Param(f"latent_{i}", 0.0, 1.0, 0.0, "", f"diffusion: lean of the latent to direction {i}; map a band here")
-            for i in range(1, N_DIRECTIONS + 1)
-        ),
-        *(Param(f"lora_{i}", 0.0, 2.0, 1.0, "x", f"diffusion: weight of LoRA {i}") for i in range(1, N_LORAS + 1)),
-        Param("decks", 1.0, 2.0, 1.0, "decks", "diffusion: 2 renders prompts 1-4 and 5-8 as decks A and B"),
-        Param("crossfade", 0.0, 1.0, 0.0, "", "diffusion: deck A to deck B"),
-        Param("similar", 0.0, 1.0, 0.0, "", "diffusion: frames whose input changed no more than this may be skipped"),
-        Param("safety", 0.0, 1.0, 0.5, "", "diffusion: score above which the safety filter acts, where it is on"),
+        _knob("camera", "speed", 0.0, 4.0, 1.0, "x", "how fast the picture moves by itself"),
+        _knob("camera", "zoom", -1.0, 1.0, 0.0, "octaves/s", "flight into the picture (above 0.5) or out of it"),
+        _knob("camera", "scale", -1.0, 1.0, 0.0, "octaves", "size right now; map a kick here for a punch"),
+        _knob("camera", "rotate", -0.5, 0.5, 0.0, "turns/s", "rotation, clockwise above 0.5"),
+        _knob("camera", "shift_x", -1.0, 1.0, 0.0, "half heights", "the centre moved right"),
+        _knob("camera", "shift_y", -1.0, 1.0, 0.0, "half heights", "the centre moved up"),
+        _knob("camera", "pan_x", -1.0, 1.0, 0.0, "half heights/s", "flight to the right, above 0.5"),
+        _knob("camera", "pan_y", -1.0, 1.0, 0.0, "half heights/s", "flight upwards, above 0.5"),
+        _knob("texture", "detail", 0.0, 1.0, 0.5, "", "few large shapes to many small ones"),
+        _knob("texture", "morph", 0.0, 1.0, 0.3, "", "each family's own bend: arms, edges, waves"),
+        _knob("texture", "warp", 0.0, 1.0, 0.2, "", "how liquid the space is"),
+        _knob("texture", "symmetry", 0.0, 12.0, 0.0, "mirrors", "kaleidoscope sectors, 0 for none"),
+        _knob("texture", "feedback", 0.0, 1.0, 0.5, "", "how much of the last picture stays as a trail"),
+        _knob("texture", "bloom", 0.0, 1.0, 0.4, "", "how far light glows"),
+        _knob("grade", "palette", 0.0, 1.0, 0.0, "turns", "the palette shifted round, cyclic"),
+        _knob("grade", "saturation", 0.0, 2.0, 1.0, "x", "grey to vivid"),
+        _knob("grade", "brightness", 0.0, 2.0, 1.0, "x", "dark to bright"),
+        _knob("grade", "contrast", 0.0, 2.0, 1.0, "x", "flat to hard"),
+        _knob("grade", "flash", 0.0, 1.0, 0.0, "", "white light over everything; map a snare here"),
+        _knob("picture", "strength", 0.0, 1.0, 0.5, "", "how far a picture that comes in is made anew"),
+        _knob("decks", "decks", 1.0, 2.0, 1.0, "decks", "2 renders prompts 1-4 and 5-8 as decks A and B"),
+        _knob("decks", "crossfade", 0.0, 1.0, 0.0, "", "deck A to deck B"),
     )
 }
+GRADE = tuple(name for name, p in COMMON.items() if p.group == "grade")
+"""What is done to a finished picture: in a chain, once, by the last generator."""
 
 
 def _is_range(args: tuple[Argument, ...]) -> None:
@@ -192,7 +172,11 @@ BACK = ("now", "bar", "operator")
 CUE_GO = "/vj/cue/{id}/go"
 
 
-def _entries() -> Iterable[Entry]:
+PARAM = "/vj/param/"
+
+
+def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
+    """Yield what is declared: what the show has by itself, and the addresses of ``knobs``, by key."""
     unit, switch = Slot("float"), Slot("bool")
     text = Slot("text", unit=f"up to {MAX_TEXT} characters")
     for i in range(1, N_PROMPTS + 1):
@@ -208,14 +192,8 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/prompt/clear", "action", (), "empty the queue")
     lines = Slot("text", unit="a prompt a line")
     yield Entry("/vj/prompt/queue", "parameter", (lines,), "the queue of prompts", "")
-    for p in PARAMS.values():
-        raw = Slot("float", p.low, p.high, p.unit)
-        address, start = f"/vj/param/{p.name}", p.norm(p.default)
-        means = "" if (p.low, p.high) == (0.0, 1.0) else f" (0..1 is {f'{p.low:g}..{p.high:g} {p.unit}'.strip()})"
-        yield Entry(address, "parameter", (unit,), f"{p.doc}{means}", start)
-        yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", p.default)
-        yield Entry(f"{address}/inc", "action", (Slot("float", -1.0, 1.0),), f"add to {address}")
-        yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")
+    for key, knob in knobs.items():
+        yield from _of_knob(f"{PARAM}{key}", knob)
     seed = Slot("int", 0, MAX_SEED)
     yield Entry("/vj/seed", "parameter", (seed,), "the seed: another one, another picture of the same look", 1)
     yield Entry("/vj/seed/next", "action", (), "the next seed")
@@ -223,11 +201,16 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/seed/random", "action", (), "a seed far away; the same one after the same one")
     name = Slot("text", unit="a name", longest=MAX_NAME)
     yield Entry(
-        "/vj/generator", "parameter", (name,), "who makes the picture: pattern, diffusion, or a plug-in", "pattern"
+        "/vj/generator",
+        "parameter",
+        (name,),
+        "who makes the picture: a generator that is installed",
+        FALLBACK_GENERATOR,
     )
-    yield Entry("/vj/model", "parameter", (name,), "the diffusion model; empty: the show file's", "")
-    yield Entry("/vj/input", "parameter", (name,), "what diffusion starts from: an input of the show file, a generator "
-                "(pattern), feedback, or empty for noise", "")  # fmt: skip
+    yield Entry("/vj/model", "parameter", (name,), "the model, for a generator that takes one; empty: the show file's",
+                "")  # fmt: skip
+    yield Entry("/vj/input", "parameter", (name,), "what the picture starts from, where the generator can: an input of "
+                "the show file, another generator, feedback, or empty for noise", "")  # fmt: skip
     yield Entry("/vj/negative", "parameter", (text,), "what the picture shall not be, where the model can", "")
     size = Slot("text", unit="WIDTHxHEIGHT, multiples of 8, or auto")
     yield Entry("/vj/size", "parameter", (size,), "size at which a model thinks; the picture stays as large", "auto",
@@ -326,6 +309,20 @@ def _entries() -> Iterable[Entry]:
     yield Entry("/vj/unsubscribe", "action", (), "be told nothing more")
     anything = Slot("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
+
+
+def _of_knob(address: str, knob: Parameter) -> Iterable[Entry]:
+    """Yield the four addresses of a knob: 0..1, its own unit, a step, and back."""
+    span = f"{knob.low:g}..{knob.high:g} {knob.unit}".strip()
+    if knob.choices:
+        span = ", ".join(f"{i} {label}" for i, label in enumerate(knob.choices))
+    means = "" if (knob.low, knob.high) == (0.0, 1.0) and not knob.choices else f" (0..1 is {span})"
+    raw = Slot("float" if knob.type == "float" else "int", knob.low, knob.high, knob.unit)
+    start = knob.default if knob.type == "float" else int(knob.default)
+    yield Entry(address, "parameter", (Slot("float"),), f"{knob.doc}{means}", knob.start)
+    yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", start)
+    yield Entry(f"{address}/inc", "action", (Slot("float", -1.0, 1.0),), f"add to {address}")
+    yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")
 
 
 def _play() -> Iterable[Entry]:
@@ -443,5 +440,4 @@ def _outputs() -> Iterable[Entry]:
               "/vj/renew with this number: it was really you", count)  # fmt: skip
 
 
-REGISTRY: dict[str, Entry] = {entry.address: entry for entry in _entries()}
 OUTPUTS: dict[str, Entry] = {entry.address: entry for entry in _outputs()}

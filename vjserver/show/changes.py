@@ -5,12 +5,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from vjserver.show.addresses import MAX_QUEUE, MAX_SEED, N_MACROS, N_PROMPTS, PARAMS, REGISTRY
+from vjserver.show.addresses import MAX_QUEUE, MAX_SEED, N_MACROS, N_PROMPTS
 from vjserver.show.outputs import RECORD, OutputRow, added, removed, row_of
 from vjserver.show.preset import Bank
-from vjserver.show.state import CURVES, DEFAULT_PARAMS, SWITCHES, ShowState, at, enter
+from vjserver.show.registry import Registry, Verb
+from vjserver.show.state import CURVES, SWITCHES, ShowState, at, enter
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
+from vjserver.types.knobs import Parameter
 
 _Change = Callable[[ShowState, tuple[Argument, ...]], ShowState]
 
@@ -59,20 +61,18 @@ def _row(name: str, i: int) -> tuple[_Change, Callable[[ShowState], Argument]]:
     return change, lambda state: getattr(state, name)[i]
 
 
-def _param(name: str) -> dict[str, _Change]:
-    p = PARAMS[name]
-
-    def put(state: ShowState, value: float) -> ShowState:
-        glide = state.glide
-        if glide is not None and name in glide.params:  # a hand on a knob outranks the morph
-            glide = replace(glide, params={key: start for key, start in glide.params.items() if key != name})
-        return replace(state, params={**state.params, name: min(1.0, max(0.0, value))}, glide=glide)
-
-    return {
-        f"/vj/param/{name}": lambda s, a: put(s, float(a[0])),
-        f"/vj/param/{name}/raw": lambda s, a: put(s, p.norm(float(a[0]))),
-        f"/vj/param/{name}/inc": lambda s, a: put(s, s.params[name] + float(a[0])),
-    }
+def _turn(state: ShowState, registry: Registry, key: str, verb: Verb, value: float) -> ShowState:
+    """Return the state with a knob at a 0..1 value, at one in its own unit (``raw``), or moved by one (``inc``)."""
+    knob = registry.parameters[key]
+    if verb == "raw":
+        value = knob.norm(value)
+    elif verb == "inc":
+        value += state.params.get(key, knob.start)
+    glide = state.glide
+    if glide is not None and (key in glide.params or key in glide.held):  # a hand on a knob outranks the morph
+        eased, held = ({k: v for k, v in rows.items() if k != key} for rows in (glide.params, glide.held))
+        glide = replace(glide, params=eased, held=held)
+    return replace(state, params={**state.params, key: min(1.0, max(0.0, value))}, glide=glide)
 
 
 def _seed_far(seed: int) -> int:
@@ -112,32 +112,24 @@ def _lines(text: str) -> tuple[str, ...]:
     return rows
 
 
-def _move_macro(state: ShowState, number: int, value: float) -> ShowState:
-    macros = (*state.macros[: number - 1], value, *state.macros[number:])
-    state = replace(state, macros=macros)
+def _move_macro(state: ShowState, registry: Registry, number: int, value: float) -> ShowState:
+    """Return the state with a macro moved, and what is tied to it; a tie to what is not there lies idle."""
+    state = replace(state, macros=(*state.macros[: number - 1], value, *state.macros[number:]))
     for row in state.macro_rows:
         if row.number == number:
-            state = CHANGES[row.to](state, (row.low + (row.high - row.low) * CURVES[row.curve](value),))
+            moved = row.low + (row.high - row.low) * CURVES[row.curve](value)
+            change = _change_of(registry, row.to)
+            state = change(state, (moved,)) if change is not None else state
     return state
 
 
-def _macro(number: int) -> tuple[_Change, Callable[[ShowState], Argument]]:
-    return (lambda s, a: _move_macro(s, number, float(a[0]))), (lambda s: s.macros[number - 1])
-
-
-def _knob(name: str, state: ShowState) -> Argument:
-    return state.params[name]
-
-
-def _raw_knob(name: str, state: ShowState) -> Argument:
-    return PARAMS[name].raw(state.params[name])
+MACROS = {f"/vj/macro/{n}": n for n in range(1, N_MACROS + 1)}
 
 
 _OWN: dict[str, tuple[_Change, Callable[[ShowState], Argument]]] = {
     **FIELDS,
     **{f"/vj/prompt/{i + 1}/text": _row("texts", i) for i in range(N_PROMPTS)},
     **{f"/vj/prompt/{i + 1}/weight": _row("weights", i) for i in range(N_PROMPTS)},
-    **{f"/vj/macro/{n}": _macro(n) for n in range(1, N_MACROS + 1)},
     "/vj/prompt/queue": (lambda s, a: replace(s, queue=_lines(str(a[0]))), lambda s: "\n".join(s.queue)),
     "/vj/record": (lambda s, a: _set_record(s, bool(a[0])), lambda s: s.record),
     "/vj/tempo/source": (lambda s, a: _sync(s, str(a[0])), lambda s: s.sync.source),
@@ -145,7 +137,6 @@ _OWN: dict[str, tuple[_Change, Callable[[ShowState], Argument]]] = {
 }
 CHANGES: dict[str, _Change] = {
     **{address: change for address, (change, _) in _OWN.items()},
-    **{address: change for name in PARAMS for address, change in _param(name).items()},
     "/vj/seed/next": lambda s, _: replace(s, seed=(s.seed + 1) & MAX_SEED),
     "/vj/seed/prev": lambda s, _: replace(s, seed=(s.seed - 1) & MAX_SEED),
     "/vj/seed/random": lambda s, _: replace(s, seed=_seed_far(s.seed)),
@@ -163,28 +154,44 @@ CHANGES: dict[str, _Change] = {
 }
 _READERS: dict[str, Callable[[ShowState], Argument]] = {
     **{address: reader for address, (_, reader) in _OWN.items()},
-    **{f"/vj/param/{name}": partial(_knob, name) for name in PARAMS},
-    **{f"/vj/param/{name}/raw": partial(_raw_knob, name) for name in PARAMS},
+    **{address: partial(lambda n, s: s.macros[n - 1], n) for address, n in MACROS.items()},
 }
 
 
+def _change_of(registry: Registry, address: str) -> _Change | None:
+    """Return what a canonical address does to the state, None for one that is not the state's alone."""
+    turn = registry.turn_of(address)
+    if turn is not None and turn[1] != "reset":
+        key, verb = turn
+        return lambda s, a: _turn(s, registry, key, verb, float(a[0]))
+    if address in MACROS:
+        return lambda s, a: _move_macro(s, registry, MACROS[address], float(a[0]))
+    return CHANGES.get(address)
+
+
 def apply(
-    state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...], bank: Bank, period_s: float = 0.5
+    state: ShowState,
+    t_ns: int,
+    address: str,
+    args: tuple[Argument, ...],
+    bank: Bank,
+    registry: Registry,
+    period_s: float = 0.5,
 ) -> ShowState:
     """Return the state after a message that ``registry.accept`` took, ``state`` itself for one that is not of it.
 
     ``period_s`` is how long a beat lasts, for morphs counted in beats. Raises ConfigError for what cannot be: an
     unknown preset, an empty queue, one output too many.
     """
-    change = CHANGES.get(address)
+    change = _change_of(registry, address)
     if address == "/vj/preset/bank":
         bank.places(str(args[0]).strip())
     if change is not None:
         new = change(state, args)
     elif address.startswith("/vj/preset/"):
-        new = _go(state, t_ns, address, args, bank, period_s)
+        new = _go(state, t_ns, address, args, bank, registry, period_s)
     elif address.endswith("/reset"):
-        new = _reset(state, address.removesuffix("/reset"), bank)
+        new = _reset(state, address.removesuffix("/reset"), bank, registry)
     else:
         return state
     if new is not state:  # it was made just now and nobody else has it: another copy would double the cost of a message
@@ -193,21 +200,28 @@ def apply(
     return new
 
 
-def _reset(state: ShowState, address: str, bank: Bank) -> ShowState:
+def _reset(state: ShowState, address: str, bank: Bank, registry: Registry) -> ShowState:
     """Put a knob, a prompt's weight or a macro back to where the preset that plays has it."""
     preset = bank.presets[state.preset][1] if state.preset < len(bank.presets) else None
-    name = address.removeprefix("/vj/param/")
-    if name in PARAMS:
-        value: Argument = (preset.settings if preset else {}).get(name, DEFAULT_PARAMS[name])
+    turn, change = registry.turn_of(address), _change_of(registry, address)
+    if turn is not None:
+        key = turn[0]
+        value: Argument = (preset.settings(registry) if preset else {}).get(key, registry.parameters[key].start)
     elif preset is not None:
-        value = _READERS[address](enter(state, state.preset, preset))
+        value = _READERS[address](enter(state, state.preset, preset, registry))
     else:
-        value = REGISTRY[address].default or 0.0
-    return CHANGES[address](state, (value,))
+        value = registry.entries[address].default or 0.0
+    return change(state, (value,)) if change is not None else state
 
 
 def _go(
-    state: ShowState, t_ns: int, address: str, args: tuple[Argument, ...], bank: Bank, period_s: float
+    state: ShowState,
+    t_ns: int,
+    address: str,
+    args: tuple[Argument, ...],
+    bank: Bank,
+    registry: Registry,
+    period_s: float,
 ) -> ShowState:
     if address == "/vj/preset/go":
         place = bank.called(args, state.bank)
@@ -215,7 +229,7 @@ def _go(
         place = bank.step(state.preset, 1 if address.endswith("next") else -1, state.bank)
     else:
         return state
-    return enter(state, place, bank.presets[place][1], t_ns, state.morph.lasts_s(period_s))
+    return enter(state, place, bank.presets[place][1], registry, t_ns, state.morph.lasts_s(period_s))
 
 
 def _set_record(state: ShowState, on: bool) -> ShowState:
@@ -225,16 +239,30 @@ def _set_record(state: ShowState, on: bool) -> ShowState:
     return replace(state, outputs=rows)
 
 
-def read(state: ShowState, address: str) -> Argument | None:
+def read(state: ShowState, address: str, registry: Registry) -> Argument | None:
     """Return the present value of a parameter's address, or None for what has none."""
+    turn = registry.turn_of(registry.canonical(address))
+    if turn is not None:
+        knob = registry.parameters[turn[0]]
+        value = state.params.get(turn[0], knob.start)
+        return value if not turn[1] else _in_unit(knob, value) if turn[1] == "raw" else None
     reader = _READERS.get(address)
     return reader(state) if reader is not None else None
 
 
-TOLD = tuple(a for a, e in REGISTRY.items() if e.kind == "parameter" and not a.endswith("/raw"))
+def _in_unit(knob: Parameter, value: float) -> Argument:
+    raw = knob.raw(value)
+    return raw if knob.type == "float" else int(raw)
 
 
-def values(state: ShowState, t_ns: int) -> dict[str, Argument]:
-    """Return every value that surfaces show, by address, as it is at ``t_ns``."""
+def values(state: ShowState, t_ns: int, registry: Registry) -> dict[str, Argument]:
+    """Return every value that surfaces show, by address, as it is at ``t_ns``; under addresses from before as well."""
     now = at(state, t_ns)
-    return {address: _READERS[address](now) for address in TOLD}
+    rows: dict[str, Argument] = {}
+    for address in registry.told:
+        turn = registry.turn_of(registry.synonyms.get(address, address))
+        if turn is None:
+            rows[address] = _READERS[address](now)
+        else:
+            rows[address] = now.params.get(turn[0], registry.parameters[turn[0]].start)
+    return rows

@@ -8,15 +8,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vjserver.show.addresses import CUE_GO, REGISTRY
+from vjserver.show.addresses import CUE_GO
 from vjserver.show.changes import apply, read, values
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.history import History
-from vjserver.show.pattern import is_pattern, matching
+from vjserver.show.pattern import is_pattern
 from vjserver.show.preset import Bank
 from vjserver.show.quantise import Pending, boundary
-from vjserver.show.registry import accept, changed, cue_of, is_release
-from vjserver.show.state import LOOK, TEMPO, Look, ShowState, Travel, Triggers, change_look, enter, look_of
+from vjserver.show.registry import COMMON_ONLY, Registry, changed, cue_of
+from vjserver.show.state import LOOK, TEMPO, Look, ShowState, Travel, Triggers, change_look, enter, look_of, settled
 from vjserver.show.take import Played, Take
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument, Beat, Command, EarEvent
@@ -25,12 +25,6 @@ from vjserver.types.features import BeatGrid
 NS = 1_000_000_000
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
 BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take"})
-# What a pattern reaches: values. Deeds are called by their whole names, so that no star panics or closes an output.
-REACH = tuple(
-    address
-    for address, entry in REGISTRY.items()
-    if entry.kind == "parameter" or (address.startswith("/vj/param/") and address.endswith(("/inc", "/reset")))
-)
 # What a take does not do a second time: it would write files and open doors.
 ONCE = ("/vj/preset/save", "/vj/snapshot/store", "/vj/midi/", "/vj/output/", "/vj/record")
 # What changes the whole look: of several that wait, the last counts.
@@ -73,6 +67,7 @@ class Desk:
     cues: CueList = field(default_factory=CueList)
     snapshots: dict[int, Look] = field(default_factory=dict)
     seed: int = 1
+    registry: Registry = COMMON_ONLY
     commands: list[Command] = field(default_factory=list)
     performed: list[Played] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
@@ -93,6 +88,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        self.state = settled(self.state, self.registry)
         self._arm()
 
     @property
@@ -117,8 +113,8 @@ class Desk:
         Returns what was clamped or cut off, in words. Raises ConfigError for one that makes no sense; it changes
         nothing.
         """
-        if address not in REGISTRY and is_pattern(address):
-            reached = matching(address, REACH)
+        if is_pattern(address) and address not in self.registry.entries:
+            reached = self.registry.reached(address)
             if not reached:
                 raise ConfigError(f"no address is meant by the pattern {address[:80]!r}")
             self.reached = len(reached)
@@ -127,10 +123,11 @@ class Desk:
         return self._receive(t_ns, address, args, by)
 
     def _receive(self, t_ns: int, address: str, args: Sequence[object], by: str) -> str:
-        if is_release(address, args):
+        registry = self.registry
+        if registry.is_release(address, args):
             return ""
-        accepted = accept(address, args)
-        entry = REGISTRY.get(address, REGISTRY[CUE_GO])
+        address, accepted = registry.accept(address, args)
+        entry = registry.entries.get(address, registry.entries[CUE_GO])
         if not (entry.quantised and by not in BY_ITSELF and self._wait(t_ns, address, accepted, by)):
             self.perform(t_ns, address, accepted, by)
         return changed(args, accepted)
@@ -179,7 +176,7 @@ class Desk:
         if cue_of(address):
             self._call(t_ns, self.cues.find(cue_of(address)))
             return
-        self.state = apply(before, t_ns, address, args, self.bank, self.grid.period_s)
+        self.state = apply(before, t_ns, address, args, self.bank, self.registry, self.grid.period_s)
         if self.state is before:
             self.commands.append(Command(t_ns, address, args))
         elif address in ("/vj/autopilot", "/vj/autopilot/bars"):
@@ -201,7 +198,7 @@ class Desk:
             "/vj/tempo/auto": "auto",
         }.get(address, "")
         if source and self.state.sync.source != source:
-            self.state = apply(self.state, t_ns, "/vj/tempo/source", (source,), self.bank)
+            self.state = apply(self.state, t_ns, "/vj/tempo/source", (source,), self.bank, self.registry)
 
     def _stop_everything(self) -> None:
         self.pending.clear()
@@ -261,7 +258,8 @@ class Desk:
         """Do what the preset wants done on an event; while a take is played, the take holds it already."""
         if self._playing is None:
             for address, args in self._triggers.hear(event):
-                self._try(now_ns, address, accept(address, args), "trigger")
+                if not self.registry.absent(address):
+                    self._try(now_ns, *self.registry.accept(address, args), "trigger")
 
     def _try(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> None:
         try:
@@ -304,11 +302,12 @@ class Desk:
             if cue.preset is not None:
                 place, preset = self.bank.find(cue.preset, self.state.bank)
                 lasts_s = self.state.morph.lasts_s(self.grid.period_s)
-                self.state = enter(self.state, place, preset, t_ns, lasts_s)
+                self.state = enter(self.state, place, preset, self.registry, t_ns, lasts_s)
         finally:
             self.state = replace(self.state, morph=morph)
         for deed in cue.do:
-            self._do(t_ns, deed.do, accept(deed.do, deed.args))
+            if not self.registry.absent(deed.do):
+                self._do(t_ns, *self.registry.accept(deed.do, deed.args))
         self.state = replace(self.state, cue=cue.id, t_ns=t_ns, revision=self.state.revision + 1)
         if cue.follow_s is not None:
             self._follow_ns = t_ns + round(cue.follow_s * NS)
@@ -378,7 +377,7 @@ class Desk:
         self._turn_to(t_ns, self.snapshots[number], self.state.morph.lasts_s(self.grid.period_s))
 
     def _turn_to(self, t_ns: int, look: Look, lasts_s: float = 0.0) -> None:
-        new = change_look(self.state, t_ns, look, lasts_s)
+        new = change_look(self.state, t_ns, look, lasts_s, self.registry)
         self.state = replace(new, t_ns=t_ns, revision=self.state.revision + 1)
 
     def _undo(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
@@ -415,7 +414,7 @@ class Desk:
 
     def values(self, now_ns: int) -> dict[str, Argument]:
         """Return every value that surfaces show; ``/vj/preset/go`` is the number of the preset that plays."""
-        rows = values(self.state, now_ns)
+        rows = values(self.state, now_ns, self.registry)
         rows["/vj/preset/go"] = self.bank.number(self.state.preset, self.state.bank)
         return rows
 
@@ -425,7 +424,7 @@ class Desk:
             return self.bank.number(self.state.preset, self.state.bank)
         if address == "/vj/tempo/bpm":
             return round(self.grid.bpm, 2)
-        return read(self.state, address)
+        return read(self.state, address, self.registry)
 
     def shows(self, address: str, args: Sequence[Argument]) -> bool | None:
         """Tell whether what a message would bring is what is now; None where it would bring nothing.
@@ -473,7 +472,7 @@ class Desk:
         known = self.state.bank if self.state.bank in bank.banks else ""
         new = replace(self.state, preset=place, bank=known)
         if place < len(bank.presets) and bank.presets[place][1] not in [preset for _, preset in before.presets]:
-            new = enter(new, place, bank.presets[place][1])
+            new = enter(new, place, bank.presets[place][1], self.registry)
         if new != self.state:
             self.state = replace(new, t_ns=now_ns, revision=self.state.revision + 1)
         self._arm()

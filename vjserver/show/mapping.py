@@ -1,17 +1,21 @@
-"""The mapping: features and state go in, a frame request comes out. It is evaluated right before each frame."""
+"""The mapping: features and state go in, a frame request comes out. It is evaluated right before each frame.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+It has no memory of its own: what the next frame has to know goes out with the request and comes in again.
+"""
 
-from vjserver.show.addresses import N_PROMPTS, PARAMS, size_of
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from vjserver.show.addresses import COMMON, N_PROMPTS, size_of
+from vjserver.show.registry import Registry
 from vjserver.show.state import CURVES, FEEDBACK, MappingRow, ShowState, Travel, at
-from vjserver.show.travel import PromptTravel, spread
+from vjserver.show.travel import TravelMemory, spread, travelled
 from vjserver.types.features import Features
-from vjserver.types.frames import FrameRequest
+from vjserver.types.frames import FrameRequest, TextConditioning
 from vjserver.walk.smoothing import follow
 
 AHEAD = 4  # prompts of the queue that are made ready
-DEEPEST = 8  # morphs that were broken off by the next one, and are still heard
+DEEPEST = 9  # morphs that were broken off by the next one, and are still heard
 DECK_SLOTS = N_PROMPTS // 2  # deck A has the first four prompts, deck B the others
 # Features that are not 0..1 by themselves, and what makes them so.
 SCALES = {"level_db": (-60.0, 0.0), "pitch_hz": (0.0, 2000.0), "bpm": (60.0, 180.0)}
@@ -22,121 +26,144 @@ COMBINE: dict[str, Callable[[float, float], float]] = {
 }
 
 
-@dataclass(slots=True)
-class _Moved:
-    """One set of mappings at work: remembers how far each smoothed feature has come."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One set of mappings at work, how far each smoothed feature has come, and its share over the layers below."""
 
     rows: tuple[MappingRow, ...] = ()
-    values: list[float] = field(default_factory=list)
+    values: tuple[float, ...] = ()
+    share: float = 1.0
 
-    def __call__(
-        self, params: dict[str, float], weights: list[float], features: Features, t_ns: int, seconds: float
-    ) -> None:
-        """Move ``params`` and ``weights`` by what is heard."""
-        for i, row in enumerate(self.rows):
-            heard = features.value(row.source, t_ns)
-            low, high = SCALES.get(row.source, (0.0, 1.0))
-            heard = min(1.0, max(0.0, (heard - low) / (high - low)))
-            self.values[i] = follow(self.values[i], heard, seconds, row.attack_s, row.release_s)
-            moved = row.low + (row.high - row.low) * CURVES[row.curve](min(1.0, max(0.0, self.values[i])))
-            parts = row.to.split("/")
-            if parts[2] == "param":
-                params[parts[3]] = _unit(COMBINE[row.mode](params[parts[3]], moved))
-            else:
-                place = int(parts[3]) - 1
-                weights[place] = _unit(COMBINE[row.mode](weights[place], moved))
+
+@dataclass(frozen=True, slots=True)
+class MapperMemory:
+    """What one frame's mapping hands to the next.
+
+    ``layers`` are the mappings at work, the newest last: more than one while a morph is on its way, and where it was
+    broken off by another. ``glide_ns`` says which morph that is; ``travel`` is where each prompt is.
+    """
+
+    layers: tuple[Layer, ...] = (Layer(),)
+    glide_ns: int = -1
+    travel: TravelMemory = field(default_factory=TravelMemory)
 
 
 @dataclass(slots=True)
-class _Mixed:
-    """What a morph comes from and what it goes to, both at work; ``share`` stays where the morph is broken off."""
+class _Driven:
+    """What is heard at one moment, and the knobs (by key) and prompt weights that it moves."""
 
-    before: "_Moved | _Mixed"
-    now: _Moved
-    share: float = 0.0
-
-    def __call__(
-        self, params: dict[str, float], weights: list[float], features: Features, t_ns: int, seconds: float
-    ) -> None:
-        """Move ``params`` and ``weights`` by both, and take each for its share."""
-        old_params, old_weights = dict(params), list(weights)
-        self.before(old_params, old_weights, features, t_ns, seconds)
-        self.now(params, weights, features, t_ns, seconds)
-        for name, old in old_params.items():
-            params[name] = old + (params[name] - old) * self.share
-        for i, old in enumerate(old_weights):
-            weights[i] = old + (weights[i] - old) * self.share
+    features: Features
+    t_ns: int
+    seconds: float
+    params: dict[str, float]
+    weights: list[float]
 
 
-@dataclass(slots=True)
-class Mapper:
-    """Evaluates a state's mappings, and during a morph also those it comes from; remembers each prompt's travel."""
+def mapped(
+    state: ShowState,
+    features: Features,
+    t_ns: int,
+    seconds: float,
+    size: tuple[int, int],
+    memory: MapperMemory,
+    registry: Registry,
+) -> tuple[FrameRequest, dict[str, float], MapperMemory]:
+    """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one.
 
-    _moved: _Moved | _Mixed = field(default_factory=_Moved)
-    _glide_ns: int = -1
-    _travel: PromptTravel = field(default_factory=PromptTravel)
-
-    def __call__(
-        self, state: ShowState, features: Features, t_ns: int, seconds: float, size: tuple[int, int]
-    ) -> FrameRequest:
-        """Return the request for a frame of ``size`` (width, height) at ``t_ns``, ``seconds`` after the last one."""
-        state = at(state, t_ns)
-        self._take_up(state, t_ns)
-        travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
-        lasts_s = travel.lasts_s(features.grid.period_s)
-        slots = self._travel(state, seconds, lasts_s, travel.ease)
-        params, weights = dict(state.params), [weight for _, weight in slots]
-        self._moved(params, weights, features, t_ns, seconds)
-        weighted = [(shares, weight) for (shares, _), weight in zip(slots, weights, strict=True)]
-        return FrameRequest(
-            t_ns=t_ns,
-            width=size[0],
-            height=size[1],
+    With it comes where every knob of the registry stands, 0..1 by key, whatever else the state carries: what
+    :func:`own_of` takes a generator's own knobs from.
+    """
+    state = at(state, t_ns)
+    layers, glide_ns = _taken_up(state, t_ns, memory)
+    travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
+    lasts_s = travel.lasts_s(features.grid.period_s)
+    slots, legs = travelled(state, seconds, lasts_s, travel.ease, memory.travel)
+    params = {key: state.params.get(key, knob.start) for key, knob in registry.parameters.items()}
+    driven = _Driven(features, t_ns, seconds, params, [weight for _, weight in slots])
+    layers = _move(layers, driven, registry)
+    params = driven.params
+    weighted = [(shares, weight) for (shares, _), weight in zip(slots, driven.weights, strict=True)]
+    request = FrameRequest(
+        t_ns=t_ns,
+        width=size[0],
+        height=size[1],
+        text=TextConditioning(
             prompts=spread(weighted),
             decks=(spread(weighted[:DECK_SLOTS]), spread(weighted[DECK_SLOTS:])),
             negative=state.negative,
             ahead=state.queue[:AHEAD],
-            think_size=size_of(state.size),
-            feedback=state.input == FEEDBACK,
-            travel_s=lasts_s,
-            ease=travel.ease,
-            params={name: PARAMS[name].raw(value) for name, value in params.items()},
-            seed=state.seed,
-            seconds=seconds,
-            bpm=features.grid.bpm,
-            beat_count=features.grid.count_at(t_ns),
-            beat_phase=features.grid.beat_phase(t_ns),
-            bar_phase=features.grid.bar_phase(t_ns),
-            audio_ns=features.t_ns,
-        )
-
-    def _take_up(self, state: ShowState, t_ns: int) -> None:
-        """Take up new mappings; a morph comes from what is at work, which may be a morph that it breaks off."""
-        glide, moved = state.glide, self._moved
-        if glide is None:
-            now = _newest(moved)
-            self._moved = now if now.rows == state.mappings else _begun(state.mappings)
-            return
-        if not isinstance(moved, _Mixed) or glide.t_ns != self._glide_ns or moved.now.rows != state.mappings:
-            moved = _Mixed(_shortened(moved, DEEPEST), _begun(state.mappings, _newest(moved)))
-        moved.share = glide.share(t_ns)
-        self._moved, self._glide_ns = moved, glide.t_ns
+        ),
+        inference_size=size_of(state.size),
+        feedback=state.input == FEEDBACK,
+        travel_s=lasts_s,
+        ease=travel.ease,
+        params={name: knob.raw(params[name]) for name, knob in COMMON.items()},
+        seed=state.seed,
+        seconds=seconds,
+        bpm=features.grid.bpm,
+        beat_count=features.grid.count_at(t_ns),
+        beat_phase=features.grid.beat_phase(t_ns),
+        bar_phase=features.grid.bar_phase(t_ns),
+        audio_ns=features.t_ns,
+    )
+    return request, params, MapperMemory(layers, glide_ns, legs)
 
 
-def _begun(rows: tuple[MappingRow, ...], like: _Moved | None = None) -> _Moved:
+def own_of(registry: Registry, kind: str, knobs: Mapping[str, float]) -> dict[str, float]:
+    """Return a generator's own knobs by their bare names, in their own units."""
+    if kind not in registry.infos:
+        return {}
+    return {name: knob.raw(knobs[f"{kind}/{name}"]) for name, knob in registry.knobs(kind).items()}
+
+
+def _taken_up(state: ShowState, t_ns: int, memory: MapperMemory) -> tuple[tuple[Layer, ...], int]:
+    """Return the mappings that are at work now; a morph comes from what was, which may be one that it breaks off."""
+    glide, layers = state.glide, memory.layers
+    newest = layers[-1]
+    if glide is None:
+        now = newest if newest.rows == state.mappings else _begun(state.mappings)
+        return (replace(now, share=1.0),), memory.glide_ns
+    if len(layers) == 1 or glide.t_ns != memory.glide_ns or newest.rows != state.mappings:
+        layers = (*layers[-DEEPEST:], _begun(state.mappings, newest))
+    return (*layers[:-1], replace(layers[-1], share=glide.share(t_ns))), glide.t_ns
+
+
+def _move(layers: tuple[Layer, ...], driven: _Driven, registry: Registry) -> tuple[Layer, ...]:
+    """Move what is driven, each layer over those below it for its share; return how far they have come."""
+    still, below, moved = driven, driven, []
+    for i, layer in enumerate(layers):
+        now = replace(still, params=dict(still.params), weights=list(still.weights))
+        moved.append(_move_one(layer, now, registry))
+        if i:
+            now.params = {k: old + (now.params[k] - old) * layer.share for k, old in below.params.items()}
+            now.weights = [old + (new - old) * layer.share for old, new in zip(below.weights, now.weights, strict=True)]
+        below = now
+    driven.params, driven.weights = below.params, below.weights
+    return tuple(moved)
+
+
+def _move_one(layer: Layer, driven: _Driven, registry: Registry) -> Layer:
+    """Move by one set of mappings; one that leads to a knob that is not there lies idle."""
+    values = []
+    for row, came in zip(layer.rows, layer.values, strict=True):
+        heard = driven.features.value(row.source, driven.t_ns)
+        low, high = SCALES.get(row.source, (0.0, 1.0))
+        heard = min(1.0, max(0.0, (heard - low) / (high - low)))
+        value = follow(came, heard, driven.seconds, row.attack_s, row.release_s)
+        values.append(value)
+        amount = row.low + (row.high - row.low) * CURVES[row.curve](min(1.0, max(0.0, value)))
+        key = registry.key_of(row.to)
+        if key:
+            driven.params[key] = _unit(COMBINE[row.mode](driven.params[key], amount))
+        elif row.to.startswith("/vj/prompt/"):
+            place = int(row.to.split("/")[3]) - 1
+            driven.weights[place] = _unit(COMBINE[row.mode](driven.weights[place], amount))
+    return replace(layer, values=tuple(values))
+
+
+def _begun(rows: tuple[MappingRow, ...], like: Layer | None = None) -> Layer:
     """Return mappings that begin to work: as far as ``like`` has come with the same ones, else from nothing."""
-    return _Moved(rows, list(like.values) if like is not None and like.rows == rows else [0.0] * len(rows))
-
-
-def _newest(moved: _Moved | _Mixed) -> _Moved:
-    return moved if isinstance(moved, _Moved) else moved.now
-
-
-def _shortened(moved: _Moved | _Mixed, most: int) -> _Moved | _Mixed:
-    """Return what is at work without the oldest of more than ``most`` morphs that were broken off."""
-    if isinstance(moved, _Moved):
-        return moved
-    return _Mixed(_shortened(moved.before, most - 1), moved.now, moved.share) if most > 0 else moved.now
+    return Layer(rows, like.values if like is not None and like.rows == rows else (0.0,) * len(rows))
 
 
 def _unit(value: float) -> float:

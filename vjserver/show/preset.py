@@ -3,12 +3,30 @@
 import re
 import tomllib
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT, N_MACROS, N_PROMPTS, PARAMS, REGISTRY, size_of
-from vjserver.show.registry import accept, lookup
+from vjserver.show.addresses import (
+    FALLBACK_GENERATOR,
+    MAX_NAME,
+    MAX_SEED,
+    MAX_TEXT,
+    N_MACROS,
+    N_PROMPTS,
+    PARAM,
+    size_of,
+)
+from vjserver.show.registry import COMMON_ONLY, Registry
 from vjserver.types.errors import ConfigError, UnknownNameError, nearest
 from vjserver.types.events import Argument
 from vjserver.types.features import FEATURE_NAMES
@@ -23,25 +41,40 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def known_address(address: str) -> str:
-    """Return an address that there is, for a model's field. Raises ValueError naming the nearest."""
+def registry_of(info: ValidationInfo) -> Registry:
+    """Return the registry against which a file is checked: that of :func:`parse_toml`, else the common knobs alone."""
+    return info.context["registry"] if isinstance(info.context, dict) and "registry" in info.context else COMMON_ONLY
+
+
+def known_address(address: str, info: ValidationInfo) -> str:
+    """Return an address that there is, for a model's field. Raises ValueError naming the nearest.
+
+    A knob of a generator that is not installed may be named: what leads to it lies idle.
+    """
+    registry = registry_of(info)
     try:
-        lookup(address)
+        registry.lookup(address)
     except ConfigError as error:
-        raise ValueError(str(error)) from None
+        if not registry.absent(address):
+            raise ValueError(str(error)) from None
     return address
 
 
-def _mappable(address: str) -> str:
-    parts = known_address(address).split("/")
-    if not (parts[2] == "param" and len(parts) == 4) and parts[-1] != "weight":
+def _mappable(address: str, info: ValidationInfo) -> str:
+    known_address(address, info)
+    registry = registry_of(info)
+    own_value = registry.absent(address) and address.count("/") == 4
+    if not (registry.key_of(address) or own_value or address.endswith("/weight")):
         raise ValueError(f"a mapping drives /vj/param/NAME or /vj/prompt/N/weight: got {address!r}")
     return address
 
 
-def _param(name: str) -> str:
-    if name not in PARAMS:
-        raise ValueError(f"unknown address '/vj/param/{name}'{nearest(f'/vj/param/{name}', REGISTRY)}")
+def _param(name: str, info: ValidationInfo) -> str:
+    registry = registry_of(info)
+    key = registry.aliases.get(name, name)
+    if key not in registry.parameters and not registry.absent(f"{PARAM}{key}"):
+        known = [f"{PARAM}{one}" for one in registry.parameters]
+        raise ValueError(f"unknown address '{PARAM}{key}'{nearest(f'{PARAM}{key}', known)}")
     return name
 
 
@@ -77,9 +110,11 @@ class Deed(Strict):
     args: tuple[float | int | str | bool, ...] = ()
 
     @model_validator(mode="after")
-    def _known(self) -> "Deed":
+    def _known(self, info: ValidationInfo) -> "Deed":
+        registry = registry_of(info)
         try:
-            accept(self.do, self.args)
+            if not registry.absent(self.do):
+                registry.accept(self.do, self.args)
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
@@ -145,13 +180,14 @@ def _size(text: str) -> str:
 class Preset(Strict):
     """A look: prompts, a generator, its knobs (those not named at their defaults), mappings and triggers.
 
-    ``params`` are 0..1; ``raw`` holds the same knobs in their own units.
+    ``params`` are 0..1 by key; ``raw`` holds the same knobs in their own units. What belongs to one generator stands in
+    a table of its own, ``[params.faces]``, or under the name that it had before: the spelling is kept.
     """
 
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
     tags: tuple[str, ...] = ()
-    generator: str = "pattern"
+    generator: str = FALLBACK_GENERATOR
     model: str = Field("", max_length=MAX_NAME)
     input: str = Field("", max_length=MAX_NAME)
     size: Annotated[str, AfterValidator(_size)] = "auto"
@@ -166,25 +202,76 @@ class Preset(Strict):
     macros: tuple[Macro, ...] = Field((), max_length=N_MACROS)
     autopilot: float = Field(1.0, ge=0.0, le=100.0, description="how readily the autopilot chooses it; 0: never")
 
+    @field_validator("params", "raw", mode="before")
+    @classmethod
+    def _flat(cls, rows: object) -> object:
+        return flat(rows) if isinstance(rows, dict) else rows
+
     @model_validator(mode="after")
-    def _in_range(self) -> "Preset":
+    def _in_range(self, info: ValidationInfo) -> "Preset":
+        registry = registry_of(info)
         for name, value in self.raw.items():
-            p = PARAMS[name]
-            if not p.low <= value <= p.high:
+            p = registry.parameters.get(registry.aliases.get(name, name))
+            if p is not None and not p.low <= value <= p.high:
                 raise ValueError(f"raw.{name} is in {p.low:g}..{p.high:g} {p.unit}".rstrip() + f": got {value:g}")
             if name in self.params:
                 raise ValueError(f"{name} stands in both [params] and [raw]")
+        keys = [registry.aliases.get(name, name) for name in (*self.params, *self.raw)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"{key} stands there twice: also under its name of before")
         return self
 
-    @property
-    def settings(self) -> dict[str, float]:
-        """The knobs that are named, 0..1."""
-        return {**self.params, **{name: PARAMS[name].norm(value) for name, value in self.raw.items()}}
+    def settings(self, registry: Registry) -> dict[str, float]:
+        """Return the knobs that are named, 0..1 by key; of a generator that is not here, those given in 0..1."""
+        rows = {registry.aliases.get(name, name): value for name, value in self.params.items()}
+        for name, value in self.raw.items():
+            key = registry.aliases.get(name, name)
+            if key in registry.parameters:
+                rows[key] = registry.parameters[key].norm(value)
+        return rows
+
+    def idle(self, registry: Registry) -> tuple[str, ...]:
+        """Return what lies idle because a generator is not installed, a sentence for each."""
+        lost: dict[str, int] = {}
+        for key in (*self.params, *self.raw):
+            kind = registry.absent(f"{PARAM}{key}")
+            if kind:
+                lost[kind] = lost.get(kind, 0) + 1
+        rows = [f"{kind} is not installed: {knobs_of(count)} kept as they are" for kind, count in lost.items()]
+        ties = [m.to for m in self.mappings] + [t.do for t in self.triggers]
+        ties += [move.to for macro in self.macros for move in macro.moves]
+        for kind in dict.fromkeys(filter(None, map(registry.absent, ties))):
+            count = sum(registry.absent(tie) == kind for tie in ties)
+            rows.append(f"{kind} is not installed: {count} of its mappings, triggers or macros lie idle")
+        return tuple(rows)
 
 
-def parse_preset(text: str, where: str) -> Preset:
+def knobs_of(count: int) -> str:
+    """Return ``3 knobs are``, or ``1 knob is``."""
+    return f"{count} knobs are" if count != 1 else "1 knob is"
+
+
+def flat(rows: dict[str, Any]) -> dict[str, Any]:
+    """Return knobs by key, a generator's own out of their table: ``{"faces": {"smile": 0.5}}`` has ``faces/smile``."""
+    result: dict[str, Any] = {}
+    for name, value in rows.items():
+        result |= {f"{name}/{own}": one for own, one in value.items()} if isinstance(value, dict) else {name: value}
+    return result
+
+
+def nested(rows: dict[str, float]) -> dict[str, Any]:
+    """Return knobs by key as a file holds them: the opposite of :func:`flat`."""
+    result: dict[str, Any] = {}
+    for key, value in rows.items():
+        kind, _, own = key.rpartition("/")
+        (result.setdefault(kind, {}) if kind else result)[own] = value
+    return result
+
+
+def parse_preset(text: str, where: str, registry: Registry) -> Preset:
     """Read a preset. Raises ConfigError with the file (``where``), line, key and what is allowed."""
-    return parse_toml(Preset, text, where)
+    return parse_toml(Preset, text, where, registry)
 
 
 class Bank:
@@ -265,8 +352,11 @@ DEEPEST_KEY = 32
 _DEEP = re.compile(rf"""(?m)^[ \t]*\[*(?:[\w"'-]+[ \t]?\.[ \t]?){{{DEEPEST_KEY}}}""")
 
 
-def parse_toml(model: type[Model], text: str, where: str) -> Model:
-    """Read TOML into ``model``. Raises ConfigError, one line a fault: ``file:line: key: what is wrong``."""
+def parse_toml(model: type[Model], text: str, where: str, registry: Registry = COMMON_ONLY) -> Model:
+    """Read TOML into ``model``; addresses in it are those of ``registry``.
+
+    Raises ConfigError, one line a fault: ``file:line: key: what is wrong``.
+    """
     if _DEEP.search(text):
         raise ConfigError(f"{where}: not valid TOML: a key of more than {DEEPEST_KEY} parts")
     try:
@@ -280,7 +370,7 @@ def parse_toml(model: type[Model], text: str, where: str) -> Model:
     if odd:
         raise ConfigError(f"{where}:{odd[0]}: {odd[1]}")
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"registry": registry})
     except ValidationError as error:
         faults = [_fault(model, text, where, fault) for fault in error.errors()]
         raise ConfigError("\n".join(faults)) from None
@@ -308,6 +398,8 @@ def _odd_paths(text: str) -> tuple[int, str] | None:
 def _fault(model: type[BaseModel], text: str, where: str, fault: object) -> str:
     assert isinstance(fault, dict)
     location = [part for part in fault["loc"] if part != "[key]"]
+    if location[:1] in (["params"], ["raw"]) and len(location) > 1:
+        location[1:2] = str(location[1]).split("/")  # a generator's own knob stands in a table of its own
     path = [str(part) for part in location]
     key = ".".join(path) or "(file)"
     message = str(fault["msg"]).removeprefix("Value error, ")

@@ -7,18 +7,30 @@ from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
-from vjserver.show.addresses import PARAMS
-from vjserver.show.preset import Preset
-from vjserver.show.state import DEFAULT_PARAMS, Look
+from vjserver.show.preset import Preset, nested
+from vjserver.show.registry import Registry
+from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError
 
 
-def preset_of(look: Look, name: str, before: Preset | None) -> Preset:
-    """Return a look as a preset of that name; what a look does not hold (triggers, tags ...) is as ``before``."""
+def preset_of(look: Look, name: str, before: Preset | None, registry: Registry) -> Preset:
+    """Return a look as a preset of that name; what a look does not hold (triggers, tags ...) is as ``before``.
+
+    It holds the common knobs, and those of the generators that it plays, or that ``before`` named; a knob keeps the
+    name under which ``before`` wrote it.
+    """
     last = max((i for i, text in enumerate(look.texts) if text or look.weights[i]), default=-1)
-    written, in_units = (before.params, before.raw) if before is not None else ({}, {})
-    params = {k: round(v, 5) for k, v in look.params.items() if v != DEFAULT_PARAMS[k] or k in written}
-    raw = {k: round(PARAMS[k].raw(look.params[k]), 5) for k in in_units}  # who wrote units reads units
+    spelled = {registry.aliases.get(n, n): n for n in ((*before.params, *before.raw) if before is not None else ())}
+    in_units = before.raw if before is not None else {}
+    kinds = {"", look.generator, look.input, *(key.split("/")[0] for key in spelled if "/" in key)}
+    params, raw = {}, {}
+    for key, value in look.params.items():
+        knob, spelling = registry.parameters.get(key), spelled.get(key, key)
+        if knob is not None and spelling in in_units:
+            raw[spelling] = round(knob.raw(value), 5)  # who wrote units reads units
+        elif key in spelled or (value != (knob.start if knob else None) and key.rpartition("/")[0] in kinds):
+            params[spelling] = round(value, 5)
+    raw |= {name: value for name, value in in_units.items() if name not in raw}
     changes: dict[str, Any] = {
         "name": name,
         "generator": look.generator,
@@ -29,11 +41,11 @@ def preset_of(look: Look, name: str, before: Preset | None) -> Preset:
         "travel": {"beats": look.travel.beats, "seconds": look.travel.seconds, "ease": look.travel.ease},
         "seed": look.seed,
         "prompts": [{"text": look.texts[i], "weight": round(look.weights[i], 5)} for i in range(last + 1)],
-        "params": {k: v for k, v in params.items() if k not in raw},
+        "params": params,
         "raw": raw,
     }
     kept = before.model_dump(by_alias=True) if before is not None else {}
-    return Preset.model_validate({**kept, **changes})
+    return Preset.model_validate({**kept, **changes}, context={"registry": registry})
 
 
 def saved(text: str, preset: Preset) -> str:
@@ -48,6 +60,7 @@ def saved(text: str, preset: Preset) -> str:
     data = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     for row in data.get("prompts", ()):
         row.setdefault("weight", 1.0)
+    data |= {table: nested(data[table]) for table in ("params", "raw") if table in data}
     _put(document, data)
     return tomlkit.dumps(document)
 

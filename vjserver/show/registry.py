@@ -1,29 +1,246 @@
-"""The registry at work: an address and arguments from anywhere go in, typed and clamped arguments come out.
+"""The registry: every address there is, with the knobs that generators bring. An address and arguments from anywhere
+go in; the address as it is called here, and typed and clamped arguments, come out.
 
-What there is stands in ``show/addresses.py``.
+What the show has by itself stands in ``show/addresses.py``; what a generator adds is told by its ``GeneratorInfo``.
 """
 
+import math
 import sys
-from collections.abc import Sequence
-from typing import TypeGuard
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Literal, TypeGuard
 
-from vjserver.show.addresses import CUE_GO, MAX_NAME, REGISTRY, Entry, Slot
+from vjserver.show.addresses import COMMON, CUE_GO, MAX_NAME, PARAM, Entry, Slot, entries
+from vjserver.show.pattern import WILD, matching
 from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
+from vjserver.types.knobs import MOST_KNOBS, NAME, TAKEN, GeneratorInfo, Parameter
 from vjserver.types.text import clean
 
 _SWITCHES = {"true": 1, "on": 1, "yes": 1, "false": 0, "off": 0, "no": 0}
 _CUE = CUE_GO.split("{id}")
+MOST_PARAMS = 512
+"""So many knobs may a state hold, those of generators that are not installed among them."""
+Verb = Literal["", "raw", "inc", "reset"]
+VERBS: tuple[Verb, ...] = ("", "raw", "inc", "reset")
 
 
-def lookup(address: str) -> Entry:
-    """Return what is declared under ``address``. Raises ConfigError naming the nearest known ones."""
-    entry = REGISTRY.get(address)
-    if entry is None and cue_of(address):
-        return REGISTRY[CUE_GO]
-    if entry is None:
-        raise UnknownNameError(f"unknown address {address[:80]!r}", address[:80], REGISTRY)
-    return entry
+class Registry:
+    """What there is to be played, given the generators ``infos``. Immutable; it travels to every process as it is.
+
+    A knob's *key* is its name in a state: ``zoom`` for a common one, ``faces/truncation`` for one of a generator's
+    own. ``faults`` says which generators brought something that makes no sense: those have no knobs of their own.
+    """
+
+    def __init__(self, infos: Iterable[GeneratorInfo] = (), faults: Sequence[str] = ()) -> None:
+        self.infos: dict[str, GeneratorInfo] = {}
+        self.faults = tuple(faults)
+        for info in infos:
+            fault = fault_of(info, self.infos)
+            if info.kind in self.infos:
+                self.faults += (f"{info.source or info.kind}: there is a generator {info.kind!r} already; left out",)
+                continue
+            if fault:
+                self.faults += (f"{info.source or info.kind}: {fault}; its own knobs are left out",)
+                info = GeneratorInfo(info.kind, (), info.uses, info.accepts_image, info.takes_model,
+                                     lead_in_s=info.lead_in_s, source=info.source)  # fmt: skip
+            self.infos[info.kind] = info
+        self.parameters: dict[str, Parameter] = dict(COMMON)
+        self.aliases: dict[str, str] = {}
+        """Keys from before by which a generator's own knob is still known, and the knob's key."""
+        for info in self.infos.values():
+            self.parameters |= {f"{info.kind}/{p.name}": p for p in info.parameters}
+            self.aliases |= {alias: f"{info.kind}/{name}" for alias, name in info.aliases.items()}
+        self.entries: dict[str, Entry] = {entry.address: entry for entry in entries(self.parameters)}
+        """What is declared, by address, each knob once."""
+        self.synonyms: dict[str, str] = {
+            f"{PARAM}{alias}{'/' * bool(verb)}{verb}": f"{PARAM}{key}{'/' * bool(verb)}{verb}"
+            for alias, key in self.aliases.items()
+            for verb in VERBS
+        }
+        """Addresses from before, and what each is called now."""
+        self._turns = {
+            f"{PARAM}{key}{'/' * bool(verb)}{verb}": (key, verb) for key in self.parameters for verb in VERBS
+        }
+
+    def __reduce__(self) -> tuple[type["Registry"], tuple[tuple[GeneratorInfo, ...], tuple[str, ...]]]:
+        """Travel as infos; what follows from them is worked out anew."""
+        return Registry, (tuple(self.infos.values()), self.faults)
+
+    # -- addresses -----------------------------------------------------------------------------------------
+
+    def canonical(self, address: str) -> str:
+        """Return an address as it is called here: an address from before becomes that of the generator's own knob."""
+        return self.synonyms.get(address, address)
+
+    def names(self, address: str) -> tuple[str, ...]:
+        """Return every address of what an address is: as it is called here, then those from before."""
+        canonical = self.canonical(address)
+        return self._names.get(canonical, (canonical,))
+
+    @cached_property
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        names: dict[str, tuple[str, ...]] = {}
+        for old, new in self.synonyms.items():
+            names[new] = (*names.get(new, (new,)), old)
+        return names
+
+    def lookup(self, address: str) -> Entry:
+        """Return what is declared under ``address``. Raises ConfigError naming the nearest known ones."""
+        entry = self.entries.get(self.synonyms.get(address, address))
+        if entry is None and cue_of(address):
+            return self.entries[CUE_GO]
+        if entry is None:
+            absent = self.absent(address)
+            if absent:
+                raise ConfigError(f"{address[:80]}: generator {absent!r} is not installed")
+            raise UnknownNameError(f"unknown address {address[:80]!r}", address[:80], self.entries)
+        return entry
+
+    def absent(self, address: str) -> str:
+        """Return the generator that is not installed whose knob an address would be, an empty text for any other."""
+        parts = address.removeprefix(PARAM).split("/") if address.startswith(PARAM) else []
+        if len(parts) == 3 and parts[2] in TAKEN:
+            parts = parts[:2]
+        if len(parts) != 2 or parts[1] in TAKEN or not all(map(NAME.fullmatch, parts)):
+            return ""
+        kind = parts[0]
+        return "" if kind in COMMON or kind in self.aliases or kind in self.infos else kind
+
+    def turn_of(self, address: str) -> tuple[str, Verb] | None:
+        """Return the key of the knob that a canonical address turns, and how; None for an address that turns none."""
+        return self._turns.get(address)
+
+    def key_of(self, address: str) -> str:
+        """Return the key of the knob whose 0..1 value an address is, an empty text for any other address."""
+        key, verb = self._turns.get(self.canonical(address), ("", ""))
+        return "" if verb else key
+
+    @cached_property
+    def told(self) -> tuple[str, ...]:
+        """The addresses of all values, in order, those from before last; a knob's value in its own unit is left out."""
+        own = [a for a, e in self.entries.items() if e.kind == "parameter" and not a.endswith("/raw")]
+        return (*own, *(f"{PARAM}{alias}" for alias in self.aliases))
+
+    @cached_property
+    def everything(self) -> dict[str, Entry]:
+        """What is declared, by every address: also those from before, whose entries name the new one."""
+        return self.entries | {old: self.entries[new] for old, new in self.synonyms.items()}
+
+    def reached(self, pattern: str) -> tuple[str, ...]:
+        """Return the addresses that a pattern with ``*?[]{}`` means. Raises ConfigError for a broken one.
+
+        It reaches values, and the steps and resets of knobs: deeds are called by their whole names, so that no star
+        panics or closes an output. A generator's own knobs are reached where the pattern names the generator.
+        """
+        parts = pattern.split("/")
+        kind = parts[3] if len(parts) > 3 and pattern.startswith(PARAM) and WILD.isdisjoint(parts[3]) else ""
+        return matching(pattern, self._own_reach.get(kind, self._reach))
+
+    @cached_property
+    def _reach(self) -> tuple[str, ...]:
+        """What a pattern reaches that names no generator: values of all kinds, and the knobs that everybody knows."""
+        return tuple(
+            address
+            for address, entry in self.everything.items()
+            if (entry.kind == "parameter" or self._turns.get(self.canonical(address), ("", ""))[1])
+            and "/" not in self._turns.get(address, ("", ""))[0]
+        )
+
+    @cached_property
+    def _own_reach(self) -> dict[str, tuple[str, ...]]:
+        return {
+            kind: tuple(address for address, (key, _) in self._turns.items() if key.startswith(f"{kind}/"))
+            for kind in self.infos
+        }
+
+    # -- knobs ---------------------------------------------------------------------------------------------
+
+    def knobs(self, kind: str = "") -> dict[str, Parameter]:
+        """Return a generator's own knobs by their bare names; without a kind the common ones."""
+        if not kind:
+            return COMMON
+        return {p.name: p for p in self.infos[kind].parameters} if kind in self.infos else {}
+
+    def settled(self, params: Mapping[str, object]) -> dict[str, float]:
+        """Return what came from outside as the knobs of a state, 0..1: every one there is, and those unknown here.
+
+        Names from before become those of now (one that stands under both keeps the new one's value), what is missing
+        stands at its start, what is no finite number is left out, at most :data:`MOST_PARAMS` are kept.
+        """
+        known = {key: p.start for key, p in self.parameters.items()}
+        unknown: dict[str, float] = {}
+        ordered = sorted(params.items(), key=lambda row: row[0] not in self.aliases)  # those of now have the last word
+        for name, value in ordered:
+            key = self.aliases.get(name, name)
+            if not is_number(value) or not math.isfinite(value) or isinstance(value, bool):
+                continue
+            number = min(1.0, max(0.0, float(value)))
+            if key in known:
+                known[key] = number
+            elif is_key(key) and len(known) + len(unknown) < MOST_PARAMS:
+                unknown[key] = number
+        return known | unknown
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def accept(self, address: str, args: Sequence[object]) -> tuple[str, tuple[Argument, ...]]:
+        """Return the canonical address, and ``args`` typed and clamped as it declares.
+
+        A number out of range is clamped; what is plain to a person is taken: "0.75" and "on" for a number, 1984 for a
+        text, a text in several pieces, the first of two values where one is taken. A number that is no number, another
+        type or too few arguments raise ConfigError. A button may send its 1 or nothing to what takes nothing, or only
+        a text that may be left out.
+        """
+        entry = self.lookup(address)
+        canonical = self.synonyms.get(address, address)
+        if not entry.arguments or (_is_button(entry) and not (args and isinstance(args[0], str))):
+            return canonical, ()
+        least = sum(not a.optional for a in entry.arguments)
+        if len(args) < least:
+            raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
+        args = _as_many(entry, args)
+        accepted = tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
+        if entry.choices and accepted[0] not in entry.choices:
+            raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}")
+        if entry.check is not None:
+            entry.check(accepted)
+        return canonical, accepted
+
+    def is_release(self, address: str, args: Sequence[object]) -> bool:
+        """Tell whether a message is only the 0 that a button sends when it is let go."""
+        if len(args) != 1 or args[0] not in (0, 0.0, False):
+            return False
+        entry = self.entries[CUE_GO] if cue_of(address) else self.entries.get(self.canonical(address))
+        return entry is not None and _is_button(entry)
+
+
+def is_key(key: str) -> bool:
+    """Tell whether a text may be a knob's key: ``name`` or ``kind/name``."""
+    parts = key.split("/")
+    return len(parts) <= 2 and all(map(NAME.fullmatch, parts))
+
+
+def fault_of(info: GeneratorInfo, others: Mapping[str, GeneratorInfo] = {}) -> str:
+    """Return what about an info makes no sense beside ``others``, an empty text where all does."""
+    taken = {name for other in others.values() for name in (other.kind, *other.aliases)}
+    names = [p.name for p in info.parameters]
+    unknown = [name for name in info.uses if name not in COMMON]
+    rows = (
+        (not NAME.fullmatch(info.kind), f"a kind is a-z, 0-9 and _, at most 40 signs: got {info.kind[:50]!r}"),
+        (info.kind in COMMON or info.kind in taken, f"the kind {info.kind!r} is the name of something else"),
+        (len(names) > MOST_KNOBS, f"a generator has at most {MOST_KNOBS} knobs of its own: got {len(names)}"),
+        (len(set(names)) < len(names), "two of its knobs have one name"),
+        (not TAKEN.isdisjoint(names), f"no knob may be called {', '.join(sorted(TAKEN))}"),
+        (bool(unknown), f"it uses a common knob that is none: {', '.join(map(repr, unknown))}"),
+        (any(name not in names for name in info.aliases.values()), "an alias stands for a knob that it does not have"),
+        (any(a in COMMON or a in taken or not NAME.fullmatch(a) for a in info.aliases), "an alias is taken"),
+    )
+    return next((why for wrong, why in rows if wrong), "")
+
+
+COMMON_ONLY = Registry()
+"""What there is without any generator: enough for what names common knobs only."""
 
 
 def cue_of(address: str) -> str:
@@ -32,31 +249,6 @@ def cue_of(address: str) -> str:
         return ""
     name = address[len(_CUE[0]) : -len(_CUE[1])]
     return name if name and "/" not in name and len(name) <= MAX_NAME else ""
-
-
-def accept(address: str, args: Sequence[object]) -> tuple[Argument, ...]:
-    """Return ``args`` typed and clamped as ``address`` declares.
-
-    A number out of range is clamped; what is plain to a person is taken: "0.75" and "on" for a number, 1984 for a text,
-    a text in several pieces, the first of two values where one is taken. A number that is no number, another type or
-    too few arguments raise ConfigError. A button may send its 1 or nothing to what takes nothing, or only a text that
-    may be left out.
-    """
-    entry = lookup(address)
-    if _is_button(entry) and not (args and isinstance(args[0], str)):
-        return ()
-    if not entry.arguments:
-        return ()
-    least = sum(not a.optional for a in entry.arguments)
-    if len(args) < least:
-        raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
-    args = _as_many(entry, args)
-    accepted = tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
-    if entry.choices and accepted[0] not in entry.choices:
-        raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}")
-    if entry.check is not None:
-        entry.check(accepted)
-    return accepted
 
 
 def _as_many(entry: Entry, args: Sequence[object]) -> Sequence[object]:
@@ -91,14 +283,6 @@ def changed(args: Sequence[object], accepted: Sequence[Argument]) -> str:
         elif isinstance(given, (int, float)) and isinstance(taken, float) and abs(given - taken) > 1e-6 * abs(taken):
             rows.append(f"{given:g} -> {taken:g}")
     return ", ".join(rows)
-
-
-def is_release(address: str, args: Sequence[object]) -> bool:
-    """Tell whether a message is only the 0 that a button sends when it is let go."""
-    if len(args) != 1 or args[0] not in (0, 0.0, False):
-        return False
-    entry = REGISTRY[CUE_GO] if cue_of(address) else REGISTRY.get(address)
-    return entry is not None and _is_button(entry)
 
 
 def _as_number(text: str) -> object:

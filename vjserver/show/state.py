@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
-from vjserver.show.addresses import N_MACROS, N_PROMPTS, PARAMS
+from vjserver.show.addresses import FALLBACK_GENERATOR, N_MACROS, N_PROMPTS, PARAM
 from vjserver.show.outputs import RECORD, OutputRow
 from vjserver.show.preset import DEFAULT_MACROS, Preset
+from vjserver.show.registry import Registry
 from vjserver.types.events import Argument, EarEvent, event_name
 from vjserver.walk.slerp import EASES, ease
 
-DEFAULT_PARAMS = {name: p.norm(p.default) for name, p in PARAMS.items()}
 TEMPO = "/vj/tempo/"
 # Shapes of a movement from 0 to 1.
 CURVES: dict[str, Callable[[float], float]] = {
@@ -112,7 +112,8 @@ class Autopilot:
 class Glide:
     """A morph on its way since ``t_ns``: where its knobs come from, and what switches at its end.
 
-    ``switches`` holds generator, model, input and size as they were.
+    ``switches`` holds generator, model, input and size as they were; ``held`` the knobs that are not eased: they stand
+    there until the end.
     """
 
     t_ns: int
@@ -120,6 +121,7 @@ class Glide:
     ease: str
     params: Mapping[str, float]
     switches: tuple[str, str, str, str]
+    held: Mapping[str, float] = field(default_factory=dict)
 
     def share(self, t_ns: int) -> float:
         """Return how far it has come, 0..1, eased."""
@@ -160,15 +162,18 @@ LOOK = tuple(row.name for row in fields(Look))
 
 @dataclass(frozen=True, slots=True)
 class ShowState:
-    """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt; ``params`` are 0..1."""
+    """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt.
+
+    ``params`` are 0..1 by key; which there are, the registry says: one that is missing stands at its start.
+    """
 
     t_ns: int = 0
     revision: int = 0
     texts: tuple[str, ...] = ("",) * N_PROMPTS
     weights: tuple[float, ...] = (1.0,) + (0.0,) * (N_PROMPTS - 1)
-    params: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_PARAMS))
+    params: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1
-    generator: str = "pattern"
+    generator: str = FALLBACK_GENERATOR
     model: str = ""
     input: str = ""
     size: str = "auto"
@@ -224,6 +229,37 @@ def look_of(state: ShowState) -> Look:
     return Look(**{name: getattr(state, name) for name in LOOK})
 
 
+def settled_look(look: Look, registry: Registry) -> Look:
+    """Return a look that was kept, as what there is now understands it: knobs of now, addresses as they are called."""
+    return replace(
+        look,
+        params=registry.settled(look.params),
+        mappings=tuple(replace(row, to=registry.canonical(row.to)) for row in look.mappings),
+        macro_rows=tuple(replace(row, to=registry.canonical(row.to)) for row in look.macro_rows),
+    )
+
+
+def settled(state: ShowState, registry: Registry) -> ShowState:
+    """Return a state that came from outside, as what there is now understands it; itself where nothing is to be done.
+
+    A morph that is on its way comes along.
+    """
+    look = look_of(state)
+    new = settled_look(look, registry)
+    if new != look:
+        state = replace(state, **{name: getattr(new, name) for name in LOOK})
+    if state.glide is not None:
+        eased, held = (_settled_part(rows, registry) for rows in (state.glide.params, state.glide.held))
+        state = replace(state, glide=replace(state.glide, params=eased, held=held))
+    return state
+
+
+def _settled_part(params: Mapping[str, float], registry: Registry) -> dict[str, float]:
+    """Return some of a state's knobs, settled; what is missing stays missing."""
+    names = {registry.aliases.get(name, name) for name in params}
+    return {name: value for name, value in registry.settled(params).items() if name in names}
+
+
 def at(state: ShowState, t_ns: int) -> ShowState:
     """Return the state as it is at ``t_ns``: a morph that is on its way is part of it, one that arrived is gone."""
     glide = state.glide
@@ -234,32 +270,55 @@ def at(state: ShowState, t_ns: int) -> ShowState:
     share = glide.share(t_ns)
     params = dict(state.params)
     for name, start in glide.params.items():
-        params[name] = start + (params[name] - start) * share
+        if name in params:
+            params[name] = start + (params[name] - start) * share
+    params |= glide.held
     generator, model, source, size = glide.switches
     return replace(state, params=params, generator=generator, model=model, input=source, size=size)
 
 
-def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float) -> ShowState:
-    """Return ``state`` on its way to ``look``, which it reaches in ``lasts_s``: knobs eased, switches at the end."""
-    new = replace(state, glide=None, **{name: getattr(look, name) for name in LOOK})
+def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float, registry: Registry) -> ShowState:
+    """Return ``state`` on its way to ``look``, which it reaches in ``lasts_s``: knobs eased, switches at the end.
+
+    Knobs that the look does not hold stay. Of a generator's own knobs only those are eased of one that plays before
+    and after: a leaving one's stand until the end, a coming one's are set. Whole numbers and choices switch at the end.
+    """
+    now = at(state, t_ns)
+    params = {**now.params, **look.params}
+    new = replace(state, glide=None, **{name: getattr(look, name) for name in LOOK if name != "params"}, params=params)
     if lasts_s <= 0.0:
         return new
-    now = at(state, t_ns)
     switches = now.generator, now.model, now.input, now.size
-    glide = Glide(t_ns, lasts_s, state.morph.ease, dict(now.params), switches)
-    return replace(new, glide=glide)
+    before, after = {now.generator, now.input}, {new.generator, new.input}
+    eased: dict[str, float] = {}
+    held: dict[str, float] = {}
+    for name, value in now.params.items():
+        kind = name.split("/")[0] if "/" in name else ""
+        if value == params[name] or (kind and kind not in before):
+            continue
+        knob = registry.parameters.get(name)
+        eases = (not kind or kind in after) and (knob is None or knob.type == "float")
+        (eased if eases else held)[name] = value
+    return replace(new, glide=Glide(t_ns, lasts_s, state.morph.ease, eased, switches, held))
 
 
-def look_of_preset(place: int, preset: Preset) -> Look:
-    """Return the look of a preset, which has its ``place`` (from 0) in the bank."""
+def look_of_preset(place: int, preset: Preset, registry: Registry) -> Look:
+    """Return the look of a preset, which has its ``place`` (from 0) in the bank.
+
+    Its knobs are the common ones, and those of the generators that it plays or names; the others keep theirs.
+    """
     texts = [p.text for p in preset.prompts] + [""] * (N_PROMPTS - len(preset.prompts))
     weights = [p.weight for p in preset.prompts] + [0.0] * (N_PROMPTS - len(preset.prompts))
+    called = registry.canonical
     rows = tuple(
-        MappingRow(m.source, m.to, *m.range, m.curve, m.mode, m.attack_s, m.release_s) for m in preset.mappings
+        MappingRow(m.source, called(m.to), *m.range, m.curve, m.mode, m.attack_s, m.release_s) for m in preset.mappings
     )
-    params = {**DEFAULT_PARAMS, **preset.settings}
+    named = preset.settings(registry)
+    kinds = {preset.generator, preset.input, *(key.split("/")[0] for key in named if "/" in key)}
+    starts = {k: p.start for k, p in registry.parameters.items() if "/" not in k or k.split("/")[0] in kinds}
+    params = starts | named
     macros = preset.macros or DEFAULT_MACROS
-    macro_rows = tuple(MacroRow(m.number, move.to, *move.range, move.curve) for m in macros for move in m.moves)
+    macro_rows = tuple(MacroRow(m.number, called(move.to), *move.range, move.curve) for m in macros for move in m.moves)
     names = [""] * N_MACROS
     for macro in macros:
         names[macro.number - 1] = macro.name
@@ -286,15 +345,17 @@ def look_of_preset(place: int, preset: Preset) -> Look:
 def _standing(number: int, rows: tuple[MacroRow, ...], params: Mapping[str, float]) -> float:
     """Return where a macro's fader stands when a preset begins: where the first knob it moves stands in its range."""
     for row in rows:
-        name = row.to.removeprefix("/vj/param/")
+        name = row.to.removeprefix(PARAM)
         if row.number == number and name in params and row.low != row.high and row.curve == "linear":
             return min(1.0, max(0.0, (params[name] - row.low) / (row.high - row.low)))
     return 0.0
 
 
-def enter(state: ShowState, place: int, preset: Preset, t_ns: int = 0, lasts_s: float = 0.0) -> ShowState:
+def enter(
+    state: ShowState, place: int, preset: Preset, registry: Registry, t_ns: int = 0, lasts_s: float = 0.0
+) -> ShowState:
     """Return ``state`` with ``preset`` playing, or on its way there. Master and tempo are the performer's and stay."""
-    return change_look(state, t_ns, look_of_preset(place, preset), lasts_s)
+    return change_look(state, t_ns, look_of_preset(place, preset, registry), lasts_s, registry)
 
 
 class Triggers:

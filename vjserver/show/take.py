@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from vjserver.show.registry import accept
-from vjserver.show.state import Look, ShowState
+from vjserver.show.registry import Registry
+from vjserver.show.state import Look, ShowState, settled, settled_look
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 
@@ -36,10 +36,14 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A take: where it began, and what was played, in order; times are ns since the begin."""
+    """A take: where it began, and what was played, in order; times are ns since the begin.
+
+    ``idle`` says what of it was left out, because a generator is not installed.
+    """
 
     state: ShowState
     rows: tuple[Played, ...]
+    idle: str = ""
 
     def begin(self, now: ShowState) -> ShowState:
         """Return the state in which it is played again, where the show is ``now``."""
@@ -60,8 +64,11 @@ def line(row: Played, began_ns: int) -> bytes:
     return msgspec.json.encode(replace(row, t_ns=row.t_ns - began_ns)) + b"\n"
 
 
-def parse(lines: Iterable[bytes], where: str) -> Take:
-    """Read a take. Raises ConfigError with the file (``where``) and the line; a torn last line is left out."""
+def parse(lines: Iterable[bytes], where: str, registry: Registry) -> Take:
+    """Read a take, as what there is now understands it; a torn last line is left out.
+
+    Raises ConfigError with the file (``where``) and the line.
+    """
     rows = [row for row in lines if row.strip()]
     try:
         first = msgspec.json.decode(rows[0], type=_Head)
@@ -70,12 +77,20 @@ def parse(lines: Iterable[bytes], where: str) -> Take:
     if first.vjserver_take != VERSION:
         raise ConfigError(f"{where}:1: a take of version {VERSION} is needed: got {first.vjserver_take}")
     played = []
+    lost: dict[str, int] = {}
     for number, row in enumerate(rows[1:], 2):
         try:
             one = msgspec.json.decode(row, type=Played)
-            played.append(replace(one, args=accept(one.address, one.args)))
+            absent = registry.absent(one.address)
+            if absent:
+                lost[absent] = lost.get(absent, 0) + 1
+                continue
+            address, args = registry.accept(one.address, one.args)
+            look = settled_look(one.look, registry) if one.look is not None else None
+            played.append(replace(one, address=address, args=args, look=look))
         except (msgspec.DecodeError, msgspec.ValidationError, ConfigError) as error:
             if number == len(rows) and not row.endswith(b"\n"):
                 break
             raise ConfigError(f"{where}:{number}: {error}") from None
-    return Take(first.state, tuple(sorted(played, key=lambda row: row.t_ns)))
+    idle = "; ".join(f"{kind} is not installed: {count} messages are left out" for kind, count in lost.items())
+    return Take(settled(first.state, registry), tuple(sorted(played, key=lambda row: row.t_ns)), idle)

@@ -6,7 +6,7 @@ enough; only the weights that a preset brings travel with its texts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from vjserver.show.state import ShowState
 from vjserver.walk.slerp import ease
@@ -15,73 +15,77 @@ FAINT = 1e-3
 MOST_TEXTS = 4  # that one slot may be on its way from
 
 
+Shares = dict[str, float]
+"""How much of each text a slot shows, summing to 1."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Leg:
+class Leg:
     """A slot on its way: ``start`` shares by text and weight, to a text (and, from a preset, a weight)."""
 
     lasts_s: float
     how: str
-    start: dict[str, float]
+    start: Shares
     weight: float
     text: str
     gone_s: float
 
 
-@dataclass(slots=True)
-class PromptTravel:
-    """Remembers where each slot is."""
+@dataclass(frozen=True, slots=True)
+class TravelMemory:
+    """Where each slot is: what one frame hands to the next."""
 
-    _preset: tuple[int, str] | None = None
-    _legs: list[_Leg | None] = field(default_factory=list)
-    _texts: tuple[str, ...] = ()
-    _weights: tuple[float, ...] = ()
-    _now: list[tuple[dict[str, float], float]] = field(default_factory=list)
+    preset: tuple[int, str] = (0, "")
+    legs: tuple[Leg | None, ...] = ()
+    texts: tuple[str, ...] = ()
+    now: tuple[tuple[Shares, float], ...] = ()
 
-    def __call__(
-        self, state: ShowState, seconds: float, lasts_s: float, how: str = "smooth"
-    ) -> list[tuple[dict[str, float], float]]:
-        """Return for each slot the shares of its texts (summing to 1) and its weight, ``seconds`` after the last call.
 
-        A travel takes ``lasts_s`` from now, eased as ``how`` says; 0 arrives at once.
-        """
-        preset = (state.preset, state.preset_name)
-        if not self._legs:
-            self._legs = [None] * len(state.texts)
-            self._texts, self._preset = state.texts, preset
+def travelled(
+    state: ShowState, seconds: float, lasts_s: float, how: str, memory: TravelMemory
+) -> tuple[tuple[tuple[Shares, float], ...], TravelMemory]:
+    """Return for each slot the shares of its texts and its weight, ``seconds`` after the last call; and the memory.
+
+    A travel takes ``lasts_s`` from now, eased as ``how`` says; 0 arrives at once.
+    """
+    preset = (state.preset, state.preset_name)
+    legs = list(memory.legs)
+    if legs:
         for i, text in enumerate(state.texts):
-            if text != self._texts[i] and lasts_s > 0.0:
-                shares, weight = self._now[i]
-                from_weight = weight if preset != self._preset else state.weights[i]
-                self._legs[i] = _Leg(lasts_s, how, _most(shares), from_weight, text, -seconds)
-            elif text != self._texts[i]:
-                self._legs[i] = None
-        self._texts, self._preset = state.texts, preset
-        self._now = [
-            self._step(i, text, weight, seconds)
-            for i, (text, weight) in enumerate(zip(state.texts, state.weights, strict=True))
-        ]
-        return self._now
-
-    def _step(self, i: int, text: str, weight: float, seconds: float) -> tuple[dict[str, float], float]:
-        leg = self._legs[i]
-        if leg is None:
-            return {text: 1.0}, weight
-        leg = replace(leg, gone_s=leg.gone_s + seconds)
-        share = ease(leg.gone_s / leg.lasts_s, leg.how)
-        self._legs[i] = leg if share < 1.0 else None
-        shares = {old: part * (1.0 - share) for old, part in leg.start.items()}
-        shares[text] = shares.get(text, 0.0) + share
-        return shares, leg.weight + (weight - leg.weight) * share
+            if text != memory.texts[i] and lasts_s > 0.0:
+                shares, weight = memory.now[i]
+                from_weight = weight if preset != memory.preset else state.weights[i]
+                legs[i] = Leg(lasts_s, how, _most(shares), from_weight, text, -seconds)
+            elif text != memory.texts[i]:
+                legs[i] = None
+    else:
+        legs = [None] * len(state.texts)
+    now = []
+    for i, (text, weight) in enumerate(zip(state.texts, state.weights, strict=True)):
+        legs[i], place = _stepped(legs[i], text, weight, seconds)
+        now.append(place)
+    places = tuple(now)
+    return places, TravelMemory(preset, tuple(legs), state.texts, places)
 
 
-def _most(shares: dict[str, float]) -> dict[str, float]:
+def _stepped(leg: Leg | None, text: str, weight: float, seconds: float) -> tuple[Leg | None, tuple[Shares, float]]:
+    if leg is None:
+        return None, ({text: 1.0}, weight)
+    leg = replace(leg, gone_s=leg.gone_s + seconds)
+    share = ease(leg.gone_s / leg.lasts_s, leg.how)
+    shares = {old: part * (1.0 - share) for old, part in leg.start.items()}
+    shares[text] = shares.get(text, 0.0) + share
+    return (leg if share < 1.0 else None), (shares, leg.weight + (weight - leg.weight) * share)
+
+
+def _most(shares: Shares) -> Shares:
     """Return the heaviest shares, summing to 1: a slot that is changed all the time must not gather texts for ever."""
     rows = sorted(shares.items(), key=lambda row: -row[1])[:MOST_TEXTS]
     total = sum(share for _, share in rows)
     return {text: share / total for text, share in rows}
 
 
-def spread(slots: Sequence[tuple[dict[str, float], float]]) -> tuple[tuple[str, float], ...]:
+def spread(slots: Sequence[tuple[Shares, float]]) -> tuple[tuple[str, float], ...]:
     """Return the texts of slots with their weights; what is blank or has (almost) no weight is left out."""
     sums: dict[str, float] = {}
     for shares, weight in slots:

@@ -21,15 +21,13 @@ from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, MemoryWriter, StateWriter, left_behind
-from vjserver.show.addresses import REGISTRY
-from vjserver.show.changes import TOLD
 from vjserver.show.cues import CueList
 from vjserver.show.desk import Desk, DeskMemory
 from vjserver.show.history import STEPS, HistoryMemory
 from vjserver.show.outputs import RECORD, row_of
 from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
-from vjserver.show.registry import accept, is_number
+from vjserver.show.registry import Registry, is_number
 from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, enter, look_of
 from vjserver.show.take import Take
 from vjserver.stages.feedback import Feedback
@@ -125,10 +123,12 @@ class Control:
 
     ``before`` is the state that a fallen predecessor left, if any, ``fresh`` the one in which the show begins.
     ``check_output`` raises ConfigError for an output's configuration that makes no sense or is not allowed.
+    ``registry`` is what there is to be played.
     """
 
     def __init__(
         self,
+        registry: Registry,
         bank: Bank,
         first: Argument,
         clock: Clock,
@@ -141,11 +141,11 @@ class Control:
         cues: CueList | None = None,
         limits: OscLimits | None = None,
     ) -> None:
-        self._clock, self.pipes, self._shelf = clock, pipes, shelf
+        self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
         self._check_output = check_output
         place, preset = bank.find(first) if before is None else (0, None)
-        state = enter(fresh, place, preset) if preset is not None else cast(ShowState, before)
-        self.desk = Desk(bank, state, cues or CueList(), seed=clock.now_ns() & 0xFFFF)
+        state = enter(fresh, place, preset, registry) if preset is not None else cast(ShowState, before)
+        self.desk = Desk(bank, state, cues or CueList(), seed=clock.now_ns() & 0xFFFF, registry=registry)
         self.troubles: dict[str, str] = {}
         self.monitor: deque[tuple[int, str, str, tuple[object, ...]]] = deque(maxlen=MONITORED)
         self.monitored = 0
@@ -182,6 +182,7 @@ class Control:
         self._faults: dict[Sender, str | ConfigError] = {}
         self._lost = 0
         self._turned_away: dict[str, int] = {}
+        self._idle_of: object = None
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
         self._wrong_clocks: set[str] = set()
@@ -216,11 +217,11 @@ class Control:
         if own is not None:
             self._monitor("osc", address, args)
             try:
-                own(self, accept(address, args), sender)
+                own(self, self.registry.accept(address, args)[1], sender)
                 self.messages += 1
             except ConfigError as error:
                 self.refuse(error)
-        elif args == ("?",) or (address[-1] == "?" and address[:-1] in REGISTRY):
+        elif args == ("?",) or (address[-1] == "?" and address[:-1] in self.registry.everything):
             self._answer(address if args else address[:-1], sender)
         else:
             self.receive(address, args, "osc", sender)
@@ -236,7 +237,7 @@ class Control:
         self._monitor(by, address, args)
         try:
             if address == "/vj/output/add":
-                label, text = accept(address, args)
+                label, text = self.registry.accept(address, args)[1]
                 self._check_output(row_of(str(label), str(text)).config)
             bent = self.desk.receive(now_ns, address, args, by)
         except ConfigError as error:
@@ -259,6 +260,8 @@ class Control:
             if desk.memory != self._left:  # what waited and is done must not be done again by a successor
                 self._remember()
             self.pipes.state.put(desk.state)
+            if (desk.state.preset, desk.bank) != self._idle_of:
+                self._tell_idle()
             if desk.state.sync != before.sync:
                 self._change_sync(before)
             if desk.state.take != before.take:
@@ -314,14 +317,15 @@ class Control:
     def _answer(self, address: str, sender: Sender) -> None:
         """Send the value of an address, or of all that a pattern means."""
         try:
-            wanted = matching(address, TOLD) if is_pattern(address) and address not in REGISTRY else (address,)
+            star = is_pattern(address) and address not in self.registry.entries
+            wanted = matching(address, self.registry.told) if star else (address,)
         except ConfigError as error:
             self.refuse(error)
             return
         rows = [(one, self.desk.read(one)) for one in wanted]
         found = [message(one, value) for one, value in rows if value is not None]
         if not found:
-            self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], TOLD))
+            self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], self.registry.told))
             return
         if sum(map(len, found)) > MOST_TO_A_STRANGER and not self.telling.may_hear_much(sender):
             self.refuse(f"{address[:80]}: a long answer goes to who subscribed, or whom [osc] allow names")
@@ -424,6 +428,8 @@ class Control:
 
     def _begin_take(self, name: str, take: Take) -> None:
         self._plays = name
+        if take.idle:
+            self.announce("take", f"{name}: {take.idle}", mended=True)
         self.desk.play(take, self._clock.now_ns())
         self.settle()
 
@@ -485,6 +491,26 @@ class Control:
             self.announce("presets", "; ".join(fault.splitlines()[0] for fault in bank.faults.values()) + stays)
         elif "presets" in self.troubles:
             self.announce("presets", "all of them can be read again", mended=True)
+
+    def _tell_idle(self) -> None:
+        """Say once what of the preset that plays lies idle, because a generator is not installed."""
+        place, bank = self._idle_of = self.state.preset, self.desk.bank
+        idle = bank.presets[place][1].idle(self.registry) if place < len(bank.presets) else ()
+        if idle:
+            self.announce("preset", "; ".join(idle))
+        elif "preset" in self.troubles:
+            self.announce("preset", "all that it names is here", mended=True)
+
+    def tell_absent(self) -> None:
+        """Say what a generator brought that makes no sense, and what cues would do with one that is not here."""
+        for fault in self.registry.faults:
+            self.announce(f"generator {fault.split(':')[0]}", fault)
+        deeds = [deed.do for cue in self.desk.cues.cues for deed in cue.do]
+        absent = list(filter(None, map(self.registry.absent, deeds)))
+        if absent:
+            kinds = sorted(set(absent))
+            rows = [f"{kind} is not installed: {absent.count(kind)} messages lie idle" for kind in kinds]
+            self.announce("cues", "; ".join(rows))
 
     def load_snapshots(self) -> None:
         """Take up the snapshots of other nights."""
@@ -575,7 +601,7 @@ class Control:
             self.announce("state", f"{name} falls again and again, and nothing was changed of late that could be why")
             return
         if name == "generate":
-            self.desk.state = replace(change_look(now, now.t_ns, look_of(calm), 0.0), glide=None)
+            self.desk.state = replace(change_look(now, now.t_ns, look_of(calm), 0.0, self.registry), glide=None)
         else:
             self.desk.state = replace(now, **changed)
         self.desk.state = replace(self.state, t_ns=self._clock.now_ns(), revision=now.revision + 1)

@@ -1,26 +1,25 @@
 """Generation: the newest sound and state go in, frames come out into the ring. Requests never queue."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import replace
 
+from vjserver.rendering.pool import Part
+from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
-from vjserver.show.mapping import Mapper
-from vjserver.show.state import at, prompt_hash
-from vjserver.stages.pictures import Pictures
-from vjserver.stages.players import Announce, Make, Part, Players
-from vjserver.types.errors import GeneratorError, VJError, WorkerFault
+from vjserver.show.state import prompt_hash
+from vjserver.types.errors import VJError, WorkerFault
 from vjserver.types.events import Degraded
 from vjserver.types.frames import Frame
 
 LONGEST_STEP_S = 0.25
 LONGEST_AHEAD_MS = 500.0
 FIRST_S, SLOWER = 120.0, 8.0
-PicturesOf = Callable[[Announce], Pictures]
+Announce = Callable[[str, str, bool], None]
+RendererOf = Callable[[Announce], Renderer]
 
 
 class Generation:
@@ -28,9 +27,7 @@ class Generation:
 
     def __init__(
         self,
-        make: Make,
-        loader: Executor,
-        pictures: PicturesOf,
+        renderer: RendererOf,
         size: tuple[int, int],
         fps: float,
         clock: Clock,
@@ -41,13 +38,12 @@ class Generation:
         events: QueueWriter,
         stats: StatsWriter,
         deliver: StatsReader,
-        own_model: str = "",
         patience: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """``make`` opens a generator, on ``loader``; ``preview`` makes the ring for deck previews when there is one.
+        """``renderer`` is made with a way to announce; ``preview`` makes the ring for deck previews when there is one.
 
-        ``own_model`` is the model that the show names. ``patience`` is told how long a frame may take before it is
-        taken for one that hangs: long for the first of a generator, and many times what its slowest took.
+        ``patience`` is told how long a frame may take before it is taken for one that hangs: long for the first of a
+        generator, and many times what its slowest took.
         """
         self._patience, self._patient_for, self._slowest_s = patience, Part(""), 0.0
         self._size, self._clock = size, clock
@@ -59,14 +55,12 @@ class Generation:
             events,
             stats,
         )
-        self._mapper = Mapper()
-        self._players = Players(make, loader, self._announce)
-        self._pictures = pictures(self._announce)
+        self._renderer, self._memory = renderer(self._announce), RenderMemory()
         self._open_preview, self._preview_failed = preview, False
         self._preview: RingWriter | None = None
         self._figures: Mapping[str, float] = {}
         self._latency, self._source, self._render, self._rate = Latencies(), Latencies(), Latencies(), Rate()
-        self._deliver, self._own_model = deliver, own_model
+        self._deliver = deliver
         self._ahead_ns = 0
         self._frames = 0
         self._last_ns = 0
@@ -85,8 +79,7 @@ class Generation:
 
     def close(self) -> None:
         """Let go of everything."""
-        self._players.close()
-        self._pictures.close()
+        self._renderer.close()
         self._ring.close()
         if self._preview is not None:
             self._preview.close()
@@ -96,34 +89,26 @@ class Generation:
         state, now_ns = self._state.get(), self._clock.now_ns()
         if state.lookahead_ms >= 0.0:
             self._ahead_ns = round(state.lookahead_ms * 1e6)
-        playing = at(state, now_ns + self._ahead_ns)
-        model = "" if playing.model == self._own_model else playing.model
-        generator = self._players.choose(Part(playing.generator, model))
+        part = self._renderer.choose(state, now_ns + self._ahead_ns)
         now_ns = self._clock.now_ns()
         seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
         self._last_ns = now_ns
         features = self._features.get()
-        request = self._mapper(state, features, now_ns + self._ahead_ns, seconds, self._size)
-        source = self._pictures.get(playing.input, request) if getattr(generator, "takes_pictures", False) else None
-        if source is not None:
-            request = replace(request, image=source.pixels)
-        if self._players.playing != self._patient_for:
-            self._patient_for, self._slowest_s = self._players.playing, 0.0
+        if part != self._patient_for:
+            self._patient_for, self._slowest_s = part, 0.0
             self._patience(FIRST_S)
+        moment = Moment(state, features, now_ns + self._ahead_ns, seconds, self._frames + 1, self._size)
         try:
-            frame, self._players.memory = generator.render(request, self._players.memory)
-        except GeneratorError as error:
-            self._players.refuse(str(error))
-            return
+            rendered, self._memory = self._renderer.render(moment, self._memory)
         except WorkerFault as error:
             self._announce("generator", f"{error}; starting again", False)
             raise
-        except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
-            self._players.refuse(f"{playing.generator} fell: {type(error).__name__}: {str(error)[:300]}")
+        if rendered is None:
             return
+        frame, request, source = rendered.frame, rendered.request, rendered.source
         done_ns = self._clock.now_ns()
         self._frames += 1
-        info = replace(
+        header = replace(
             frame.info,
             frame_id=self._frames,
             t_capture_ns=request.audio_ns or request.t_ns,
@@ -132,14 +117,14 @@ class Generation:
             beat_phase=request.beat_phase,
             bar_phase=request.bar_phase,
             beat_index=max(request.beat_count, 0),
-            prompt_hash=prompt_hash(request.prompts),
+            prompt_hash=prompt_hash(request.text.prompts),
             seed=request.seed,
         )
         if source is not None and source.info.t_capture_ns:
             age_us = max(0, done_ns - source.info.t_capture_ns) // 1000
-            info = replace(info, source_frame_id=source.info.frame_id, source_age_us=age_us)
+            header = replace(header, source_frame_id=source.info.frame_id, source_age_us=age_us)
             self._source.add(source.info.t_capture_ns, done_ns)
-        frame = replace(frame, info=info)
+        frame = replace(frame, info=header)
         self._ring.put(frame)
         self._hear(frame)
         self._render.add(now_ns, done_ns)
@@ -195,7 +180,7 @@ class Generation:
                 "source_to_frame": self._source.summary(),
                 "render": self._render.summary(),
                 "lookahead_ms": round(self._ahead_ns * 1e-6, 1),
-                "generator": str(self._players.playing),
+                "generator": str(self._renderer.pool.playing),
                 "figures": dict(self._figures),
             }
         )

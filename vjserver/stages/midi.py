@@ -19,7 +19,7 @@ from vjserver.dsp.pulses import PulseFollower
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
 from vjserver.show.preset import parse_toml
-from vjserver.show.registry import lookup
+from vjserver.show.registry import Registry
 from vjserver.stages.control import Control
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.features import BeatGrid
@@ -161,11 +161,12 @@ class MidiRoom:
             controller.outward = self._open_out(pair)
             for row in midi_map.setup:
                 self._send(controller.outward, bytes.fromhex(row))
-        self.control.announce("midi", f"{name}: {midi_map.name}", mended=True)
+        idle = midi_map.idle(self.control.registry)
+        self.control.announce("midi", f"{name}: {midi_map.name}{f'; {idle}' if idle else ''}", mended=True)
 
     def _surface(self, midi_map: MidiMap, name: str) -> Surface:
         desk = self.control.desk
-        return Surface(midi_map, desk.read, desk.shows, self.learnt.rows.get(_plain(name), ()))
+        return Surface(midi_map, desk.registry, desk.read, desk.shows, self.learnt.rows.get(_plain(name), ()))
 
     def _open_out(self, name: str) -> Any:
         assert self._ports is not None
@@ -190,13 +191,13 @@ class MidiRoom:
                 if path.name == GENERIC or path.name.startswith("learnt-"):
                     continue
                 try:
-                    midi_map = load_map(path)
+                    midi_map = load_map(path, self.control.registry)
                 except ConfigError as error:
                     self._tell_broken(path, str(error))
                     continue
                 if midi_map.fits(name):
                     return midi_map
-        return load_map(OURS / GENERIC)
+        return load_map(OURS / GENERIC, self.control.registry)
 
     def _tell_broken(self, path: Path, why: str) -> None:
         if self._broken.get(path) != why:
@@ -243,21 +244,21 @@ class MidiRoom:
     def learn(self, address: str) -> None:
         """Tie the next control that moves to ``address``; ``""`` ends the wish. Raises ConfigError."""
         if address:
-            lookup(address)
-        self._wish, self._kept = address, Kept()
+            self.control.registry.lookup(address)
+        self._wish, self._kept = self.control.registry.canonical(address), Kept()
 
     def forget(self, address: str) -> None:
         """Take back what was learnt for ``address``. Raises ConfigError where that is nothing."""
-        if not self.learnt.forget(address):
+        if not self.learnt.forget(self.control.registry.canonical(address)):
             known = ", ".join(sorted({c.to for rows in self.learnt.rows.values() for c in rows})) or "nothing"
             raise ConfigError(f"/vj/midi/forget: nothing was learnt for {address[:60]!r}; learnt: {known}")
         self._relearn()
 
     def _learn_from(self, controller: _Controller, data: Sequence[int]) -> bool:
-        control = learnt(data, self._wish, self._kept)
+        control = learnt(data, self._wish, self._kept, self.control.registry)
         self._perhaps = None
         if control is None:
-            ordinary = learnt(data, self._wish, Kept(numbers=False))
+            ordinary = learnt(data, self._wish, Kept(numbers=False), self.control.registry)
             if ordinary is not None:
                 self._perhaps = self.clock.now_ns() + PERHAPS_NS, controller, ordinary
             return False
@@ -291,8 +292,11 @@ class MidiRoom:
                 self.control.announce("midi", f"what was learnt is not saved: {error.strerror}")
 
     def _load_learnt(self, name: str) -> list[Any]:
-        path = _learnt_file(_plain(name))
-        return list(load_map(path).controls) if path.exists() else []
+        """Return what was learnt, each address as it is called now."""
+        path, registry = _learnt_file(_plain(name)), self.control.registry
+        if not path.exists():
+            return []
+        return [c.model_copy(update={"to": registry.canonical(c.to)}) for c in load_map(path, registry).controls]
 
     # -- the clock -----------------------------------------------------------------------------------------
 
@@ -363,10 +367,10 @@ class MidiRoom:
             self._send(port, bytes([status]))
 
 
-def load_map(path: Path) -> MidiMap:
+def load_map(path: Path, registry: Registry) -> MidiMap:
     """Read a controller map. Raises ConfigError with file, line and what is allowed."""
     try:
-        return parse_toml(MidiMap, path.read_text(encoding="utf-8-sig"), str(path.name))
+        return parse_toml(MidiMap, path.read_text(encoding="utf-8-sig"), str(path.name), registry)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vjserver.controls.oscquery import tree
 from vjserver.runtime.clock import Clock
 from vjserver.runtime.files import data_folder, write_whole
-from vjserver.show.addresses import CUE_GO, OUTPUTS, REGISTRY
+from vjserver.show.addresses import CUE_GO, OUTPUTS
+from vjserver.show.registry import Registry
 from vjserver.stages.control import Control
 from vjserver.stages.telling import maker
 from vjserver.types.features import BAND_NAMES
@@ -23,14 +25,16 @@ class PanelDesk:
         self.receive, self.settle = control.receive, control.settle
         self.join, self.leave = control.feedback.join, control.feedback.leave
         self.read = control.desk.read
+        self.tree = tree(control.registry)
 
     def hello(self) -> dict[str, Any]:
         """Return addresses, presets and cues as JSON values; another object when presets have changed."""
-        desk = self._control.desk
+        desk, registry = self._control.desk, self._control.registry
         if desk.bank is not self._hello_of:
             self._hello_of = desk.bank
             self._hello = {
-                "addresses": [_entry_row(address) for address in REGISTRY if address != CUE_GO],
+                "addresses": [_entry_row(address, registry) for address in registry.entries if address != CUE_GO],
+                "generators": {kind: list(info.uses) for kind, info in registry.infos.items()},
                 "outputs": list(OUTPUTS),
                 "banks": desk.bank.names,
                 "presets": [
@@ -130,8 +134,11 @@ class PanelDesk:
                 self._hello_of = None
 
 
-def _entry_row(address: str) -> dict[str, Any]:
-    entry = REGISTRY[address]
+def _entry_row(address: str, registry: Registry) -> dict[str, Any]:
+    """Return an address as the panel knows it; a knob with its key, its heading, and the labels of its choices."""
+    entry = registry.entries[address]
+    key = registry.key_of(address)
+    knob = registry.parameters.get(key)
     arguments: Sequence[dict[str, Any]] = [
         {"type": a.type, "low": a.low, "high": a.high, "unit": a.unit, "optional": a.optional} for a in entry.arguments
     ]
@@ -142,4 +149,7 @@ def _entry_row(address: str) -> dict[str, Any]:
         "choices": entry.choices,
         "doc": entry.doc,
         "default": entry.default,
+        "knob": key,
+        "group": knob.group if knob is not None else "",
+        "labels": knob.choices if knob is not None else (),
     }

@@ -14,7 +14,8 @@ import msgspec
 from vjserver.runtime.files import data_folder, set_aside, slug_of, write_whole
 from vjserver.show.preset import Bank, parse_preset
 from vjserver.show.presetfile import preset_of, saved
-from vjserver.show.state import Look
+from vjserver.show.registry import Registry
+from vjserver.show.state import Look, settled_look
 from vjserver.show.take import Take, parse
 from vjserver.types.errors import ConfigError
 
@@ -27,8 +28,8 @@ MOST_SAVES = 30
 class Shelf:
     """The user's folder; ``load`` reads all presets anew. Every method may raise ConfigError, which says why."""
 
-    def __init__(self, load: Callable[[], Bank]) -> None:
-        self.load = load
+    def __init__(self, load: Callable[[], Bank], registry: Registry) -> None:
+        self.load, self._registry = load, registry
         self.folder = data_folder()
         self._saves: list[float] = []
 
@@ -52,8 +53,8 @@ class Shelf:
         path = self.presets / f"{slug}.toml"
         try:
             before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
-            text = saved(before, preset_of(look, name.strip()[:80], playing[1] if playing else None))
-            parse_preset(text, path.name)
+            text = saved(before, preset_of(look, name.strip()[:80], playing[1] if playing else None, self._registry))
+            parse_preset(text, path.name, self._registry)
             write_whole(path, text.encode())
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
@@ -80,7 +81,7 @@ class Shelf:
         path = self.folder / "snapshots.json"
         try:
             rows = msgspec.json.decode(path.read_bytes(), type=dict[str, Look])
-            return {int(number): look for number, look in rows.items()}
+            return {int(number): settled_look(look, self._registry) for number, look in rows.items()}
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -130,7 +131,7 @@ class Shelf:
         try:
             if path.stat().st_size > LONGEST_TAKE:
                 raise ConfigError(f"{path} is too long for a take")
-            return wanted, parse(path.read_bytes().splitlines(keepends=True), path.name)
+            return wanted, parse(path.read_bytes().splitlines(keepends=True), path.name, self._registry)
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 

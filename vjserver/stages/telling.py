@@ -19,7 +19,6 @@ from vjserver.runtime.clock import NS
 from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.stats import StatsReader
 from vjserver.show.addresses import MAX_SEED
-from vjserver.show.changes import TOLD
 from vjserver.show.desk import Desk
 from vjserver.show.outputs import OutputRow
 from vjserver.stages.feedback import Feedback, News
@@ -34,7 +33,6 @@ LOOPBACK = ("127.0.0.0/8", "::1")
 TELL_AGAIN_NS = 5 * NS
 BUNDLE_BYTES = 1200  # below what any network takes in one piece
 Row = tuple[float | int | str, ...]
-_TOLD = frozenset(TOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,7 @@ class Telling:
         self._asked: dict[int, tuple[tuple[Argument, ...], Sender, Sender]] = {}
         self._proven: dict[Sender, int] = {}
         self._server, self._feedback, self._desk = server, feedback, desk
+        self._values = frozenset(desk.registry.told)
         self._status = StatusSender(targets)
         self._near: dict[str, list[OscTargetOptions]] = {}
         self._subscribers: dict[Sender, tuple[str, Sender]] = {}
@@ -70,7 +69,7 @@ class Telling:
         self._tell_again_ns = 0
         for target in targets:  # they hear what changes; what is there at the start they may ask for
             send = partial(self._send_news, partial(self._status.send_to, target))
-            feedback.join(target, send, partial(_is_kind, target.kind))
+            feedback.join(target, send, partial(self._is_kind, target.kind))
             feedback.surfaces[target].listener.knows.update(desk.values(0))
             self._near.setdefault(target.host, []).append(target)
 
@@ -100,7 +99,7 @@ class Telling:
             self._ask_back(args, sender, to)
             return
         send = partial(self._send_news, lambda packet: self._server.send(packet, to))
-        self._feedback.join(sender, send, partial(_is_kind, kind), now_ns + LEASE_NS)
+        self._feedback.join(sender, send, partial(self._is_kind, kind), now_ns + LEASE_NS)
         self._subscribers[sender] = kind, to
 
     def _ask_back(self, args: tuple[Argument, ...], sender: Sender, to: Sender) -> None:
@@ -147,12 +146,20 @@ class Telling:
                     self.subscribe((row.kind, row.to_port), (row.host, row.port), now_ns)
 
     def heard(self, key: object, address: str, args: Sequence[object], now_ns: int) -> None:
-        """Note what a surface sent: it, and the targets on its machine, are left in peace while its hand moves."""
-        if address not in _TOLD or len(args) != 1 or not isinstance(args[0], (int, float, str)):
+        """Note what a surface sent: it, and the targets on its machine, are left in peace while its hand moves.
+
+        A knob that has an address from before is left in peace under both.
+        """
+        if address not in self._values or len(args) != 1 or not isinstance(args[0], (int, float, str)):
             return
-        self._feedback.heard(key, address, args[0], now_ns)
-        for near in self._near.get(key[0], ()) if isinstance(key, tuple) else ():
-            self._feedback.heard(near, address, args[0], now_ns)
+        nearby = self._near.get(key[0], ()) if isinstance(key, tuple) else ()
+        for one in self._desk.registry.names(address):
+            for surface in (key, *nearby):
+                self._feedback.heard(surface, one, args[0], now_ns)
+
+    def _is_kind(self, kind: str, address: str, value: Argument) -> bool:
+        """Tell whether a listener of that kind (all, numbers, text) is told a value."""
+        return address in self._values and (kind == "all" or (kind == "text") == isinstance(value, str))
 
     @staticmethod
     def _send_news(send: Callable[[bytes], None], news: News) -> None:
@@ -236,11 +243,6 @@ def output_rows(outputs: Sequence[OutputRow], deliver: Mapping[str, Any]) -> lis
         receivers = int(figures.get("connections", -1))
         rows.append((output.label, state, float(board["fps"]), int(board["drops"]), receivers, tally, str(output)))
     return rows
-
-
-def _is_kind(kind: str, address: str, value: Argument) -> bool:
-    """Tell whether a listener of that kind (all, numbers, text) is told a value."""
-    return address in _TOLD and (kind == "all" or (kind == "text") == isinstance(value, str))
 
 
 def maker(board: dict[str, Any]) -> str:

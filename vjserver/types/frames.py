@@ -7,6 +7,7 @@ with the times of every stage, so that any receiver can say how old the picture 
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from vjserver.types.errors import VJError
 
 Pixels = NDArray[np.uint8]
 Prompts = tuple[tuple[str, float], ...]
+Mode = Literal["live", "film"]
 
 MAGIC = b"VJF1"
 VERSION = 1
@@ -33,20 +35,37 @@ class HeaderError(VJError):
 
 
 @dataclass(frozen=True, slots=True)
+class TextConditioning:
+    """What a picture shall be of.
+
+    ``prompts`` are (text, weight) pairs with weight > 0, ``decks`` the same for decks A and B. ``negative`` is what it
+    shall not be; ``ahead`` are prompts that are likely to come next, to be made ready.
+    """
+
+    prompts: Prompts = ()
+    decks: tuple[Prompts, ...] = ()
+    negative: str = ""
+    ahead: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRequest:
     """What the next picture should be, mapped from the newest sound and state.
 
-    ``prompts`` are (text, weight) pairs with weight > 0, ``decks`` the same for decks A and B; ``params`` are in their
-    own units (see ``show.addresses``); ``seconds`` is the time since the last request; beats and phases are those of
-    ``t_ns``. ``think_size`` is the size at which a model shall think, (0, 0) leaves it the choice; ``image`` is the
-    picture to start from, RGBA8 of any size, and ``feedback`` asks for the last one. A change of seed is to take
-    ``travel_s``, eased by ``ease``. ``ahead`` are prompts that are likely to come next: they may be made ready.
+    It is the ``number``-th of its loop, for ``t_ns``, ``seconds`` after the last one; beats and phases are those of
+    ``t_ns``. ``params`` are the common knobs in their own units (see ``show.addresses``), ``own`` those of the
+    generator by their bare names. ``inference_size`` is the size at which a model shall think, (0, 0) leaves it the
+    choice; ``image`` is the picture to start from, RGBA8 of any size, and ``feedback`` asks for the last one. A change
+    of seed is to take ``travel_s``, eased by ``ease``.
+
+    In the mode ``film`` the picture is to be the same whenever it is asked for: nothing is skipped or made smaller for
+    want of time, prompts are waited for, and chance comes from ``seed`` and ``number``.
     """
 
     t_ns: int
     width: int
     height: int
-    prompts: Prompts
+    text: TextConditioning
     params: Mapping[str, float]
     seed: int
     seconds: float
@@ -55,14 +74,14 @@ class FrameRequest:
     beat_phase: float = 0.0
     bar_phase: float = 0.0
     audio_ns: int = 0
-    decks: tuple[Prompts, ...] = ()
-    negative: str = ""
-    think_size: tuple[int, int] = (0, 0)
+    inference_size: tuple[int, int] = (0, 0)
     image: Pixels | None = None
     feedback: bool = False
     travel_s: float = 0.0
     ease: str = "smooth"
-    ahead: tuple[str, ...] = ()
+    own: Mapping[str, float] = field(default_factory=dict)
+    number: int = 0
+    mode: Mode = "live"
 
 
 @dataclass(frozen=True, slots=True)

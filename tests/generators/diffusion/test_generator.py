@@ -14,25 +14,35 @@ import torch
 from conftest import wait_for
 
 from bench.random_models import make_lora
-from vjserver.generators.diffusion import DiffusionGenerator
 from vjserver.generators.diffusion.engine import Engine, OutOfMemoryError
+from vjserver.generators.diffusion.generator import DiffusionGenerator
+from vjserver.generators.diffusion.info import INFO
 from vjserver.generators.diffusion.model import read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.ports import options_of
-from vjserver.show.addresses import PARAMS
+from vjserver.show.addresses import COMMON
 from vjserver.types.errors import ConfigError, GeneratorError, WorkerFault
-from vjserver.types.frames import FrameRequest
+from vjserver.types.frames import FrameRequest, TextConditioning
 
-DEFAULTS = {name: p.default for name, p in PARAMS.items()} | {"coherence": 0.0}
+DEFAULTS = {name: p.default for name, p in COMMON.items()}
+OWN = {p.name: p.default for p in INFO.parameters} | {"coherence": 0.0}
+TEXTS = ("decks", "negative", "ahead")
 WIDTH, HEIGHT = 128, 64
 
 
 def request(*prompts, seconds=1 / 30, seed=1, **more):
     rows = tuple((p, 1.0) if isinstance(p, str) else p for p in prompts)
-    fields = {key: more.pop(key) for key in list(more) if key not in PARAMS}
-    return FrameRequest(
-        0, fields.pop("width", WIDTH), fields.pop("height", HEIGHT), rows, DEFAULTS | more, seed, seconds, **fields
-    )
+    own = {key: more.pop(key) for key in list(more) if key in OWN}
+    decks = {"decks": more.pop("decks")} if isinstance(more.get("decks"), float) else {}  # a knob's name too
+    params = {key: more.pop(key) for key in list(more) if key in DEFAULTS and key != "decks"} | decks
+    text = TextConditioning(rows, **{key: more.pop(key) for key in list(more) if key in TEXTS})
+    size = more.pop("width", WIDTH), more.pop("height", HEIGHT)
+    return FrameRequest(0, *size, text, DEFAULTS | params, seed, seconds, own=OWN | own, **more)
+
+
+def two_decks(asked, decks):
+    """Return a request with the prompts of two decks."""
+    return replace(asked, text=replace(asked.text, decks=decks))
 
 
 def opened(model="sd-turbo", prompts=("fish", "moon", "sea"), **options):
@@ -156,7 +166,7 @@ def test_what_was_prepared_is_there_on_the_next_frame(turbo):
 
 
 def test_prompts_of_the_queue_are_made_ready_before_they_are_asked_for(turbo):
-    run(turbo, replace(request("fish"), ahead=("a prompt that waits", "another one")))
+    run(turbo, request("fish", ahead=("a prompt that waits", "another one")))
     wait_for(lambda: turbo._prompts.get("a prompt that waits") and turbo._prompts.get("another one"), 5)
 
 
@@ -293,17 +303,17 @@ def test_frames_whose_input_hardly_changed_may_be_skipped_but_not_for_ever(turbo
 
 def test_the_size_at_which_it_thinks_changes_live_and_the_picture_stays_as_large(turbo):
     pictures, frame, _ = run(
-        turbo, request("fish"), request("fish", think_size=(96, 96)), request("fish", think_size=(64, 136))
+        turbo, request("fish"), request("fish", inference_size=(96, 96)), request("fish", inference_size=(64, 136))
     )
     assert [p.shape for p in pictures] == [(HEIGHT, WIDTH, 4)] * 3
     assert (frame.figures["width"], frame.figures["height"]) == (64, 136)
 
 
 def test_a_wide_picture_is_thought_at_a_sixteen_by_nine_bucket(turbo):
-    assert turbo._think_size((0, 0), 1280, 720) == (768, 432)
-    assert turbo._think_size((0, 0), 320, 180) == (320, 184)
-    assert turbo._think_size((0, 0), 1024, 1024) == (512, 512)
-    width, height = turbo._think_size((0, 0), 1080, 1920)
+    assert turbo._inference_size((0, 0), 1280, 720) == (768, 432)
+    assert turbo._inference_size((0, 0), 320, 180) == (320, 184)
+    assert turbo._inference_size((0, 0), 1024, 1024) == (512, 512)
+    width, height = turbo._inference_size((0, 0), 1080, 1920)
     assert width < height
     assert width % 8 == height % 8 == 0
 
@@ -312,7 +322,7 @@ def test_decks_are_crossfaded_and_the_other_one_is_the_preview(turbo):
     decks = ((("fish", 1.0),), (("moon", 1.0),))
     made = {}
     for fader in (0.0, 0.5, 1.0):
-        frame, _ = turbo.render(replace(request("fish", "moon", crossfade=fader, decks=2.0), decks=decks), None)
+        frame, _ = turbo.render(two_decks(request("fish", "moon", crossfade=fader, decks=2.0), decks), None)
         made[fader] = frame.pixels.copy(), frame.preview.copy()
     a, b = made[0.0]
     np.testing.assert_array_equal(made[1.0][0], b)
@@ -422,7 +432,7 @@ def test_a_picture_that_the_hand_made_dark_is_no_fault(turbo):
 
 def test_memory_that_runs_out_steps_down_and_the_picture_goes_on(stocked, monkeypatch):
     generator = opened()
-    big = {"think_size": (512, 512)}
+    big = {"inference_size": (512, 512)}
     real, tried = Engine.render, []
 
     def render(self, shape, inputs):
@@ -493,7 +503,7 @@ def test_the_governor_holds_the_rate_and_tells_each_step(stocked):
     generator = opened(target_fps=1000.0)
     state, told = None, []
     for _ in range(60):
-        frame, state = generator.render(request("fish", steps=4, think_size=(320, 320)), state)
+        frame, state = generator.render(request("fish", steps=4, inference_size=(320, 320)), state)
         told += [n.why for n in frame.notices if n.what == "frame rate"]
     assert told
     assert "down to 320x320, 3 steps" in told[0]
@@ -647,7 +657,7 @@ def test_what_was_made_ready_is_compiled_and_a_new_size_in_the_show_is_not(stock
     _, state = generator.render(request("fish"), None)
     made_ready = len(calls)
     assert made_ready > 0
-    generator.render(request("fish", think_size=(72, 72)), state)
+    generator.render(request("fish", inference_size=(72, 72)), state)
     assert len(calls) == made_ready
     generator.close()
 
@@ -661,7 +671,8 @@ def test_without_torch_everything_but_diffusion_is_there_and_it_says_what_to_ins
         "import sys\n"
         "for name in ('torch', 'diffusers', 'transformers', 'huggingface_hub'): sys.modules[name] = None\n"
         "import vjserver.app.generate, vjserver.app.offline, vjserver.app.doctor\n"
-        "from vjserver.generators.diffusion import DiffusionGenerator, store\n"
+        "from vjserver.generators.diffusion import store\n"
+        "from vjserver.generators.diffusion.generator import DiffusionGenerator\n"
         "from vjserver.generators.diffusion.options import DiffusionOptions\n"
         "from vjserver.types.errors import ConfigError, GeneratorError\n"
         "store.models()\n"
@@ -686,7 +697,10 @@ def test_whatever_is_asked_a_whole_frame_comes(request_seed, name, turbo, lcm):
         def row():
             return tuple((draw.choice(texts), draw.uniform(0.001, 1.0)) for _ in range(draw.randrange(4)))
 
-        params = {p.name: draw.choice([p.low, p.high, p.default, draw.uniform(p.low, p.high)]) for p in PARAMS.values()}
+        def turned(knobs):
+            return {p.name: draw.choice([p.low, p.high, p.default, draw.uniform(p.low, p.high)]) for p in knobs}
+
+        params, own = turned(COMMON.values()), turned(INFO.parameters)
         if draw.random() < 0.05:
             width, height = draw.choice([(WIDTH, HEIGHT), (66, 64), (33, 91)])
         image = None
@@ -694,9 +708,10 @@ def test_whatever_is_asked_a_whole_frame_comes(request_seed, name, turbo, lcm):
             size = draw.randrange(1, 90), draw.randrange(1, 90), 4
             image = np.random.default_rng(i).integers(0, 256, size, dtype=np.uint8)
         asked = FrameRequest(
-            i, width, height, row(), params, draw.choice([1, 2, 2**31 - 1]), draw.choice([0.0, 1 / 30, 0.25]),
-            decks=(row(), row()), negative=draw.choice(["", "moon"]), image=image, travel_s=draw.choice([0.0, 0.5]),
-            think_size=draw.choice([(0, 0), (64, 64), (72, 104)]), feedback=draw.random() < 0.2,
+            i, width, height, TextConditioning(row(), (row(), row()), draw.choice(["", "moon"])), params,
+            draw.choice([1, 2, 2**31 - 1]), draw.choice([0.0, 1 / 30, 0.25]), own=own, image=image,
+            travel_s=draw.choice([0.0, 0.5]), feedback=draw.random() < 0.2,
+            inference_size=draw.choice([(0, 0), (64, 64), (72, 104)]),
         )  # fmt: skip
         frame, state = generator.render(asked, state if draw.random() < 0.95 else None)
         assert frame.pixels.shape == (height, width, 4)
@@ -725,7 +740,7 @@ def test_what_a_lora_changes_in_the_text_encoder_is_left_out_and_told(stocked, m
 def test_that_a_model_is_not_here_is_said_without_importing_torch(tmp_path):
     """torch takes seconds and 350 MB."""
     code = (
-        "import sys; from vjserver.generators.diffusion import DiffusionGenerator as G\n"
+        "import sys; from vjserver.generators.diffusion.generator import DiffusionGenerator as G\n"
         "from vjserver.generators.diffusion.options import DiffusionOptions as O\n"
         "try: G(O(model='sd-turbo')).open()\n"
         "except Exception as error: print(error, 'torch' in sys.modules)"

@@ -13,9 +13,9 @@ from vjserver.generators.diffusion.coherence import Place, thread, warp
 from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, ladder
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import blend
-from vjserver.show.addresses import PARAMS
+from vjserver.show.addresses import COMMON
 from vjserver.types.errors import GeneratorError
-from vjserver.types.frames import FrameRequest
+from vjserver.types.frames import FrameRequest, TextConditioning
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 CASES = [(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0), (1, 0.5), (2, 0.5), (4, 0.5), (1, 0.25), (2, 0.4), (3, 0.75)]
@@ -103,8 +103,8 @@ def test_the_dial_goes_from_stillness_through_turning_and_latents_to_flight():
 
 
 def request(seconds=0.1, **params):
-    defaults = {name: p.default for name, p in PARAMS.items()}
-    return FrameRequest(0, 160, 80, (), defaults | params, 1, seconds)
+    defaults = {name: p.default for name, p in COMMON.items()}
+    return FrameRequest(0, 160, 80, TextConditioning(), defaults | params, 1, seconds)
 
 
 @given(st.floats(-1, 1), st.floats(-0.5, 0.5), st.floats(-1, 1), st.integers(2, 12))

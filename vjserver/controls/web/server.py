@@ -58,7 +58,9 @@ News = Sequence[tuple[str, Argument]]
 
 
 class Desk(Protocol):
-    """What the panel needs of control."""
+    """What the panel needs of control; ``tree`` is what OSCQuery shows."""
+
+    tree: dict[str, Any]
 
     def snapshot(self) -> dict[str, Any]:
         """Return sound, beat and health as JSON values, and the time, ``t_ms``."""
@@ -150,7 +152,7 @@ def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any]) -> Starlette:
         return query(request)
 
     def query(request: Request) -> Response:
-        status, found = answer(request.url.path, request.url.query.split("=")[0], desk.read, dict(info))
+        status, found = answer(request.url.path, request.url.query.split("=")[0], desk.read, dict(info), desk.tree)
         if found is None:
             return Response(status_code=status, headers=SECURITY_HEADERS)
         return JSONResponse(found, status, headers=SECURITY_HEADERS)

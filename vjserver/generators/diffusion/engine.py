@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vjserver.generators.diffusion.info import N_DIRECTIONS as DIRECTIONS
 from vjserver.generators.diffusion.model import Parts
 from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
 from vjserver.generators.diffusion.text import Encoded, blend
-from vjserver.show.addresses import N_DIRECTIONS as DIRECTIONS
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Pixels
 

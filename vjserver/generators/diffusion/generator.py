@@ -15,9 +15,10 @@ import numpy as np
 
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
+from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.store import find_model
-from vjserver.show.addresses import N_DIRECTIONS, N_LORAS, size_of
+from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
 from vjserver.walk.noise import Array, NoiseWalk, begin, step
@@ -62,8 +63,8 @@ class DiffusionState:
 class DiffusionGenerator:
     """SD-Turbo, LCM and their kin as a live instrument."""
 
+    INFO = INFO
     Options = DiffusionOptions
-    takes_pictures = True
 
     def __init__(self, options: DiffusionOptions) -> None:
         self._options = options
@@ -119,7 +120,7 @@ class DiffusionGenerator:
         engine, cache = self._opened()
         for text in ("", *prompts):
             cache.encode(text)
-        size = self._think_size((0, 0), width, height)
+        size = self._inference_size((0, 0), width, height)
         wanted = [Effort(*size, steps, decks) for decks in (1, 2) for steps in (1, 2)]
         if self._options.target_fps and (engine.compiled or engine.captures):
             wanted += ladder(Effort(*size))[1 : 1 + RUNGS_READY]
@@ -159,15 +160,15 @@ class DiffusionGenerator:
         Raises GeneratorError where nothing can be rendered, WorkerFault where only a new process can.
         """
         engine, _ = self._opened()
-        p = request.params
+        own, decks = request.own, round(request.params["decks"])
         asked = Effort(
-            *self._think_size(request.think_size, request.width, request.height), round(p["steps"]), round(p["decks"])
+            *self._inference_size(request.inference_size, request.width, request.height), round(own["steps"]), decks
         )
         if state is not None and not self._goes_on(state, request):
             state = None
         if state is None:
             engine.forget()
-        thumb = _thumb(request.image) if request.image is not None and p["similar"] > 0.0 else None
+        thumb = _thumb(request.image) if request.image is not None and own["similar"] > 0.0 else None
         if state is not None and self._may_skip(request, state, thumb):
             return self._again(replace(state, skipped=state.skipped + 1))
         while True:
@@ -210,8 +211,8 @@ class DiffusionGenerator:
         self, request: FrameRequest, state: DiffusionState | None, effort: Effort, thumb: Array | None
     ) -> tuple[Frame, DiffusionState]:
         engine, cache = self._opened()
-        p, size = request.params, (effort.width, effort.height)
-        hang = thread(p["coherence"], p["turn"], request.seconds)
+        p, own, size = request.params, request.own, (effort.width, effort.height)
+        hang = thread(own["coherence"], own["turn"], request.seconds)
         if request.feedback:
             hang = replace(hang, picture=1.0, latent=1.0)
         noise = self._walk(request, state, size, hang)
@@ -256,21 +257,21 @@ class DiffusionGenerator:
         from vjserver.generators.diffusion.engine import Inputs
 
         engine, _ = self._opened()
-        p = request.params
+        p, own = request.params, request.own
         came = request.image is not None
         feed = state is not None and hang.picture > 0.0
         again = state is not None and hang.latent > 0.0
         strength = p["strength"] if came else 1.0 + hang.latent * (p["strength"] - 1.0)
-        lean = [p[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
+        lean = [own[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
         changed = state is None or state.noise.seed != request.seed or prompts != state.prompts
         grade = [p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")]
         return Inputs(
             [self._weighted(row) for row in prompts],
             engine.parts.sampler.schedule(effort.steps, strength, came or feed or again),
             (noise.a, noise.b),
-            negative=self._negative(request.negative),
-            guidance=p["guidance"] if engine.parts.guidance != "none" else 1.0,
-            loras=[p[f"lora_{i}"] for i in range(1, N_LORAS + 1)],
+            negative=self._negative(request.text.negative),
+            guidance=own["guidance"] if engine.parts.guidance != "none" else 1.0,
+            loras=[own[f"lora_{i}"] for i in range(1, N_LORAS + 1)],
             image=_fitted(request.image, effort.width, effort.height) if request.image is not None else None,
             feed=feed,
             controls={
@@ -293,10 +294,10 @@ class DiffusionGenerator:
         A deck none of whose prompts is ready keeps what it had.
         """
         _, cache = self._opened()
-        rows = request.decks if decks == 2 else (request.prompts,)
+        rows = request.text.decks if decks == 2 else (request.text.prompts,)
         missing: list[str] = []
-        if request.negative and cache.get(request.negative) is None:
-            missing.append(request.negative)
+        if request.text.negative and cache.get(request.text.negative) is None:
+            missing.append(request.text.negative)
         result = []
         for i, row in enumerate(rows):
             ready = tuple((text, weight) for text, weight in row if cache.get(text) is not None)
@@ -304,7 +305,7 @@ class DiffusionGenerator:
             if row and not ready and state is not None:
                 ready = state.prompts[min(i, len(state.prompts) - 1)]
             result.append(ready or (("", 1.0),))
-        missing += [text for text in request.ahead if cache.get(text) is None]
+        missing += [text for text in request.text.ahead if cache.get(text) is None]
         if missing:
             cache.want(missing)
         return tuple(result)
@@ -368,7 +369,7 @@ class DiffusionGenerator:
         return what == "unsafe_frames" and safety is not None and safety.fallback == "blank"
 
     def _is_unsafe(self, request: FrameRequest, result: "Result") -> bool:
-        return self._options.safety is not None and result.unsafe > request.params["safety"]
+        return self._options.safety is not None and result.unsafe > request.own["safety"]
 
     def _dressed(self, frame: Frame, here: DiffusionState, effort: Effort) -> Frame:
         """Return the frame with what there is to tell."""
@@ -406,7 +407,7 @@ class DiffusionGenerator:
         P(skip) = max(0, 1 - (1 - cos) / (1 - threshold)), as in StreamDiffusion (arXiv 2312.12491), with the cosine of
         thumbnails taken on the CPU, where the input comes from: nothing waits for the GPU.
         """
-        threshold = 1.0 - 0.1 * request.params["similar"]
+        threshold = 1.0 - 0.1 * request.own["similar"]
         if threshold >= 1.0 or thumb is None or state.thumb is None or state.skipped >= LONGEST_SKIP:
             return False
         lengths = float(np.linalg.norm(thumb) * np.linalg.norm(state.thumb))
@@ -420,7 +421,7 @@ class DiffusionGenerator:
             raise GeneratorError("the diffusion generator is not open")
         return self._engine, self._prompts
 
-    def _think_size(self, asked: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    def _inference_size(self, asked: tuple[int, int], width: int, height: int) -> tuple[int, int]:
         """Return the size at which to think of a picture ``width`` x ``height``."""
         if asked == (0, 0) and self._options.size != "auto":
             asked = size_of(self._options.size)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vjserver.show.addresses import N_LORAS
+from vjserver.generators.diffusion.info import N_LORAS
 
 
 class _Strict(BaseModel):

@@ -1,5 +1,1 @@
 """The pattern generator: a prompt-driven picture from mathematics alone. No GPU, no weights, never black."""
-
-from vjserver.generators.pattern.render import PatternGenerator
-
-__all__ = ["PatternGenerator"]

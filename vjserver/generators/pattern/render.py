@@ -7,7 +7,7 @@ second: the picture does not change its character with the frame rate.
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +15,13 @@ from typing import Any
 import cv2
 import numba
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
 from vjserver.generators.pattern.lexicon import NUMBERS, Look, blend, look_of, travel
 from vjserver.generators.pattern.palette import EXPOSURE, SIZE
-from vjserver.show.addresses import PARAMS
+from vjserver.show.addresses import COMMON
 from vjserver.types.audio import Float32
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels, TextConditioning
 from vjserver.walk.smoothing import smoothing
 
 F = np.float32
@@ -31,14 +30,6 @@ OPAQUE = np.uint32(0xFF000000)
 LOOK_TRAVEL_S = 0.35
 SEED_TRAVEL_S = 0.5
 KEPT_FAMILIES = 2
-
-
-class PatternOptions(BaseModel):
-    """How the pattern generator uses the machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    threads: int = Field(0, ge=0, le=64, description="CPU threads; 0 takes half the cores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +45,21 @@ class PatternState:
     frame_id: int
 
 
-class PatternGenerator:
-    """Renders patterns; see ``lexicon`` for what prompts mean and ``families`` for the shapes."""
+class Painter:
+    """Draws patterns at one size after another. ``threads`` 0 takes half the cores."""
 
-    Options = PatternOptions
-
-    def __init__(self, options: PatternOptions) -> None:
-        self._threads = options.threads or max(1, (os.cpu_count() or 2) // 2)
-        self._pool: ThreadPoolExecutor | None = None
+    def __init__(self, threads: int) -> None:
+        self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
         self._size = (0, 0)
-
-    def open(self) -> None:
-        """Start the threads."""
         cv2.setNumThreads(self._threads)
-        if self._threads > 1 and self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="pattern")
+        several = self._threads > 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="pattern") if several else None
 
-    def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:  # noqa: ARG002
-        """Compile every kernel (or load it from the cache of an earlier run)."""
+    def warm_up(self, width: int, height: int) -> None:
+        """Compile every kernel, or load it from the cache of an earlier run."""
         self._resize(width, height)
-        params = dict.fromkeys(PARAMS, 0.5)
-        request = FrameRequest(0, width, height, (("warm up", 1.0),), params, 1, 1.0 / 30.0)
+        params = dict.fromkeys(COMMON, 0.5)
+        request = FrameRequest(0, width, height, TextConditioning((("warm up", 1.0),)), params, 1, 1.0 / 30.0)
         self.render(request, self.render(request, None)[1])
 
     def close(self) -> None:
@@ -97,7 +82,7 @@ class PatternGenerator:
 
     def _walk(self, request: FrameRequest, state: PatternState | None) -> PatternState:
         """Move everything that moves by itself by ``request.seconds``."""
-        wanted = blend((look_of(text), weight) for text, weight in request.prompts)
+        wanted = blend((look_of(text), weight) for text, weight in request.text.prompts)
         seed = _seed_place(request.seed)
         dt = request.seconds
         p = request.params

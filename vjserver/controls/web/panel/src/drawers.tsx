@@ -1,7 +1,8 @@
 // Drawers: everything that is not needed every minute. Settings of every address, messages, health, keys.
+import { Fragment } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Fader, Line, Number_, Press, Select, Switch } from "./controls";
-import { monitor, send, setLearning, useHeard, useHello, useLearning, useLive, useNotes, type Entry, type Value } from "./link";
+import { monitor, send, setLearning, useHeard, useHello, useLearning, useLive, useNotes, useValue, type Entry, type Value } from "./link";
 import { ms } from "./stage";
 
 export const KEYS: [string, string][] = [
@@ -41,6 +42,11 @@ function Settings() {
       .filter((entry) => words.every((word) => `${entry.address} ${entry.doc}`.toLowerCase().includes(word))),
     [hello, search],
   );
+  const kinds = hello?.generators ?? {};
+  const playing = [useValue("/vj/generator"), useValue("/vj/input")].map(String).filter((kind) => kind in kinds);
+  /** Whether what plays does anything with a knob; other settings are always heeded. */
+  const heeded = ({ knob }: Entry) => !knob || !playing.length
+    || playing.some((kind) => (knob.includes("/") ? knob.startsWith(`${kind}/`) : kinds[kind].includes(knob)));
   return (
     <>
       <input class="line search" type="search" aria-label="search the settings" placeholder="search: palette, tempo, fps …"
@@ -48,18 +54,24 @@ function Settings() {
         value={search} onInput={(event) => setSearch(event.currentTarget.value)}
         onKeyDown={(event) => { if (event.key !== "Escape") event.stopPropagation(); }} />
       <div class="settings">
-        {found.map((entry) => (
-          <div class="setting" key={entry.address}>
-            <Setting entry={entry} />
-            <code>{entry.address}</code>
-            <p>{entry.doc}</p>
-          </div>
+        {found.map((entry, i) => (
+          <Fragment key={entry.address}>
+            {heading(entry) !== heading(found[i - 1]) && heading(entry) && <h3>{heading(entry)}</h3>}
+            <div class={heeded(entry) ? "setting" : "setting idle"}>
+              <Setting entry={entry} />
+              <code>{entry.address}</code>
+              <p>{entry.doc}{!heeded(entry) && " (not heeded by what plays)"}</p>
+            </div>
+          </Fragment>
         ))}
         {!found.length && <p>nothing is called so</p>}
       </div>
     </>
   );
 }
+
+/** What stands above the knobs of a group: whose they are, and what they are about. */
+const heading = (entry?: Entry) => (entry?.knob ? [...entry.knob.split("/").slice(0, -1), entry.group].filter(Boolean).join(" · ") : "");
 
 function Setting({ entry }: { entry: Entry }) {
   const { address } = entry;
@@ -68,10 +80,22 @@ function Setting({ entry }: { entry: Entry }) {
   if (entry.kind === "action") {
     return entry.arguments.every((argument) => argument.optional) ? <Press address={address} label={label} /> : <Ask entry={entry} />;
   }
+  if (entry.labels.length) return <Labels entry={entry} />;
   if (entry.choices.length) return <Select address={address} label={label} choices={entry.choices} />;
   if (first.type === "bool") return <Switch address={address} label={label} />;
   if (first.type === "text" || first.type === "name") return <Line address={address} label={label} />;
   return first.high - first.low <= 100 ? <Fader address={address} label={label} /> : <Number_ address={address} label={label} unit={first.unit} />;
+}
+
+/** A knob whose values have names. */
+function Labels({ entry: { address, labels } }: { entry: Entry }) {
+  const place = Math.round(Number(useValue(address) ?? 0) * (labels.length - 1));
+  return (
+    <select aria-label={address.replace("/vj/", "")} data-address={address} value={place}
+      onChange={(event) => send(`${address}/raw`, Number(event.currentTarget.value))}>
+      {labels.map((label, i) => <option key={label} value={i}>{label}</option>)}
+    </select>
+  );
 }
 
 /** An action with arguments: they are typed, and sent with Enter. */

@@ -3,9 +3,9 @@ import { useEffect, useState } from "preact/hooks";
 
 export type Value = number | string | boolean;
 export interface Argument { type: "float" | "int" | "bool" | "text" | "name"; low: number; high: number; unit: string; optional: boolean }
-export interface Entry { address: string; kind: "parameter" | "action"; arguments: Argument[]; choices: string[]; doc: string; default: Value | null }
+export interface Entry { address: string; kind: "parameter" | "action"; arguments: Argument[]; choices: string[]; doc: string; default: Value | null; knob: string; group: string; labels: string[] }
 export interface Preset { number: number; thumb: boolean; slug: string; name: string; bank: string; description: string; tags: string[] }
-export interface Hello { addresses: Entry[]; outputs: string[]; banks: string[]; presets: Preset[]; cues: { id: string; name: string }[] }
+export interface Hello { addresses: Entry[]; generators: Record<string, string[]>; outputs: string[]; banks: string[]; presets: Preset[]; cues: { id: string; name: string }[] }
 export interface Times { p50?: number; p95?: number }
 export interface Output { alive: boolean; fps: number; drops: number; figures: Record<string, number> }
 export type Note = [number: number, kind: "error" | "ok" | "message", what: string, why: string];

@@ -4,17 +4,19 @@ import time
 import numpy as np
 import pytest
 from conftest import wait_for
+from known import PARAMS
 
+from vjserver.rendering.images import ImageSource
+from vjserver.rendering.receiving import InputThread
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
-from vjserver.show.addresses import PARAMS
-from vjserver.stages.pictures import Pictures
-from vjserver.stages.receiving import InputThread
 from vjserver.types.errors import InputError
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, TextConditioning
 
 
 def request(t_s=0.0):
-    return FrameRequest(round(t_s * NS), 64, 36, (), {name: p.default for name, p in PARAMS.items()}, 1, 1 / 30)
+    return FrameRequest(
+        round(t_s * NS), 64, 36, TextConditioning(), {name: p.default for name, p in PARAMS.items()}, 1, 1 / 30
+    )
 
 
 def frame(value, number=7, captured_ns=0):
@@ -98,14 +100,14 @@ def test_a_time_of_another_clock_is_replaced_by_that_of_arrival():
 
 def test_pictures_open_what_is_asked_for_and_close_what_is_not():
     door, told = Door(), []
-    pictures = Pictures({"td": lambda: door}, {}, LiveClock(), lambda *row: told.append(row))
+    pictures = ImageSource({"td": lambda: door}, (), LiveClock(), lambda *row: told.append(row))
     door.coming.append(frame(1))
-    got = wait_for(lambda: pictures.get("td", request()))
+    got = wait_for(lambda: pictures.get("td"))
     assert (got.pixels[0, 0, 0], got.info.frame_id) == (1, 7)
-    assert pictures.get("", request(1.0)) is None
+    assert pictures.get("") is None
     wait_for(lambda: door.closed)
-    assert pictures.get("tdd", request(2.0)) is None
+    assert pictures.get("tdd") is None
     assert told[-1][1] == "unknown input 'tdd'; known: feedback, td; the picture starts from noise"
-    assert pictures.get("feedback", request(3.0)) is None
+    assert pictures.get("feedback") is None
     assert told[-1][2], "a name that is no longer asked for is no longer a trouble"
     pictures.close()

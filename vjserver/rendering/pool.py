@@ -1,15 +1,17 @@
-"""Who makes the pictures: generators are opened in the background while another plays, and kept for coming back."""
+"""Who makes the pictures. On stage, generators are opened in the background while another plays, and kept for coming
+back; in a film they are waited for.
+"""
 
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vjserver.ports import Generator
-from vjserver.types.errors import OutOfMemoryError, VJError
+from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
 
 KEPT = 3
-SAFE = "pattern"
 
 
 class Part(NamedTuple):
@@ -26,10 +28,10 @@ Make = Callable[[Part], Generator]
 Announce = Callable[[str, str, bool], None]
 
 
-class Players:
+class GeneratorPool:
     """Opens and keeps generators. ``make`` turns a part into an opened, warm one, or raises VJError, on ``loader``.
 
-    ``playing`` is the part that plays; ``memory`` is what its last frame handed on.
+    ``playing`` is the part that plays.
     """
 
     def __init__(self, make: Make, loader: Executor, announce: Announce) -> None:
@@ -38,8 +40,9 @@ class Players:
         self._coming: tuple[Part, Future[Generator]] | None = None
         self._refused: Part | None = None
         self._told = False
+        self._beside: Part | None = None
+        self._refused_beside: Part | None = None
         self.playing = Part("")
-        self.memory: Any = None
 
     def choose(self, wanted: Part) -> Generator:
         """Return who plays now where ``wanted`` shall; one that was refused waits until another was asked for."""
@@ -47,7 +50,7 @@ class Players:
         if wanted != self.playing and wanted != self._refused:
             if wanted in self._kept:
                 self._take(wanted)
-            elif wanted == Part(SAFE):
+            elif wanted == Part(FALLBACK_GENERATOR):
                 self._play_safe()
             elif self._coming is None:
                 self._coming = wanted, self._loader.submit(self._make, wanted)
@@ -57,11 +60,22 @@ class Players:
             self._announce("generator", f"{wanted} plays", True)
         if self._coming is not None and self._coming[0] == wanted and not self._told:
             self._told = True
-            meanwhile = self.playing if self.playing.kind else SAFE
+            meanwhile = self.playing if self.playing.kind else FALLBACK_GENERATOR
             self._announce("generator", f"{self._coming[0]} is getting ready; {meanwhile} plays meanwhile", False)
         if self.playing not in self._kept:
             self._play_safe()
         return self._kept[self.playing]
+
+    def beside(self, part: Part) -> Generator | None:
+        """Return a generator that makes pictures for the one that plays, None while it is being opened."""
+        self._beside = part
+        if part in self._kept:
+            return self._kept[part]
+        if part == Part(FALLBACK_GENERATOR):
+            self._kept[part] = self._make(part)
+        elif self._coming is None and part != self._refused_beside:
+            self._coming = part, self._loader.submit(self._make, part)
+        return self._kept.get(part)
 
     def refuse(self, why: str) -> None:
         """Let go of who plays, because it cannot; the pattern generator plays in its place."""
@@ -97,6 +111,9 @@ class Players:
             return
         # The error is gone by now, and with it what it held on to.
         if part != wanted:
+            if part == self._beside:
+                self._refused_beside = part
+                self._announce("input", f"{why[:500]}; the picture starts from noise", False)
             return
         if cramped and self._make_way():
             self._announce("generator", f"{why[:500]}; making room and trying again", False)
@@ -109,7 +126,7 @@ class Players:
         """Let go of those who wait; if nobody does, of who plays; return whether anybody went."""
         count = len(self._kept)
         self._make_room(0)
-        if len(self._kept) == count and self.playing.kind not in ("", SAFE):
+        if len(self._kept) == count and self.playing.kind not in ("", FALLBACK_GENERATOR):
             leaving = self._kept.pop(self.playing)
             self._play_safe()
             leaving.close()
@@ -118,22 +135,53 @@ class Players:
 
     def _take(self, part: Part) -> None:
         self._kept[part] = self._kept.pop(part)  # the newest is the last to go
-        self.playing, self.memory = part, None
+        self.playing = part
 
     def _make_room(self, most: int) -> None:
         """Let the longest unused go until there are ``most``; who plays, and the pattern generator, stay."""
         for part in list(self._kept):
-            if len(self._kept) > most and part != self.playing and part.kind != SAFE:
+            spared = part in (self.playing, self._beside) or part.kind == FALLBACK_GENERATOR
+            if len(self._kept) > most and not spared:
                 self._kept.pop(part).close()
 
     def _instead(self) -> str:
-        if self.playing in self._kept and self.playing.kind != SAFE:
+        if self.playing in self._kept and self.playing.kind != FALLBACK_GENERATOR:
             return f"{self.playing} plays on"
         return "the pattern generator plays instead"
 
     def _play_safe(self) -> None:
-        if self.playing.kind != SAFE or self.playing not in self._kept:
-            safe = Part(SAFE)
+        if self.playing.kind != FALLBACK_GENERATOR or self.playing not in self._kept:
+            safe = Part(FALLBACK_GENERATOR)
             if safe not in self._kept:
                 self._kept[safe] = self._make(safe)
             self._take(safe)
+
+
+class WaitingPool:
+    """Opens who is asked for and waits for them; there is no other way past an error than to raise it."""
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+        self._kept: dict[Part, Generator] = {}
+        self.playing = Part("")
+
+    def choose(self, wanted: Part) -> Generator:
+        """Return who plays, opened and warm. Raises VJError."""
+        self.playing = wanted
+        return self.beside(wanted)
+
+    def beside(self, part: Part) -> Generator:
+        """Return a generator, opened and warm. Raises VJError."""
+        if part not in self._kept:
+            self._kept[part] = self._make(part)
+        return self._kept[part]
+
+    def refuse(self, why: str) -> None:
+        """Raise GeneratorError."""
+        raise GeneratorError(why)
+
+    def close(self) -> None:
+        """Close everyone."""
+        for generator in self._kept.values():
+            generator.close()
+        self._kept.clear()

@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 from conftest import wait_for
 
-from vjserver.runtime.clock import NS, ManualClock
-from vjserver.show.addresses import PARAMS
-from vjserver.stages.pictures import CHAIN_AREA, Pictures
-from vjserver.stages.players import KEPT, Part, Players
+from vjserver.rendering.pool import KEPT, GeneratorPool, Part
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest
+from vjserver.types.frames import Frame, FrameInfo
 
 
 class Dummy:
@@ -46,7 +43,7 @@ def house():
         return made[part]
 
     with ThreadPoolExecutor(1) as loader:
-        players = Players(make, loader, lambda what, why, mended: told.append((why, mended)))
+        players = GeneratorPool(make, loader, lambda what, why, mended: told.append((why, mended)))
         yield players, gate, told, made
         gate.set()
         players.close()
@@ -125,36 +122,6 @@ def test_a_model_that_never_fits_is_refused_after_the_room_was_made(house):
     wait_for(lambda: players.choose(vast) and told[-1][0].endswith("the pattern generator plays instead"))
     assert players.playing == Part("pattern")
     assert players.choose(BIG) is not None
-
-
-def test_memory_belongs_to_who_plays(house):
-    players, gate, _, _ = house
-    gate.set()
-    wait_for(lambda: players.choose(BIG).part == BIG)
-    players.memory = "latents"
-    players.choose(Part("pattern"))
-    assert players.memory is None
-
-
-# -- pictures to start from ------------------------------------------------------------------------------------
-
-
-def request(t_s=0.0, size=(1280, 720), **params):
-    defaults = {name: p.default for name, p in PARAMS.items()}
-    return FrameRequest(round(t_s * NS), *size, (), defaults | params, 1, 1 / 30)
-
-
-def test_a_chained_generator_gets_the_request_smaller_and_ungraded_and_keeps_its_memory():
-    chained = Dummy(Part("pattern"))
-    pictures = Pictures({}, {"pattern": lambda: chained}, ManualClock(), lambda *_: None)
-    for _ in range(3):
-        image = pictures.get("pattern", request(flash=1.0, saturation=0.0, zoom=0.5)).pixels
-    assert image.shape[0] * image.shape[1] <= CHAIN_AREA * 1.02
-    asked = chained.requests[-1]
-    assert asked.width / asked.height == pytest.approx(16 / 9, rel=0.02)
-    assert (asked.params["flash"], asked.params["saturation"], asked.params["zoom"]) == (0.0, 1.0, 0.5)
-    pictures.close()
-    assert chained.closed
 
 
 def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(house):

@@ -1,0 +1,161 @@
+"""One way from a moment to a picture: who is asked, for what, and what it starts from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from known import SHIPPED
+
+from vjserver.rendering.images import ImageSource
+from vjserver.rendering.pool import Part, WaitingPool
+from vjserver.rendering.renderer import CHAIN_AREA, Moment, Renderer, RenderMemory
+from vjserver.runtime.clock import NS, ManualClock
+from vjserver.show.registry import Registry
+from vjserver.show.state import Glide, MappingRow, ShowState
+from vjserver.types.errors import GeneratorError
+from vjserver.types.features import quiet
+from vjserver.types.frames import Frame, FrameInfo
+from vjserver.types.knobs import GeneratorInfo, Parameter
+
+FACES = GeneratorInfo(
+    "faces",
+    (Parameter("truncation", 0.0, 2.0, 1.0), Parameter("pose", 0, 8, 2, type="int")),
+    ("zoom",),
+    accepts_image=True,
+    takes_model=True,
+)
+REGISTRY = Registry((*SHIPPED.infos.values(), FACES))
+
+
+class Dummy:
+    """Counts its frames in its state, and writes down what it was asked for."""
+
+    def __init__(self, part):
+        self.part, self.closed, self.requests, self.fails = part, False, [], None
+
+    def close(self):
+        self.closed = True
+
+    def render(self, request, state):
+        self.requests.append(request)
+        if self.fails is not None:
+            raise self.fails
+        count = (state or 0) + 1
+        return Frame(np.full((request.height, request.width, 4), count, np.uint8), FrameInfo(1, 1)), count
+
+
+@pytest.fixture
+def house():
+    made, told = {}, []
+
+    def make(part):
+        made[part] = Dummy(part)
+        return made[part]
+
+    images = ImageSource({}, REGISTRY.infos, ManualClock(), lambda *row: told.append(row))
+    renderer = Renderer(REGISTRY, WaitingPool(make), images, lambda *row: told.append(row), lambda kind: "own")
+    return renderer, made, told
+
+
+def moment(number=0, size=(1280, 720), **state):
+    return Moment(ShowState(**state), quiet(0), number * NS // 30, 1 / 30, number, size)
+
+
+def played(renderer, moments):
+    memory = RenderMemory()
+    for one in moments:
+        rendered, memory = renderer.render(one, memory)
+    return rendered
+
+
+def test_a_generator_gets_its_own_knobs_by_their_bare_names_in_their_own_units(house):
+    renderer, made, _ = house
+    params = {"faces/truncation": 0.25, "faces/pose": 0.99, "zoom": 1.0, "gone/knob": 0.5}
+    rows = (MappingRow("silence", "/vj/param/faces/truncation", 0.0, 0.5, "linear", "add", 0.0, 0.0),
+            MappingRow("silence", "/vj/param/gone/knob", 0.0, 0.5, "linear", "add", 0.0, 0.0))  # fmt: skip
+    played(renderer, [moment(generator="faces", params=params, mappings=rows)])
+    asked = made[Part("faces")].requests[0]
+    assert asked.own == {"truncation": 1.5, "pose": 8.0}
+    assert asked.params["zoom"] == 1.0
+    assert "truncation" not in asked.params
+
+
+def test_a_chain_is_walked_over_one_pool_and_graded_once(house):
+    renderer, made, _ = house
+    params = {"flash": 1.0, "saturation": 0.0, "zoom": 0.75}
+    last = played(renderer, [moment(i, generator="faces", input="pattern", params=params) for i in range(3)])
+    first, second = made[Part("pattern")], made[Part("faces")]
+    asked = first.requests[-1]
+    assert asked.width * asked.height <= CHAIN_AREA * 1.02
+    assert asked.width / asked.height == pytest.approx(16 / 9, rel=0.02)
+    assert (asked.params["flash"], asked.params["saturation"], asked.params["zoom"]) == (0.0, 1.0, 0.5)
+    assert second.requests[-1].params["flash"] == 1.0
+    assert (second.requests[-1].image == 3).all(), "the first one remembers too"
+    assert last.frame.pixels[0, 0, 0] == 3
+    assert last.source.info.t_capture_ns == 0, "a picture of the same moment has no age of its own"
+    renderer.close()
+    assert first.closed
+    assert second.closed
+
+
+def test_a_generator_that_starts_from_no_picture_gets_none(house):
+    renderer, made, _ = house
+    played(renderer, [moment(generator="pattern", input="faces")])
+    assert made[Part("pattern")].requests[0].image is None
+    assert Part("faces") not in made
+
+
+def test_a_first_one_that_fails_is_told_once_and_the_second_starts_from_noise(house):
+    renderer, made, told = house
+    played(renderer, [moment(generator="faces", input="pattern")])
+    made[Part("pattern")].fails = KeyError("whatever")
+    played(renderer, [moment(i, generator="faces", input="pattern") for i in range(3)])
+    assert told == [("input", "pattern fell: KeyError", False)]
+    assert made[Part("faces")].requests[-1].image is None
+
+
+def test_a_models_name_reaches_who_takes_one_and_is_announced_to_who_does_not(house):
+    renderer, made, told = house
+    played(renderer, [moment(generator="faces", model="ffhq"), moment(1, generator="faces", model="own")])
+    assert list(made) == [Part("faces", "ffhq"), Part("faces")], "the show's own model is no other part"
+    played(renderer, [moment(i, generator="pattern", model="ffhq") for i in range(3)])
+    assert list(made)[-1] == Part("pattern")
+    assert told == [("model", "pattern takes no model: 'ffhq' is left out", False)]
+    played(renderer, [moment(generator="pattern")])
+    assert told[-1][2]
+
+
+def test_who_comes_back_begins_anew(house):
+    renderer, _, _ = house
+    memory = RenderMemory()
+    for number, kind in enumerate(("faces", "faces", "pattern", "faces")):
+        rendered, memory = renderer.render(moment(number, generator=kind), memory)
+    assert rendered.frame.pixels[0, 0, 0] == 1
+
+
+def test_in_a_film_an_error_ends_it(house):
+    renderer, made, _ = house
+    played(renderer, [moment(generator="faces")])
+    made[Part("faces")].fails = ValueError("broken")
+    with pytest.raises(GeneratorError, match="faces fell: ValueError: broken"):
+        played(renderer, [moment(generator="faces")])
+
+
+def test_one_that_draws_everything_draws_through_a_morph_too():
+    made = []
+
+    def make(part):
+        made.append(Dummy(part))
+        return made[-1]
+
+    images = ImageSource({}, (), ManualClock(), lambda *_: None)
+    renderer = Renderer(REGISTRY, WaitingPool(make), images, lambda *_: None, only="pattern")
+    glide = Glide(0, 2.0, "linear", {}, ("faces", "ffhq", "", "auto"))
+    played(renderer, [replace(moment(generator="faces"), state=ShowState(generator="faces", glide=glide))])
+    assert [dummy.part for dummy in made] == [Part("pattern")]
+
+
+def test_requests_carry_their_number_and_mode(house):
+    renderer, made, _ = house
+    played(renderer, [replace(moment(7), mode="film")])
+    assert (made[Part("pattern")].requests[0].number, made[Part("pattern")].requests[0].mode) == (7, "film")
