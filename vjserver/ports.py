@@ -7,7 +7,7 @@ stranger's would. Configuration names a door by ``kind`` and holds its options.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -44,7 +44,12 @@ class Source(Protocol):
 
 
 class Generator(Protocol):
-    """Makes pictures. What a frame remembers of the last one is ``state``: opaque, explicit, None at first."""
+    """Makes pictures. What a frame remembers of the last one is ``state``: opaque, explicit, None at first.
+
+    Its class has an ``Options`` model, and ``INFO``, which is also found under the entry point
+    ``vjserver.generator_info``: that one is read by every process, so its module imports nothing heavy. Nor does the
+    class's module: libraries are imported by ``open``.
+    """
 
     def open(self) -> None:
         """Get ready. Raises GeneratorError."""
@@ -61,6 +66,28 @@ class Generator(Protocol):
 
     def close(self) -> None:
         """Let go; may be called twice."""
+
+
+@runtime_checkable
+class Advances(Protocol):
+    """A generator that can move without drawing, so that a film may begin in the middle."""
+
+    def advance(self, request: FrameRequest, state: Any) -> Any:
+        """Return the state after ``request`` as far as it can be known without a picture.
+
+        What only pictures carry (trails, say) comes back within ``lead_in_s`` of drawn ones.
+        """
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A generator whose state can be written down, so that a film goes on where it was broken off."""
+
+    def checkpoint(self, state: Any) -> bytes:
+        """Return a state as bytes; no pickle."""
+
+    def resume(self, data: bytes) -> Any:
+        """Return the state of such bytes. Raises GeneratorError for another version, model or size."""
 
 
 class Input(Protocol):

@@ -110,7 +110,7 @@ def test_a_first_one_that_fails_is_told_once_and_the_second_starts_from_noise(ho
     played(renderer, [moment(generator="faces", input="pattern")])
     made[Part("pattern")].fails = KeyError("whatever")
     played(renderer, [moment(i, generator="faces", input="pattern") for i in range(3)])
-    assert told == [("input", "pattern fell: KeyError", False)]
+    assert told == [("input", "pattern fell: KeyError: 'whatever'", False)]
     assert made[Part("faces")].requests[-1].image is None
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import Any, Protocol
 
-from vjserver.ports import Generator
+import msgspec
+
+from vjserver.ports import Advances, Generator, Resumable
 from vjserver.rendering.images import ImageSource
 from vjserver.rendering.pool import Part
 from vjserver.show.addresses import COMMON, GRADE
@@ -55,6 +57,19 @@ class Rendered:
     frame: Frame
     request: FrameRequest
     source: Frame | None = None
+
+
+Link = tuple[Part, Generator, FrameRequest]
+"""One of a chain: who, and what is asked for."""
+CHECKPOINT = 1
+"""The version of a film's checkpoints; another one is refused."""
+
+
+class _Checkpoint(msgspec.Struct):
+    version: int
+    size: tuple[int, int]
+    mapper: MapperMemory
+    generators: list[tuple[str, str, int, bytes]]
 
 
 class Pool(Protocol):
@@ -110,29 +125,81 @@ class Renderer:
 
         Raises WorkerFault where only a new process can go on, GeneratorError where the pool knows no other way.
         """
-        now = at(moment.state, moment.t_ns)
-        generator = self.pool.choose(self._part_of(now))
-        part = self.pool.playing
-        request, knobs, mapper = mapped(
-            moment.state, moment.features, moment.t_ns, moment.seconds, moment.size, memory.mapper, self._registry
-        )
-        request = replace(request, number=moment.number, mode=moment.mode)
-        source, left = self._image_for(part, now.input, request, knobs, memory)
-        if source is not None:
-            request = replace(request, image=source.pixels)
-        request = replace(request, own=own_of(self._registry, part.kind, knobs))
-        kept = RenderMemory(mapper, left)
+        chain, name, mapper = self._asked(moment, memory)
+        source = self.images.get(name) if name is not None else None
+        left: dict[tuple[Part, int], Any] = {}
+        for place, (part, generator, request) in enumerate(chain):
+            last = place == len(chain) - 1
+            if source is not None:
+                request = replace(request, image=source.pixels)
+            try:
+                frame, after = generator.render(request, memory.generators.get((part, place)))
+            except WorkerFault:
+                raise
+            except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
+                told = isinstance(error, VJError)
+                why = str(error) if told else f"{part.kind} fell: {type(error).__name__}: {str(error)[:300]}"
+                if last:
+                    self.pool.refuse(why)
+                    return None, RenderMemory(mapper, left)
+                self.images.tell(why)  # it would have been started from
+                continue
+            left[part, place] = after
+            if last:
+                return Rendered(frame, request, source), RenderMemory(mapper, left)
+            source = replace(frame, info=FrameInfo(request.width, request.height))  # of this moment: it has no age
+        raise AssertionError("a chain has a last one")
+
+    # -- a film's beginning in the middle --------------------------------------------------------------------
+
+    def advance(self, moment: Moment, memory: RenderMemory) -> RenderMemory:
+        """Return the memory after a moment of which no picture is wanted.
+
+        A generator that can move without drawing is moved; of another one nothing is handed on.
+        """
+        chain, _, mapper = self._asked(moment, memory)
+        left: dict[tuple[Part, int], Any] = {}
+        for place, (part, generator, request) in enumerate(chain):
+            if isinstance(generator, Advances):
+                left[part, place] = generator.advance(request, memory.generators.get((part, place)))
+        return RenderMemory(mapper, left)
+
+    def lead_in_s(self, state: ShowState) -> float:
+        """Return for how long pictures have to be drawn before those of a state are what they would be."""
+        infos = (self._registry.infos.get(kind) for kind in (state.generator, state.input))
+        return max((info.lead_in_s for info in infos if info is not None), default=0.0)
+
+    def checkpoint(self, memory: RenderMemory, size: tuple[int, int]) -> bytes:
+        """Return a memory as bytes. Raises GeneratorError where a generator cannot write its own down."""
+        rows: list[tuple[str, str, int, bytes]] = []
+        for (part, place), state in memory.generators.items():
+            player = self.pool.beside(part)
+            if not isinstance(player, Resumable):
+                raise GeneratorError(f"{part.kind} cannot be resumed: the film begins anew")
+            rows.append((part.kind, part.model, place, player.checkpoint(state)))
+        return msgspec.msgpack.encode(_Checkpoint(CHECKPOINT, size, memory.mapper, rows))
+
+    def resume(self, data: bytes, size: tuple[int, int]) -> RenderMemory:
+        """Return the memory of such bytes. Raises GeneratorError for another version, model or size."""
         try:
-            frame, after = generator.render(request, memory.generators.get((part, len(left))))
-        except WorkerFault:
-            raise
-        except GeneratorError as error:
-            self.pool.refuse(str(error))
-            return None, kept
-        except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
-            self.pool.refuse(f"{part.kind} fell: {type(error).__name__}: {str(error)[:300]}")
-            return None, kept
-        return Rendered(frame, request, source), RenderMemory(mapper, {**left, (part, len(left)): after})
+            row = msgspec.msgpack.decode(data, type=_Checkpoint)
+        except msgspec.MsgspecError as error:
+            raise GeneratorError(f"this is no checkpoint: {error}") from None
+        if (row.version, row.size) != (CHECKPOINT, size):
+            raise GeneratorError(
+                f"a checkpoint of version {CHECKPOINT} at {size[0]}x{size[1]} is needed: "
+                f"got version {row.version} at {row.size[0]}x{row.size[1]}"
+            )
+        generators: dict[tuple[Part, int], Any] = {}
+        for kind, model, place, kept in row.generators:
+            part = Part(kind, model)
+            player = self.pool.beside(part)
+            if not isinstance(player, Resumable):
+                raise GeneratorError(f"{kind} cannot be resumed: the film begins anew")
+            generators[part, place] = player.resume(kept)
+        return RenderMemory(row.mapper, generators)
+
+    # -- who is asked, and for what --------------------------------------------------------------------------
 
     def _part_of(self, state: ShowState) -> Part:
         """Return who shall play: a model's name reaches a generator that takes one, and the show's own is no other."""
@@ -151,31 +218,31 @@ class Renderer:
             mended, self._left_out = not why, why
             self._announce("model", why or "the model is one that the generator takes", mended)
 
-    def _image_for(
-        self, part: Part, name: str, request: FrameRequest, knobs: Mapping[str, float], memory: RenderMemory
-    ) -> tuple[Frame | None, dict[tuple[Part, int], Any]]:
-        """Return the picture to start from, if any, and what the generator that made it hands on."""
+    def _asked(self, moment: Moment, memory: RenderMemory) -> tuple[list[Link], str | None, MapperMemory]:
+        """Return the chain that makes a moment's picture, each with what it is asked for, and the mapping's memory.
+
+        Between them stands the input of the show that it starts from; None where who plays starts from no picture.
+        """
+        now = at(moment.state, moment.t_ns)
+        generator = self.pool.choose(self._part_of(now))
+        part = self.pool.playing
+        request, knobs, mapper = mapped(
+            moment.state, moment.features, moment.t_ns, moment.seconds, moment.size, memory.mapper, self._registry
+        )
+        request = replace(request, number=moment.number, mode=moment.mode)
+        last = part, generator, replace(request, own=own_of(self._registry, part.kind, knobs))
         info = self._registry.infos.get(part.kind)
         if info is None or not info.accepts_image:
-            return None, {}
+            return [last], None, mapper
+        name = now.input
         if name not in self._registry.infos or name in self.images.names or name == part.kind:
-            return self.images.get(name), {}
-        self.images.get("")
+            return [last], name, mapper
         first = Part(name)
-        generator = self.pool.beside(first)
-        if generator is None:
-            return None, {}
+        other = self.pool.beside(first)
+        if other is None:
+            return [last], "", mapper
         scale = min(1.0, sqrt(CHAIN_AREA / (request.width * request.height)))
         width, height = (max(2, round(side * scale / 2) * 2) for side in (request.width, request.height))
         params = {**request.params, **{grade: COMMON[grade].default for grade in GRADE}}  # the last one grades
         own = own_of(self._registry, name, knobs)
-        asked = replace(request, width=width, height=height, params=params, own=own)
-        try:
-            frame, after = generator.render(asked, memory.generators.get((first, 0)))
-        except WorkerFault:
-            raise
-        except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
-            self.images.tell(str(error) if isinstance(error, VJError) else f"{name} fell: {type(error).__name__}")
-            return None, {}
-        frame = replace(frame, info=FrameInfo(width, height))  # of the same moment: no source of its own
-        return frame, {(first, 0): after}
+        return [(first, other, replace(request, width=width, height=height, params=params, own=own)), last], "", mapper

@@ -94,7 +94,8 @@ class Inputs:
     ``prompts`` has one row of (prompt, weight) a deck; ``negative`` counts where guidance works by a negative prompt.
     ``noise`` are two arrays ``(5, 1, 4, height / 8, width / 8)`` of which the frame takes a weighted sum; ``image`` is
     RGBA8 at the canvas's size, or None; ``feed`` tells that the last picture is started from. ``controls`` are named
-    as in :data:`CONTROLS`; those not given are neutral.
+    as in :data:`CONTROLS`; those not given are neutral. ``film`` tells that nothing may depend on earlier frames but
+    what they hand on.
     """
 
     prompts: Sequence[Weighted]
@@ -107,6 +108,7 @@ class Inputs:
     feed: bool = False
     eps: Float32 | None = None
     controls: dict[str, Sequence[float]] = field(default_factory=dict)
+    film: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,25 @@ class Engine:
                 for buffer in (canvas.latent, canvas.last, canvas.anchor):
                     buffer.zero_()
 
+    @torch.inference_mode()
+    def remembered(self) -> tuple[Shape, list[Float32]]:
+        """Return what the device keeps of the last frame (latent, picture, colours), and its shape."""
+        assert self._newest is not None
+        with self._turn():
+            canvas = self._newest
+            kept = [buffer.float().cpu().numpy() for buffer in (canvas.latent, canvas.last, canvas.anchor)]
+            return canvas.shape, kept
+
+    @torch.inference_mode()
+    def remember(self, shape: Shape, kept: Sequence[Float32]) -> None:
+        """Take that for the last frame. Raises ValueError where it is of another shape."""
+        with self._turn():
+            canvas = self._canvas(shape)
+            for buffer, values in zip((canvas.latent, canvas.last, canvas.anchor), kept, strict=True):
+                if buffer.shape != values.shape:
+                    raise ValueError(f"{tuple(buffer.shape)} is needed: got {values.shape}")
+                buffer.copy_(torch.from_numpy(values).to(buffer.dtype))
+
     @property
     def captures(self) -> bool:
         """Whether frames are captured, which they are on CUDA."""
@@ -383,6 +404,10 @@ class Engine:
         if laid == canvas.laid:
             return
         canvas.laid = laid
+        if inputs.film:  # where a prompt lies must not depend on what was asked for before
+            self._places.clear()
+            for prompt in sorted((p for row in rows for p, _ in row), key=lambda p: p.text):
+                self._place(prompt, rows)
         mix = torch.zeros(len(rows), BANK)
         for i, row in enumerate(rows):
             for prompt, weight in row:

@@ -7,10 +7,11 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
+import msgspec
 import numpy as np
 
 from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
@@ -39,6 +40,8 @@ THUMB = 32
 LONGEST_SKIP = 10
 GPU_EVERY = 30  # frames between two looks at the GPU's memory
 RUNGS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
+VERSION = 1
+"""Of a checkpoint; another one is refused."""
 PATIENCE, FIRST_PATIENCE = 90, 3  # bad frames in a row that are borne; before there was a good one to show, fewer
 
 
@@ -58,6 +61,40 @@ class DiffusionState:
     thumb: Array | None = None
     skipped: int = 0
     jumps: tuple[tuple[float, float], ...] = ()
+
+
+Packed = tuple[tuple[int, ...], bytes]
+"""An array of float32: its shape and its numbers."""
+
+
+class _Kept(msgspec.Struct):
+    """A checkpoint: what a frame hands to the next, and what the device keeps with it."""
+
+    version: int
+    model: str
+    shape: tuple[int, ...]
+    kept: list[Packed]
+    seed: int
+    a: Packed
+    b: Packed
+    angle: float
+    share: float
+    points: int
+    travelled_s: float | None
+    size: tuple[int, int]
+    place: Place
+    prompts: tuple[Prompts, ...]
+    width: int
+    height: int
+    pixels: bytes
+
+
+def _packed(values: Array) -> Packed:
+    return values.shape, np.ascontiguousarray(values, np.float32).tobytes()
+
+
+def _unpacked(packed: Packed) -> Array:
+    return np.frombuffer(packed[1], np.float32).reshape(packed[0]).copy()
 
 
 class DiffusionGenerator:
@@ -168,6 +205,8 @@ class DiffusionGenerator:
             state = None
         if state is None:
             engine.forget()
+        if request.mode == "film":
+            return self._render(request, state, asked, None)
         thumb = _thumb(request.image) if request.image is not None and own["similar"] > 0.0 else None
         if state is not None and self._may_skip(request, state, thumb):
             return self._again(replace(state, skipped=state.skipped + 1))
@@ -222,7 +261,7 @@ class DiffusionGenerator:
         inputs = self._inputs(request, state, effort, hang, noise, before, prompts)
         began_s = time.perf_counter()
         result = engine.render(shape, inputs)
-        told = self._governor.hear(time.perf_counter() - began_s)
+        told = self._governor.hear(time.perf_counter() - began_s) if request.mode == "live" else ""
         if told:
             self._tell("frame rate", told, self._governor.rung == 0)
         for remark in cache.remarks():
@@ -274,6 +313,7 @@ class DiffusionGenerator:
             loras=[own[f"lora_{i}"] for i in range(1, N_LORAS + 1)],
             image=_fitted(request.image, effort.width, effort.height) if request.image is not None else None,
             feed=feed,
+            film=request.mode == "film",
             controls={
                 "noise": noise.weights,
                 "lean": (*lean, 1.0 / math.sqrt(1.0 + sum(x * x for x in lean))),
@@ -286,6 +326,49 @@ class DiffusionGenerator:
             },
         )
 
+    # -- what outlives the process ---------------------------------------------------------------------------
+
+    def checkpoint(self, state: DiffusionState) -> bytes:
+        """Return a state, and what the device keeps with it, as bytes. Raises GeneratorError for an older state."""
+        engine, _ = self._opened()
+        if state.serial != self._serial:
+            raise GeneratorError("only the state of the last frame can be written down")
+        shape, kept = engine.remembered()
+        walk, pixels = state.noise, state.last.pixels
+        row = _Kept(
+            VERSION, str(engine.parts.folder.name), astuple(shape), [_packed(values) for values in kept], walk.seed,
+            _packed(walk.a), _packed(walk.b), walk.angle, walk.share, walk.points, walk.travelled_s, state.size,
+            state.place, state.prompts, pixels.shape[1], pixels.shape[0], np.ascontiguousarray(pixels).tobytes(),
+        )  # fmt: skip
+        return msgspec.msgpack.encode(row)
+
+    def resume(self, data: bytes) -> DiffusionState:
+        """Return the state of such bytes. Raises GeneratorError for another version or model."""
+        from vjserver.generators.diffusion.engine import Shape
+
+        engine, _ = self._opened()
+        try:
+            row = msgspec.msgpack.decode(data, type=_Kept)
+        except msgspec.MsgspecError as error:
+            raise GeneratorError(f"this is no checkpoint of the diffusion generator: {error}") from None
+        if (row.version, row.model) != (VERSION, engine.parts.folder.name):
+            raise GeneratorError(
+                f"a checkpoint of version {VERSION} with model {engine.parts.folder.name!r} is needed: "
+                f"got version {row.version} with {row.model!r}"
+            )
+        try:
+            engine.forget()
+            engine.remember(Shape(*row.shape), [_unpacked(values) for values in row.kept])
+            a = _unpacked(row.a)
+            b = a if row.b == row.a else _unpacked(row.b)
+            pixels = np.frombuffer(row.pixels, np.uint8).reshape(row.height, row.width, 4).copy()
+        except (ValueError, TypeError) as error:
+            raise GeneratorError(f"this checkpoint does not fit: {error}") from None
+        walk = NoiseWalk(row.seed, a, b, row.angle, row.share, row.points, row.travelled_s)
+        last = Frame(pixels, FrameInfo(row.width, row.height))
+        self._serial += 1
+        return DiffusionState(self._serial, walk, row.size, row.place, row.prompts, last)
+
     # -- prompts -------------------------------------------------------------------------------------------
 
     def _ready_prompts(self, request: FrameRequest, state: DiffusionState | None, decks: int) -> tuple[Prompts, ...]:
@@ -295,6 +378,9 @@ class DiffusionGenerator:
         """
         _, cache = self._opened()
         rows = request.text.decks if decks == 2 else (request.text.prompts,)
+        if request.mode == "film":  # a prompt is waited for
+            for text in (request.text.negative, *(text for row in rows for text, _ in row)):
+                cache.encode(text)
         missing: list[str] = []
         if request.text.negative and cache.get(request.text.negative) is None:
             missing.append(request.text.negative)

@@ -52,6 +52,18 @@ class PatternGenerator:
         """Return the frame for ``request`` and the state for the next."""
         return self._opened().render(request, state)
 
+    def advance(self, request: FrameRequest, state: "PatternState | None") -> "PatternState":
+        """Return the state after ``request`` without a picture; trails come back while pictures are drawn again."""
+        return self._opened().advance(request, state)
+
+    def checkpoint(self, state: "PatternState") -> bytes:
+        """Return a state as bytes."""
+        return self._opened().checkpoint(state)
+
+    def resume(self, data: bytes) -> "PatternState":
+        """Return the state of such bytes. Raises GeneratorError for what is none, or of another version."""
+        return self._opened().resume(data)
+
     def _opened(self) -> "Painter":
         if self._painter is None:
             raise GeneratorError("the pattern generator is not open")

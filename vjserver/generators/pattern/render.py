@@ -9,10 +9,11 @@ import os
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
+import msgspec
 import numba
 import numpy as np
 
@@ -21,6 +22,7 @@ from vjserver.generators.pattern.lexicon import NUMBERS, Look, blend, look_of, t
 from vjserver.generators.pattern.palette import EXPOSURE, SIZE
 from vjserver.show.addresses import COMMON
 from vjserver.types.audio import Float32
+from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels, TextConditioning
 from vjserver.walk.smoothing import smoothing
 
@@ -30,6 +32,8 @@ OPAQUE = np.uint32(0xFF000000)
 LOOK_TRAVEL_S = 0.35
 SEED_TRAVEL_S = 0.5
 KEPT_FAMILIES = 2
+VERSION = 1
+"""Of a checkpoint; another one is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,21 @@ class PatternState:
     seed: tuple[float, float]
     light: Float32
     frame_id: int
+
+
+class _Kept(msgspec.Struct):
+    version: int
+    families: dict[str, float]
+    ring: bytes
+    numbers: bytes
+    time_s: float
+    travel: float
+    angle: float
+    seed: tuple[float, float]
+    frame_id: int
+    width: int
+    height: int
+    light: bytes
 
 
 class Painter:
@@ -76,7 +95,36 @@ class Painter:
         self._paint(here, params)
         light = self._glow(here, params, request.seconds)
         pixels = self._grade(light, params, here.frame_id)
-        return Frame(pixels, FrameInfo(request.width, request.height)), here
+        return Frame(pixels, FrameInfo(request.width, request.height)), replace(here, light=light)
+
+    def advance(self, request: FrameRequest, state: "PatternState | None") -> "PatternState":
+        """Return the state after ``request`` without a picture: all that moves has moved, and no light stays."""
+        here = self._walk(request, state)
+        return replace(here, light=np.zeros((3, request.height, request.width), np.float32))
+
+    def checkpoint(self, state: "PatternState") -> bytes:
+        """Return a state as bytes."""
+        look = state.look
+        families = {name: float(weight) for name, weight in look.families.items()}
+        row = _Kept(
+            VERSION, families, look.ring.tobytes(), look.numbers.tobytes(), state.time_s, state.travel, state.angle,
+            state.seed, state.frame_id, state.light.shape[2], state.light.shape[1], state.light.tobytes(),
+        )  # fmt: skip
+        return msgspec.msgpack.encode(row)
+
+    def resume(self, data: bytes) -> "PatternState":
+        """Return the state of such bytes. Raises GeneratorError."""
+        try:
+            row = msgspec.msgpack.decode(data, type=_Kept)
+            ring = np.frombuffer(row.ring, np.float32).reshape(SIZE, 3).copy()
+            numbers = np.frombuffer(row.numbers, np.float32).reshape(len(NUMBERS)).copy()
+            light = np.frombuffer(row.light, np.float32).reshape(3, row.height, row.width).copy()
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise GeneratorError(f"this is no checkpoint of the pattern generator: {error}") from None
+        if row.version != VERSION:
+            raise GeneratorError(f"a checkpoint of version {VERSION} is needed: got {row.version}")
+        look = Look(row.families, ring, numbers)
+        return PatternState(look, row.time_s, row.travel, row.angle, row.seed, light, row.frame_id)
 
     # -- the walk ------------------------------------------------------------------------------------------
 
@@ -91,7 +139,7 @@ class Painter:
             start = 20.0 + 40.0 * seed[0]
             return PatternState(wanted, start, 0.0, 0.0, seed, light, 1)
         look = travel(state.look, wanted, smoothing(dt, LOOK_TRAVEL_S))
-        speed = p["speed"] * max(0.05, 1.0 + look.numbers[NUMBERS.index("speed")])
+        speed = p["speed"] * max(0.05, 1.0 + float(look.numbers[NUMBERS.index("speed")]))
         share = smoothing(dt, SEED_TRAVEL_S)
         light = state.light
         if light.shape[1:] != (request.height, request.width):
@@ -117,6 +165,7 @@ class Painter:
         self._size = (width, height)
         self._xs, self._ys, self._hues, self._lights = np.zeros((4, height, width), np.float32)
         self._old = np.zeros((3, height, width), np.float32)
+        self._kept = [np.zeros((3, height, width), np.float32) for _ in range(2)]
         y, x = np.mgrid[-1.0 : 1.0 : height * 1j, -1.0 : 1.0 : width * 1j]
         self._vignette = (1.0 - 0.38 * np.clip((x * x + y * y) * 0.5, 0.0, 1.0) ** 1.3).astype(np.float32)
         # A whisper of noise (half a step of 8 bits) hides the bands that smooth gradients would show.
@@ -155,8 +204,12 @@ class Painter:
         self._rows(work)
 
     def _glow(self, here: PatternState, params: Mapping[str, float], dt: float) -> Float32:
-        """Return light with trails and bloom; ``here.light`` becomes what stays for the next frame."""
+        """Return light with trails, which is what stays for the next frame; ``here.light`` is left as it is.
+
+        Two buffers take turns: a state may be rendered from again until the frame after the next.
+        """
         width, height = self._size
+        light = self._kept[0] if here.light is not self._kept[0] else self._kept[1]
         keep = 0.0
         if params["feedback"] > 0.01:
             tau = 1.2 * params["feedback"] ** 3
@@ -172,11 +225,11 @@ class Painter:
         def work(top: int, bottom: int) -> None:
             shade(
                 self._hues[top:bottom], self._lights[top:bottom], here.look.ring, F(shift),
-                *self._old[:, top:bottom], F(keep), *here.light[:, top:bottom],
+                *self._old[:, top:bottom], F(keep), *light[:, top:bottom],
             )  # fmt: skip
 
         self._rows(work)
-        return here.light
+        return light
 
     def _grade(self, light: Float32, params: Mapping[str, float], frame_id: int) -> Pixels:
         """Return the graded picture, RGBA."""
