@@ -23,13 +23,19 @@ SIZE, FPS = (64, 36), 10
 MAPPED = ({"from": "beat_pulse", "to": "/vj/param/zoom", "range": (0.0, 0.3)},
           {"from": "level", "to": "/vj/param/flash", "range": (0.0, 0.2), "attack_s": 0.1})  # fmt: skip
 CHANGES = ({"on": "beat", "every": 3, "do": "/vj/seed/next"},)
-SHARED = {"prompts": ({"text": "fish"}, {"text": "moon", "weight": 0.4}), "mappings": MAPPED, "triggers": CHANGES}
+TEXTS = (
+    {"text": "fish"},
+    {"text": "moon", "weight": 0.4},
+    {"text": "sea", "weight": 0.7},
+    {"text": "dust", "weight": 0.3},
+)
+SHARED = {"prompts": TEXTS, "mappings": MAPPED, "triggers": CHANGES}
 PATTERN = made(name="P", params={"feedback": 0.9, "speed": 0.6}, **SHARED)
 TINY = {"generator": "diffusion", "model": "sd-turbo", "size": "64x64", "travel": {"seconds": 0.4}, **SHARED}
 DIFFUSION = made(name="D", params={"diffusion": {"coherence": 0.9, "latent_1": 0.3}}, **TINY)
 CHAIN = made(name="C", input="pattern", params={"strength": 0.6}, **TINY)
 DRY = made(name="S", prompts=({"text": "dust"},))
-BEFORE = made(name="B", **{**TINY, "prompts": ({"text": "sea"}, {"text": "dust"}, {"text": "fish"})})
+BEFORE = made(name="B", **{**TINY, "prompts": TEXTS[::-1]})
 ALL = {"pattern": PATTERN, "diffusion": DIFFUSION, "chain": CHAIN}
 
 
