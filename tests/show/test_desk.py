@@ -1,5 +1,6 @@
 """The desk: everything that plays the show, without a clock and without a door."""
 
+import json
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -735,3 +736,102 @@ def test_a_deed_that_fails_by_itself_is_told_and_changes_nothing(desk):
     run(desk, NS)
     assert desk.state is before
     assert len(desk.refused) == 1
+
+
+# -- scores --------------------------------------------------------------------------------------------------
+
+
+SCORE = b'{"vjserver_take": 1, "score": true, "seed": 77, "state": {"autopilot": {"on": true, "bars": 4}}}\n'
+
+
+def score(*rows):
+    return parse([SCORE, *(json.dumps(row).encode() + b"\n" for row in rows)], "s.jsonl", SHIPPED)
+
+
+def test_a_score_is_performed_on_its_beats_and_at_its_times_and_waits_for_no_bar(desk):
+    desk.receive(0, "/vj/quantise", ("4bar",))
+    take = score({"beat": 3, "address": "/vj/param/zoom", "args": [0.25]},
+                 {"beat": 4.5, "address": "/vj/param/zoom", "args": [0.75]},
+                 {"t_ns": 700_000_000, "address": "/vj/prompt/1/text", "args": ["ocean"]},
+                 {"t_ns": 0, "address": "/vj/quantise", "args": ["4bar"]})  # fmt: skip
+    desk.tick(100_000_000, grid_at(), 0)
+    desk.play(take, 100_000_000)
+    seen = {}
+    for t_ms in range(100, 4000, 5):
+        desk.tick(t_ms * 1_000_000, grid_at(), 0)
+        for key in (desk.state.params["zoom"], desk.state.texts[0]):
+            seen.setdefault(key, t_ms)
+    assert seen["ocean"] == 800, "700 ms after the begin, though presets and prompts wait for the fourth bar"
+    assert seen[0.25] == 2000, "beat 0 is the first after the begin, at 500 ms"
+    assert seen[0.75] == 2750
+    assert not desk.plays
+
+
+def test_a_row_on_a_beat_comes_so_much_sooner_as_pictures_take(desk):
+    desk.play(score({"beat": 2, "address": "/vj/param/zoom", "args": [0.25]}), 0)
+    desk.tick(890_000_000, grid_at(), 100_000_000)
+    assert desk.state.params["zoom"] != 0.25
+    desk.tick(901_000_000, grid_at(), 100_000_000)
+    assert desk.state.params["zoom"] == 0.25
+
+
+def test_while_a_score_plays_triggers_autopilot_and_follow_times_run():
+    preset = Preset(name="T", triggers=({"on": "beat", "do": "/vj/seed/next"},))
+    cues = CueList([Cue(id="1", follow_s=1.0), Cue(id="2", do=({"do": "/vj/param/bloom", "args": (0.9,)},))])
+    bank = Bank([("t", preset), ("u", Preset(name="U")), ("v", Preset(name="V"))])
+
+    def after(scored):
+        desk = Desk(bank, enter(ShowState(), 0, preset), cues)
+        rows = [{"t_ns": 0, "address": "/vj/cue/go", "args": []}, {"t_ns": 9 * NS, "address": "/vj/seed", "args": [1]}]
+        begin = SCORE if scored else SCORE.replace(b'"score": true', b'"score": false')
+        desk.play(parse([begin, *(json.dumps(row).encode() + b"\n" for row in rows)], "s", SHIPPED), 0)
+        run(desk, 3 * NS, step_ns=NS // 20)
+        seed, bloom = desk.state.seed, desk.state.params["bloom"]
+        run(desk, 8 * NS + NS // 10, since_ns=3 * NS, step_ns=NS // 20)
+        return seed > 1, bloom == 0.9, desk.state.preset_name != ""
+
+    assert after(scored=True) == (True, True, True)
+    assert after(scored=False) == (False, False, False)
+
+
+def test_a_beat_is_only_in_a_score_and_none_is_before_the_begin():
+    row = b'{"beat": 4, "address": "/vj/seed", "args": [4]}\n'
+    with pytest.raises(ConfigError, match=r"^t:2: a beat is in 0\.\..*, and only in a score: got 4"):
+        parse([head(ShowState()), row], "t", SHIPPED)
+    with pytest.raises(ConfigError, match="got -4"):
+        score({"beat": -4, "address": "/vj/seed", "args": [4]})
+
+
+def test_a_cue_plays_a_take(desk):
+    desk.cues = CueList([Cue(id="intro", take="opening")])
+    desk.receive(0, "/vj/cue/go", ())
+    assert [(c.address, c.args) for c in desk.commands] == [("/vj/take/play", ("opening",))]
+
+
+def test_the_autopilot_chooses_by_seed_and_bar_whatever_was_chosen_before():
+    names = [(str(i), Preset(name=str(i))) for i in range(9)]
+
+    def chosen(first, seed):
+        desk = Desk(Bank(names), enter(ShowState(), first, names[first][1]), seed=seed)
+        desk.receive(0, "/vj/autopilot/bars", (1,))
+        desk.receive(0, "/vj/autopilot", (1,))
+        rows = []
+        for t_ms in range(0, 40_000, 50):
+            desk.tick(t_ms * 1_000_000, grid_at(), 0)
+            if desk.state.preset_name not in rows[-1:]:
+                rows.append(desk.state.preset_name)
+        return rows[1:]
+
+    assert chosen(0, 5) == chosen(0, 5)
+    assert chosen(0, 5) != chosen(0, 6)
+    assert len(set(chosen(0, 5))) > 4
+
+
+def test_the_seed_of_chance_is_written_into_a_take_and_taken_from_it(desk):
+    take = parse([head(ShowState(), 4711)], "t", SHIPPED)
+    assert (take.seed, take.score) == (4711, False)
+    desk.play(take, 0)
+    assert desk.seed == 4711
+    desk.seed = 3
+    desk.play(parse([head(ShowState())], "t", SHIPPED), 0)
+    assert desk.seed == 3, "a take of before says nothing of it"

@@ -388,7 +388,7 @@ def test_an_osc_client_keeps_the_beat(desk):
 def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
     control = desk[0]
     control._shelf.load = lambda: Bank(
-        [*BANK.presets, *((path.stem, parse_preset(path.read_text(), path.name))
+        [*BANK.presets, *((path.stem, parse_preset(path.read_text(), path.name, SHIPPED))
                           for path in sorted((tmp_path / "presets").glob("*.toml")))],
         ("house", "house", *["mine"] * len(list((tmp_path / "presets").glob("*.toml")))),
     )  # fmt: skip

@@ -17,7 +17,10 @@ def _id(text: str) -> str:
 
 
 class Cue(Strict):
-    """A cue: a preset to go to, messages to send, in order, and how long until the next follows by itself."""
+    """A cue: a preset to go to, messages to send, in order, and how long until the next follows by itself.
+
+    ``take`` is played from its begin: a take that was recorded, or a score.
+    """
 
     id: Annotated[str, AfterValidator(_id)] = Field(max_length=40)
     name: str = Field("", max_length=MAX_NAME)
@@ -26,6 +29,7 @@ class Cue(Strict):
     morph_seconds: float = Field(0.0, ge=0.0, le=600.0)
     quantise: Literal["none", "beat", "bar", "2bar", "4bar"] | None = None
     do: tuple[Deed, ...] = Field((), max_length=64)
+    take: str = Field("", max_length=MAX_NAME)
     follow_s: float | None = Field(None, gt=0.0, le=86400.0)
     follow_bars: int | None = Field(None, ge=1, le=4096)
 

@@ -4,6 +4,7 @@ Everything that plays the show ends here: hands (OSC, the panel, MIDI), the pres
 takes. What is not of the state (tempo, files, MIDI learn) is left in ``commands`` for the room that can do it.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from vjserver.types.events import Argument, Beat, Command, EarEvent
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
+ON_THE_BEAT = 1e-6  # of a beat: so near counts as on it
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
 BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take"})
 # What a take does not do a second time: it would write files and open doors.
@@ -35,11 +37,18 @@ TAP_NS = 2 * NS  # a longer pause begins anew
 
 @dataclass(slots=True)
 class _Playing:
-    """A take that is played: from when, and how far it has come."""
+    """A take that is played: from when, and how far it has come; ``first_beat`` is its beat 0, once there is one."""
 
     take: Take
     t_ns: int
     place: int = 0
+    beats: int = 0
+    first_beat: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it has been played."""
+        return self.place == len(self.take.rows) and self.beats == len(self.take.on_beats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +93,8 @@ class Desk:
     _foreseen: int = 0
     _taps: list[int] = field(default_factory=list)
     _gone_ns: int = -MIN_GO_NS
-    _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
         self.state = settled(self.state, self.registry)
         self._arm()
 
@@ -212,7 +219,7 @@ class Desk:
         What cannot be done any more is left in ``refused``.
         """
         self.grid = grid
-        for row in self._due_of_take(now_ns):
+        for row in self._due_of_take(now_ns, ahead_ns):
             if row.look is not None:
                 lasts_s = self.state.morph.lasts_s(grid.period_s) if row.address.endswith("recall") else 0.0
                 self._turn_to(row.t_ns, row.look, lasts_s)
@@ -226,7 +233,7 @@ class Desk:
             self._follow(now_ns)
         if self.state.glide is not None and self.state.glide.over(now_ns):
             self.state = replace(self.state, glide=None, t_ns=now_ns, revision=self.state.revision + 1)
-        if self._playing is not None and self._playing.place == len(self._playing.take.rows):
+        if self._playing is not None and self._playing.over:
             self._playing = None
             self._bars_left = self.state.autopilot.bars
 
@@ -252,14 +259,19 @@ class Desk:
             if self._follow_beat is not None and self._foreseen >= self._follow_beat:
                 self._follow(now_ns)
             if position == 0:
-                self._steer(now_ns)
+                self._steer(now_ns, self._foreseen // grid.beats_per_bar)
 
     def hear(self, now_ns: int, event: EarEvent) -> None:
         """Do what the preset wants done on an event; while a take is played, the take holds it already."""
-        if self._playing is None:
+        if not self._is_held:
             for address, args in self._triggers.hear(event):
                 if not self.registry.absent(address):
                     self._try(now_ns, *self.registry.accept(address, args), "trigger")
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a recorded take is played, which holds all that happened by itself; a score does not."""
+        return self._playing is not None and not self._playing.take.score
 
     def _try(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> None:
         try:
@@ -275,9 +287,12 @@ class Desk:
 
     # -- autopilot, cues, takes, snapshots -----------------------------------------------------------------
 
-    def _steer(self, now_ns: int) -> None:
-        """Count a bar; on the last one the autopilot chooses another preset, by weight."""
-        if not self.state.autopilot.on or self._playing is not None:
+    def _steer(self, now_ns: int, bar: int) -> None:
+        """Count a bar; on the last one the autopilot chooses another preset, by weight, and by the bar's number.
+
+        So the same night is chosen again wherever it is begun.
+        """
+        if not self.state.autopilot.on or self._is_held:
             return
         self._bars_left -= 1
         if self._bars_left > 0:
@@ -287,7 +302,7 @@ class Desk:
         places = [i for i in self.bank.places(bank) if i != self.state.preset]
         weights = [self.bank.presets[i][1].autopilot for i in places]
         if sum(weights) > 0.0:
-            place = self._random.choices(places, weights)[0]
+            place = random.Random(f"{self.seed}/{bar}").choices(places, weights)[0]
             name = self.bank.banks[place]
             self._try(now_ns, "/vj/preset/go", (name, self.bank.number(place, name)), "autopilot")
 
@@ -315,11 +330,13 @@ class Desk:
             start = boundary(self.grid, t_ns - round(self.grid.period_s * NS / 2), "bar")
             per = self.grid.beats_per_bar
             self._follow_beat = (start if start is not None else self.grid.count) + cue.follow_bars * per
+        if cue.take:
+            self.commands.append(Command(t_ns, "/vj/take/play", (cue.take,)))
 
     def _follow(self, now_ns: int) -> None:
         self._follow_ns = self._follow_beat = None
         _, following = self.cue_names()
-        if following and self._playing is None:
+        if following and not self._is_held:
             self._try(now_ns, f"/vj/cue/{following}/go", (), "cue")
 
     def _go(self, t_ns: int, by: int) -> None:
@@ -332,19 +349,22 @@ class Desk:
         self._follow_ns = self._follow_beat = None
 
     @property
-    def playing(self) -> tuple[int, int] | None:
-        """When the take that is played began, and how far it has come; None where none is."""
-        return (self._playing.t_ns, self._playing.place) if self._playing is not None else None
+    def playing(self) -> tuple[int, int, int, int | None] | None:
+        """When the take that is played began, how far it has come, in time and in beats, and its beat 0; or None."""
+        one = self._playing
+        return (one.t_ns, one.place, one.beats, one.first_beat) if one is not None else None
 
-    def play_on(self, take: Take, began_ns: int, place: int) -> None:
+    def play_on(self, take: Take, began_ns: int, place: int, beats: int = 0, first_beat: int | None = None) -> None:
         """Play a take on that another desk began."""
-        self._playing = _Playing(take, began_ns, min(place, len(take.rows)))
+        places = min(place, len(take.rows)), min(beats, len(take.on_beats))
+        self._playing = _Playing(take, began_ns, *places, first_beat)
 
     def play(self, take: Take, now_ns: int) -> None:
         """Play a take from its begin."""
         self.state = take.begin(replace(self.state, t_ns=now_ns))
         self._stop_everything()
         self._arm()
+        self.seed = take.seed if take.seed is not None else self.seed
         self._playing = _Playing(take, now_ns)
 
     @property
@@ -352,7 +372,8 @@ class Desk:
         """Whether a take is played."""
         return self._playing is not None
 
-    def _due_of_take(self, now_ns: int) -> list[Played]:
+    def _due_of_take(self, now_ns: int, ahead_ns: int) -> list[Played]:
+        """Return what of the take falls due: by its time now, by its beat so early that the picture comes with it."""
         playing = self._playing
         if playing is None:
             return []
@@ -360,10 +381,17 @@ class Desk:
         rows = playing.take.rows
         while playing.place < len(rows) and playing.t_ns + rows[playing.place].t_ns <= now_ns:
             row = rows[playing.place]
-            if not row.address.startswith(ONCE):
-                due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
+            due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
             playing.place += 1
-        return due
+        rows = playing.take.on_beats
+        if rows and self.grid.running:
+            if playing.first_beat is None:
+                playing.first_beat = self.grid.count + math.ceil(self.grid.beats_since(playing.t_ns) - ON_THE_BEAT)
+            beats = self.grid.count + self.grid.beats_since(now_ns + ahead_ns) - playing.first_beat
+            while playing.beats < len(rows) and (rows[playing.beats].beat or 0.0) <= beats:
+                due.append(replace(rows[playing.beats], t_ns=now_ns))
+                playing.beats += 1
+        return [row for row in due if not row.address.startswith(ONCE)]
 
     def _store(self, t_ns: int, args: tuple[Argument, ...]) -> None:
         self.snapshots[int(args[0])] = look_of(self.state)

@@ -1,7 +1,9 @@
 """Takes: what was played goes in and becomes lines of JSON; such lines go in and become what is to be played again.
 
 The first line is the state in which the take began; each other line is one accepted message: ``t_ns`` (since the
-take's begin), ``address``, ``args``.
+take's begin), ``address``, ``args``. A ``score`` is written, not recorded: its messages may say ``beat`` instead of
+``t_ns``, counted from the first beat after the begin, and while it plays the triggers, the autopilot and the follow
+times of cues run, which a recorded take holds already.
 """
 
 from collections.abc import Iterable
@@ -15,35 +17,46 @@ from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 
 VERSION = 1
+MOST_BEATS = 1e6
 # What belongs to the room and not to the performance stays as it is when a take is played.
 _OURS = ("outputs", "take", "sync", "deliver", "sound")
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, omit_defaults=True):
     vjserver_take: int
     state: ShowState
+    score: bool = False
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A message as it took effect at ``t_ns``; with the ``look`` that it led to, where the state alone cannot tell."""
+    """A message as it took effect at ``t_ns``; with the ``look`` that it led to, where the state alone cannot tell.
 
-    t_ns: int
-    address: str
-    args: tuple[Argument, ...]
+    In a score it may take effect on a ``beat`` instead (2.5 is half a beat after the third).
+    """
+
+    t_ns: int = 0
+    address: str = ""
+    args: tuple[Argument, ...] = ()
     look: Look | None = None
+    beat: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
     """A take: where it began, and what was played, in order; times are ns since the begin.
 
-    ``idle`` says what of it was left out, because a generator is not installed.
+    ``on_beats`` are the messages that wait for a beat. ``seed`` is what chance was drawn from, None where that was not
+    written down. ``idle`` says what of it was left out, because a generator is not installed.
     """
 
     state: ShowState
     rows: tuple[Played, ...]
     idle: str = ""
+    score: bool = False
+    seed: int | None = None
+    on_beats: tuple[Played, ...] = ()
 
     def begin(self, now: ShowState) -> ShowState:
         """Return the state in which it is played again, where the show is ``now``."""
@@ -54,9 +67,9 @@ class Take:
         return replace(self.state, t_ns=now.t_ns, revision=now.revision + 1, glide=moved, **kept)
 
 
-def head(state: ShowState) -> bytes:
+def head(state: ShowState, seed: int | None = None, score: bool = False) -> bytes:
     """Return a take's first line."""
-    return msgspec.json.encode(_Head(VERSION, state)) + b"\n"
+    return msgspec.json.encode(_Head(VERSION, state, score, seed)) + b"\n"
 
 
 def line(row: Played, began_ns: int) -> bytes:
@@ -87,10 +100,15 @@ def parse(lines: Iterable[bytes], where: str, registry: Registry) -> Take:
                 continue
             address, args = registry.accept(one.address, one.args)
             look = settled_look(one.look, registry) if one.look is not None else None
+            if one.beat is not None and not (first.score and 0.0 <= one.beat < MOST_BEATS):
+                raise ConfigError(f"a beat is in 0..{MOST_BEATS:g}, and only in a score: got {one.beat}")
             played.append(replace(one, address=address, args=args, look=look))
         except (msgspec.DecodeError, msgspec.ValidationError, ConfigError) as error:
             if number == len(rows) and not row.endswith(b"\n"):
                 break
             raise ConfigError(f"{where}:{number}: {error}") from None
     idle = "; ".join(f"{kind} is not installed: {count} messages are left out" for kind, count in lost.items())
-    return Take(settled(first.state, registry), tuple(sorted(played, key=lambda row: row.t_ns)), idle)
+    timed = sorted((row for row in played if row.beat is None), key=lambda row: row.t_ns)
+    on_beats = sorted((row for row in played if row.beat is not None), key=lambda row: row.beat or 0.0)
+    state = settled(first.state, registry)
+    return Take(state, tuple(timed), idle, first.score, first.seed, tuple(on_beats))

@@ -98,13 +98,14 @@ class Pipes:
 class ControlMemory:
     """What control leaves to the process that comes after it, besides state and history.
 
-    ``take`` is the name and begin of the take that is recorded, ``plays`` name, begin and place of the one played.
+    ``take`` is the name and begin of the take that is recorded, ``plays`` the name of the one that is played and where
+    the desk is in it.
     """
 
     desk: DeskMemory
     subscribers: tuple[Subscriber, ...]
     take: tuple[str, int] | None
-    plays: tuple[str, int, int] | None
+    plays: tuple[str, int, int, int, int | None] | None
     troubles: dict[str, str]
 
 
@@ -523,7 +524,9 @@ class Control:
         self._take.end(self._clock.now_ns())
         if on:
             self._with_take(
-                lambda: self.announce("take", f"recorded as {self._take.begin(before, self.state.t_ns)}", mended=True)
+                lambda: self.announce(
+                    "take", f"recorded as {self._take.begin(before, self.state.t_ns, self.desk.seed)}", mended=True
+                )
             )
 
     def _with_take(self, deed: Callable[[], None]) -> None:
@@ -560,8 +563,8 @@ class Control:
 
     def _play_on(self, memory: ControlMemory) -> None:
         if memory.plays is not None:
-            self._plays, began_ns, place = memory.plays
-            self.desk.play_on(self._shelf.take(self._plays)[1], began_ns, place)
+            self._plays, began_ns, place, beats, first_beat = memory.plays
+            self.desk.play_on(self._shelf.take(self._plays)[1], began_ns, place, beats, first_beat)
 
     def _record_on(self, memory: ControlMemory) -> None:
         if memory.take is not None and self.state.take:

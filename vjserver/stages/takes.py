@@ -30,11 +30,11 @@ class TakeWriter:
         """The name of the take that is recorded and when it began, for a successor; None where none is."""
         return (self.name, self.began_ns) if self._file is not None else None
 
-    def begin(self, before: ShowState, t_ns: int) -> str:
-        """Begin a take from the state ``before``; return the file's name."""
+    def begin(self, before: ShowState, t_ns: int, seed: int) -> str:
+        """Begin a take from the state ``before``, chance being drawn from ``seed``; return the file's name."""
         path, file = self._shelf.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
         self._file, self.name, self.began_ns = file, path.stem, t_ns
-        self._put([head(replace(before, t_ns=t_ns))])
+        self._put([head(replace(before, t_ns=t_ns), seed)])
         self._flush_ns = 0
         self.flush(t_ns)  # without its first line a take is none
         return path.name
