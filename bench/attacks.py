@@ -130,7 +130,7 @@ def each_packet(packets: int) -> list[dict[str, Any]]:
     segments = channels.create()
     try:
         control = Control(
-            shipped(), bank, 1, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (),
+            shipped(), bank, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (),
             Shelf(lambda: bank, shipped()), None, OscLimits((), 1 << 40),
         )  # fmt: skip
         gc.collect()

@@ -136,12 +136,42 @@ def test_a_queue_keeps_order_and_counts_what_overflowed(bursts):
     shared.remove(made)
 
 
-def test_a_long_reason_is_cut_and_a_long_command_refused(segment):
-    writer = QueueWriter(segment(queue.SEGMENT_SIZE))
-    writer.put(Degraded(1, "w" * 500, "y" * 5000))
+def test_a_long_text_travels_whole_a_longer_reason_is_cut_and_a_longer_command_refused(segment):
+    name = segment(queue.SEGMENT_SIZE)
+    writer, reader = QueueWriter(name), QueueReader(name)
+    long = [Command(1, "/vj/x", ("é" * 4096,)), Silence(2, 2, True), Degraded(3, "w", "y" * 8192)]
+    for event in long:
+        writer.put(event)
+    assert reader.get() == long
+    writer.put(Degraded(1, "w" * 500, "y" * 50_000))
+    assert [(len(e.what), len(e.why)) for e in reader.get()] == [(60, 8192)]
     with pytest.raises(ValueError, match="at most"):
-        writer.put(Command(1, "/vj/x", ("z" * 3000,)))
+        writer.put(Command(1, "/vj/x", ("z" * 9000,)))
     writer.close()
+
+
+@given(st.lists(st.tuples(st.integers(0, 8000), st.integers(0, 40)), max_size=60))
+@settings(max_examples=25, deadline=None)
+def test_long_and_short_events_keep_their_order_and_none_is_torn(rows):
+    """Whatever the ring wraps over: what is read is what was written, in order, and the rest is counted as lost."""
+    made = shared.create(f"vjt-{uuid.uuid4().hex[:10]}", queue.SEGMENT_SIZE)
+    writer, reader, late = QueueWriter(made.name), QueueReader(made.name), QueueReader(made.name)
+    sent, got = {}, []
+    for i, (length, short) in enumerate(rows):
+        sent[i] = chr(97 + i % 26) * length
+        writer.put(Command(i, "/vj/x", (sent[i],)))
+        for _ in range(short):
+            writer.put(Silence(10_000, 1, True))
+        if i % 3 == 0:
+            got += [e for e in reader.get() if isinstance(e, Command)]
+    got += [e for e in reader.get() if isinstance(e, Command)]
+    assert [e.t_ns for e in got] == sorted({e.t_ns for e in got})
+    assert all(e.args == (sent[e.t_ns],) for e in got)
+    assert len(got) == len(rows) or reader.lost
+    assert all(e.args == (sent[e.t_ns],) for e in late.get() if isinstance(e, Command))
+    for one in (writer, reader, late):
+        one.close()
+    shared.remove(made)
 
 
 def picture(i, width=64, height=36):
@@ -360,5 +390,5 @@ def test_a_reason_of_any_length_in_any_script_fits(what, why):
 
 
 def test_a_reason_in_the_widest_script_is_cut_between_its_signs():
-    event = decode(encode(Degraded(5, "𝄞" * 90, "𝄞" * 900)))
+    event = decode(encode(Degraded(5, "𝄞" * 90, "𝄞" * 9000)))
     assert set(event.why) == {"𝄞"}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from known import SHIPPED
+from known import SHIPPED, enter
 
 from vjserver.controls.osc import OscMessage, decode
 from vjserver.outputs.osc import OscTargetOptions
@@ -35,6 +35,7 @@ BANK = Bank(
         ("b", Preset(name="B", seed=9, triggers=({"on": "kick", "do": "/vj/param/zoom/inc", "args": (0.1,)},))),
     ]
 )
+FIRST = enter(ShowState(), 0, BANK.presets[0][1])
 
 
 @pytest.fixture
@@ -49,9 +50,7 @@ def desk(tmp_path, monkeypatch):
 
     def make(before=None, targets=()):
         pipes = Pipes.of(channels, ["ear"])
-        return Control(
-            SHIPPED, BANK, 1, LiveClock(), pipes, before, ShowState(), check, targets, Shelf(lambda: BANK, SHIPPED)
-        )
+        return Control(SHIPPED, BANK, LiveClock(), pipes, before, FIRST, check, targets, Shelf(lambda: BANK, SHIPPED))
 
     made = []
 

@@ -8,7 +8,7 @@ import time
 import uuid
 
 import pytest
-from known import SHIPPED
+from known import SHIPPED, enter
 
 from vjserver.controls.midi import MidiOptions
 from vjserver.runtime.clock import NS, LiveClock
@@ -23,6 +23,7 @@ from vjserver.types.events import Command, Degraded
 from vjserver.types.features import BeatGrid
 
 BANK = Bank([("a", Preset(name="A")), ("b", Preset(name="B")), ("c", Preset(name="C"))])
+FIRST = enter(ShowState(), 0, BANK.presets[0][1])
 
 
 class Box:
@@ -84,9 +85,7 @@ def control(tmp_path, monkeypatch):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
     pipes = Pipes.of(channels)
-    made = Control(
-        SHIPPED, BANK, 1, LiveClock(), pipes, None, ShowState(), lambda _: None, (), Shelf(lambda: BANK, SHIPPED)
-    )
+    made = Control(SHIPPED, BANK, LiveClock(), pipes, None, FIRST, lambda _: None, (), Shelf(lambda: BANK, SHIPPED))
     made.told = QueueReader(channels.events("control"))
     yield made
     for segment in segments:

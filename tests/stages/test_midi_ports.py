@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 from conftest import wait_for
-from known import SHIPPED
+from known import SHIPPED, enter
 
 from vjserver.controls.midi import MidiOptions, MidiPorts, named
 from vjserver.runtime.clock import NS, ManualClock
@@ -22,6 +22,7 @@ from vjserver.types.events import Command, Degraded
 from vjserver.types.features import BeatGrid
 
 BANK = Bank([("a", Preset(name="A")), ("b", Preset(name="B"))])
+FIRST = enter(ShowState(), 0, BANK.presets[0][1])
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def room(driver, tmp_path, monkeypatch):
     segments = channels.create()
     clock = ManualClock(NS)
     control = Control(
-        SHIPPED, BANK, 1, clock, Pipes.of(channels), None, ShowState(), lambda _: None, (), Shelf(lambda: BANK, SHIPPED)
+        SHIPPED, BANK, clock, Pipes.of(channels), None, FIRST, lambda _: None, (), Shelf(lambda: BANK, SHIPPED)
     )  # fmt: skip
     made = MidiRoom(control, clock, MidiOptions(), BeatGrid)
     made._ports = MidiPorts()

@@ -18,7 +18,7 @@ from watchfiles import Change, awatch
 from vjserver.app.holder import holder_of
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import remarks
-from vjserver.app.show import Show, first_state, load_bank, shipped
+from vjserver.app.show import Show, load_bank, shipped
 from vjserver.app.workers import Plan
 from vjserver.controls.discovery import Discovery, local_name
 from vjserver.controls.oscquery import host_info
@@ -61,7 +61,7 @@ async def _main(plan: Plan, life: Life) -> None:
     shelf = Shelf(partial(load_bank, show.presets, registry), registry)
     before = StateReader(channels.state).get_new()
     control = Control(
-        registry, load_bank(show.presets, registry), show.preset, clock, pipes, before, first_state(show),
+        registry, load_bank(show.presets, registry), clock, pipes, before, plan.first,
         partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
     )  # fmt: skip

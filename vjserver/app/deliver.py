@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from vjserver.app.show import Show, filled, first_state, shipped
+from vjserver.app.show import Show, filled, shipped
 from vjserver.app.workers import Plan
 from vjserver.outputs import uyvy
 from vjserver.ports import Output, find, open_door, options_of
@@ -27,7 +27,6 @@ from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, State
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.outputs import RECORD, OutputRow
-from vjserver.show.registry import Registry
 from vjserver.stages.composing import Composer, Memory
 from vjserver.stages.delivery import Delivery
 from vjserver.stages.safe import Clip, Player, SafeLoop
@@ -65,8 +64,8 @@ def _made(plan: Plan) -> Delivery:
     def announce(what: str, why: str, mended: bool) -> None:
         events.put(Degraded(clock.now_ns(), what, why, mended))
 
-    first = first_state(show)
-    safe = SafeLoop(_safe_player(show, channels, plan.registry), clock, announce)
+    first = plan.first
+    safe = SafeLoop(_safe_player(plan), clock, announce)
     page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
     opening = SafeLoop(partial(Clip, shipped("presets") / OPENING), clock, announce)
     composer = Composer(
@@ -122,13 +121,14 @@ def _output(show: Show, channels: Channels, config: Mapping[str, Any], fps: floa
     return output
 
 
-def _safe_player(show: Show, channels: Channels, registry: Registry) -> Callable[[], Player] | None:
+def _safe_player(plan: Plan) -> Callable[[], Player] | None:
     """Return what opens the safe loop's player, or None where the last picture drifts."""
-    if show.deliver.safe == "drift":
+    safe = plan.show.deliver.safe
+    if safe == "drift":
         return None
-    if show.deliver.safe == FALLBACK_GENERATOR:
-        return partial(_Drawn, show, channels, registry)
-    return partial(Clip, Path(show.deliver.safe))
+    if safe == FALLBACK_GENERATOR:
+        return partial(_Drawn, plan)
+    return partial(Clip, Path(safe))
 
 
 class _Drawn:
@@ -136,15 +136,16 @@ class _Drawn:
 
     period_s = 1.0 / SAFE_FPS
 
-    def __init__(self, show: Show, channels: Channels, registry: Registry) -> None:
+    def __init__(self, plan: Plan) -> None:
+        show, channels = plan.show, plan.channels
         pool = WaitingPool(lambda part: open_door("generators", {"kind": part.kind, "threads": 1}))
         images = ImageSource({}, (), LiveClock(), _say_nothing)
-        self._renderer = Renderer(registry, pool, images, _say_nothing, only=FALLBACK_GENERATOR)
+        self._renderer = Renderer(plan.registry, pool, images, _say_nothing, only=FALLBACK_GENERATOR)
         width = min(SAFE_WIDTH, show.video.width)
         self._size = width, max(16, round(show.video.height * width / show.video.width / 2) * 2)
         self._memory, self._number, self._last_ns = RenderMemory(), 0, 0
         self._features = FeaturesReader(channels.features, quiet(0))
-        self._state = StateReader(channels.state, first_state(show))
+        self._state = StateReader(channels.state, plan.first)
 
     def draw(self, now_ns: int) -> Pixels:
         """Return the picture for ``now_ns``. Raises GeneratorError."""

@@ -49,7 +49,7 @@ def _made(plan: Plan) -> tuple[Ear, list[OscTarget]]:
             targets.append(OscTarget(options))
         except OutputError as error:
             events.put(Degraded(clock.now_ns(), f"osc {options.host}", str(error)))
-    state = StateReader(channels.state)
+    state = StateReader(channels.state, plan.first)
     ear = Ear(
         lambda sound: source_of(show, sound, clock),
         lambda: state.get().sound,

@@ -72,7 +72,7 @@ def main(plan: Plan, life: Life) -> None:
         video.fps,
         clock,
         FeaturesReader(channels.features, quiet(0)),
-        StateReader(channels.state),
+        StateReader(channels.state, plan.first),
         RingWriter(channels.generated, video.width * video.height * 4),
         lambda: RingWriter(channels.preview, video.width * video.height * 4),
         QueueWriter(channels.events("generate")),

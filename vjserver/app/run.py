@@ -23,8 +23,9 @@ from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import ring_owner
 from vjserver.runtime.slot import SlotReader, SlotWriter
 from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import MEMORIES, WORKERS, Channels, StateReader, sweep
+from vjserver.runtime.store import ROLES, WORKERS, Channels, StateReader, sweep
 from vjserver.runtime.supervisor import Supervisor
+from vjserver.show.state import enter, settled
 from vjserver.types.events import TAKE_BACK, Command, Degraded
 
 CHECK_S = 0.05
@@ -55,7 +56,8 @@ class Runner:
 
     def __init__(self, show: Show, as_json: bool, lan: Lan | None = None) -> None:
         registry = installed()
-        load_bank(show.presets, registry).find(show.preset)  # say so now, not in a worker
+        place, preset = load_bank(show.presets, registry).find(show.preset)  # say so now, not in a worker
+        self._first = settled(enter(first_state(show), place, preset, registry), registry)
         check_alone(show)  # it can name who is there
         self._claim = claim(show)
         sweep()
@@ -70,7 +72,9 @@ class Runner:
             self._boards = {name: StatsReader(self._channels.stats(name)) for name in (*WORKERS, "display")}
             self._state = SlotReader(self._channels.state)
             table = workers(
-                Plan(show, self._channels, registry, lan, _token(show, lan)), as_json, time.perf_counter_ns()
+                Plan(show, self._channels, registry, self._first, lan, _token(show, lan)),
+                as_json,
+                time.perf_counter_ns(),
             )
             self._supervisor = Supervisor(
                 table, self._announce, self._channels.remove, self._channels.signs, self._drop
@@ -123,7 +127,7 @@ class Runner:
 
         Control does that, where it lives; if it is control that falls, it finds the state as it was, and nothing else.
         """
-        for memory in {name, *({"history"} if name == "control" else ())} & MEMORIES.keys():
+        for memory in next((role.memories for role in ROLES if role.name == name), {}):
             SlotWriter(self._channels.memory(memory)).put(b"")  # whatever its predecessor left may be what it dies of
         if name == "display":
             return
@@ -165,7 +169,7 @@ class Runner:
 
     def _remove_rings(self) -> None:
         """Remove what killed workers may have left; rings of other servers stay."""
-        state = StateReader(self._channels.state, first_state(self._show)).get()
+        state = StateReader(self._channels.state, self._first).get()
         for row in state.outputs:
             if row.config["kind"] == "sharedmem":
                 name = f"vjserver-{filled(self._show, row.config).get('stream', 'program')}"

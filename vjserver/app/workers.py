@@ -18,6 +18,7 @@ from vjserver.app.show import Show
 from vjserver.runtime.store import Channels
 from vjserver.runtime.supervisor import Worker
 from vjserver.show.registry import Registry
+from vjserver.show.state import ShowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Plan:
     show: Show
     channels: Channels
     registry: Registry
+    first: ShowState
+    """The state in which the show begins: whoever starts before control has spoken begins with what is wanted."""
     lan: Lan | None = None
     token: str = ""
     """What the panel asks those for who come from elsewhere; empty where nobody can."""

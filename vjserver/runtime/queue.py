@@ -1,7 +1,7 @@
 """Queue: events in order, bounded, overflow counted. One writer process, each reader with its own place.
 
-A ring of fixed records in shared memory. The writer never waits; a reader that falls more than the ring behind is
-told how many events it lost.
+A ring of fixed records in shared memory; a long event takes several that follow each other. The writer never waits; a
+reader that falls more than the ring behind is told how many events it lost.
 """
 
 import threading
@@ -19,7 +19,10 @@ RECORDS = 512
 RECORD_SIZE = 512
 _HEAD = 16  # two words: number (from 1; 0 while written), length and CRC-32
 _PAGE = 64
-MAX_EVENT = RECORD_SIZE - _HEAD
+_BODY = RECORD_SIZE - _HEAD
+_GOES_ON = 0xFFFFFFFF  # the length in a record that goes on with the event of the one before
+MAX_TEXT = 8192
+MAX_EVENT = MAX_TEXT + 256
 SEGMENT_SIZE = _PAGE + RECORDS * RECORD_SIZE
 
 _index = {kind: i for i, kind in enumerate(EVENT_TYPES)}
@@ -34,7 +37,7 @@ def encode(event: Event) -> bytes:
     The reason of a Degraded is cut to fit, and what could steer a terminal in it is made visible: it goes everywhere.
     """
     if isinstance(event, Degraded):
-        event = replace(event, what=_cut(visible(event.what), 60), why=_cut(visible(event.why), 360))
+        event = replace(event, what=_cut(visible(event.what), 60), why=_cut(visible(event.why), MAX_TEXT))
     data = bytes((_index[type(event)],)) + _encode(event)
     if len(data) > MAX_EVENT:
         raise ValueError(f"an event has at most {MAX_EVENT} bytes: got {len(data)}")
@@ -63,13 +66,16 @@ class QueueWriter:
         """Append an event; never waits for a reader. Threads of the writing process may share it."""
         data = encode(event)
         with self._lock:
-            count = self._segment.words[0]
-            at = _PAGE + count % RECORDS * RECORD_SIZE
-            self._segment.words[at // 8] = 0
-            self._segment.data[at + _HEAD : at + _HEAD + len(data)] = data
-            self._segment.words[at // 8 + 1] = len(data) << 32 | zlib.crc32(data)
-            self._segment.words[at // 8] = count + 1
-            self._segment.words[0] = count + 1
+            count, heads = self._segment.words[0], [len(data) << 32 | zlib.crc32(data)]
+            parts = [data[i : i + _BODY] for i in range(0, len(data), _BODY)]
+            heads += [_GOES_ON << 32] * (len(parts) - 1)
+            for i, (part, head) in enumerate(zip(parts, heads, strict=True)):
+                at = _PAGE + (count + i) % RECORDS * RECORD_SIZE
+                self._segment.words[at // 8] = 0
+                self._segment.data[at + _HEAD : at + _HEAD + len(part)] = part
+                self._segment.words[at // 8 + 1] = head
+                self._segment.words[at // 8] = count + i + 1
+            self._segment.words[0] = count + len(parts)
 
     def close(self) -> None:
         """Let go."""
@@ -87,7 +93,7 @@ class QueueReader:
 
     @property
     def place(self) -> int:
-        """How many events were read or passed over; a successor goes on from there."""
+        """How many records were read or passed over; a successor goes on from there."""
         return self._next
 
     @place.setter
@@ -102,16 +108,30 @@ class QueueReader:
             self.lost += count - self._next - RECORDS
             self._next = count - RECORDS
         while self._next < count:
-            at = _PAGE + self._next % RECORDS * RECORD_SIZE
-            number, head = self._segment.words[at // 8], self._segment.words[at // 8 + 1]
-            length, crc = min(head >> 32, MAX_EVENT), head & 0xFFFFFFFF
-            data = bytes(self._segment.data[at + _HEAD : at + _HEAD + length])
-            self._next += 1
-            if number == self._next and zlib.crc32(data) == crc:
+            head = self._segment.words[(_PAGE + self._next % RECORDS * RECORD_SIZE) // 8 + 1]
+            length, crc = head >> 32, head & 0xFFFFFFFF
+            if length == _GOES_ON:  # the middle of one whose begin is gone
+                self._next += 1
+                continue
+            length = min(length, MAX_EVENT)
+            data = self._taken(length)
+            if data is not None and zlib.crc32(data) == crc:
                 events.append(decode(data))
+                self._next += max(1, -(-length // _BODY))
             else:
                 self.lost += 1
+                self._next += 1
         return events
+
+    def _taken(self, length: int) -> bytes | None:
+        """Return the bytes of the next event, None where one of its records was written over."""
+        parts = []
+        for i in range(-(-length // _BODY)):
+            at = _PAGE + (self._next + i) % RECORDS * RECORD_SIZE
+            if self._segment.words[at // 8] != self._next + i + 1:
+                return None
+            parts.append(bytes(self._segment.data[at + _HEAD : at + _HEAD + min(_BODY, length - i * _BODY)]))
+        return b"".join(parts)
 
     def close(self) -> None:
         """Let go."""

@@ -7,7 +7,7 @@ import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,10 +18,31 @@ from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
 
-WORKERS = ("control", "ear", "generate", "deliver")
-EVERYBODY = (*WORKERS, "display", "main")
-MEMORIES = {"control": 1 << 19, "history": 1 << 21, "ear": 4096, "deliver": 4096}
-"""What a process leaves to the one that comes after it: bytes at most."""
+
+class Role(NamedTuple):
+    """A process of the server.
+
+    ``memories`` is what it leaves to the one that comes after it, bytes at most; ``shown`` says whether the terminal
+    and the panel show its board.
+    """
+
+    name: str
+    memories: dict[str, int]
+    shown: bool = True
+
+
+ROLES = (
+    Role("control", {"control": 1 << 19, "history": 1 << 21}),
+    Role("ear", {"ear": 4096}),
+    Role("generate", {}),
+    Role("deliver", {"deliver": 4096}),
+    Role("display", {}, shown=False),
+    Role("main", {}, shown=False),
+)
+"""The table from which queues, boards and memories have their names; ``app/workers.py`` says what each does."""
+WORKERS = tuple(role.name for role in ROLES if role.shown)
+EVERYBODY = tuple(role.name for role in ROLES)
+MEMORIES = {name: size for role in ROLES for name, size in role.memories.items()}
 STATE_CAPACITY = 1 << 20  # every text at its longest, each sign in four bytes
 _GRID = struct.Struct("<qqqdqqd?7x")
 _COUNTS = (len(SCALARS), len(BAND_NAMES), N_SPECTRUM, 12)

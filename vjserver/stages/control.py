@@ -28,7 +28,7 @@ from vjserver.show.outputs import RECORD, row_of
 from vjserver.show.pattern import is_pattern, matching
 from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry, is_number
-from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, enter, look_of
+from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
@@ -131,7 +131,6 @@ class Control:
         self,
         registry: Registry,
         bank: Bank,
-        first: Argument,
         clock: Clock,
         pipes: Pipes,
         before: ShowState | None,
@@ -144,9 +143,8 @@ class Control:
     ) -> None:
         self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
         self._check_output = check_output
-        place, preset = bank.find(first) if before is None else (0, None)
-        state = enter(fresh, place, preset, registry) if preset is not None else cast(ShowState, before)
-        self.desk = Desk(bank, state, cues or CueList(), seed=clock.now_ns() & 0xFFFF, registry=registry)
+        seed = clock.now_ns() & 0xFFFF
+        self.desk = Desk(bank, before or fresh, cues or CueList(), seed=seed, registry=registry)
         self.troubles: dict[str, str] = {}
         self.monitor: deque[tuple[int, str, str, tuple[object, ...]]] = deque(maxlen=MONITORED)
         self.monitored = 0
@@ -164,7 +162,7 @@ class Control:
         self._left = self.desk.memory
         self._take = TakeWriter(shelf)
         self._plays = ""
-        self._published = state
+        self._published = self.desk.state
         self._calm: deque[ShowState] = deque(maxlen=CALM_KEPT)
         self._fell_ns = -CALM_NS
         self._next_calm_ns = self._next_history_ns = 0
