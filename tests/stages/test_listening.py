@@ -1,7 +1,9 @@
 """The ear's live loop against a real audio device, and against one that fails."""
 
+import re
 import socket
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -223,8 +225,20 @@ def test_a_real_device_hears_a_click_track(pulse, tmp_path):
     assert summary["frames"] > 100, err
 
 
+def says(log, pattern, seconds=40.0):
+    """Wait until a log says something; fail with all that it says."""
+    deadline = time.monotonic() + seconds
+    while not re.search(pattern, log.read_text()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{pattern!r} not said within {seconds} s:\n{log.read_text()}")
+        time.sleep(0.02)
+
+
 def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
-    """The audio server is killed in the middle of the show and comes back."""
+    """The audio server is killed in the middle of the show and comes back.
+
+    Whether that is noticed by the silence, or by a library that hangs and takes the ear with it, is the system's way.
+    """
     import subprocess
     import sys
 
@@ -247,9 +261,10 @@ def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
         wait_for(lambda: arrives(sock), 40)  # the ear tells nothing before it hears
         assert "degraded" not in log.read_text()
         pulse.stop()
-        wait_for(lambda: "degraded sound: audio input 'default' has gone" in log.read_text(), 40)
+        gone = "audio input 'default' (has gone|cannot be opened)|no audio input|the source does not open"
+        says(log, f"degraded sound: ({gone})")
         pulse.start()
-        wait_for(lambda: "mended sound: the source is back" in log.read_text(), 40)
+        says(log, "mended sound: the source is back")
         run.terminate()
         assert run.wait(10) == 0
 

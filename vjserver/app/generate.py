@@ -21,7 +21,7 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.stages.generation import Generation
-from vjserver.types.errors import ConfigError
+from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.features import quiet
 
 COMPILING_S = 300.0
@@ -41,7 +41,11 @@ def main(plan: Plan, life: Life) -> None:
     @cache
     def own_model(kind: str) -> str:
         """Return the model that the show names for a generator, or the one that the generator would take."""
-        return str(getattr(options_of("generators", {"kind": kind, **show.generators.get(kind, {})}), "model", ""))
+        try:
+            options = options_of("generators", {"kind": kind, **show.generators.get(kind, {})})
+        except VJError:  # no such generator: the pool says so when it is asked for
+            return ""
+        return str(getattr(options, "model", ""))
 
     def make(part: Part) -> Generator:
         """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
