@@ -15,7 +15,9 @@ from vjserver.app.holder import holder_of
 from vjserver.app.show import Show, load_bank
 from vjserver.controls.midi import MidiPorts
 from vjserver.generators.diffusion.store import models, store_folder
+from vjserver.ports import OURS
 from vjserver.runtime import shared
+from vjserver.runtime.installed import installed
 from vjserver.runtime.ring import ring_size
 from vjserver.types.errors import VJError
 
@@ -47,7 +49,8 @@ class Check:
 def examine() -> list[Check]:
     """Look at everything."""
     looks: tuple[Callable[[], Check], ...] = (
-        _python, _presets, _aubio, _audio, _pattern, _memory, _ndi, _recording, _gpu, _models, _midi, _link,
+        _python, _presets, _generators, _aubio, _audio, _pattern, _memory, _ndi, _recording, _gpu, _models, _midi,
+        _link,
     )  # fmt: skip
     return [look() for look in looks] + _textures() + _ports()
 
@@ -72,6 +75,15 @@ def _presets() -> Check:
         first = next(iter(bank.faults.values())).splitlines()[0]
         return Check("presets", False, f"{len(bank.faults)} left out: {first}", "mend the file; vjserver presets check")
     return Check("presets", True, f"{len(bank.presets)} presets", needed=True)
+
+
+def _generators() -> Check:
+    """Name who can make pictures, those of plug-ins with who brought them; and what a plug-in got wrong."""
+    registry = installed()
+    if registry.faults:
+        return Check("generators", False, "; ".join(registry.faults), "ask who made it, or pip uninstall it")
+    rows = [k if i.source.split()[0] == OURS else f"{k} ({i.source})" for k, i in registry.infos.items()]
+    return Check("generators", True, ", ".join(rows), needed=True)
 
 
 def _module(name: str, module: str, remedy: str, needed: bool = False, version: str = "") -> Check:

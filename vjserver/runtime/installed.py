@@ -66,7 +66,7 @@ def _info_of(kind: str, point: EntryPoint) -> GeneratorInfo:
         return _described(kind, point)
     try:
         info = told.load()
-    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything: it costs its knobs
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything: it costs its knobs
         raise VJError(f"its info cannot be loaded: {type(error).__name__}: {str(error)[:200]}") from None
     if not isinstance(info, GeneratorInfo) or info.kind != kind:
         raise VJError(f"its info is a GeneratorInfo of the kind {kind!r}: got {str(info)[:80]}")

@@ -220,7 +220,7 @@ class Control:
                 self.messages += 1
             except ConfigError as error:
                 self.refuse(error)
-        elif args == ("?",) or (address[-1] == "?" and address[:-1] in self.registry.everything):
+        elif args == ("?",) or (address[-1] == "?" and self._is_known(address[:-1])):
             self._answer(address if args else address[:-1], sender)
         else:
             self.receive(address, args, "osc", sender)
@@ -323,6 +323,9 @@ class Control:
             return
         rows = [(one, self.desk.read(one)) for one in wanted]
         found = [message(one, value) for one, value in rows if value is not None]
+        if not found and self.registry.absent(address):
+            self.refuse(f"{address[:80]}: generator {self.registry.absent(address)!r} is not installed")
+            return
         if not found:
             self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], self.registry.told))
             return
@@ -332,6 +335,10 @@ class Control:
         self.messages += 1
         for packet in found:
             self.server.send(packet, sender)
+
+    def _is_known(self, address: str) -> bool:
+        """Tell whether an address is one, or would be if its generator were installed."""
+        return address in self.registry.everything or bool(self.registry.absent(address))
 
     def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
         """Answer a ping; who sent something wrong before it is told what was wrong with it."""
@@ -502,6 +509,7 @@ class Control:
 
     def tell_absent(self) -> None:
         """Say what a generator brought that makes no sense, and what cues would do with one that is not here."""
+        self._tell_idle()
         for fault in self.registry.faults:
             self.announce(f"generator {fault.split(':')[0]}", fault)
         deeds = [deed.do for cue in self.desk.cues.cues for deed in cue.do]

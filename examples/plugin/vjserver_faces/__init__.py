@@ -1,0 +1,1 @@
+"""An example of a generator for vjserver: a face that smiles."""
