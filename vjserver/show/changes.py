@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 from vjserver.show.addresses import MAX_QUEUE, MAX_SEED, N_MACROS, N_PROMPTS
+from vjserver.show.fields import STORED
 from vjserver.show.outputs import RECORD, OutputRow, added, removed, row_of
 from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry, Verb
-from vjserver.show.state import CURVES, SWITCHES, ShowState, at, enter
+from vjserver.show.state import CURVES, ShowState, at, enter
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 from vjserver.types.knobs import Parameter
@@ -31,25 +32,7 @@ def _field(name: str, owner: str = "") -> tuple[_Change, Callable[[ShowState], A
     )
 
 
-FIELDS = {
-    "/vj/seed": _field("seed"),
-    **{f"/vj/{name}": _field(name) for name in SWITCHES},
-    "/vj/negative": _field("negative"),
-    **{f"/vj/travel/{name}": _field(name, "travel") for name in ("beats", "seconds", "ease")},
-    **{f"/vj/morph/{name}": _field(name, "morph") for name in ("beats", "seconds", "ease")},
-    "/vj/quantise": _field("quantise"),
-    "/vj/preset/bank": _field("bank"),
-    "/vj/autopilot": _field("on", "autopilot"),
-    "/vj/autopilot/bars": _field("bars", "autopilot"),
-    "/vj/lookahead": _field("lookahead_ms"),
-    **{f"/vj/master/{name}": _field(name) for name in ("blackout", "freeze", "fade", "safe")},
-    **{f"/vj/deliver/{name}": _field(name, "deliver") for name in ("fps", "between", "back")},
-    "/vj/midi/clock": _field("midi_clock", "sync"),
-    "/vj/midi/clock/from": _field("midi_from", "sync"),
-    "/vj/take/record": _field("take"),
-    "/vj/sound/device": _field("device", "sound"),
-    "/vj/sound/channels": _field("channels", "sound"),
-}
+FIELDS = {row.address: _field(*reversed(row.name.split("."))) for row in STORED}
 
 
 def _row(name: str, i: int) -> tuple[_Change, Callable[[ShowState], Argument]]:

@@ -1,5 +1,6 @@
 """Presets as files that people edit: a look goes in, TOML text comes out, and what they wrote beside it stays."""
 
+from dataclasses import asdict
 from typing import Any
 
 import tomlkit
@@ -7,6 +8,7 @@ from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
+from vjserver.show.fields import SAVED
 from vjserver.show.preset import Preset, nested
 from vjserver.show.registry import Registry
 from vjserver.show.state import Look
@@ -32,14 +34,9 @@ def preset_of(look: Look, name: str, before: Preset | None, registry: Registry) 
             params[spelling] = round(value, 5)
     raw |= {name: value for name, value in in_units.items() if name not in raw}
     changes: dict[str, Any] = {
+        **{name: getattr(look, name) for name in SAVED if "." not in name},
         "name": name,
-        "generator": look.generator,
-        "model": look.model,
-        "input": look.input,
-        "size": look.size,
-        "negative": look.negative,
-        "travel": {"beats": look.travel.beats, "seconds": look.travel.seconds, "ease": look.travel.ease},
-        "seed": look.seed,
+        "travel": asdict(look.travel),
         "prompts": [{"text": look.texts[i], "weight": round(look.weights[i], 5)} for i in range(last + 1)],
         "params": params,
         "raw": raw,

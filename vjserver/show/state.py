@@ -7,8 +7,10 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from vjserver.show.addresses import FALLBACK_GENERATOR, N_MACROS, N_PROMPTS, PARAM
+from vjserver.show.fields import SAVED, SWITCHES
 from vjserver.show.outputs import RECORD, OutputRow
 from vjserver.show.preset import DEFAULT_MACROS, Preset
 from vjserver.show.registry import Registry
@@ -132,43 +134,13 @@ class Glide:
         return (t_ns - self.t_ns) * 1e-9 >= self.lasts_s
 
 
-SWITCHES = ("generator", "model", "input", "size")
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a preset sets, by the names of :class:`ShowState`; master, tempo and outputs are not of it."""
-
-    texts: tuple[str, ...]
-    weights: tuple[float, ...]
-    params: Mapping[str, float]
-    seed: int
-    generator: str
-    model: str
-    input: str
-    size: str
-    negative: str
-    travel: Travel
-    preset: int
-    preset_name: str
-    mappings: tuple[MappingRow, ...]
-    macros: tuple[float, ...]
-    macro_rows: tuple[MacroRow, ...]
-    macro_names: tuple[str, ...]
-
-
-LOOK = tuple(row.name for row in fields(Look))
-
-
-@dataclass(frozen=True, slots=True)
-class ShowState:
-    """Everything that the show is now. ``texts`` and ``weights`` have one row a prompt.
+    """What a preset sets; master, tempo and outputs are not of it. ``texts`` and ``weights`` have one row a prompt.
 
     ``params`` are 0..1 by key; which there are, the registry says: one that is missing stands at its start.
     """
 
-    t_ns: int = 0
-    revision: int = 0
     texts: tuple[str, ...] = ("",) * N_PROMPTS
     weights: tuple[float, ...] = (1.0,) + (0.0,) * (N_PROMPTS - 1)
     params: Mapping[str, float] = field(default_factory=dict)
@@ -185,6 +157,17 @@ class ShowState:
     macros: tuple[float, ...] = (0.0,) * N_MACROS
     macro_rows: tuple[MacroRow, ...] = ()
     macro_names: tuple[str, ...] = ("",) * N_MACROS
+
+
+LOOK = tuple(row.name for row in fields(Look))
+
+
+@dataclass(frozen=True, slots=True)
+class ShowState(Look):
+    """Everything that the show is now: the look, and what presets leave alone."""
+
+    t_ns: int = 0
+    revision: int = 0
     glide: Glide | None = None
     morph: Travel = field(default_factory=Travel)
     quantise: str = "none"
@@ -273,8 +256,8 @@ def at(state: ShowState, t_ns: int) -> ShowState:
         if name in params:
             params[name] = start + (params[name] - start) * share
     params |= glide.held
-    generator, model, source, size = glide.switches
-    return replace(state, params=params, generator=generator, model=model, input=source, size=size)
+    held: dict[str, Any] = dict(zip(SWITCHES, glide.switches, strict=True))
+    return replace(state, params=params, **held)
 
 
 def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float, registry: Registry) -> ShowState:
@@ -322,23 +305,19 @@ def look_of_preset(place: int, preset: Preset, registry: Registry) -> Look:
     names = [""] * N_MACROS
     for macro in macros:
         names[macro.number - 1] = macro.name
+    plain: dict[str, Any] = {name: getattr(preset, name) for name in SAVED if "." not in name}
     return Look(
         texts=tuple(texts),
         weights=tuple(weights),
         params=params,
-        seed=preset.seed,
-        generator=preset.generator,
-        model=preset.model,
-        input=preset.input,
-        size=preset.size,
-        negative=preset.negative,
-        travel=Travel(preset.travel.beats, preset.travel.seconds, preset.travel.ease),
+        travel=Travel(**preset.travel.model_dump()),
         preset=place,
         preset_name=preset.name,
         mappings=rows,
         macros=tuple(_standing(n, macro_rows, params) for n in range(1, N_MACROS + 1)),
         macro_rows=macro_rows,
         macro_names=tuple(names),
+        **plain,
     )
 
 

@@ -1,0 +1,49 @@
+"""The house's own rules, where no linter holds them."""
+
+import ast
+from pathlib import Path
+from types import SimpleNamespace
+
+from known import SHIPPED
+
+import vjserver
+from vjserver.app.workers import workers
+from vjserver.runtime.store import EVERYBODY, MEMORIES, WORKERS
+from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.show.fields import SAVED, STORED, SWITCHES
+from vjserver.show.preset import Preset
+from vjserver.show.state import Look, ShowState
+
+HOUSE = Path(vjserver.__file__).parent
+
+
+def test_no_generator_is_called_by_its_name_outside_its_room_but_the_fallback():
+    """What a generator is, its info says; who writes its kind out would have to be changed for a stranger's."""
+    found: list[tuple[str, str]] = []
+    for path in sorted(HOUSE.rglob("*.py")):
+        where = path.relative_to(HOUSE).as_posix()
+        if where.startswith("generators/") or where == "app/doctor.py" or "node_modules" in where:
+            continue
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        found += [(where, text) for text in texts if text in SHIPPED.infos]
+    assert found == [("show/addresses.py", FALLBACK_GENERATOR)]
+
+
+def test_a_process_is_in_the_table_of_roles_and_in_the_table_of_what_it_does():
+    plan = SimpleNamespace(show=SimpleNamespace(video=SimpleNamespace(standby=True)))
+    names = {worker.name for worker in workers(plan, as_json=False, began_ns=0)}
+    assert names | {"main"} == set(EVERYBODY)
+    assert set(WORKERS) < names
+    assert set(MEMORIES) == {"control", "history", "ear", "deliver"}
+
+
+def test_a_stored_field_is_there_where_its_row_says():
+    whole = ShowState()
+    for row in STORED:
+        owner = whole
+        for part in row.name.split("."):
+            owner = getattr(owner, part)
+    assert {name.split(".")[0] for name in SAVED} <= set(Preset.model_fields) & set(Look.__dataclass_fields__)
+    assert SWITCHES == ("generator", "model", "input", "size"), "their order is a file format"
+    assert set(Look.__dataclass_fields__) < set(ShowState.__dataclass_fields__)
