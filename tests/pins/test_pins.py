@@ -12,6 +12,7 @@ from vjserver.show.preset import parse_preset
 from vjserver.show.presetfile import preset_of, saved
 from vjserver.show.state import ShowState, look_of_preset
 from vjserver.show.take import parse
+from vjserver.stages.shelf import Shelf
 
 BANK = load_bank()
 
@@ -77,6 +78,15 @@ def test_a_take_of_before_plays_to_the_same_look():
     assert not desk.refused
     for name in ("latent_1", "latent_4", "lora_3", "coherence"):
         assert read(desk.state, f"/vj/param/{name}") == wanted[name], "messages to flat addresses arrive"
+
+
+def test_snapshots_of_before_are_recalled_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
+    (tmp_path / "snapshots.json").write_bytes((HERE / "snapshots.json").read_bytes())
+    look = Shelf(load_bank, SHIPPED).load_snapshots()[3]
+    kept = pin("played.json")["kept"]
+    assert {SHIPPED.aliases.get(name, name): value for name, value in kept.items()} == look.params
+    assert "/vj/param/diffusion/latent_1" in [row.to for row in look.mappings]
 
 
 def test_a_preset_of_the_users_is_read_and_saved_as_it_is_written():

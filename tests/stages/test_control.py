@@ -291,6 +291,25 @@ def test_a_subscriber_hears_everything_and_then_what_others_change(desk, clients
     assert "/vj/param/zoom" not in [row[0] for row in a.hears()]
 
 
+@pytest.mark.parametrize("sent", ["/vj/param/steps", "/vj/param/diffusion/steps"])
+def test_a_knob_is_told_under_both_its_names_and_its_echo_is_held_for_both(desk, clients, sent):
+    control, (a, b) = desk[0], clients
+    for one in (a, b):
+        one.say("/vj/subscribe")
+    control.step()
+    for one in (a, b):
+        one.hears()
+    time.sleep(0.02)
+    a.say(sent, 0.75)
+    control.step()
+    heard = dict(row for row in b.hears() if "steps" in row[0])
+    assert heard == {"/vj/param/steps": pytest.approx(0.75), "/vj/param/diffusion/steps": pytest.approx(0.75)}
+    assert not [row for row in a.hears() if "steps" in row[0]]
+    time.sleep(0.2)
+    control.step()
+    assert not [row for row in a.hears() if "steps" in row[0]], "it knows what it sent, by either name"
+
+
 def test_a_clamped_value_comes_back_when_the_hand_rests(desk, clients):
     control, (a, _) = desk[0], clients
     a.say("/vj/subscribe")
