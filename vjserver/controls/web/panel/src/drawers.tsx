@@ -57,10 +57,10 @@ function Settings() {
         {found.map((entry, i) => (
           <Fragment key={entry.address}>
             {heading(entry) !== heading(found[i - 1]) && heading(entry) && <h3>{heading(entry)}</h3>}
-            <div class={heeded(entry) ? "setting" : "setting idle"}>
+            <div class={heeded(entry) ? "setting" : "setting idle"} title={heeded(entry) ? undefined : "what plays does not heed it"}>
               <Setting entry={entry} />
               <code>{entry.address}</code>
-              <p>{entry.doc}{!heeded(entry) && " (not heeded by what plays)"}</p>
+              <p>{entry.doc}</p>
             </div>
           </Fragment>
         ))}
