@@ -163,18 +163,25 @@ def doors(room: Group) -> dict[str, EntryPoint]:
 @cache
 def clashes(room: Group) -> tuple[str, ...]:
     """Say which kinds are brought by more than one package."""
-    return tuple(
-        f"{kind}: {' and '.join(sorted(_owner(p) for p in points))} both bring one of that kind; neither is taken"
-        for kind, points in _claims(room).items()
-        if len(points) > 1
-    )
+    rows = []
+    for kind, by in _owners(room).items():
+        others = " and ".join(sorted(owner for owner in by if owner != OURS))
+        if OURS in by and others:
+            rows.append(f"{kind}: {others} brings one of that kind too; ours is taken")
+        elif len(by) > 1:
+            rows.append(f"{kind}: {others} both bring one of that kind; neither is taken")
+    return tuple(rows)
 
 
 def _claims(room: Group) -> dict[str, list[EntryPoint]]:
+    return {kind: [by[OURS]] if OURS in by else list(by.values()) for kind, by in _owners(room).items()}
+
+
+def _owners(room: Group) -> dict[str, dict[str, EntryPoint]]:
     claims: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=f"vjserver.{room}"):
         claims.setdefault(point.name, {})[_owner(point)] = point
-    return {kind: [by[OURS]] if OURS in by else list(by.values()) for kind, by in sorted(claims.items())}
+    return dict(sorted(claims.items()))
 
 
 def _owner(point: EntryPoint) -> str:
@@ -193,8 +200,9 @@ def find(room: Room, kind: str) -> Any:
     if point is not None:
         try:
             return point.load()
-        except (ImportError, AttributeError) as error:
-            raise VJError(f"{room[:-1]} {kind!r} cannot be loaded: {error}") from error
+        except (Exception, SystemExit) as error:
+            why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            raise VJError(f"{room[:-1]} {kind!r} cannot be loaded: {why}") from error
     twice = next((why for why in clashes(room) if why.startswith(f"{kind}: ")), "")
     if twice:
         raise ConfigError(f"{room[:-1]} {twice}")

@@ -138,3 +138,43 @@ def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(ho
     wait_for(lambda: players.choose(BIG).part == BIG)
     assert told[-1] == ("diffusion (big) plays", True)
     assert len(told) == 4
+
+
+def test_one_beside_that_could_not_be_opened_is_tried_again_when_it_is_asked_for_anew(house):
+    players, gate, told, _ = house
+    gate.set()
+    broken = Part("diffusion", "broken")
+    players.choose(Part("pattern"))
+    for _ in range(2):
+        wait_for(lambda: (players.beside(broken), players.choose(Part("pattern")), told and not told[-1][1])[2])
+        assert told[-1] == ("unet.safetensors is damaged; the picture starts from noise", False)
+        for _ in range(20):
+            assert players.beside(broken) is None
+            players.choose(Part("pattern"))
+        assert players.beside(None) is None
+        assert told[-1] == ("no longer wanted", True)
+    assert len(told) == 4
+
+
+def test_one_that_is_no_longer_beside_makes_way(house):
+    players, gate, _, made = house
+    gate.set()
+    players.choose(Part("pattern"))
+    wait_for(lambda: players.beside(BIG) or players.choose(Part("pattern")) is None)
+    players.beside(None)
+    huge = Part("diffusion", "huge")
+    wait_for(lambda: players.choose(huge).part == huge)
+    assert made[BIG].closed
+
+
+def test_a_stranger_that_cannot_be_closed_is_gone_all_the_same(house):
+    players, gate, _, made = house
+    gate.set()
+    wait_for(lambda: players.choose(BIG).part == BIG)
+
+    def fail():
+        raise RuntimeError("no close")
+
+    made[BIG].close = fail
+    players.refuse("it fell")
+    assert players.choose(Part("pattern")).part == Part("pattern")

@@ -159,3 +159,41 @@ def test_requests_carry_their_number_and_mode(house):
     renderer, made, _ = house
     played(renderer, [replace(moment(7), mode="film")])
     assert (made[Part("pattern")].requests[0].number, made[Part("pattern")].requests[0].mode) == (7, "film")
+
+
+def test_who_plays_keeps_its_memory_while_its_input_changes(house):
+    renderer, made, _ = house
+    memory, counts = RenderMemory(), []
+    for number, source in enumerate(("", "", "pattern", "pattern", "", "feedback")):
+        rendered, memory = renderer.render(moment(number, generator="faces", input=source), memory)
+        counts.append(int(rendered.frame.pixels[0, 0, 0]))
+    assert counts == [1, 2, 3, 4, 5, 6]
+    assert made[Part("faces")].requests[2].image is not None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [None, "picture", Frame(np.zeros((10, 10, 3), np.uint8), FrameInfo(64, 36)),
+     Frame(np.zeros((36, 64, 4), np.float32), FrameInfo(64, 36)), Frame("pixels", FrameInfo(64, 36)),
+     Frame(np.zeros((36, 64, 4), np.uint8), FrameInfo(64, 36), figures={"x": object()}),
+     Frame(np.zeros((36, 64, 4), np.uint8), FrameInfo(64, 36), notices=("hello",))],
+    ids=["none", "text", "shape", "float", "no array", "figures", "notices"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["faces", "pattern"])
+def test_what_is_no_frame_is_a_fault_of_who_made_it(house, frame, kind):
+    renderer, made, told = house
+    first = moment(size=(64, 36), generator="faces", input="pattern")
+    played(renderer, [first])
+    made[Part(kind)].render = lambda request, state: (frame, state)
+    if kind == "faces":
+        with pytest.raises(GeneratorError, match=r"^faces(:| makes frames of uint8 \(36, 64, 4\): got)"):
+            played(renderer, [first])
+    else:
+        assert played(renderer, [first]).request.image is None
+        assert told[0][1].startswith("pattern")
+
+
+def test_nobody_starts_from_itself(house):
+    renderer, _, told = house
+    played(renderer, [moment(generator="faces", input="faces")])
+    assert told == [("input", "faces cannot start from itself; it starts from noise", False)]

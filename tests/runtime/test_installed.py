@@ -92,7 +92,15 @@ def test_an_info_on_the_class_is_as_good(tmp_path):
         (INFO.format("'waves', uses=('zom',)"), both("waves"), "it uses a common knob that is none: 'zom'"),
         (INFO.format("'steps'"), both("steps"), "the kind 'steps' is the name of something else"),
         (INFO.format("'zoom'"), both("zoom"), "the kind 'zoom' is the name of something else"),
-        ("raise RuntimeError('no torch')", [("generators", "waves", "G")], "waves: it cannot be asked what it has"),
+        (INFO.format("'waves', ('height',)"), both("waves"), "parameters makes no sense: got ('height',)"),
+        (INFO.format("'waves', None"), both("waves"), "parameters makes no sense: got None"),
+        (INFO.format("'waves', uses=None"), both("waves"), "uses makes no sense"),
+        (INFO.format("'waves', aliases={1: 'a'}"), both("waves"), "aliases makes no sense"),
+        (INFO.format("'waves', (Parameter('a', -1e308, 1e308),)"), both("waves"), "low and high are within 1e30"),
+        (INFO.format("'waves', (Parameter('a', doc=lambda: 1),)"), both("waves"), "unit, doc and group are texts"),
+        ("import os; os._exit(6)", both("waves"), "waves: it cannot be asked what it has: exit code 6"),
+        ("while True: pass", both("waves"), "waves: it did not say within 2 s what it has"),
+        ("raise RuntimeError('no torch')", [("generators", "waves", "G")], "cannot be loaded: RuntimeError: no torch"),
         ("import time; time.sleep(60)", [("generators", "waves", "G")], "waves: it did not say within 2 s what it has"),
     ],
 )
@@ -105,13 +113,35 @@ def test_what_a_stranger_gets_wrong_costs_its_knobs_and_is_told(tmp_path, module
     assert "diffusion/steps" in found["knobs"]
 
 
+def test_what_an_info_prints_is_not_taken_for_it_and_an_edited_one_is_asked_again(tmp_path):
+    text = INFO.format("'waves', (Parameter('{}'),)")
+    lay(tmp_path, "thing", "print('hello')\n" + text.format("height"), both("waves"))
+    assert "waves/height" in asked(tmp_path)["knobs"]
+    (tmp_path / "thing.py").write_text("print('hello')\n" + text.format("depth"))
+    assert "waves/depth" in asked(tmp_path)["knobs"]
+
+
+def test_a_preset_of_a_generator_whose_info_is_broken_is_kept_as_one_of_a_generator_that_is_not_here(tmp_path):
+    lay(tmp_path, "thing", INFO.format("'waves', (Parameter('height', 1.0, 0.0),)"), both("waves"))
+    preset = tmp_path / "p.toml"
+    preset.write_text('name = "W"\ngenerator = "waves"\n[params.waves]\nheight = 0.5\n')
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "VJSERVER_DATA": str(tmp_path / "data")}
+    line = [sys.executable, "-m", "vjserver", "presets", "check", str(preset)]
+    done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "waves has no knobs, for what it tells of itself makes no sense: 1 knob is kept as it is" in done.stdout
+
+
 def test_of_two_strangers_with_one_kind_neither_is_taken_and_ours_stays_ours(tmp_path):
     for name in ("one", "two"):
         lay(tmp_path, name, INFO.format(f"'waves', (Parameter('{name}'),)") + GENERATOR, both("waves"))
     lay(tmp_path, "three", INFO.format("'pattern', (Parameter('stolen'),)") + GENERATOR, both("pattern"))
     found = asked(tmp_path)
     assert found["kinds"] == ["diffusion", "pattern"]
-    assert found["faults"] == ["waves: one and two both bring one of that kind; neither is taken"]
+    assert found["faults"] == [
+        "pattern: three brings one of that kind too; ours is taken",
+        "waves: one and two both bring one of that kind; neither is taken",
+    ]
     assert not [key for key in found["knobs"] if "stolen" in key or key.startswith("waves/")]
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     line = (

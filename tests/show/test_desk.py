@@ -835,3 +835,51 @@ def test_the_seed_of_chance_is_written_into_a_take_and_taken_from_it(desk):
     desk.seed = 3
     desk.play(parse([head(ShowState())], "t", SHIPPED), 0)
     assert desk.seed == 3, "a take of before says nothing of it"
+
+
+def test_a_score_sets_what_it_names_and_leaves_the_room_alone(desk):
+    for address, value in (("/vj/master/blackout", 1), ("/vj/master/fade", 0.3), ("/vj/morph/beats", 8.0),
+                           ("/vj/param/zoom", 0.9), ("/vj/param/bloom", 0.9), ("/vj/quantise", "bar")):  # fmt: skip
+        desk.receive(0, address, (value,))
+    head_ = b'{"vjserver_take": 1, "score": true, "state": {"seed": 5, "texts": ["moss"], "params": {"zoom": 0.1}}}\n'
+    desk.play(parse([head_], "s", SHIPPED), NS)
+    state = desk.state
+    assert (state.blackout, state.fade, state.morph.beats, state.quantise) == (True, 0.3, 8.0, "bar")
+    assert (state.seed, state.texts[0], state.params["zoom"], state.params["bloom"]) == (5, "moss", 0.1, 0.9)
+
+
+def test_a_cue_that_plays_a_take_keeps_its_place_and_follows(desk):
+    desk.cues = CueList([Cue(id="1"), Cue(id="2", take="opening", follow_s=5.0), Cue(id="3")])
+    recorded = parse([head(ShowState()), line(Played(60 * NS, "/vj/seed", (4,)), 0)], "t", SHIPPED)
+    desk.receive(0, "/vj/cue/2/go", ())
+    desk.play(recorded, 0)
+    assert desk.state.cue == "2"
+    run(desk, 6 * NS, step_ns=NS // 10)
+    assert desk.state.cue == "3"
+    assert desk.plays
+
+
+def test_a_take_that_holds_such_a_cue_is_not_cut_off_by_it(desk):
+    desk.cues = CueList([Cue(id="1", take="inner")])
+    desk.play(parse([head(ShowState()), line(Played(NS, "/vj/cue/1/go", ()), 0)], "t", SHIPPED), 0)
+    run(desk, 2 * NS, step_ns=NS // 10)
+    assert desk.commands == []
+
+
+def test_chance_goes_on_from_the_seed_of_a_fallen_predecessor(desk):
+    desk.seed = 99
+    heir = desk_of(BANK, desk.state)
+    heir.resume(desk.memory)
+    assert heir.seed == 99
+
+
+def test_of_many_rows_at_one_moment_some_are_done_in_each_tick_in_their_order(desk):
+    rows = [line(Played(0, "/vj/seed", (i,)), 0) for i in range(1000)]
+    desk.play(parse([head(ShowState()), *rows], "t", SHIPPED), 0)
+    seen = []
+    for t_ms in range(40):
+        desk.tick(t_ms * 1_000_000, grid_at(), 0)
+        seen.append(desk.state.seed)
+    assert seen[0] < 200
+    assert seen == sorted(seen)
+    assert seen[-1] == 999

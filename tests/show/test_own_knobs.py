@@ -249,3 +249,77 @@ def test_what_leads_to_a_generator_that_is_not_here_lies_idle():
 def test_the_fallback_needs_no_knobs_of_its_own():
     assert not SHIPPED.knobs(FALLBACK_GENERATOR)
     assert set(SHIPPED.infos[FALLBACK_GENERATOR].uses) <= set(COMMON)
+
+
+# -- whole states from outside -----------------------------------------------------------------------------------------
+
+ODD = (
+    {"texts": ["only one"]}, {"texts": ["x"] * 9, "weights": [1.0] * 9}, {"weights": []}, {"macros": [0.5]},
+    {"macro_names": []}, {"size": "big"}, {"size": "63x64"}, {"seed": -(2**63)}, {"seed": 2**62}, {"preset": -1000},
+    {"travel": {"beats": -1.0, "ease": "wild"}}, {"travel": {"seconds": 1e300}}, {"fade": 7.0}, {"quantise": "never"},
+    {"deliver": {"fps": 1e9, "between": "x", "back": "y"}}, {"autopilot": {"bars": 0}}, {"texts": ["é" * 100_000] * 8},
+    {"glide": {"t_ns": 0, "lasts_s": 0.0, "ease": "x", "params": {"zoom": 9.0}, "switches": ["a", "b", "c", "d"]}},
+    *({"mappings": [{**{"source": "bass", "to": "/vj/param/zoom", "low": 0.0, "high": 1.0, "curve": "linear",
+                        "mode": "add", "attack_s": 0.0, "release_s": 0.0}, **odd}]}
+      for odd in ({"curve": "wild"}, {"mode": "x"}, {"source": "gone"}, {"to": "/vj/prompt/99/weight"},
+                  {"to": "/vj/prompt/x/weight"}, {"to": "/vj/generator"}, {"attack_s": -1.0})),
+    *({"macro_rows": [{**{"number": 1, "to": "/vj/param/zoom", "low": 0.0, "high": 1.0, "curve": "linear"}, **odd}]}
+      for odd in ({"curve": "wild"}, {"to": "/vj/prompt/1/text"}, {"to": "/vj/generator"})),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:60])
+def test_a_state_that_makes_no_sense_stands_as_at_the_start_where_it_makes_none(odd):
+    state = settled(msgspec.json.decode(msgspec.json.encode(odd), type=ShowState), SHIPPED)
+    start = ShowState()
+    assert (len(state.texts), len(state.weights), len(state.macros)) == (8, 8, 8)
+    desk = desk_of(Bank([("p", Preset(name="P"))]), state)
+    mapper = Mapper()
+    for t_ns in (0, NS):
+        desk.receive(t_ns, "/vj/macro/1", (0.5,))
+        desk.tick(t_ns, desk.grid, 0)
+        mapper(desk.state, quiet(0), t_ns, 0.1, (64, 36))
+        values(desk.state, t_ns, SHIPPED)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(desk.state), type=ShowState) == desk.state
+    assert isinstance(desk.state.texts[0], str)
+    assert desk.state.generator == start.generator
+    assert 0 <= state.seed < 2**31
+    assert settled(state, SHIPPED) == state
+
+
+def test_presets_of_generators_that_are_not_here_do_not_fill_the_state_for_ever():
+    many = {f"k{j}": 0.5 for j in range(300)}
+    bank = [(f"p{i}", Preset.model_validate({"name": f"P{i}", "params": {f"gone{i}": many}},
+                                            context={"registry": SHIPPED})) for i in range(9)]  # fmt: skip
+    desk = desk_of(Bank(bank), ShowState())
+    for i in range(9):
+        desk.receive(i, "/vj/preset/go", (f"p{i}",))
+    assert len(desk.state.params) == MOST_PARAMS
+    assert desk.state.params["gone8/k0"] == 0.5, "the newest are kept"
+    assert SHIPPED.parameters.keys() <= desk.state.params.keys()
+
+
+def test_a_morph_that_is_broken_off_leaves_no_knob_half_way():
+    rows = [("a", made(name="A", generator="faces", params={"faces": {"truncation": 0.9}})),
+            ("b", made(name="B", generator="faces")), ("c", made(name="C"))]  # fmt: skip
+    desk = Desk(Bank(rows), ShowState(), registry=WITH)
+    desk.receive(0, "/vj/preset/go", ("a",))
+    desk.receive(0, "/vj/morph/seconds", (2.0,))
+    desk.receive(0, "/vj/preset/go", ("b",))
+    desk.receive(NS, "/vj/preset/go", ("c",))
+    assert at(desk.state, NS).params["faces/truncation"] == pytest.approx(0.7, abs=0.1), "what is seen does not jump"
+    assert at(desk.state, 9 * NS).params["faces/truncation"] == 0.5
+
+
+def test_a_choice_is_called_by_its_label_too():
+    assert WITH.accept("/vj/param/faces/mood", ["Wild"])[1] == (1.0,)
+    assert WITH.accept("/vj/param/faces/mood/raw", ["nervous"])[1] == (1,)
+    with pytest.raises(ConfigError, match="takes a number"):
+        WITH.accept("/vj/param/faces/mood/raw", ["merry"])
+
+
+@pytest.mark.parametrize("text", ["[[mappings]]\nfrom = 'bass'\nto = '/vj/param/zoom'\nrange = [nan, 1.0]",
+                                  "[raw]\nzoom = nan", "[raw.gone]\nk = inf", "[params]\nzoom = nan"])  # fmt: skip
+def test_what_is_no_number_is_refused_in_a_preset(text):
+    with pytest.raises(ConfigError):
+        parse_preset(f"name = 'X'\n{text}\n", "x.toml", WITH)

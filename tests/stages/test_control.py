@@ -307,7 +307,8 @@ def test_a_knob_is_told_under_both_its_names_and_its_echo_is_held_for_both(desk,
     assert not [row for row in a.hears() if "steps" in row[0]]
     time.sleep(0.2)
     control.step()
-    assert not [row for row in a.hears() if "steps" in row[0]], "it knows what it sent, by either name"
+    other = ({"/vj/param/steps", "/vj/param/diffusion/steps"} - {sent}).pop()
+    assert [row for row in a.hears() if "steps" in row[0]] == [(other, pytest.approx(0.75))], "it knows what it sent"
 
 
 def test_a_clamped_value_comes_back_when_the_hand_rests(desk, clients):
@@ -909,3 +910,37 @@ def test_a_program_that_saves_presets_in_a_loop_does_not_fill_the_disk(desk, tmp
         control.settle()
     assert len(list((tmp_path / "presets").glob("*.toml"))) == MOST_SAVES
     assert control.refused == 5
+
+
+@pytest.mark.parametrize("stop", ["/vj/master/panic", "/vj/take/stop"])
+def test_a_take_that_is_still_being_read_when_it_is_stopped_is_not_played(desk, tmp_path, stop):
+    control = desk[0]
+    (tmp_path / "takes").mkdir(exist_ok=True)
+    (tmp_path / "takes" / "t.jsonl").write_bytes(b'{"vjserver_take": 1, "state": {"fade": 0.25}}\n')
+    slow = control._shelf.take
+
+    def take(name):
+        time.sleep(0.2)
+        return slow(name)
+
+    control._shelf.take = take
+
+    async def night(stopped):
+        control.receive("/vj/take/play", ("t",))
+        control.settle()
+        await asyncio.sleep(0.05)
+        if stopped:
+            control.receive(stop, ())
+            control.settle()
+        await control._reading
+        return control.state.fade
+
+    assert asyncio.run(night(stopped=True)) == 1.0
+    assert asyncio.run(night(stopped=False)) == 0.25
+
+
+def test_one_snapshot_that_makes_no_sense_costs_itself(desk, tmp_path):
+    control = desk[0]
+    (tmp_path / "snapshots.json").write_text('{"1": {"seed": 7}, "x": {}, "2": 5, "3": {"seed": "no"}}')
+    control.load_snapshots()
+    assert {number: look.seed for number, look in control.desk.snapshots.items()} == {1: 7}

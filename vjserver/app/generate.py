@@ -43,7 +43,7 @@ def main(plan: Plan, life: Life) -> None:
         """Return the model that the show names for a generator, or the one that the generator would take."""
         try:
             options = options_of("generators", {"kind": kind, **show.generators.get(kind, {})})
-        except VJError:  # no such generator: the pool says so when it is asked for
+        except (VJError, AttributeError):  # no such generator: the pool says so when it is asked for
             return ""
         return str(getattr(options, "model", ""))
 

@@ -104,14 +104,16 @@ class Control(Strict):
         for i, place in enumerate(self.places()):
             to = self.to.replace("{n}", str(i + 1))
             args: tuple[Argument, ...] = tuple(i + 1 if arg == "#" else arg for arg in self.args)
-            if registry.absent(to):
-                continue
             if to == SHIFT:
                 yield _Single(self, place, to, args)
                 continue
+            try:
+                entry = registry.lookup(to)
+            except ConfigError:  # one of a row that is longer than what it plays
+                continue
             if args:
                 registry.accept(to, args)
-            yield _Single(self, place, registry.canonical(to), args, registry.lookup(to))
+            yield _Single(self, place, registry.canonical(to), args, entry)
 
 
 class MidiMap(Strict):

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 from vjserver.ports import Generator
+from vjserver.runtime import log
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
 
@@ -66,11 +67,17 @@ class GeneratorPool:
             self._play_safe()
         return self._kept[self.playing]
 
-    def beside(self, part: Part) -> Generator | None:
-        """Return a generator that makes pictures for the one that plays, None while it is being opened."""
+    def beside(self, part: Part | None) -> Generator | None:
+        """Return a generator that makes pictures for the one that plays, None while it is being opened.
+
+        One that could not be opened is tried again when it has been asked for anew.
+        """
+        if part != self._beside and self._refused_beside is not None:
+            self._refused_beside = None
+            self._announce("input", "no longer wanted", True)
         self._beside = part
-        if part in self._kept:
-            return self._kept[part]
+        if part is None or part in self._kept:
+            return self._kept[part] if part is not None else None
         if part == Part(FALLBACK_GENERATOR):
             self._kept[part] = self._make(part)
         elif self._coming is None and part != self._refused_beside:
@@ -80,7 +87,7 @@ class GeneratorPool:
     def refuse(self, why: str) -> None:
         """Let go of who plays, because it cannot; the pattern generator plays in its place."""
         self._refused, self._told = self.playing, False
-        self._kept.pop(self.playing).close()
+        _let_go(self._kept.pop(self.playing))
         self._announce("generator", f"{why}; {self._instead()}", False)
         self._play_safe()
 
@@ -90,7 +97,7 @@ class GeneratorPool:
             with contextlib.suppress(VJError, TimeoutError):  # one that is still loading ends with the process
                 self._coming[1].result(0.0).close()
         for generator in self._kept.values():
-            generator.close()
+            _let_go(generator)
         self._kept.clear()
 
     def _welcome(self, wanted: Part) -> None:
@@ -101,7 +108,9 @@ class GeneratorPool:
         self._coming = None
         try:
             self._kept[part] = future.result()
-        except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's may raise anything: the picture goes on
+            if not isinstance(error, VJError):
+                log.write_fault("generate", f"{part} could not be opened", error)
             why = str(error) if isinstance(error, VJError) else f"{part} fell: {type(error).__name__}: {error}"
             cramped = isinstance(error, OutOfMemoryError)
         else:
@@ -129,7 +138,7 @@ class GeneratorPool:
         if len(self._kept) == count and self.playing.kind not in ("", FALLBACK_GENERATOR):
             leaving = self._kept.pop(self.playing)
             self._play_safe()
-            leaving.close()
+            _let_go(leaving)
             return True
         return len(self._kept) < count
 
@@ -142,7 +151,7 @@ class GeneratorPool:
         for part in list(self._kept):
             spared = part in (self.playing, self._beside) or part.kind == FALLBACK_GENERATOR
             if len(self._kept) > most and not spared:
-                self._kept.pop(part).close()
+                _let_go(self._kept.pop(part))
 
     def _instead(self) -> str:
         if self.playing in self._kept and self.playing.kind != FALLBACK_GENERATOR:
@@ -157,6 +166,14 @@ class GeneratorPool:
             self._take(safe)
 
 
+def _let_go(generator: Generator) -> None:
+    """Close a generator; a stranger's may raise anything, and is gone all the same."""
+    try:
+        generator.close()
+    except Exception as error:  # noqa: BLE001 - it is not needed any more
+        log.write_fault("generator", "could not be closed", error)
+
+
 class WaitingPool:
     """Opens who is asked for and waits for them; there is no other way past an error than to raise it."""
 
@@ -168,10 +185,13 @@ class WaitingPool:
     def choose(self, wanted: Part) -> Generator:
         """Return who plays, opened and warm. Raises VJError."""
         self.playing = wanted
-        return self.beside(wanted)
+        return self._ready(wanted)
 
-    def beside(self, part: Part) -> Generator:
-        """Return a generator, opened and warm. Raises VJError."""
+    def beside(self, part: Part | None) -> Generator | None:
+        """Return a generator, opened and warm, None for none. Raises VJError."""
+        return self._ready(part) if part is not None else None
+
+    def _ready(self, part: Part) -> Generator:
         if part not in self._kept:
             self._kept[part] = self._make(part)
         return self._kept[part]
@@ -183,5 +203,5 @@ class WaitingPool:
     def close(self) -> None:
         """Close everyone."""
         for generator in self._kept.values():
-            generator.close()
+            _let_go(generator)
         self._kept.clear()

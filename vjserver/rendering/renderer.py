@@ -10,17 +10,19 @@ from math import sqrt
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from vjserver.ports import Advances, Generator, Resumable
 from vjserver.rendering.images import ImageSource
 from vjserver.rendering.pool import Part
+from vjserver.runtime import log
 from vjserver.show.addresses import COMMON, GRADE
 from vjserver.show.mapping import MapperMemory, mapped, own_of
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState, at
 from vjserver.types.errors import GeneratorError, VJError, WorkerFault
 from vjserver.types.features import Features
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Mode
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Mode, Notice
 
 CHAIN_AREA = 640 * 360
 """Pixels of a picture that another generator starts from, at most."""
@@ -44,7 +46,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class RenderMemory:
-    """What one picture hands to the next: the mapping's, and each generator's by its part and place in the chain."""
+    """What one picture hands to the next: the mapping's, and each generator's by its part and place in the chain.
+
+    Places are counted from the end, so that who plays keeps its own when another is put before it.
+    """
 
     mapper: MapperMemory = field(default_factory=MapperMemory)
     generators: Mapping[tuple[Part, int], Any] = field(default_factory=dict)
@@ -80,8 +85,8 @@ class Pool(Protocol):
     def choose(self, wanted: Part) -> Generator:
         """Return who plays now where ``wanted`` shall."""
 
-    def beside(self, part: Part) -> Generator | None:
-        """Return a generator that makes pictures for another one, None while it is not ready."""
+    def beside(self, part: Part | None) -> Generator | None:
+        """Return a generator that makes pictures for another one, None while it is not ready, or where none shall."""
 
     def refuse(self, why: str) -> None:
         """Do without who plays, or raise GeneratorError."""
@@ -109,6 +114,7 @@ class Renderer:
         self.pool, self.images = pool, images
         self._registry, self._announce, self._own_model = registry, announce, own_model
         self._only, self._left_out = only, ""
+        self._chosen: tuple[ShowState, Generator] | None = None
 
     def close(self) -> None:
         """Close every generator and input."""
@@ -116,8 +122,8 @@ class Renderer:
         self.images.close()
 
     def choose(self, state: ShowState, t_ns: int) -> Part:
-        """Return who plays at ``t_ns``, having asked for who should."""
-        self.pool.choose(self._part_of(at(state, t_ns)))
+        """Return who plays at ``t_ns``, having asked for who should; it draws the next picture of this state."""
+        self._chosen = state, self.pool.choose(self._part_of(at(state, t_ns)))
         return self.pool.playing
 
     def render(self, moment: Moment, memory: RenderMemory) -> tuple[Rendered | None, RenderMemory]:
@@ -128,25 +134,29 @@ class Renderer:
         chain, name, mapper = self._asked(moment, memory)
         source = self.images.get(name) if name is not None else None
         left: dict[tuple[Part, int], Any] = {}
-        for place, (part, generator, request) in enumerate(chain):
-            last = place == len(chain) - 1
+        for i, (part, generator, request) in enumerate(chain):
+            place = len(chain) - 1 - i
             if source is not None:
                 request = replace(request, image=source.pixels)
             try:
                 frame, after = generator.render(request, memory.generators.get((part, place)))
+                check(frame, part, request)
             except WorkerFault:
                 raise
-            except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything; the picture goes on
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's may raise anything: the picture goes on
                 told = isinstance(error, VJError)
+                if not told:
+                    log.write_fault("generate", f"{part.kind} fell", error)
                 why = str(error) if told else f"{part.kind} fell: {type(error).__name__}: {str(error)[:300]}"
-                if last:
+                if not place:
                     self.pool.refuse(why)
                     return None, RenderMemory(mapper, left)
                 self.images.tell(why)  # it would have been started from
                 continue
             left[part, place] = after
-            if last:
+            if not place:
                 return Rendered(frame, request, source), RenderMemory(mapper, left)
+            self.images.tell(f"{part.kind} makes pictures again", mended=True)
             source = replace(frame, info=FrameInfo(request.width, request.height))  # of this moment: it has no age
         raise AssertionError("a chain has a last one")
 
@@ -159,7 +169,8 @@ class Renderer:
         """
         chain, _, mapper = self._asked(moment, memory)
         left: dict[tuple[Part, int], Any] = {}
-        for place, (part, generator, request) in enumerate(chain):
+        for i, (part, generator, request) in enumerate(chain):
+            place = len(chain) - 1 - i
             if isinstance(generator, Advances):
                 left[part, place] = generator.advance(request, memory.generators.get((part, place)))
         return RenderMemory(mapper, left)
@@ -224,7 +235,9 @@ class Renderer:
         Between them stands the input of the show that it starts from; None where who plays starts from no picture.
         """
         now = at(moment.state, moment.t_ns)
-        generator = self.pool.choose(self._part_of(now))
+        chosen, self._chosen = self._chosen, None
+        known = chosen is not None and chosen[0] is moment.state
+        generator = chosen[1] if chosen is not None and known else self.pool.choose(self._part_of(now))
         part = self.pool.playing
         request, knobs, mapper = mapped(
             moment.state, moment.features, moment.t_ns, moment.seconds, moment.size, memory.mapper, self._registry
@@ -232,11 +245,14 @@ class Renderer:
         request = replace(request, number=moment.number, mode=moment.mode)
         last = part, generator, replace(request, own=own_of(self._registry, part.kind, knobs))
         info = self._registry.infos.get(part.kind)
-        if info is None or not info.accepts_image:
-            return [last], None, mapper
         name = now.input
-        if name not in self._registry.infos or name in self.images.names or name == part.kind:
-            return [last], name, mapper
+        chained = name in self._registry.infos and name not in self.images.names
+        if info is None or not info.accepts_image or not chained:
+            self.pool.beside(None)
+            return [last], name if info is not None and info.accepts_image else None, mapper
+        if name == part.kind:
+            self.images.tell(f"{name} cannot start from itself; it starts from noise")
+            return [last], "", mapper
         first = Part(name)
         other = self.pool.beside(first)
         if other is None:
@@ -246,3 +262,19 @@ class Renderer:
         params = {**request.params, **{grade: COMMON[grade].default for grade in GRADE}}  # the last one grades
         own = own_of(self._registry, name, knobs)
         return [(first, other, replace(request, width=width, height=height, params=params, own=own)), last], "", mapper
+
+
+def check(frame: object, part: Part, request: FrameRequest) -> None:
+    """Raise GeneratorError for what is no frame of the size that was asked for."""
+    if isinstance(frame, Frame):
+        numbers = all(isinstance(value, (int, float)) for value in frame.figures.values())
+        if not numbers or not all(isinstance(notice, Notice) for notice in frame.notices):
+            raise GeneratorError(f"{part.kind}: figures are numbers, and notices are of the type Notice")
+    pixels = frame.pixels if isinstance(frame, Frame) else None
+    if (
+        not isinstance(pixels, np.ndarray)
+        or pixels.dtype != np.uint8
+        or pixels.shape != (request.height, request.width, 4)
+    ):
+        got = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(frame).__name__
+        raise GeneratorError(f"{part.kind} makes frames of uint8 {(request.height, request.width, 4)}: got {got}")

@@ -1,7 +1,8 @@
 """What is installed: the generators' infos, gathered from entry points into a registry, without importing a generator.
 
-An info is an object under the entry point ``vjserver.generator_info``. A generator without one is imported once, in a
-process of its own that may take its time, and what it told is kept.
+An info is an object under the entry point ``vjserver.generator_info``; a generator without one is asked for its
+``INFO``. What strangers tell is asked by a process of its own, which may hang, fall or print; it is kept until their
+files change.
 """
 
 import contextlib
@@ -28,14 +29,15 @@ DESCRIBING_S = 20.0
 @cache
 def installed() -> Registry:
     """Return the registry of all that is installed; what a stranger's package got wrong is in its ``faults``."""
-    infos, faults = [], list(clashes("generators"))
+    infos, faults, knobless = [], list(clashes("generators")), []
     for kind, point in _in_order():
         try:
             infos.append(_info_of(kind, point))
         except VJError as error:
-            faults.append(f"{kind}: {error}; it has no knobs of its own")
+            faults.append(f"{kind}: {error}; its own knobs are left out")
             infos.append(GeneratorInfo(kind, uses=tuple(COMMON), source=source_of(point)))
-    return Registry(infos, faults)
+            knobless.append(kind)
+    return Registry(infos, faults, knobless)
 
 
 @cache
@@ -62,52 +64,90 @@ def source_of(point: EntryPoint) -> str:
 def _info_of(kind: str, point: EntryPoint) -> GeneratorInfo:
     """Return a generator's info. Raises VJError for one that is none, or that cannot be had."""
     told = doors("generator_info").get(kind)
-    if told is None:
-        return _described(kind, point)
+    if told is not None and _distribution(point)[0] == OURS:
+        return replace(_loaded(kind, told), source=source_of(point))
+    return replace(_described(kind, point), source=source_of(point))
+
+
+def _loaded(kind: str, point: EntryPoint) -> GeneratorInfo:
     try:
-        info = told.load()
+        info = point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything: it costs its knobs
-        raise VJError(f"its info cannot be loaded: {type(error).__name__}: {str(error)[:200]}") from None
+        why = str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {str(error)[:200]}"
+        raise VJError(f"its info cannot be loaded: {why}") from None
     if not isinstance(info, GeneratorInfo) or info.kind != kind:
         raise VJError(f"its info is a GeneratorInfo of the kind {kind!r}: got {str(info)[:80]}")
-    return replace(info, source=source_of(point))
+    return info
 
 
-# -- a generator without an info -----------------------------------------------------------------------------
+# -- a stranger's --------------------------------------------------------------------------------------------
+
+
+class _Told(msgspec.Struct):
+    """What a generator told, or what was wrong with it."""
+
+    info: GeneratorInfo | None = None
+    fault: str = ""
 
 
 def _described(kind: str, point: EntryPoint) -> GeneratorInfo:
-    """Return what a generator's class tells, read by a process of its own; it is kept for the version."""
-    path, key = data_folder() / "described.json", f"{source_of(point)}: {kind}"
+    """Return what a stranger's generator tells, asked by a process of its own, which may hang, fall or print.
+
+    It is kept for the version and the files that told it; so is a fault.
+    """
+    path, mark = data_folder() / "described.json", _mark(kind, point)
     known = _known(path)
-    if key in known:
-        return known[key]
+    told = known.get(mark) if mark else None
+    if told is None:
+        told = _asked(kind)
+        with contextlib.suppress(OSError):  # else it is asked again at the next start
+            if mark:
+                write_whole(path, msgspec.json.encode({**known, mark: told}))
+    if told.info is None:
+        raise VJError(told.fault)
+    return told.info
+
+
+def _mark(kind: str, point: EntryPoint) -> str:
+    """Return what changes when a generator's files do; an empty text where they cannot be found."""
+    marks = []
+    for one in (doors("generator_info").get(kind), point):
+        if one is None or one.dist is None:
+            continue
+        place = Path(str(one.dist.locate_file(one.module.replace(".", "/"))))
+        files = [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+        if not files:
+            return ""
+        marks.append(str(files[0].stat().st_mtime_ns))
+    return f"{source_of(point)}: {kind} {' '.join(marks)}"
+
+
+def _asked(kind: str) -> _Told:
     line = [sys.executable, "-m", "vjserver.runtime.installed", kind]
     try:
         done = subprocess.run(line, capture_output=True, timeout=DESCRIBING_S)
         if done.returncode:
-            last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise VJError(f"it cannot be asked what it has: {last[0][:200]}")
-        info = msgspec.json.decode(done.stdout.splitlines()[-1], type=GeneratorInfo)
+            last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            return _Told(fault=f"it cannot be asked what it has: {last[0][:300]}")
+        return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Told)
     except subprocess.TimeoutExpired:
-        raise VJError(f"it did not say within {DESCRIBING_S:g} s what it has") from None
+        return _Told(fault=f"it did not say within {DESCRIBING_S:g} s what it has")
     except (OSError, IndexError, msgspec.MsgspecError, ConfigError) as error:
-        raise VJError(f"what it told makes no sense: {error}") from None
-    info = replace(info, source=source_of(point))
-    with contextlib.suppress(OSError):  # else it is asked again at the next start
-        write_whole(path, msgspec.json.encode({**known, key: info}))
-    return info
+        return _Told(fault=f"what it told makes no sense: {error}")
 
 
-def _known(path: Path) -> dict[str, GeneratorInfo]:
+def _known(path: Path) -> dict[str, _Told]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, GeneratorInfo])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, _Told])
     except (OSError, msgspec.MsgspecError, ConfigError):
         return {}
 
 
 def describe(kind: str) -> GeneratorInfo:
-    """Import a generator and return its ``INFO``, or what can be told of it without one. Raises VJError."""
+    """Return a generator's info; without one its class is imported, and tells what it can. Raises VJError."""
+    told = doors("generator_info").get(kind)
+    if told is not None:
+        return _loaded(kind, told)
     door = find("generators", kind)
     info = getattr(door, "INFO", None)
     if isinstance(info, GeneratorInfo) and info.kind == kind:
@@ -118,4 +158,8 @@ def describe(kind: str) -> GeneratorInfo:
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(describe(sys.argv[1])).decode())
+    try:
+        answer = _Told(describe(sys.argv[1]))
+    except VJError as fault:
+        answer = _Told(fault=str(fault))
+    print(f"\n{msgspec.json.encode(answer).decode()}", flush=True)

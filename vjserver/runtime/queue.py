@@ -83,7 +83,10 @@ class QueueWriter:
 
 
 class QueueReader:
-    """Reads from now on, or ``from_begin``; ``lost`` counts events that were overwritten before they were read."""
+    """Reads from now on, or ``from_begin``; ``lost`` counts records that were overwritten before they were read.
+
+    A long event is several.
+    """
 
     def __init__(self, name: str, from_begin: bool = False) -> None:
         self._segment = shared.attach(name)

@@ -24,6 +24,7 @@ from vjserver.types.events import Argument, Beat, Command, EarEvent
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
+MOST_ROWS = 128  # of a take in a tick: the hands do not wait for more
 ON_THE_BEAT = 1e-6  # of a beat: so near counts as on it
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
 BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take"})
@@ -62,6 +63,7 @@ class DeskMemory:
     foreseen: int
     taps: tuple[int, ...]
     gone_ns: int
+    seed: int = 1
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ class Desk:
     performed: list[Played] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    stopped: int = 0
+    """How often takes were stopped: one that is still being read when that happens is not played."""
     reached: int = 1
     """How many addresses the last message meant."""
     grid: BeatGrid = field(default_factory=BeatGrid)
@@ -93,6 +97,9 @@ class Desk:
     _foreseen: int = 0
     _taps: list[int] = field(default_factory=list)
     _gone_ns: int = -MIN_GO_NS
+    _by: str = ""
+    _cued: bool = False
+    """Whether the take that is played, or about to be, was called by a cue, which goes on meanwhile."""
 
     def __post_init__(self) -> None:
         self.state = settled(self.state, self.registry)
@@ -103,7 +110,7 @@ class Desk:
         """What a successor has to know besides state and history."""
         return DeskMemory(
             tuple(self.pending), self._follow_ns, self._follow_beat, self._bars_left, self._foreseen,
-            tuple(self._taps), self._gone_ns,
+            tuple(self._taps), self._gone_ns, self.seed,
         )  # fmt: skip
 
     def resume(self, memory: DeskMemory) -> None:
@@ -111,6 +118,7 @@ class Desk:
         self.pending, self._taps = list(memory.pending), list(memory.taps)
         self._follow_ns, self._follow_beat = memory.follow_ns, memory.follow_beat
         self._bars_left, self._foreseen, self._gone_ns = memory.bars_left, memory.foreseen, memory.gone_ns
+        self.seed = memory.seed
 
     # -- messages ------------------------------------------------------------------------------------------
 
@@ -159,7 +167,7 @@ class Desk:
 
     def perform(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str = "") -> None:
         """Do what an accepted message says, now. Raises ConfigError for what cannot be done."""
-        before = self.state
+        before, self._by = self.state, by
         try:
             self._do(t_ns, address, args)
         except ConfigError:
@@ -190,6 +198,7 @@ class Desk:
             self._bars_left = self.state.autopilot.bars
         elif address == "/vj/master/panic":
             self._stop_everything()
+            self.stopped += 1
         if address.startswith(TEMPO):
             self._hand_over(t_ns, address, args)
 
@@ -210,6 +219,7 @@ class Desk:
     def _stop_everything(self) -> None:
         self.pending.clear()
         self._playing = self._follow_ns = self._follow_beat = None
+        self._cued = False
 
     # -- time ----------------------------------------------------------------------------------------------
 
@@ -234,7 +244,7 @@ class Desk:
         if self.state.glide is not None and self.state.glide.over(now_ns):
             self.state = replace(self.state, glide=None, t_ns=now_ns, revision=self.state.revision + 1)
         if self._playing is not None and self._playing.over:
-            self._playing = None
+            self._playing, self._cued = None, False
             self._bars_left = self.state.autopilot.bars
 
     def _do_pending(self, now_ns: int, newest: int | None) -> None:
@@ -330,13 +340,16 @@ class Desk:
             start = boundary(self.grid, t_ns - round(self.grid.period_s * NS / 2), "bar")
             per = self.grid.beats_per_bar
             self._follow_beat = (start if start is not None else self.grid.count) + cue.follow_bars * per
-        if cue.take:
+        if (
+            cue.take and self._by != "take"
+        ):  # a recorded take holds what the other one did; a score shall not call itself
+            self._cued = True
             self.commands.append(Command(t_ns, "/vj/take/play", (cue.take,)))
 
     def _follow(self, now_ns: int) -> None:
         self._follow_ns = self._follow_beat = None
         _, following = self.cue_names()
-        if following and not self._is_held:
+        if following and (self._cued or not self._is_held):
             self._try(now_ns, f"/vj/cue/{following}/go", (), "cue")
 
     def _go(self, t_ns: int, by: int) -> None:
@@ -361,8 +374,13 @@ class Desk:
 
     def play(self, take: Take, now_ns: int) -> None:
         """Play a take from its begin."""
-        self.state = take.begin(replace(self.state, t_ns=now_ns))
+        cued, self._cued = self._cued, False
+        follows = (self._follow_ns, self._follow_beat) if cued else (None, None)
+        before, self.state = self.state, take.begin(replace(self.state, t_ns=now_ns))
         self._stop_everything()
+        if cued:
+            self.state = replace(self.state, cue=before.cue)
+            (self._follow_ns, self._follow_beat), self._cued = follows, True
         self._arm()
         self.seed = take.seed if take.seed is not None else self.seed
         self._playing = _Playing(take, now_ns)
@@ -377,9 +395,9 @@ class Desk:
         playing = self._playing
         if playing is None:
             return []
-        due = []
+        due: list[Played] = []
         rows = playing.take.rows
-        while playing.place < len(rows) and playing.t_ns + rows[playing.place].t_ns <= now_ns:
+        while len(due) < MOST_ROWS and playing.place < len(rows) and playing.t_ns + rows[playing.place].t_ns <= now_ns:
             row = rows[playing.place]
             due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
             playing.place += 1
@@ -388,7 +406,7 @@ class Desk:
             if playing.first_beat is None:
                 playing.first_beat = self.grid.count + math.ceil(self.grid.beats_since(playing.t_ns) - ON_THE_BEAT)
             beats = self.grid.count + self.grid.beats_since(now_ns + ahead_ns) - playing.first_beat
-            while playing.beats < len(rows) and (rows[playing.beats].beat or 0.0) <= beats:
+            while len(due) < MOST_ROWS and playing.beats < len(rows) and (rows[playing.beats].beat or 0.0) <= beats:
                 due.append(replace(rows[playing.beats], t_ns=now_ns))
                 playing.beats += 1
         return [row for row in due if not row.address.startswith(ONCE)]
@@ -430,7 +448,8 @@ class Desk:
         self.pending.clear()
 
     def _stop_take(self, _t_ns: int, _args: tuple[Argument, ...]) -> None:
-        self._playing = None
+        self._playing, self._cued = None, False
+        self.stopped += 1
 
     def _cue_go(self, t_ns: int, _args: tuple[Argument, ...]) -> None:
         self._go(t_ns, 1)

@@ -38,7 +38,7 @@ Curve = Literal["linear", "square", "cube", "sqrt", "smooth", "invert"]
 class Strict(BaseModel):
     """What a file holds: unknown keys are faults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 def registry_of(info: ValidationInfo) -> Registry:
@@ -238,18 +238,18 @@ class Preset(Strict):
             kind = registry.absent(f"{PARAM}{key}")
             if kind:
                 lost[kind] = lost.get(kind, 0) + 1
-        rows = [f"{kind} is not installed: {knobs_of(count)} kept as they are" for kind, count in lost.items()]
+        rows = [f"{kind} {registry.why_absent(kind)}: {knobs_of(count)}" for kind, count in lost.items()]
         ties = [m.to for m in self.mappings] + [t.do for t in self.triggers]
         ties += [move.to for macro in self.macros for move in macro.moves]
         for kind in dict.fromkeys(filter(None, map(registry.absent, ties))):
             count = sum(registry.absent(tie) == kind for tie in ties)
-            rows.append(f"{kind} is not installed: {count} of its mappings, triggers or macros lie idle")
+            rows.append(f"{kind} {registry.why_absent(kind)}: {count} of its mappings, triggers or macros lie idle")
         return tuple(rows)
 
 
 def knobs_of(count: int) -> str:
-    """Return ``3 knobs are``, or ``1 knob is``."""
-    return f"{count} knobs are" if count != 1 else "1 knob is"
+    """Return that so many knobs are kept, in words."""
+    return f"{count} knobs are kept as they are" if count != 1 else "1 knob is kept as it is"
 
 
 def flat(rows: dict[str, Any]) -> dict[str, Any]:
@@ -323,6 +323,9 @@ class Bank:
                 slug, preset = self.presets[i]
                 if wanted in (slug.lower(), slug.lower().lstrip("0123456789-"), preset.name.lower()):
                     return i, preset
+            broken = [why for (_, slug), why in self.faults.items() if wanted in (slug, slug.lstrip("0123456789-"))]
+            if broken:
+                raise ConfigError(f"preset {key[:60]!r} is left out: {broken[0].splitlines()[0]}")
             raise UnknownNameError(f"unknown preset {key[:60]!r}", wanted[:60], [slug for slug, _ in self.presets])
         number = int(key)
         if not places:

@@ -29,7 +29,7 @@ def preset_of(look: Look, name: str, before: Preset | None, registry: Registry) 
     for key, value in look.params.items():
         knob, spelling = registry.parameters.get(key), spelled.get(key, key)
         if knob is not None and spelling in in_units:
-            raw[spelling] = round(knob.raw(value), 5)  # who wrote units reads units
+            raw[spelling] = min(knob.high, max(knob.low, round(knob.raw(value), 5)))  # who wrote units reads units
         elif key in spelled or (value != (knob.start if knob else None) and key.rpartition("/")[0] in kinds):
             params[spelling] = round(value, 5)
     raw |= {name: value for name, value in in_units.items() if name not in raw}

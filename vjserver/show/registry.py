@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from vjserver.show.addresses import COMMON, CUE_GO, MAX_NAME, PARAM, Entry, Slot, entries
 from vjserver.show.pattern import WILD, matching
@@ -32,9 +32,13 @@ class Registry:
     own. ``faults`` says which generators brought something that makes no sense: those have no knobs of their own.
     """
 
-    def __init__(self, infos: Iterable[GeneratorInfo] = (), faults: Sequence[str] = ()) -> None:
+    def __init__(
+        self, infos: Iterable[GeneratorInfo] = (), faults: Sequence[str] = (), knobless: Iterable[str] = ()
+    ) -> None:
         self.infos: dict[str, GeneratorInfo] = {}
         self.faults = tuple(faults)
+        self.knobless = frozenset(knobless)
+        """Generators whose own knobs are not known, since what they told makes no sense: they are kept as they are."""
         for info in infos:
             fault = fault_of(info, self.infos)
             if info.kind in self.infos:
@@ -42,6 +46,7 @@ class Registry:
                 continue
             if fault:
                 self.faults += (f"{info.source or info.kind}: {fault}; its own knobs are left out",)
+                self.knobless |= {info.kind}
                 info = GeneratorInfo(info.kind, (), info.uses, info.accepts_image, info.takes_model,
                                      lead_in_s=info.lead_in_s, source=info.source)  # fmt: skip
             self.infos[info.kind] = info
@@ -63,9 +68,9 @@ class Registry:
             f"{PARAM}{key}{'/' * bool(verb)}{verb}": (key, verb) for key in self.parameters for verb in VERBS
         }
 
-    def __reduce__(self) -> tuple[type["Registry"], tuple[tuple[GeneratorInfo, ...], tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Travel as infos; what follows from them is worked out anew."""
-        return Registry, (tuple(self.infos.values()), self.faults)
+        return _again, (tuple(self.infos.values()), self.faults, self.knobless)
 
     # -- addresses -----------------------------------------------------------------------------------------
 
@@ -93,7 +98,7 @@ class Registry:
         if entry is None:
             absent = self.absent(address)
             if absent:
-                raise ConfigError(f"{address[:80]}: generator {absent!r} is not installed")
+                raise ConfigError(f"{address[:80]}: generator {absent!r} {self.why_absent(absent)}")
             raise UnknownNameError(f"unknown address {address[:80]!r}", address[:80], self.entries)
         return entry
 
@@ -105,7 +110,12 @@ class Registry:
         if len(parts) != 2 or parts[1] in TAKEN or not all(map(NAME.fullmatch, parts)):
             return ""
         kind = parts[0]
-        return "" if kind in COMMON or kind in self.aliases or kind in self.infos else kind
+        known = kind in COMMON or kind in self.aliases or (kind in self.infos and kind not in self.knobless)
+        return "" if known else kind
+
+    def why_absent(self, kind: str) -> str:
+        """Return why a generator's own knobs are not here."""
+        return "has no knobs, for what it tells of itself makes no sense" if kind in self.infos else "is not installed"
 
     def turn_of(self, address: str) -> tuple[str, Verb] | None:
         """Return the key of the knob that a canonical address turns, and how; None for an address that turns none."""
@@ -182,6 +192,14 @@ class Registry:
                 unknown[key] = number
         return known | unknown
 
+    def bounded(self, params: dict[str, float]) -> dict[str, float]:
+        """Return at most :data:`MOST_PARAMS` knobs: of those that nobody knows the newest, which stand last."""
+        spare = len(params) - MOST_PARAMS
+        if spare <= 0:
+            return params
+        gone = [key for key in params if key not in self.parameters][:spare]
+        return {key: value for key, value in params.items() if key not in gone}
+
     # -- messages ------------------------------------------------------------------------------------------
 
     def accept(self, address: str, args: Sequence[object]) -> tuple[str, tuple[Argument, ...]]:
@@ -199,13 +217,22 @@ class Registry:
         least = sum(not a.optional for a in entry.arguments)
         if len(args) < least:
             raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
-        args = _as_many(entry, args)
+        args = self._by_label(canonical, _as_many(entry, args))
         accepted = tuple(_typed(address, a, value) for a, value in zip(entry.arguments, args, strict=False))
         if entry.choices and accepted[0] not in entry.choices:
             raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}")
         if entry.check is not None:
             entry.check(accepted)
         return canonical, accepted
+
+    def _by_label(self, address: str, args: Sequence[object]) -> Sequence[object]:
+        """Return arguments in which a choice that was called by its label is a number."""
+        key, verb = self._turns.get(address, ("", ""))
+        labels = [label.lower() for label in self.parameters[key].choices] if key and verb != "inc" else []
+        if labels and isinstance(args[0], str) and args[0].strip().lower() in labels:
+            place = labels.index(args[0].strip().lower())
+            return (place if verb == "raw" else place / (len(labels) - 1), *args[1:])
+        return args
 
     def is_release(self, address: str, args: Sequence[object]) -> bool:
         """Tell whether a message is only the 0 that a button sends when it is let go."""
@@ -237,6 +264,10 @@ def fault_of(info: GeneratorInfo, others: Mapping[str, GeneratorInfo] = {}) -> s
         (any(a in COMMON or a in taken or not NAME.fullmatch(a) for a in info.aliases), "an alias is taken"),
     )
     return next((why for wrong, why in rows if wrong), "")
+
+
+def _again(*parts: Any) -> Registry:
+    return Registry(*parts)
 
 
 COMMON_ONLY = Registry()

@@ -7,14 +7,18 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
-from vjserver.show.addresses import FALLBACK_GENERATOR, N_MACROS, N_PROMPTS, PARAM
-from vjserver.show.fields import SAVED, SWITCHES
+from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_NAME, MAX_QUEUE, MAX_TEXT, N_MACROS, N_PROMPTS, PARAM
+from vjserver.show.fields import SAVED, STORED, SWITCHES
 from vjserver.show.outputs import RECORD, OutputRow
 from vjserver.show.preset import DEFAULT_MACROS, Preset
 from vjserver.show.registry import Registry
+from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument, EarEvent, event_name
+from vjserver.types.features import FEATURE_NAMES
+from vjserver.types.text import clean
 from vjserver.walk.slerp import EASES, ease
 
 TEMPO = "/vj/tempo/"
@@ -160,6 +164,7 @@ class Look:
 
 
 LOOK = tuple(row.name for row in fields(Look))
+LookT = TypeVar("LookT", bound=Look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,28 +217,82 @@ def look_of(state: ShowState) -> Look:
     return Look(**{name: getattr(state, name) for name in LOOK})
 
 
-def settled_look(look: Look, registry: Registry) -> Look:
-    """Return a look that was kept, as what there is now understands it: knobs of now, addresses as they are called."""
+def settled_look(look: LookT, registry: Registry) -> LookT:
+    """Return a look that came from outside as what there is now understands it.
+
+    Knobs and addresses are those of now; what has the wrong length is filled up or cut; what makes no sense stands as
+    at the start, a mapping or a macro that makes none is left out.
+    """
+    start = type(look)()
+    plain: dict[str, Any] = {}
+    for row in STORED:
+        owner, _, name = row.name.rpartition(".")
+        if hasattr(look, owner or name):
+            value = _accepted(row.address, look, start, row.name, registry)
+            if owner:
+                plain[owner] = replace(plain.get(owner, getattr(look, owner)), **{name: value})
+            else:
+                plain[name] = value
     return replace(
         look,
+        **plain,
+        texts=_filled([clean(t[:MAX_TEXT]) for t in look.texts], start.texts),
+        weights=_filled([_unit(w, 0.0) for w in look.weights], start.weights),
+        macros=_filled([_unit(m, 0.0) for m in look.macros], start.macros),
+        macro_names=_filled([clean(n[:MAX_NAME]) for n in look.macro_names], start.macro_names),
+        preset=max(0, look.preset),
+        preset_name=look.preset_name[:MAX_NAME],
         params=registry.settled(look.params),
-        mappings=tuple(replace(row, to=registry.canonical(row.to)) for row in look.mappings),
-        macro_rows=tuple(replace(row, to=registry.canonical(row.to)) for row in look.macro_rows),
+        mappings=tuple(m for row in look.mappings if (m := _settled_mapping(row, registry)) is not None),
+        macro_rows=tuple(tie for row in look.macro_rows if (tie := _settled_macro(row, registry)) is not None),
     )
 
 
-def settled(state: ShowState, registry: Registry) -> ShowState:
-    """Return a state that came from outside, as what there is now understands it; itself where nothing is to be done.
+def _accepted(address: str, look: Look, start: Look, name: str, registry: Registry) -> object:
+    """Return a field as its address would take it, or as it is at the start."""
+    field_of = attrgetter(name)
+    try:
+        return registry.accept(address, (field_of(look),))[1][0]
+    except (ConfigError, IndexError):
+        return field_of(start)
 
-    A morph that is on its way comes along.
-    """
-    look = look_of(state)
-    new = settled_look(look, registry)
-    if new != look:
-        state = replace(state, **{name: getattr(new, name) for name in LOOK})
-    if state.glide is not None:
-        eased, held = (_settled_part(rows, registry) for rows in (state.glide.params, state.glide.held))
-        state = replace(state, glide=replace(state.glide, params=eased, held=held))
+
+def _filled(rows: list[Any], start: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*rows[: len(start)], *start[len(rows) :])
+
+
+def _unit(value: float, otherwise: float) -> float:
+    return min(1.0, max(0.0, value)) if math.isfinite(value) else otherwise
+
+
+def _settled_mapping(row: MappingRow, registry: Registry) -> MappingRow | None:
+    numbers = (row.low, row.high, row.attack_s, row.release_s)
+    known = row.source in FEATURE_NAMES and row.curve in CURVES and row.mode in ("add", "set", "multiply")
+    if not known or not all(map(math.isfinite, numbers)) or min(row.attack_s, row.release_s) < 0.0:
+        return None
+    return replace(row, to=registry.canonical(row.to)) if _is_driven(row.to, registry) else None
+
+
+def _settled_macro(row: MacroRow, registry: Registry) -> MacroRow | None:
+    sound = row.curve in CURVES and math.isfinite(row.low) and math.isfinite(row.high)
+    return replace(row, to=registry.canonical(row.to)) if sound and _is_driven(row.to, registry) else None
+
+
+def _is_driven(address: str, registry: Registry) -> bool:
+    """Tell whether an address is one that mappings and macros may move, or would be if its generator were here."""
+    weight = address.startswith("/vj/prompt/") and address.endswith("/weight") and address in registry.entries
+    return bool(registry.key_of(address) or registry.absent(address) or weight)
+
+
+def settled(state: ShowState, registry: Registry) -> ShowState:
+    """Return a state that came from outside, as what there is now understands it; a morph on its way comes along."""
+    state = settled_look(state, registry)
+    state = replace(state, cue=state.cue[:MAX_NAME], queue=tuple(clean(t[:MAX_TEXT]) for t in state.queue[:MAX_QUEUE]))
+    glide = state.glide
+    if glide is not None:
+        eased, held = (_settled_part(rows, registry) for rows in (glide.params, glide.held))
+        sound = math.isfinite(glide.lasts_s) and glide.lasts_s > 0.0 and glide.ease in EASES
+        state = replace(state, glide=replace(glide, params=eased, held=held) if sound else None)
     return state
 
 
@@ -267,7 +326,7 @@ def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float, registr
     and after: a leaving one's stand until the end, a coming one's are set. Whole numbers and choices switch at the end.
     """
     now = at(state, t_ns)
-    params = {**now.params, **look.params}
+    params = registry.bounded({**state.params, **look.params})
     new = replace(state, glide=None, **{name: getattr(look, name) for name in LOOK if name != "params"}, params=params)
     if lasts_s <= 0.0:
         return new
@@ -277,7 +336,7 @@ def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float, registr
     held: dict[str, float] = {}
     for name, value in now.params.items():
         kind = name.split("/")[0] if "/" in name else ""
-        if value == params[name] or (kind and kind not in before):
+        if value == params.get(name, value) or (kind and kind not in before):
             continue
         knob = registry.parameters.get(name)
         eases = (not kind or kind in after) and (knob is None or knob.type == "float")

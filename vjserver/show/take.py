@@ -8,6 +8,7 @@ times of cues run, which a recorded take holds already.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,7 @@ VERSION = 1
 MOST_BEATS = 1e6
 # What belongs to the room and not to the performance stays as it is when a take is played.
 _OURS = ("outputs", "take", "sync", "deliver", "sound")
+_NOT_SCORED = (*_OURS, "t_ns", "revision", "glide")
 
 
 class _Head(msgspec.Struct, omit_defaults=True):
@@ -47,8 +49,9 @@ class Played:
 class Take:
     """A take: where it began, and what was played, in order; times are ns since the begin.
 
-    ``on_beats`` are the messages that wait for a beat. ``seed`` is what chance was drawn from, None where that was not
-    written down. ``idle`` says what of it was left out, because a generator is not installed.
+    A score sets what its head ``names`` and leaves the rest. ``on_beats`` are the messages that wait for a beat.
+    ``seed`` is what chance was drawn from, None where that was not written down. ``idle`` says what of it was left out,
+    because a generator is not installed.
     """
 
     state: ShowState
@@ -57,9 +60,15 @@ class Take:
     score: bool = False
     seed: int | None = None
     on_beats: tuple[Played, ...] = ()
+    names: tuple[str, ...] = ()
 
     def begin(self, now: ShowState) -> ShowState:
         """Return the state in which it is played again, where the show is ``now``."""
+        if self.score:
+            named: dict[str, Any] = {name: getattr(self.state, name) for name in self.names if name not in _NOT_SCORED}
+            if "params" in named:
+                named["params"] = {**now.params, **named["params"]}
+            return replace(now, **named, revision=now.revision + 1, glide=None)
         kept = {name: getattr(now, name) for name in _OURS}
         shift_ns = now.t_ns - self.state.t_ns
         glide = self.state.glide
@@ -85,7 +94,9 @@ def parse(lines: Iterable[bytes], where: str, registry: Registry) -> Take:
     rows = [row for row in lines if row.strip()]
     try:
         first = msgspec.json.decode(rows[0], type=_Head)
-    except (IndexError, msgspec.DecodeError, msgspec.ValidationError) as error:
+    except IndexError:
+        raise ConfigError(f"{where}:1: not the beginning of a take: it is empty") from None
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ConfigError(f"{where}:1: not the beginning of a take: {error}") from None
     if first.vjserver_take != VERSION:
         raise ConfigError(f"{where}:1: a take of version {VERSION} is needed: got {first.vjserver_take}")
@@ -107,8 +118,13 @@ def parse(lines: Iterable[bytes], where: str, registry: Registry) -> Take:
             if number == len(rows) and not row.endswith(b"\n"):
                 break
             raise ConfigError(f"{where}:{number}: {error}") from None
-    idle = "; ".join(f"{kind} is not installed: {count} messages are left out" for kind, count in lost.items())
+    idle = "; ".join(f"{kind} is not installed: {count} left out" for kind, count in lost.items())
     timed = sorted((row for row in played if row.beat is None), key=lambda row: row.t_ns)
     on_beats = sorted((row for row in played if row.beat is not None), key=lambda row: row.beat or 0.0)
+    given = msgspec.json.decode(rows[0])["state"]
+    params = {registry.aliases.get(name, name) for name in given.get("params", ())}
     state = settled(first.state, registry)
-    return Take(state, tuple(timed), idle, first.score, first.seed, tuple(on_beats))
+    if first.score:
+        state = replace(state, params={name: value for name, value in state.params.items() if name in params})
+    names = tuple(name for name in given if name in ShowState.__dataclass_fields__)
+    return Take(state, tuple(timed), idle, first.score, first.seed, tuple(on_beats), names)

@@ -182,6 +182,7 @@ class Control:
         self._lost = 0
         self._turned_away: dict[str, int] = {}
         self._idle_of: object = None
+        self._asked = ("", 0)
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
         self._wrong_clocks: set[str] = set()
@@ -418,19 +419,25 @@ class Control:
         self.learner.forget(str(args[0]))
 
     def _play_take(self, args: tuple[Argument, ...]) -> None:
-        name = str(args[0]) if args else ""
+        name, stopped = str(args[0]) if args else "", self.desk.stopped
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._begin_take(*self._shelf.take(name))
         else:  # a long one takes seconds to read, and the hands do not wait
-            self._reading = loop.create_task(self._read_take(name))
+            self._asked = name, stopped
+            self._reading = loop.create_task(self._read_take(name, stopped))
 
-    async def _read_take(self, name: str) -> None:
+    async def _read_take(self, name: str, stopped: int) -> None:
         try:
-            self._begin_take(*await asyncio.to_thread(self._shelf.take, name))
+            found, take = await asyncio.to_thread(self._shelf.take, name)
+            if (name, stopped) == self._asked and stopped == self.desk.stopped:  # nobody stopped it meanwhile
+                self._begin_take(found, take)
         except ConfigError as error:
             self.refuse(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the show goes on without the take
+            log.write_fault("control", f"take {name} could not be played", error)
+            self.refuse(f"take {name}: {type(error).__name__}: {error}")
 
     def _begin_take(self, name: str, take: Take) -> None:
         self._plays = name

@@ -44,7 +44,7 @@ class Feedback:
         before = self.surfaces.get(key)
         if before is not None:  # it asks anew, perhaps in the middle of a movement
             listener.sent = before.listener.sent
-            listener.knows = {address: before.listener.knows[address] for address in listener.sent}
+            listener.knows = {a: before.listener.knows[a] for a in listener.sent if a in before.listener.knows}
         self.surfaces[key] = Surface(tell, listener, until_ns)
 
     def leave(self, key: object) -> None:
@@ -64,6 +64,12 @@ class Feedback:
         surface = self.surfaces.get(key)
         if surface is not None:
             surface.listener.hear(address, value, now_ns)
+
+    def hold(self, key: object, address: str, now_ns: int) -> None:
+        """Leave a surface in peace at an address for a while: its hand moves the same by another name."""
+        surface = self.surfaces.get(key)
+        if surface is not None:
+            surface.listener.sent[address] = now_ns
 
     def tell(self, values: Mapping[str, Argument], now_ns: int) -> None:
         """Tell every surface its news; those whose time is over leave."""

@@ -4,6 +4,7 @@ Names that come over the network never reach the disk as they are: a file's name
 them, and lies in the user's folder.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -80,8 +81,7 @@ class Shelf:
         """Return the snapshots, none if there are none."""
         path = self.folder / "snapshots.json"
         try:
-            rows = msgspec.json.decode(path.read_bytes(), type=dict[str, Look])
-            return {int(number): settled_look(look, self._registry) for number, look in rows.items()}
+            rows = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -94,6 +94,11 @@ class Shelf:
             raise ConfigError(
                 f"{path} is damaged ({error}); it is kept as {kept.name}, no snapshots are known"
             ) from None
+        looks: dict[int, Look] = {}
+        for number, row in rows.items():  # one that makes no sense costs itself
+            with contextlib.suppress(ValueError, RecursionError, msgspec.DecodeError):
+                looks[int(number)] = settled_look(msgspec.json.decode(row, type=Look), self._registry)
+        return looks
 
     # -- takes -----------------------------------------------------------------------------------------------
 

@@ -148,14 +148,15 @@ class Telling:
     def heard(self, key: object, address: str, args: Sequence[object], now_ns: int) -> None:
         """Note what a surface sent: it, and the targets on its machine, are left in peace while its hand moves.
 
-        A knob that has an address from before is left in peace under both.
+        A knob that has an address from before is left in peace under both; by the other name it is told what it sent.
         """
         if address not in self._values or len(args) != 1 or not isinstance(args[0], (int, float, str)):
             return
         nearby = self._near.get(key[0], ()) if isinstance(key, tuple) else ()
-        for one in self._desk.registry.names(address):
-            for surface in (key, *nearby):
-                self._feedback.heard(surface, one, args[0], now_ns)
+        for surface in (key, *nearby):
+            self._feedback.heard(surface, address, args[0], now_ns)
+            for one in self._desk.registry.names(address):
+                self._feedback.hold(surface, one, now_ns)
 
     def _is_kind(self, kind: str, address: str, value: Argument) -> bool:
         """Tell whether a listener of that kind (all, numbers, text) is told a value."""

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from vjserver.types.errors import ConfigError
@@ -43,7 +44,7 @@ class Parameter:
 
     def __post_init__(self) -> None:
         where = f"knob {str(self.name)[:40]!r}"
-        if not NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise ConfigError(f"{where}: a name is a-z, 0-9 and _, begins with a letter, and has at most 40 signs")
         if self.type not in ("float", "int", "choice"):
             raise ConfigError(f"{where}: type is float, int or choice: got {self.type!r}")
@@ -60,6 +61,10 @@ class Parameter:
             raise ConfigError(f"{where}: low, high and default are finite numbers")
         if not self.low < self.high or not self.low <= self.default <= self.high:
             raise ConfigError(f"{where}: low < high, and default within: got {self.low}, {self.high}, {self.default}")
+        if not math.isfinite(self.high - self.low) or abs(self.high) > 1e30 or abs(self.low) > 1e30:
+            raise ConfigError(f"{where}: low and high are within 1e30: got {self.low}, {self.high}")
+        if not all(isinstance(text, str) for text in (self.unit, self.doc, self.group)):
+            raise ConfigError(f"{where}: unit, doc and group are texts")
         if self.curve == "log" and self.low <= 0.0:
             raise ConfigError(f"{where}: a log curve begins above 0: got {self.low}")
 
@@ -105,3 +110,23 @@ class GeneratorInfo:
     aliases: Mapping[str, str] = field(default_factory=dict)
     lead_in_s: float = 0.0
     source: str = ""
+
+    def __post_init__(self) -> None:
+        rows = (
+            ("kind", isinstance(self.kind, str)),
+            ("parameters", _are(self.parameters, Parameter)),
+            ("uses", _are(self.uses, str)),
+            ("aliases", isinstance(self.aliases, Mapping) and _are(tuple(chain(*self.aliases.items())), str)),
+            ("lead_in_s", isinstance(self.lead_in_s, (int, float)) and 0.0 <= self.lead_in_s < math.inf),
+        )
+        for name, is_sound in rows:
+            if not is_sound:
+                raise ConfigError(
+                    f"info of {str(self.kind)[:40]!r}: {name} makes no sense: got {getattr(self, name)!r}"[:300]
+                )
+        for name, kind in (("parameters", tuple), ("uses", tuple), ("aliases", dict)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+
+def _are(rows: object, kind: type) -> bool:
+    return isinstance(rows, (tuple, list)) and all(isinstance(row, kind) for row in rows)

@@ -56,7 +56,8 @@ function Settings() {
       <div class="settings">
         {found.map((entry, i) => (
           <Fragment key={entry.address}>
-            {heading(entry) !== heading(found[i - 1]) && heading(entry) && <h3>{heading(entry)}</h3>}
+            {i > 0 && heading(entry) !== heading(found[i - 1]) && <h3>{heading(entry) || "the show"}</h3>}
+            {i === 0 && heading(entry) && <h3>{heading(entry)}</h3>}
             <div class={heeded(entry) ? "setting" : "setting idle"} title={heeded(entry) ? undefined : "what plays does not heed it"}>
               <Setting entry={entry} />
               <code>{entry.address}</code>
