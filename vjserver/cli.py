@@ -404,6 +404,8 @@ def _presets_show(args: argparse.Namespace) -> int:
         print(f"  prompt  {prompt.weight:4.2f}  {prompt.text}")
     for name, value in preset.params.items():
         print(f"  param   {value:4.2f}  {name}")
+    for name, value in preset.raw.items():
+        print(f"  raw     {value:g}  {name}")
     for m in preset.mappings:
         print(f"  mapping {m.source} -> {m.to} [{m.range[0]:g}, {m.range[1]:g}] {m.curve} {m.mode}")
     for t in preset.triggers:

@@ -81,7 +81,7 @@ def _generators() -> Check:
     """Name who can make pictures, those of plug-ins with who brought them; and what a plug-in got wrong."""
     registry = installed()
     if registry.faults:
-        return Check("generators", False, "; ".join(registry.faults), "ask who made it, or pip uninstall it")
+        return Check("generators", False, "; ".join(registry.faults), "ask who made it, or take it away")
     rows = [k if i.source.split()[0] == OURS else f"{k} ({i.source})" for k, i in registry.infos.items()]
     return Check("generators", True, ", ".join(rows), needed=True)
 

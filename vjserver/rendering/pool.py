@@ -193,7 +193,13 @@ class WaitingPool:
 
     def _ready(self, part: Part) -> Generator:
         if part not in self._kept:
-            self._kept[part] = self._make(part)
+            try:
+                self._kept[part] = self._make(part)
+            except VJError:
+                raise
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's may raise anything
+                log.write_fault("generate", f"{part} could not be opened", error)
+                raise GeneratorError(f"{part} fell: {type(error).__name__}: {error}") from None
         return self._kept[part]
 
     def refuse(self, why: str) -> None:

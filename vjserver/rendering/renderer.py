@@ -4,6 +4,7 @@ Who calls it decides the rest: the stage with measured time, generators that are
 fallback; a film with exact time, generators that are waited for and no way past an error.
 """
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import sqrt
@@ -147,7 +148,7 @@ class Renderer:
                 told = isinstance(error, VJError)
                 if not told:
                     log.write_fault("generate", f"{part.kind} fell", error)
-                why = str(error) if told else f"{part.kind} fell: {type(error).__name__}: {str(error)[:300]}"
+                why = str(error) if told else f"{part.kind} fell: {in_words(error)}"
                 if not place:
                     self.pool.refuse(why)
                     return None, RenderMemory(mapper, left)
@@ -262,6 +263,13 @@ class Renderer:
         params = {**request.params, **{grade: COMMON[grade].default for grade in GRADE}}  # the last one grades
         own = own_of(self._registry, name, knobs)
         return [(first, other, replace(request, width=width, height=height, params=params, own=own)), last], "", mapper
+
+
+def in_words(error: BaseException) -> str:
+    """Return what a stranger's code raised, and the line of it."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({last[0].filename.rpartition('/')[2]}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {str(error)[:300]}{where}"
 
 
 def check(frame: object, part: Part, request: FrameRequest) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -217,9 +218,9 @@ class Preset(Strict):
             if name in self.params:
                 raise ValueError(f"{name} stands in both [params] and [raw]")
         keys = [registry.aliases.get(name, name) for name in (*self.params, *self.raw)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ValueError(f"{key} stands there twice: also under its name of before")
+        twice = next((key for key, count in Counter(keys).items() if count > 1), "")
+        if twice:
+            raise ValueError(f"{twice} stands there twice: also under its name of before")
         return self
 
     def settings(self, registry: Registry) -> dict[str, float]:

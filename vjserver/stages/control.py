@@ -518,9 +518,14 @@ class Control:
         """Say what a generator brought that makes no sense, and what cues would do with one that is not here."""
         self._tell_idle()
         for fault in self.registry.faults:
-            self.announce(f"generator {fault.split(':')[0]}", fault)
+            kind, _, why = fault.partition(": ")
+            self.announce(f"generator {kind}", why)
         deeds = [deed.do for cue in self.desk.cues.cues for deed in cue.do]
         absent = list(filter(None, map(self.registry.absent, deeds)))
+        takes = [cue.take for cue in self.desk.cues.cues if cue.take]
+        missing = sorted(set(takes) - set(self._shelf.takes())) if takes else []
+        if missing:
+            self.announce("cues", f"there is no take {', '.join(map(repr, missing))} yet, which a cue is to play")
         if absent:
             kinds = sorted(set(absent))
             rows = [f"{kind} is not installed: {absent.count(kind)} messages lie idle" for kind in kinds]
