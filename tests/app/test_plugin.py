@@ -35,7 +35,7 @@ from = "energy"
 to = "/vj/param/faces/smile"
 range = [0.0, 0.3]
 [[triggers]]
-on = "bar"
+on = "drop"
 do = "/vj/param/faces/mood/raw"
 args = [1]
 """
