@@ -527,7 +527,10 @@ def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path)
     assert (panel.thumbnail(1), panel.thumbnail(2), panel.thumbnail(3)) == (b"ours", b"of b", None)
     assert panel.hello() is not before
     assert [row["thumb"] for row in panel.hello()["presets"]] == [True, True]
-    assert {row["address"] for row in before["addresses"]} == set(SHIPPED.entries) - {"/vj/cue/{id}/go"}
+    rows = {row["address"]: row for row in before["addresses"]}
+    assert rows.keys() == set(SHIPPED.entries) - {"/vj/cue/{id}/go"}
+    assert rows["/vj/generator"]["choices"] == ("diffusion", "pattern")
+    assert (rows["/vj/param/diffusion/turn"]["group"], rows["/vj/param/zoom"]["knob"]) == ("motion", "zoom")
 
 
 def test_a_flood_and_strangers_are_announced_and_their_end_too(desk, clients):

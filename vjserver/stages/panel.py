@@ -146,7 +146,7 @@ def _entry_row(address: str, registry: Registry) -> dict[str, Any]:
         "address": address,
         "kind": entry.kind,
         "arguments": arguments,
-        "choices": entry.choices,
+        "choices": tuple(registry.infos) if address == "/vj/generator" else entry.choices,
         "doc": entry.doc,
         "default": entry.default,
         "knob": key,
