@@ -760,6 +760,21 @@ def test_a_look_under_which_the_generator_falls_is_taken_back(desk):
     assert (control.state.preset_name, control.state.generator) == ("A", "pattern")
 
 
+def test_a_look_under_which_the_generator_hangs_does_not_count_as_calm(desk):
+    control, hear, _, _, _ = desk
+    now_ns = LiveClock().now_ns()
+    hear.generate.put({"t_ns": now_ns, "fps": 30.0})
+    control._next_calm_ns = 0
+    hear()
+    control.receive("/vj/preset/go", ("b",))
+    hear.generate.put({"t_ns": now_ns - 60 * NS, "fps": 30.0})
+    for _ in range(6):
+        control._next_calm_ns = 0
+        hear()
+    hear(Degraded(now_ns, "process generate", "gave no sign of life"), Command(1, TAKE_BACK, ("generate",)))
+    assert control.state.preset_name == "A"
+
+
 def test_a_recording_that_does_not_run_is_not_said_to_run(desk, monkeypatch):
     control, hear, told, _, _ = desk
     monkeypatch.setattr("vjserver.stages.control.RECORD_PATIENCE_NS", NS // 10)

@@ -605,10 +605,11 @@ class Control:
                 many //= 2
 
     def _note_calm(self, now_ns: int) -> None:
-        """Keep the state as it was while no process fell."""
+        """Keep the state as it was while no process fell, and pictures came: one that hangs has not fallen yet."""
         if now_ns >= self._next_calm_ns:
             self._next_calm_ns = now_ns + 2 * NS
-            if now_ns - self._fell_ns > CALM_NS:
+            pictures = self.pipes.boards["generate"]
+            if now_ns - self._fell_ns > CALM_NS and (pictures.fresh(now_ns) or not pictures.get()):
                 self._calm.append(self.state)
 
     def _take_back(self, name: str) -> None:
