@@ -101,7 +101,8 @@ def server(tmp_path, here=True, preset="smiling"):
         f"[video]\nwidth = 320\nheight = 180\nstandby = false\n[osc]\nport = {osc}\ntargets = []\n[web]\nport = {web}\n"
         f'[[cues]]\nid = "wild"\ndo = [{{do = "/vj/param/faces/mood", args = [1.0]}}]\n'
     )
-    log, env = tmp_path / "log", {**os.environ, "PYTHONPATH": str(EXAMPLE) if here else ""}
+    log = tmp_path / "log"
+    env = {**os.environ, "PYTHONPATH": str(EXAMPLE) if here else "", "VJSERVER_DATA": str(tmp_path / "data")}
     command = [sys.executable, "-m", "vjserver", "run", str(show)]
     with log.open("w") as out, running(command, stdout=out, stderr=subprocess.STDOUT, env=env) as process:
         house = House(osc, web, log)
@@ -164,7 +165,7 @@ def test_without_it_the_show_plays_on_and_says_what_lies_idle(tmp_path):
         house.send("/vj/preset/go", "mandala")
         wait_for(lambda: "all that it names is here" in house.log.read_text(), 20)
         wait_for(lambda: house.status()["fps"]["generated"] > 0, 20)
-    kept = next(Path(os.environ["VJSERVER_DATA"]).rglob("kept.toml")).read_text()
+    kept = next((tmp_path / "data").rglob("kept.toml")).read_text()
     assert "[params.faces]\nsmile = 0.9" in kept
     assert "[raw.faces]\nmood = 2" in kept
     assert "Traceback" not in house.log.read_text()
