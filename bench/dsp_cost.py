@@ -7,12 +7,13 @@ import aubio
 import numpy as np
 
 from bench.report import row
+from vjserver.dsp.options import EarOptions
 from vjserver.dsp.spectrum import N_BANDS, band_weights
 from vjserver.outputs.osc import ContinuousBundle
 from vjserver.runtime.clock import NS
 from vjserver.runtime.store import pack_features
 from vjserver.sources.song import RATE_HZ, demo_song
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 
 SECONDS = 40

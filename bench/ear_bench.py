@@ -30,7 +30,8 @@ from bench.music.render import RATE_HZ
 from bench.report import commit, machine
 from vjserver.app.offline import hear
 from vjserver.dsp.frontend import HOP
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.dsp.options import EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.events import Beat, Drum, Onset, Section
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.dsp.barpointer import TempoPrior
 from vjserver.dsp.frontend import HOP, SLOW_EVERY
+from vjserver.dsp.options import TempoPrior
 from vjserver.dsp.tempo import BeatTracker
 
 EVERY_FRAMES = 43

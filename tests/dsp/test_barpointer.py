@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vjserver.dsp.barpointer import BarPointer, TempoPrior
+from vjserver.dsp.barpointer import BarPointer
+from vjserver.dsp.options import TempoPrior
 from vjserver.dsp.tempo import BarTracker
 
 RATE = 44100 / 512

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjserver.dsp.beatclock import BeatClock, BeatReport, ClockOptions
+from vjserver.dsp.beatclock import BeatClock, BeatReport
+from vjserver.dsp.options import ClockOptions
 
 NS = 1_000_000_000
 FRAME_S = 512 / 44100

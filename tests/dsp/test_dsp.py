@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjserver.dsp.gain import AdaptiveGain, GainOptions, rms_db
-from vjserver.dsp.pitch import OnsetDetector, OnsetOptions, PitchTracker
+from vjserver.dsp.gain import AdaptiveGain, rms_db
+from vjserver.dsp.options import GainOptions, OnsetOptions
+from vjserver.dsp.pitch import OnsetDetector, PitchTracker
 from vjserver.dsp.spectrum import BAND_EDGES_HZ, N_BANDS, Spectrum, band_weights, log_centres_hz
 from vjserver.sources.click import ClickOptions, click_track
 from vjserver.walk.smoothing import follow, smoothing

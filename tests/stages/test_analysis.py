@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vjserver.dsp.options import EarOptions
 from vjserver.runtime.clock import NS
 from vjserver.sources.click import ClickOptions, click_track
 from vjserver.sources.song import BPM, demo_song
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.stages.listening import obey
 from vjserver.types.audio import AudioBlock
 from vjserver.types.events import Beat, Command, Drum, Onset, Section, Silence, Tempo

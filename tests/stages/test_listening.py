@@ -12,6 +12,7 @@ import pytest
 from conftest import free_port, running, wait_for
 
 from vjserver.controls.osc import decode
+from vjserver.dsp.options import EarOptions
 from vjserver.outputs.osc import OscTarget, OscTargetOptions
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
@@ -22,7 +23,7 @@ from vjserver.runtime.store import Channels, MemoryWriter, left_behind, unpack_f
 from vjserver.show.addresses import GENRES
 from vjserver.show.state import Sound
 from vjserver.sources.click import ClickOptions, ClickSource
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.stages.listening import Ear, EarMemory, obey
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Beat, Command, Degraded

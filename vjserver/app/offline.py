@@ -11,6 +11,7 @@ import numpy as np
 from vjserver.app.ear_view import Record
 from vjserver.app.frame import write_picture
 from vjserver.dsp.frontend import HOP
+from vjserver.dsp.options import EarOptions
 from vjserver.ports import Generator, Source, find, open_door, options_of
 from vjserver.rendering.images import ImageSource
 from vjserver.rendering.pool import Part, WaitingPool
@@ -22,7 +23,7 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.stages.performance import moments
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError

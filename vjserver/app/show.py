@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 import vjserver
 from vjserver.controls.link import LinkMode, LinkOptions
 from vjserver.controls.midi import MidiOptions
+from vjserver.dsp.options import EarOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, find, options_of
 from vjserver.runtime.files import data_folder
@@ -24,7 +25,6 @@ from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
 from vjserver.show.registry import Registry
 from vjserver.show.state import Deliver, ShowState, Sync
-from vjserver.stages.analysis import EarOptions
 from vjserver.stages.shelf import MINE
 from vjserver.types.errors import ConfigError
 

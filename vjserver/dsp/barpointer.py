@@ -12,26 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SLOWEST_BPM, FASTEST_BPM = 40.0, 240.0
-
-
-class TempoPrior(BaseModel):
-    """Which tempi are expected; a performer who knows the night's music settles the octave with it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_bpm: float = Field(52.0, ge=SLOWEST_BPM, le=FASTEST_BPM, description="slower tempi are doubled")
-    max_bpm: float = Field(212.0, ge=SLOWEST_BPM, le=FASTEST_BPM, description="faster tempi are halved")
-    hint_bpm: float = Field(120.0, ge=SLOWEST_BPM, le=FASTEST_BPM, description="the likeliest tempo")
-    hint_octaves: float = Field(1.0, gt=0.05, le=10.0, description="how far from the hint tempi may lie (one sigma)")
-
-    @model_validator(mode="after")
-    def _wide(self) -> "TempoPrior":
-        if self.max_bpm < 1.1 * self.min_bpm:  # the narrowest genre spans 1.15
-            raise ValueError(f"max_bpm must be at least 1.1 x min_bpm: got {self.min_bpm:g}..{self.max_bpm:g}")
-        return self
+from vjserver.dsp.options import FASTEST_BPM, SLOWEST_BPM, TempoPrior
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.dsp.options import ClockOptions
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
@@ -22,20 +22,6 @@ _OVERDUE_NS = 40_000_000
 _CREDIT_S, _CREDIT_BEATS = 8.0, 7.0
 _GOOD_BEATS, _STRAIGHT_S = 32, 0.012
 _NEAR_BEATS, _NEAR_OCTAVES, _USUAL_OCTAVES = 0.17, 0.10, 0.03
-
-
-class ClockOptions(BaseModel):
-    """How the beat clock follows the ear."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    beats_per_bar: int = Field(4, ge=1, le=16, description="until another bar is heard")
-    bend_hz: float = Field(0.2, gt=0.0, le=2.0, description="how quickly the clock bends: the loop's natural frequency")
-    start_trust: float = Field(0.3, ge=0.0, le=1.0, description="how sure the ear must be to start or to move it")
-    break_trust: float = Field(0.8, ge=0.0, le=1.0, description="the same while the drums are away")
-    insist_beats: float = Field(1.5, gt=0.0, description="how long a contradiction must last to move the clock")
-    hold_bars: int = Field(16, ge=1, description="how long the clock runs on with nothing to hold on to")
-    delay_ms: float = Field(0.0, ge=-200.0, le=200.0, description="how late the sound reaches us (the input's latency)")
 
 
 @dataclass(frozen=True, slots=True)

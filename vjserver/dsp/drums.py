@@ -8,33 +8,16 @@ mask each other: right after the one the other needs more, since most often it i
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.dsp.frontend import FAST_BANDS
 from vjserver.dsp.network import Network, weights
+from vjserver.dsp.options import DrumOptions
 from vjserver.types.audio import Float32
 from vjserver.types.events import DrumName
 from vjserver.types.features import DRUM_NAMES
 
 # Which of the fast bands tell how hard each drum was struck.
 _BANDS = {"kick": slice(0, 3), "snare": slice(3, 16), "hat": slice(17, FAST_BANDS)}
-
-
-class DrumOptions(BaseModel):
-    """How sure the ear must be of a drum, and how soon it may strike again."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kick: float = Field(0.55, gt=0.0, lt=1.0, description="surety from which a kick fires")
-    snare: float = Field(0.6, gt=0.0, lt=1.0, description="surety from which a snare fires")
-    hat: float = Field(0.4, gt=0.0, lt=1.0, description="surety from which a hat fires")
-    masking: float = Field(
-        0.8, gt=0.0, le=1.0, description="surety from which a kick fires right after a snare, a snare after a kick"
-    )
-    masking_s: float = Field(0.03, ge=0.0, description="how long they mask each other")
-    kick_refractory_s: float = Field(0.07, ge=0.0, description="shortest time between two kicks")
-    snare_refractory_s: float = Field(0.06, ge=0.0, description="shortest time between two snares")
-    hat_refractory_s: float = Field(0.04, ge=0.0, description="shortest time between two hats")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import math
 from collections import deque
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.dsp.options import GainOptions
 from vjserver.types.audio import Float32
 from vjserver.walk.smoothing import smoothing
 
@@ -59,19 +59,6 @@ class NoiseFloor:
 FLOOR_S, _FLOOR_PARTS = 20.0, 10
 ABOVE_FLOOR_DB = 6.0
 LOUDEST_FLOOR_DB = -50.0
-
-
-class GainOptions(BaseModel):
-    """How levels become 0..1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    gate_db: float = Field(-70.0, ge=-120.0, le=0.0, description="a whole level below this is silence, dBFS")
-    min_range_db: float = Field(6.5, gt=0.0, le=90.0, description="the narrowest range that is stretched to 0..1")
-    max_range_db: float = Field(48.0, gt=0.0, le=120.0, description="the widest range that is kept")
-    fall_s: float = Field(8.0, gt=0.0, description="how slowly a learnt range narrows, time constant in seconds")
-    attack_s: float = Field(0.005, ge=0.0, description="smoothing of rising values, seconds")
-    release_s: float = Field(0.12, ge=0.0, description="smoothing of falling values, seconds")
 
 
 class AdaptiveGain:

@@ -1,25 +1,12 @@
 """Onsets and pitch: mono hops go in, aubio's verdicts come out."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import aubio
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.dsp.options import OnsetOptions
 from vjserver.types.audio import Float32
-
-
-class OnsetOptions(BaseModel):
-    """Which of aubio's onset functions is used, and how eager it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: Literal["default", "specdiff", "hfc", "energy", "complex", "phase", "specflux", "kl", "mkl"] = "default"
-    window: Literal[512, 1024, 2048] = Field(512, description="samples")
-    threshold: float = Field(0.3, gt=0.0, description="higher hears fewer onsets")
-    shortest_s: float = Field(0.04, ge=0.0, description="shortest time between two onsets")
-    gate_db: float = Field(-60.0, ge=-120.0, le=0.0, description="onsets below this are ignored, dBFS")
 
 
 @dataclass(frozen=True, slots=True)

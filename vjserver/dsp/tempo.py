@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vjserver.dsp.barpointer import MILD, STRICT, BarPointer, Pointer, TempoPrior
+from vjserver.dsp.barpointer import MILD, STRICT, BarPointer, Pointer
 from vjserver.dsp.beatclock import BeatReport
 from vjserver.dsp.network import BEAT_DELAY_FRAMES, Committee
+from vjserver.dsp.options import TempoPrior
 from vjserver.types.audio import Float32
 from vjserver.types.features import BeatGrid
 

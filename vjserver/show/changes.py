@@ -247,5 +247,5 @@ def values(state: ShowState, t_ns: int, registry: Registry) -> dict[str, Argumen
         if turn is None:
             rows[address] = _READERS[address](now)
         else:
-            rows[address] = now.params.get(turn[0], registry.parameters[turn[0]].start)
+            rows[address] = now.params.get(turn[0], registry.starts[turn[0]])
     return rows

@@ -78,7 +78,7 @@ def mapped(
     travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
     lasts_s = travel.lasts_s(features.grid.period_s)
     slots, legs = travelled(state, seconds, lasts_s, travel.ease, memory.travel)
-    params = {key: state.params.get(key, knob.start) for key, knob in registry.parameters.items()}
+    params = {key: state.params.get(key, start) for key, start in registry.starts.items()}
     driven = _Driven(features, t_ns, seconds, params, [weight for _, weight in slots])
     layers = _move(layers, driven, registry)
     params = driven.params

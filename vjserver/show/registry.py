@@ -64,6 +64,8 @@ class Registry:
             for verb in VERBS
         }
         """Addresses from before, and what each is called now."""
+        self.starts = {key: knob.start for key, knob in self.parameters.items()}
+        """Where each knob stands that nobody has turned, 0..1."""
         self._turns = {
             f"{PARAM}{key}{'/' * bool(verb)}{verb}": (key, verb) for key in self.parameters for verb in VERBS
         }
@@ -178,7 +180,7 @@ class Registry:
         Names from before become those of now (one that stands under both keeps the new one's value), what is missing
         stands at its start, what is no finite number is left out, at most :data:`MOST_PARAMS` are kept.
         """
-        known = {key: p.start for key, p in self.parameters.items()}
+        known = dict(self.starts)
         unknown: dict[str, float] = {}
         ordered = sorted(params.items(), key=lambda row: row[0] not in self.aliases)  # those of now have the last word
         for name, value in ordered:

@@ -357,7 +357,7 @@ def look_of_preset(place: int, preset: Preset, registry: Registry) -> Look:
     )
     named = preset.settings(registry)
     kinds = {preset.generator, preset.input, *(key.split("/")[0] for key in named if "/" in key)}
-    starts = {k: p.start for k, p in registry.parameters.items() if "/" not in k or k.split("/")[0] in kinds}
+    starts = {key: start for key, start in registry.starts.items() if "/" not in key or key.split("/")[0] in kinds}
     params = starts | named
     macros = preset.macros or DEFAULT_MACROS
     macro_rows = tuple(MacroRow(m.number, called(move.to), *move.range, move.curve) for m in macros for move in m.moves)

@@ -7,18 +7,16 @@ own time, so live and offline give the same events; only the waiting differs, an
 
 import math
 from collections import deque
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-from vjserver.dsp.barpointer import TempoPrior
-from vjserver.dsp.beatclock import BeatClock, ClockOptions
+from vjserver.dsp.beatclock import BeatClock
 from vjserver.dsp.chroma import Chroma, HarmonicRhythm
-from vjserver.dsp.drums import DrumDetector, DrumOptions
+from vjserver.dsp.drums import DrumDetector
 from vjserver.dsp.frontend import HOP, SLOW_EVERY, FrontEnd
-from vjserver.dsp.gain import AdaptiveGain, GainOptions, NoiseFloor, rms_db
-from vjserver.dsp.pitch import OnsetDetector, OnsetOptions, PitchTracker
+from vjserver.dsp.gain import AdaptiveGain, NoiseFloor, rms_db
+from vjserver.dsp.options import EarOptions, GainOptions, TempoPrior
+from vjserver.dsp.pitch import OnsetDetector, PitchTracker
 from vjserver.dsp.resample import Resampler, ratio_for
 from vjserver.dsp.section import Heard, SectionTracker
 from vjserver.dsp.spectrum import N_BANDS, Spectrum
@@ -46,29 +44,6 @@ _BAR_FRAMES, _BAR_AROUND = 6, 6
 _MAYBE_KICK = 0.25
 # How much of the pointer's belief is kept on the clock's beat, a frame.
 _KEPT, _KEPT_IN_BREAK = 1e-3, 1e-2
-
-
-Channel = Annotated[int, Field(ge=0, le=63)]
-
-
-class EarOptions(BaseModel):
-    """How the ear listens. The defaults suit a line signal or a microphone in a club."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    window: Literal[512, 1024, 2048, 4096] = Field(1024, description="samples a spectrum of the bands")
-    channel: Channel | tuple[Channel, ...] | None = Field(
-        None, description="listen to this channel only, from 0, or to several mixed ([2, 3]); None mixes all"
-    )
-    silence_after_s: float = Field(1.5, ge=0.0, description="how long below the gate before it counts as silence")
-    envelope_s: float = Field(0.12, gt=0.0, description="how long a hit glows in the kick, snare, hat features")
-    drop_s: float = Field(2.0, gt=0.0, description="how long a drop glows in the drop feature")
-    pitch: bool = Field(True, description="track the pitch")
-    gain: GainOptions = GainOptions()
-    drums: DrumOptions = DrumOptions()
-    onsets: OnsetOptions = OnsetOptions()
-    tempo: TempoPrior = TempoPrior()
-    clock: ClockOptions = ClockOptions()
 
 
 class Sides:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vjserver.dsp.beatclock import ClockMemory
+from vjserver.dsp.options import EarOptions
 from vjserver.ports import Source
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
@@ -20,7 +21,7 @@ from vjserver.runtime.stats import Latencies, StatsWriter
 from vjserver.runtime.store import MemoryWriter, pack_features
 from vjserver.show.addresses import GENRES, channels_of
 from vjserver.show.state import Sound
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.types.errors import DeviceError, VJError
 from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event
 from vjserver.types.features import BeatGrid, Features, quiet

@@ -10,9 +10,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from vjserver.dsp.options import EarOptions
 from vjserver.rendering.renderer import Moment
 from vjserver.show.desk import Desk
-from vjserver.stages.analysis import Analysis, EarOptions
+from vjserver.stages.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.events import Drum, Onset, Section
 

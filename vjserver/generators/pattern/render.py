@@ -164,7 +164,6 @@ class Painter:
             return
         self._size = (width, height)
         self._xs, self._ys, self._hues, self._lights = np.zeros((4, height, width), np.float32)
-        self._old = np.zeros((3, height, width), np.float32)
         self._kept = [np.zeros((3, height, width), np.float32) for _ in range(2)]
         y, x = np.mgrid[-1.0 : 1.0 : height * 1j, -1.0 : 1.0 : width * 1j]
         self._vignette = (1.0 - 0.38 * np.clip((x * x + y * y) * 0.5, 0.0, 1.0) ** 1.3).astype(np.float32)
@@ -218,14 +217,14 @@ class Painter:
             zoom = 2.0 ** (dt * (params["zoom"] + 0.10 * params["feedback"]))
             turn = math.degrees(dt * params["rotate"] * 2.0 * math.pi)
             matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), -turn, zoom)
-            for plane, old in zip(here.light, self._old, strict=True):
-                cv2.warpAffine(plane, matrix, (width, height), dst=old, borderMode=cv2.BORDER_REFLECT_101)
+            for plane, moved in zip(here.light, light, strict=True):
+                cv2.warpAffine(plane, matrix, (width, height), dst=moved, borderMode=cv2.BORDER_REFLECT_101)
         shift = params["palette"] * SIZE
 
         def work(top: int, bottom: int) -> None:
             shade(
                 self._hues[top:bottom], self._lights[top:bottom], here.look.ring, F(shift),
-                *self._old[:, top:bottom], F(keep), *light[:, top:bottom],
+                *light[:, top:bottom], F(keep), *light[:, top:bottom],
             )  # fmt: skip
 
         self._rows(work)
