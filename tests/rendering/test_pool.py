@@ -1,7 +1,7 @@
 """Who plays while another is loaded, who is kept, and where pictures to start from come from."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -50,6 +50,23 @@ def house():
 
 
 BIG, OTHER = Part("diffusion", "big"), Part("diffusion", "other")
+
+
+def test_at_the_start_the_fallback_is_opened_before_what_is_wanted_begins_to_load():
+    order = []
+
+    class Loader:
+        def submit(self, work, part):
+            order.append(f"load {part}")
+            return Future()
+
+    def make(part):
+        order.append(f"make {part}")
+        return Dummy(part)
+
+    players = GeneratorPool(make, Loader(), lambda *_: None)
+    assert players.choose(BIG).part == Part("pattern")
+    assert order == ["make pattern", "load diffusion (big)"]
 
 
 def test_the_pattern_plays_while_a_model_is_loaded_and_then_gives_way(house):

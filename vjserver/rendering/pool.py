@@ -54,6 +54,8 @@ class GeneratorPool:
             elif wanted == Part(FALLBACK_GENERATOR):
                 self._play_safe()
             elif self._coming is None:
+                if self.playing not in self._kept:  # first a picture: both at once took half as long again for it
+                    self._play_safe()
                 self._coming = wanted, self._loader.submit(self._make, wanted)
                 self._welcome(wanted)
         if wanted == self.playing and (self._refused or self._told):
