@@ -805,7 +805,7 @@ def test_a_beat_is_only_in_a_score_and_none_is_before_the_begin():
 def test_a_cue_plays_a_take(desk):
     desk.cues = CueList([Cue(id="intro", take="opening")])
     desk.receive(0, "/vj/cue/go", ())
-    assert [(c.address, c.args) for c in desk.commands] == [("/vj/take/play", ("opening",))]
+    assert [(c.address, c.args) for c in desk.commands] == [("/vj/take/play", ("opening", "cue"))]
 
 
 def test_the_autopilot_chooses_by_seed_and_bar_whatever_was_chosen_before():
@@ -852,11 +852,35 @@ def test_a_cue_that_plays_a_take_keeps_its_place_and_follows(desk):
     desk.cues = CueList([Cue(id="1"), Cue(id="2", take="opening", follow_s=5.0), Cue(id="3")])
     recorded = parse([head(ShowState()), line(Played(60 * NS, "/vj/seed", (4,)), 0)], "t", SHIPPED)
     desk.receive(0, "/vj/cue/2/go", ())
-    desk.play(recorded, 0)
+    desk.play(recorded, 0, cued=True)
     assert desk.state.cue == "2"
+    heir = desk_of(BANK, desk.state, desk.cues)
+    heir.resume(desk.memory)
+    heir.play_on(recorded, *desk.playing)
+    run(heir, 6 * NS, step_ns=NS // 10)
+    assert heir.state.cue == "3", "a successor follows too"
     run(desk, 6 * NS, step_ns=NS // 10)
     assert desk.state.cue == "3"
     assert desk.plays
+
+
+def test_a_take_that_a_hand_plays_ends_what_a_cue_would_have_followed_with(desk):
+    desk.cues = CueList([Cue(id="1", take="missing", follow_s=5.0), Cue(id="2")])
+    desk.receive(0, "/vj/cue/1/go", ())
+    desk.play(parse([head(ShowState()), line(Played(60 * NS, "/vj/seed", (4,)), 0)], "t", SHIPPED), NS)
+    run(desk, 9 * NS, since_ns=NS, step_ns=NS // 10)
+    assert desk.state.cue == ""
+
+
+def test_cues_in_a_cued_take_follow_as_they_were_recorded_and_the_outer_one_goes_on(desk):
+    desk.cues = CueList([Cue(id="1", take="t", follow_s=12.0), Cue(id="2", follow_s=5.0), Cue(id="3"), Cue(id="4")])
+    rows = [Played(NS, "/vj/cue/2/go", ()), Played(6 * NS, "/vj/cue/3/go", ()), Played(60 * NS, "/vj/seed", (4,))]
+    desk.receive(0, "/vj/cue/1/go", ())
+    desk.performed.clear()
+    desk.play(parse([head(ShowState()), *(line(row, 0) for row in rows)], "t", SHIPPED), 0, cued=True)
+    for t_ns in range(0, 14 * NS, NS // 10):
+        desk.tick(t_ns, grid_at(), 200_000_000)
+    assert [row.address for row in desk.performed] == ["/vj/cue/2/go", "/vj/cue/3/go", "/vj/cue/4/go"]
 
 
 def test_a_take_that_holds_such_a_cue_is_not_cut_off_by_it(desk):

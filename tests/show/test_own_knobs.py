@@ -296,6 +296,8 @@ def test_presets_of_generators_that_are_not_here_do_not_fill_the_state_for_ever(
         desk.receive(i, "/vj/preset/go", (f"p{i}",))
     assert len(desk.state.params) == MOST_PARAMS
     assert desk.state.params["gone8/k0"] == 0.5, "the newest are kept"
+    desk.receive(99, "/vj/preset/go", ("p8",))
+    assert all(f"gone8/k{j}" in desk.state.params for j in range(300)), "and what the look itself sets"
     assert SHIPPED.parameters.keys() <= desk.state.params.keys()
 
 

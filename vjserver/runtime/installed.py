@@ -93,15 +93,15 @@ class _Told(msgspec.Struct):
 def _described(kind: str, point: EntryPoint) -> GeneratorInfo:
     """Return what a stranger's generator tells, asked by a process of its own, which may hang, fall or print.
 
-    It is kept for the version and the files that told it; so is a fault.
+    It is kept for the version and the files that told it; a fault is not, since its cause may be elsewhere.
     """
     path, mark = data_folder() / "described.json", _mark(kind, point)
     known = _known(path)
     told = known.get(mark) if mark else None
     if told is None:
         told = _asked(kind)
-        with contextlib.suppress(OSError):  # else it is asked again at the next start
-            if mark:
+        with contextlib.suppress(OSError):  # else it is asked again at the next start, as after a fault
+            if mark and told.info is not None:
                 write_whole(path, msgspec.json.encode({**known, mark: told}))
     if told.info is None:
         raise VJError(told.fault)

@@ -24,7 +24,8 @@ from vjserver.types.events import Argument, Beat, Command, EarEvent
 from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
-MOST_ROWS = 128  # of a take in a tick: the hands do not wait for more
+MOST_ROWS = 128
+BY_CUE = "cue"
 ON_THE_BEAT = 1e-6  # of a beat: so near counts as on it
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
 BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take"})
@@ -64,6 +65,7 @@ class DeskMemory:
     taps: tuple[int, ...]
     gone_ns: int
     seed: int = 1
+    cued: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +85,8 @@ class Desk:
     performed: list[Played] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    rows_a_tick: int = MOST_ROWS
+    """So much of a take is done in a tick; the hands do not wait for more."""
     stopped: int = 0
     """How often takes were stopped: one that is still being read when that happens is not played."""
     reached: int = 1
@@ -99,7 +103,7 @@ class Desk:
     _gone_ns: int = -MIN_GO_NS
     _by: str = ""
     _cued: bool = False
-    """Whether the take that is played, or about to be, was called by a cue, which goes on meanwhile."""
+    """Whether the take that is played was called by a cue, which goes on meanwhile."""
 
     def __post_init__(self) -> None:
         self.state = settled(self.state, self.registry)
@@ -110,7 +114,7 @@ class Desk:
         """What a successor has to know besides state and history."""
         return DeskMemory(
             tuple(self.pending), self._follow_ns, self._follow_beat, self._bars_left, self._foreseen,
-            tuple(self._taps), self._gone_ns, self.seed,
+            tuple(self._taps), self._gone_ns, self.seed, self._cued,
         )  # fmt: skip
 
     def resume(self, memory: DeskMemory) -> None:
@@ -118,7 +122,7 @@ class Desk:
         self.pending, self._taps = list(memory.pending), list(memory.taps)
         self._follow_ns, self._follow_beat = memory.follow_ns, memory.follow_beat
         self._bars_left, self._foreseen, self._gone_ns = memory.bars_left, memory.foreseen, memory.gone_ns
-        self.seed = memory.seed
+        self.seed, self._cued = memory.seed, memory.cued
 
     # -- messages ------------------------------------------------------------------------------------------
 
@@ -318,6 +322,8 @@ class Desk:
 
     def _call(self, t_ns: int, cue: Cue) -> None:
         """Call a cue: its preset, then its messages; then wait for what follows."""
+        held = self._is_held and self._by == "take"  # what followed is of the take too
+        follows = self._follow_ns, self._follow_beat
         self._follow_ns = self._follow_beat = None
         morph = self.state.morph
         if cue.morph_beats or cue.morph_seconds:
@@ -343,8 +349,9 @@ class Desk:
         if (
             cue.take and self._by != "take"
         ):  # a recorded take holds what the other one did; a score shall not call itself
-            self._cued = True
-            self.commands.append(Command(t_ns, "/vj/take/play", (cue.take,)))
+            self.commands.append(Command(t_ns, "/vj/take/play", (cue.take, BY_CUE)))
+        if held:
+            self._follow_ns, self._follow_beat = follows
 
     def _follow(self, now_ns: int) -> None:
         self._follow_ns = self._follow_beat = None
@@ -372,9 +379,8 @@ class Desk:
         places = min(place, len(take.rows)), min(beats, len(take.on_beats))
         self._playing = _Playing(take, began_ns, *places, first_beat)
 
-    def play(self, take: Take, now_ns: int) -> None:
-        """Play a take from its begin."""
-        cued, self._cued = self._cued, False
+    def play(self, take: Take, now_ns: int, cued: bool = False) -> None:
+        """Play a take from its begin; a cue that called it (``cued``) goes on meanwhile."""
         follows = (self._follow_ns, self._follow_beat) if cued else (None, None)
         before, self.state = self.state, take.begin(replace(self.state, t_ns=now_ns))
         self._stop_everything()
@@ -397,7 +403,11 @@ class Desk:
             return []
         due: list[Played] = []
         rows = playing.take.rows
-        while len(due) < MOST_ROWS and playing.place < len(rows) and playing.t_ns + rows[playing.place].t_ns <= now_ns:
+        while (
+            len(due) < self.rows_a_tick
+            and playing.place < len(rows)
+            and playing.t_ns + rows[playing.place].t_ns <= now_ns
+        ):
             row = rows[playing.place]
             due.append(replace(row, t_ns=playing.t_ns + row.t_ns))
             playing.place += 1
@@ -406,7 +416,9 @@ class Desk:
             if playing.first_beat is None:
                 playing.first_beat = self.grid.count + math.ceil(self.grid.beats_since(playing.t_ns) - ON_THE_BEAT)
             beats = self.grid.count + self.grid.beats_since(now_ns + ahead_ns) - playing.first_beat
-            while len(due) < MOST_ROWS and playing.beats < len(rows) and (rows[playing.beats].beat or 0.0) <= beats:
+            while (
+                len(due) < self.rows_a_tick and playing.beats < len(rows) and (rows[playing.beats].beat or 0.0) <= beats
+            ):
                 due.append(replace(rows[playing.beats], t_ns=now_ns))
                 playing.beats += 1
         return [row for row in due if not row.address.startswith(ONCE)]

@@ -22,6 +22,7 @@ from vjserver.types.text import clean
 from vjserver.walk.slerp import EASES, ease
 
 TEMPO = "/vj/tempo/"
+MOST_PRESETS = 1_000_000
 # Shapes of a movement from 0 to 1.
 CURVES: dict[str, Callable[[float], float]] = {
     "linear": lambda x: x,
@@ -240,7 +241,7 @@ def settled_look(look: LookT, registry: Registry) -> LookT:
         weights=_filled([_unit(w, 0.0) for w in look.weights], start.weights),
         macros=_filled([_unit(m, 0.0) for m in look.macros], start.macros),
         macro_names=_filled([clean(n[:MAX_NAME]) for n in look.macro_names], start.macro_names),
-        preset=max(0, look.preset),
+        preset=min(max(0, look.preset), MOST_PRESETS),
         preset_name=look.preset_name[:MAX_NAME],
         params=registry.settled(look.params),
         mappings=tuple(m for row in look.mappings if (m := _settled_mapping(row, registry)) is not None),
@@ -291,7 +292,7 @@ def settled(state: ShowState, registry: Registry) -> ShowState:
     glide = state.glide
     if glide is not None:
         eased, held = (_settled_part(rows, registry) for rows in (glide.params, glide.held))
-        sound = math.isfinite(glide.lasts_s) and glide.lasts_s > 0.0 and glide.ease in EASES
+        sound = 0.0 < glide.lasts_s < math.inf and glide.ease in EASES and abs(glide.t_ns) < 2**62
         state = replace(state, glide=replace(glide, params=eased, held=held) if sound else None)
     return state
 
@@ -326,7 +327,7 @@ def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float, registr
     and after: a leaving one's stand until the end, a coming one's are set. Whole numbers and choices switch at the end.
     """
     now = at(state, t_ns)
-    params = registry.bounded({**state.params, **look.params})
+    params = registry.bounded({k: v for k, v in state.params.items() if k not in look.params} | dict(look.params))
     new = replace(state, glide=None, **{name: getattr(look, name) for name in LOOK if name != "params"}, params=params)
     if lasts_s <= 0.0:
         return new

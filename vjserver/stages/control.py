@@ -22,7 +22,7 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, MemoryWriter, StateWriter, left_behind
 from vjserver.show.cues import CueList
-from vjserver.show.desk import Desk, DeskMemory
+from vjserver.show.desk import BY_CUE, Desk, DeskMemory
 from vjserver.show.history import STEPS, HistoryMemory
 from vjserver.show.outputs import RECORD, row_of
 from vjserver.show.pattern import is_pattern, matching
@@ -419,31 +419,31 @@ class Control:
         self.learner.forget(str(args[0]))
 
     def _play_take(self, args: tuple[Argument, ...]) -> None:
-        name, stopped = str(args[0]) if args else "", self.desk.stopped
+        name, cued, stopped = str(args[0]) if args else "", BY_CUE in args[1:], self.desk.stopped
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._begin_take(*self._shelf.take(name))
+            self._begin_take(*self._shelf.take(name), cued)
         else:  # a long one takes seconds to read, and the hands do not wait
             self._asked = name, stopped
-            self._reading = loop.create_task(self._read_take(name, stopped))
+            self._reading = loop.create_task(self._read_take(name, stopped, cued))
 
-    async def _read_take(self, name: str, stopped: int) -> None:
+    async def _read_take(self, name: str, stopped: int, cued: bool) -> None:
         try:
             found, take = await asyncio.to_thread(self._shelf.take, name)
             if (name, stopped) == self._asked and stopped == self.desk.stopped:  # nobody stopped it meanwhile
-                self._begin_take(found, take)
+                self._begin_take(found, take, cued)
         except ConfigError as error:
             self.refuse(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours: the show goes on without the take
             log.write_fault("control", f"take {name} could not be played", error)
             self.refuse(f"take {name}: {type(error).__name__}: {error}")
 
-    def _begin_take(self, name: str, take: Take) -> None:
+    def _begin_take(self, name: str, take: Take, cued: bool) -> None:
         self._plays = name
         if take.idle:
             self.announce("take", f"{name}: {take.idle}", mended=True)
-        self.desk.play(take, self._clock.now_ns())
+        self.desk.play(take, self._clock.now_ns(), cued)
         self.settle()
 
     _deeds: Mapping[str, Callable[["Control", tuple[Argument, ...]], None]] = {
@@ -525,7 +525,8 @@ class Control:
         takes = [cue.take for cue in self.desk.cues.cues if cue.take]
         missing = sorted(set(takes) - set(self._shelf.takes())) if takes else []
         if missing:
-            self.announce("cues", f"there is no take {', '.join(map(repr, missing))} yet, which a cue is to play")
+            self.announce("cue takes", f"there is no take {', '.join(map(repr, missing))} yet, which a cue is to play")
+            self.troubles.pop("cue takes")  # it may be recorded tonight
         if absent:
             kinds = sorted(set(absent))
             rows = [f"{kind} is not installed: {absent.count(kind)} messages lie idle" for kind in kinds]
