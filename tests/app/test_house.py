@@ -1,6 +1,7 @@
 """The house's own rules, where no linter holds them."""
 
 import ast
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,3 +48,14 @@ def test_a_stored_field_is_there_where_its_row_says():
     assert {name.split(".")[0] for name in SAVED} <= set(Preset.model_fields) & set(Look.__dataclass_fields__)
     assert SWITCHES == ("generator", "model", "input", "size"), "their order is a file format"
     assert set(Look.__dataclass_fields__) < set(ShowState.__dataclass_fields__)
+
+
+def test_what_the_patches_are_made_from_is_in_the_package_too():
+    """``vjserver touchdesigner`` makes them anew where it is installed, with the knobs of plug-ins."""
+    project = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    globs = project["package-data"]["vjserver.touchdesigner"]
+    there = HOUSE.parent / project["package-dir"]["vjserver.touchdesigner"]
+    packed = {path for pattern in globs for path in there.glob(pattern)}
+    assert {path for path in (there / "scripts").iterdir() if path.suffix == ".py"} <= packed
+    packages = {path.parent.relative_to(HOUSE.parent).as_posix() for path in HOUSE.rglob("__init__.py")}
+    assert {name.replace("/", ".") for name in packages} <= set(project["packages"])
