@@ -14,7 +14,7 @@ from vjserver.show.registry import Registry
 from vjserver.show.state import Glide, MappingRow, ShowState
 from vjserver.types.errors import GeneratorError
 from vjserver.types.features import quiet
-from vjserver.types.frames import Frame, FrameInfo
+from vjserver.types.frames import Frame, FrameInfo, on_host
 from vjserver.types.knobs import GeneratorInfo, Parameter
 
 FACES = GeneratorInfo(
@@ -198,3 +198,23 @@ def test_nobody_starts_from_itself(house):
     renderer, _, told = house
     played(renderer, [moment(generator="faces", input="faces")])
     assert told == [("input", "faces cannot start from itself; it starts from noise", False)]
+
+
+def test_a_picture_for_another_generator_may_stay_on_its_device(house):
+    """The first of a chain is asked for it; the second gets what speaks DLPack, and the wall still gets numpy."""
+    torch = pytest.importorskip("torch", reason="a device's picture needs torch")
+    renderer, made, _ = house
+    one = moment(size=(64, 36), generator="faces", input="pattern")
+    played(renderer, [one])
+    first, second = made[Part("pattern")], made[Part("faces")]
+    assert (first.requests[-1].where, second.requests[-1].where) == ("device", "host")
+    plain, kept = first.render, torch.full((36, 64, 4), 7, dtype=torch.uint8)
+    first.render = lambda request, state: (replace(plain(request, state)[0], device=kept), 1)
+    played(renderer, [one])
+    image = second.requests[-1].image
+    assert image is kept
+    assert (on_host(image) == 7).all()
+    assert on_host(image).dtype == np.uint8
+    first.render = lambda request, state: (replace(plain(request, state)[0], device=kept[:10]), 1)
+    played(renderer, [one])
+    assert second.requests[-1].image is None, "one of another size is no frame"

@@ -23,7 +23,7 @@ from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState, at
 from vjserver.types.errors import GeneratorError, VJError, WorkerFault
 from vjserver.types.features import Features
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Mode, Notice
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Mode, Notice, OnDevice, Pixels
 
 CHAIN_AREA = 640 * 360
 """Pixels of a picture that another generator starts from, at most."""
@@ -134,11 +134,14 @@ class Renderer:
         """
         chain, name, mapper = self._asked(moment, memory)
         source = self.images.get(name) if name is not None else None
+        image: Pixels | OnDevice | None = source.pixels if source is not None else None
         left: dict[tuple[Part, int], Any] = {}
         for i, (part, generator, request) in enumerate(chain):
             place = len(chain) - 1 - i
-            if source is not None:
-                request = replace(request, image=source.pixels)
+            if image is not None:
+                request = replace(request, image=image)
+            if place:
+                request = replace(request, where="device")
             try:
                 frame, after = generator.render(request, memory.generators.get((part, place)))
                 check(frame, part, request)
@@ -159,6 +162,7 @@ class Renderer:
                 return Rendered(frame, request, source), RenderMemory(mapper, left)
             self.images.tell(f"{part.kind} makes pictures again", mended=True)
             source = replace(frame, info=FrameInfo(request.width, request.height))  # of this moment: it has no age
+            image = frame.device if frame.device is not None else frame.pixels
         raise AssertionError("a chain has a last one")
 
     # -- a film's beginning in the middle --------------------------------------------------------------------
@@ -278,6 +282,8 @@ def check(frame: object, part: Part, request: FrameRequest) -> None:
         numbers = all(isinstance(value, (int, float)) for value in frame.figures.values())
         if not numbers or not all(isinstance(notice, Notice) for notice in frame.notices):
             raise GeneratorError(f"{part.kind}: figures are numbers, and notices are of the type Notice")
+        if frame.device is not None and tuple(frame.device.shape) != (request.height, request.width, 4):
+            raise GeneratorError(f"{part.kind}: the picture on the device is {tuple(frame.device.shape)}")
     pixels = frame.pixels if isinstance(frame, Frame) else None
     if (
         not isinstance(pixels, np.ndarray)

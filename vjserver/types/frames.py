@@ -5,9 +5,9 @@ with the times of every stage, so that any receiver can say how old the picture 
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,32 @@ from vjserver.types.errors import VJError
 Pixels = NDArray[np.uint8]
 Prompts = tuple[tuple[str, float], ...]
 Mode = Literal["live", "film"]
+Where = Literal["host", "device"]
+
+
+class OnDevice(Protocol):
+    """A picture that lies on a device, RGBA8 ``(height, width, 4)``, as torch and others hand it over (DLPack)."""
+
+    shape: Sequence[int]
+
+    def __dlpack__(self, *, stream: Any = None) -> Any:
+        """Return a capsule that another library takes up without a copy."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return the kind of device, and its number."""
+
+
+def on_host(image: "Pixels | OnDevice") -> Pixels:
+    """Return a picture as numpy has it; one on a graphics card is fetched."""
+    if isinstance(image, np.ndarray):
+        return image
+    if image.__dlpack_device__()[0] == CPU:
+        return np.asarray(np.from_dlpack(image), np.uint8)
+    fetched: Any = image
+    return np.asarray(fetched.cpu().numpy() if hasattr(fetched, "cpu") else fetched.get(), np.uint8)
+
+
+CPU = 1  # kDLCPU of dlpack.h
 
 MAGIC = b"VJF1"
 VERSION = 1
@@ -55,8 +81,9 @@ class FrameRequest:
     It is the ``number``-th of its loop, for ``t_ns``, ``seconds`` after the last one; beats and phases are those of
     ``t_ns``. ``params`` are the common knobs in their own units (see ``show.addresses``), ``own`` those of the
     generator by their bare names. ``inference_size`` is the size at which a model shall think, (0, 0) leaves it the
-    choice; ``image`` is the picture to start from, RGBA8 of any size, and ``feedback`` asks for the last one. A change
-    of seed is to take ``travel_s``, eased by ``ease``.
+    choice; ``image`` is the picture to start from, RGBA8 of any size (:func:`on_host` makes numpy of it), and
+    ``feedback`` asks for the last one. A change of seed is to take ``travel_s``, eased by ``ease``. ``where`` is
+    ``device`` where another generator starts from this picture: it may be handed over as ``Frame.device``.
 
     In the mode ``film`` the picture is to be the same whenever it is asked for: nothing is skipped or made smaller for
     want of time, prompts are waited for, and chance comes from ``seed`` and ``number``.
@@ -75,13 +102,14 @@ class FrameRequest:
     bar_phase: float = 0.0
     audio_ns: int = 0
     inference_size: tuple[int, int] = (0, 0)
-    image: Pixels | None = None
+    image: Pixels | OnDevice | None = None
     feedback: bool = False
     travel_s: float = 0.0
     ease: str = "smooth"
     own: Mapping[str, float] = field(default_factory=dict)
     number: int = 0
     mode: Mode = "live"
+    where: Where = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +190,8 @@ class Notice:
 class Frame:
     """A picture: ``pixels`` uint8 ``(height, width, 4)`` RGBA, top row first.
 
-    From a generator it may bring a ``preview`` of the same shape, ``notices`` to announce and ``figures`` to show.
+    From a generator it may bring a ``preview`` of the same shape, ``notices`` to announce and ``figures`` to show; and
+    the same picture as it lies on the ``device``, where the request asked for that.
     """
 
     pixels: Pixels
@@ -170,6 +199,7 @@ class Frame:
     preview: Pixels | None = None
     notices: tuple[Notice, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    device: OnDevice | None = None
 
 
 def arrived(pixels: Pixels, number: int, now_ns: int) -> Frame:

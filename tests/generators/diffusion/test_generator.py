@@ -748,3 +748,29 @@ def test_that_a_model_is_not_here_is_said_without_importing_torch(tmp_path):
     env = {**os.environ, "VJSERVER_DATA": str(tmp_path)}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout
     assert said.strip() == "model 'sd-turbo' is not here yet: vjserver models pull sd-turbo False"
+
+
+# -- pictures that stay on the device ------------------------------------------------------------------------------
+
+
+def test_a_picture_that_lies_on_the_device_is_started_from_as_one_of_the_hosts(turbo):
+    import torch
+
+    for size in ((HEIGHT, WIDTH), (100, 170), (30, 40)):
+        image = np.random.default_rng(3).integers(0, 256, (*size, 4), dtype=np.uint8)
+        image = np.repeat(np.repeat(image[::4, ::4], 4, 0), 4, 1)[: size[0], : size[1]].copy()
+        asked = request("fish", strength=0.5)
+        host, _ = turbo.render(replace(asked, image=image), None)
+        host = np.array(host.pixels)
+        device, _ = turbo.render(replace(asked, image=torch.from_numpy(image)), None)
+        apart = np.abs(host.astype(int) - device.pixels.astype(int))
+        assert apart.mean() < (0.01 if size == (HEIGHT, WIDTH) else 3.0), size
+
+
+def test_where_it_is_asked_for_the_picture_is_there_on_the_device_too(turbo):
+    asked = request("fish")
+    frame, state = turbo.render(replace(asked, where="device"), None)
+    assert (np.from_dlpack(frame.device) == frame.pixels).all()
+    again, _ = turbo.render(request("moon", seed=5), state)
+    assert again.device is None
+    assert (np.from_dlpack(frame.device) != again.pixels).any(), "it is a copy of its own"

@@ -93,9 +93,9 @@ class Inputs:
 
     ``prompts`` has one row of (prompt, weight) a deck; ``negative`` counts where guidance works by a negative prompt.
     ``noise`` are two arrays ``(5, 1, 4, height / 8, width / 8)`` of which the frame takes a weighted sum; ``image`` is
-    RGBA8 at the canvas's size, or None; ``feed`` tells that the last picture is started from. ``controls`` are named
-    as in :data:`CONTROLS`; those not given are neutral. ``film`` tells that nothing may depend on earlier frames but
-    what they hand on.
+    RGBA8 at the canvas's size, a tensor where it lies on the device, or None; ``feed`` tells that the last picture is
+    started from. ``controls`` are named as in :data:`CONTROLS`; those not given are neutral. ``film`` tells that
+    nothing may depend on earlier frames but what they hand on.
     """
 
     prompts: Sequence[Weighted]
@@ -104,7 +104,7 @@ class Inputs:
     negative: Encoded | None = None
     guidance: float = 1.0
     loras: Sequence[float] = ()
-    image: Pixels | None = None
+    image: Pixels | Tensor | None = None
     feed: bool = False
     eps: Float32 | None = None
     controls: dict[str, Sequence[float]] = field(default_factory=dict)
@@ -309,6 +309,28 @@ class Engine:
                     buffer.zero_()
 
     @torch.inference_mode()
+    def fitted(self, image: Any, width: int, height: int) -> Tensor:
+        """Return a picture that lies on a device (DLPack) at another size; what sticks out at the sides is cut off."""
+        with self._turn():
+            came: Tensor = torch.utils.dlpack.from_dlpack(image).to(self.parts.device)
+            scale = max(width / came.shape[1], height / came.shape[0])
+            w, h = max(1, round(width / scale)), max(1, round(height / scale))
+            left, top = (came.shape[1] - w) // 2, (came.shape[0] - h) // 2
+            cut = came[top : top + h, left : left + w]
+            if cut.shape[:2] == (height, width):
+                return cut[None].contiguous()
+            how = {"mode": "area"} if scale < 1.0 else {"mode": "bilinear", "align_corners": False}
+            planes = F.interpolate(cut.permute(2, 0, 1)[None].float(), size=(height, width), **how)
+            return planes.add_(0.5).clamp_(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    @torch.inference_mode()
+    def picture(self) -> Tensor:
+        """Return the newest picture, RGBA8 ``(height, width, 4)``, a copy on the device."""
+        assert self._newest is not None
+        with self._turn():
+            return self._newest.rgba[0].clone()
+
+    @torch.inference_mode()
     def remembered(self) -> tuple[Shape, list[Float32]]:
         """Return what the device keeps of the last frame (latent, picture, colours), and its shape."""
         assert self._newest is not None
@@ -449,7 +471,9 @@ class Engine:
             if new is not old:
                 buffer.copy_(torch.from_numpy(new))
         canvas.noises = inputs.noise
-        if inputs.image is not None:
+        if isinstance(inputs.image, Tensor):
+            canvas.image.copy_(inputs.image)
+        elif inputs.image is not None:
             canvas.host_image[0].numpy()[:] = inputs.image
             canvas.image.copy_(canvas.host_image, non_blocking=self._cuda)
         if inputs.eps is not None:

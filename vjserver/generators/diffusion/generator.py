@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import msgspec
@@ -21,11 +21,13 @@ from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.store import find_model
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels, Prompts
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevice, Pixels, Prompts, on_host
 from vjserver.walk.noise import Array, NoiseWalk, begin, step
 from vjserver.walk.smoothing import smoothing
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vjserver.generators.diffusion.engine import Engine, Inputs, Result, Shape
     from vjserver.generators.diffusion.text import Encoded
     from vjserver.generators.diffusion.text import Prompts as PromptCache
@@ -207,7 +209,7 @@ class DiffusionGenerator:
             engine.forget()
         if request.mode == "film":
             return self._render(request, state, asked, None)
-        thumb = _thumb(request.image) if request.image is not None and own["similar"] > 0.0 else None
+        thumb = _thumb(on_host(request.image)) if request.image is not None and own["similar"] > 0.0 else None
         if state is not None and self._may_skip(request, state, thumb):
             return self._again(replace(state, skipped=state.skipped + 1))
         while True:
@@ -261,6 +263,7 @@ class DiffusionGenerator:
         inputs = self._inputs(request, state, effort, hang, noise, before, prompts)
         began_s = time.perf_counter()
         result = engine.render(shape, inputs)
+        device: Any = engine.picture() if request.where == "device" else None
         told = self._governor.hear(time.perf_counter() - began_s) if request.mode == "live" else ""
         if told:
             self._tell("frame rate", told, self._governor.rung == 0)
@@ -271,7 +274,9 @@ class DiffusionGenerator:
             self._serial, noise, size, place(p), prompts, _frame(request, result), thumb,
             jumps=() if state is None else state.jumps,
         )  # fmt: skip
-        return self._checked(request, result, state, here, effort)
+        frame, here = self._checked(request, result, state, here, effort)
+        good = frame.pixels is result.pixels[0] or np.shares_memory(frame.pixels, result.pixels)
+        return (replace(frame, device=device) if good else frame), here
 
     def _walk(
         self, request: FrameRequest, state: DiffusionState | None, size: tuple[int, int], hang: Thread
@@ -311,7 +316,7 @@ class DiffusionGenerator:
             negative=self._negative(request.text.negative),
             guidance=own["guidance"] if engine.parts.guidance != "none" else 1.0,
             loras=[own[f"lora_{i}"] for i in range(1, N_LORAS + 1)],
-            image=_fitted(request.image, effort.width, effort.height) if request.image is not None else None,
+            image=self._fitted(request.image, effort.width, effort.height),
             feed=feed,
             film=request.mode == "film",
             controls={
@@ -368,6 +373,12 @@ class DiffusionGenerator:
         last = Frame(pixels, FrameInfo(row.width, row.height))
         self._serial += 1
         return DiffusionState(self._serial, walk, row.size, row.place, row.prompts, last)
+
+    def _fitted(self, image: "Pixels | OnDevice | None", width: int, height: int) -> "Pixels | Tensor | None":
+        """Return a picture to start from at the size of the canvas, where it lies."""
+        if image is None or isinstance(image, np.ndarray):
+            return _fitted(image, width, height) if image is not None else None
+        return self._opened()[0].fitted(image, width, height)
 
     # -- prompts -------------------------------------------------------------------------------------------
 
