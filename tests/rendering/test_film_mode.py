@@ -16,7 +16,7 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.preset import Bank
 from vjserver.show.state import ShowState
 from vjserver.sources.click import ClickOptions, click_track
-from vjserver.stages.performance import moments
+from vjserver.stages.performance import heard, moments
 from vjserver.types.errors import GeneratorError
 
 SIZE, FPS = (64, 36), 10
@@ -53,7 +53,7 @@ def performed(preset, seconds=3.0):
     bank = Bank([("it", preset), ("other", made(name="O", params={"warp": 0.8, "diffusion": {"turn": 0.5}}, **TINY))])
     desk = desk_of(bank, enter(ShowState(), 0, preset))
     track = click_track(ClickOptions(bpm=140.0), seconds)
-    for moment in moments(desk, track, 48000, Fraction(FPS), SIZE):
+    for moment in moments(desk, heard(track, 48000), Fraction(FPS), SIZE):
         if preset.generator == "diffusion" and moment.number == round(0.5 * seconds * FPS):
             desk.receive(moment.t_ns, "/vj/morph/seconds", (0.6,))
             desk.receive(moment.t_ns, "/vj/preset/go", ("other",))
@@ -163,10 +163,10 @@ def test_rendering_from_a_state_leaves_it_as_it_is(name):
 def test_frames_are_exact_whatever_the_rate(name):
     """30000/1001: frame 30000 is at 1001 s to the nanosecond, and no sound is heard twice or left out."""
     desk = desk_of(Bank([("it", PATTERN)]), enter(ShowState(), 0, PATTERN))
-    rows = list(moments(desk, np.zeros(48000, np.float32), 48000, Fraction(30000, 1001), SIZE, 90))
+    rows = list(moments(desk, heard(np.zeros(48000, np.float32), 48000), Fraction(30000, 1001), SIZE, 90))
     assert [row.t_ns for row in rows] == [i * NS * 1001 // 30000 for i in range(90)]
     assert [row.number for row in rows] == list(range(90))
     assert rows[0].seconds == 0.0
     assert rows[1].seconds == pytest.approx(1001 / 30000)
-    sound = np.zeros(48000, np.float32)
-    assert len(list(moments(desk, sound, 48000, Fraction(30000, 1001), SIZE))) == 30, "ceil(duration x fps)"
+    sound = heard(np.zeros(48000, np.float32), 48000)
+    assert len(list(moments(desk, sound, Fraction(30000, 1001), SIZE))) == 30, "ceil(duration x fps)"

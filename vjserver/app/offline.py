@@ -24,7 +24,7 @@ from vjserver.show.state import ShowState, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
 from vjserver.stages.analysis import Analysis
-from vjserver.stages.performance import moments
+from vjserver.stages.performance import heard, moments
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name
@@ -139,7 +139,7 @@ def render_preset(
     desk = Desk(Bank([("it", preset)]), enter(ShowState(), 0, preset, registry), registry=registry)
     frames = round((skip_s + seconds) * fps)
     try:
-        for moment in moments(desk, demo_song(), 48000, Fraction(fps), size, frames):
+        for moment in moments(desk, heard(demo_song(), 48000), Fraction(fps), size, frames):
             if moment.t_ns < skip_s * NS:
                 continue
             rendered, memory = renderer.render(moment, memory)

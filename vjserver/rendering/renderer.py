@@ -33,7 +33,8 @@ CHAIN_AREA = 640 * 360
 class Moment:
     """What a picture is made of: the state and the sound, for ``t_ns``, ``seconds`` after the last picture.
 
-    ``number`` counts pictures, ``size`` is (width, height).
+    ``number`` counts pictures, ``size`` is (width, height). In a film the mapping moves in steps of its own: ``mapper``
+    is where it stood ``since_s`` before.
     """
 
     state: ShowState
@@ -43,6 +44,8 @@ class Moment:
     number: int
     size: tuple[int, int]
     mode: Mode = "live"
+    mapper: MapperMemory | None = None
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,10 @@ class Renderer:
             image = frame.device if frame.device is not None else frame.pixels
         raise AssertionError("a chain has a last one")
 
+    def asked(self, moment: Moment, memory: RenderMemory) -> list[tuple[Part, FrameRequest]]:
+        """Return who would be asked for a moment's picture, and for what, the last one last; nothing is drawn."""
+        return [(part, request) for part, _, request in self._asked(moment, memory)[0]]
+
     # -- a film's beginning in the middle --------------------------------------------------------------------
 
     def advance(self, moment: Moment, memory: RenderMemory) -> RenderMemory:
@@ -244,10 +251,11 @@ class Renderer:
         known = chosen is not None and chosen[0] is moment.state
         generator = chosen[1] if chosen is not None and known else self.pool.choose(self._part_of(now))
         part = self.pool.playing
+        before, since_s = (memory.mapper, moment.seconds) if moment.mapper is None else (moment.mapper, moment.since_s)
         request, knobs, mapper = mapped(
-            moment.state, moment.features, moment.t_ns, moment.seconds, moment.size, memory.mapper, self._registry
+            moment.state, moment.features, moment.t_ns, since_s, moment.size, before, self._registry
         )
-        request = replace(request, number=moment.number, mode=moment.mode)
+        request = replace(request, number=moment.number, mode=moment.mode, seconds=moment.seconds)
         last = part, generator, replace(request, own=own_of(self._registry, part.kind, knobs))
         info = self._registry.infos.get(part.kind)
         name = now.input

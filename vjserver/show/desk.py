@@ -182,9 +182,15 @@ class Desk:
         self.performed.append(Played(t_ns, address, args, kept))
         if now.preset != before.preset or now.preset_name != before.preset_name:
             self._arm()
+            self._begin_look(t_ns)
         undoable = by not in BY_ITSELF and address not in ("/vj/undo", "/vj/redo")
         if undoable and any(getattr(now, name) is not getattr(before, name) for name in LOOK):
             self.history.note(before, address, t_ns)
+
+    def _begin_look(self, t_ns: int) -> None:
+        """Let what is counted from the beginning of the look begin."""
+        beat = self.grid.count + self.grid.beats_since(t_ns) if self.grid.running else 0.0
+        self.state = replace(self.state, since_ns=t_ns, since_beat=beat)
 
     def _do(self, t_ns: int, address: str, args: tuple[Argument, ...]) -> None:
         before = self.state
@@ -237,6 +243,9 @@ class Desk:
             if row.look is not None:
                 lasts_s = self.state.morph.lasts_s(grid.period_s) if row.address.endswith("recall") else 0.0
                 self._turn_to(row.t_ns, row.look, lasts_s)
+                if not self._is_held:
+                    self._arm()
+                    self._begin_look(row.t_ns)
             else:
                 self._try(row.t_ns, row.address, row.args, "take")
         newest = grid.count_at(now_ns + ahead_ns) if grid.running else None
@@ -390,6 +399,17 @@ class Desk:
         self._arm()
         self.seed = take.seed if take.seed is not None else self.seed
         self._playing = _Playing(take, now_ns)
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the next thing happens that hangs on no beat: of a take, a cue that follows, a morph that arrives."""
+        times = [self._follow_ns] if self._follow_ns is not None else []
+        glide, playing = self.state.glide, self._playing
+        if glide is not None:
+            times.append(glide.t_ns + math.ceil(glide.lasts_s * NS) + 1)
+        if playing is not None and playing.place < len(playing.take.rows):
+            times.append(playing.t_ns + playing.take.rows[playing.place].t_ns)
+        return min(times, default=None)
 
     @property
     def plays(self) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vjserver.show.addresses import COMMON, N_PROMPTS, size_of
+from vjserver.show.expression import MARK, Now, names_of, parse
 from vjserver.show.registry import Registry
 from vjserver.show.state import CURVES, FEEDBACK, MappingRow, ShowState, Travel, at
-from vjserver.show.travel import TravelMemory, spread, travelled
+from vjserver.show.travel import Shares, TravelMemory, spread, travelled
+from vjserver.types.errors import ConfigError
 from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest, TextConditioning
 from vjserver.walk.smoothing import follow
@@ -24,6 +26,10 @@ COMBINE: dict[str, Callable[[float, float], float]] = {
     "set": lambda _base, moved: moved,
     "multiply": lambda base, moved: base * moved,
 }
+
+
+Slots = tuple[tuple[Shares, float], ...]
+"""Of each prompt the shares of its texts, and its weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,14 @@ class _Driven:
     seconds: float
     params: dict[str, float]
     weights: list[float]
+    names: Now
+
+
+def moved(
+    state: ShowState, features: Features, t_ns: int, seconds: float, memory: MapperMemory, registry: Registry
+) -> MapperMemory:
+    """Return what the mapping hands on after a moment for which no picture is asked: all but the request of it."""
+    return _worked_out(at(state, t_ns), features, t_ns, seconds, memory, registry)[-1]
 
 
 def mapped(
@@ -74,13 +88,7 @@ def mapped(
     :func:`own_of` takes a generator's own knobs from.
     """
     state = at(state, t_ns)
-    layers, glide_ns = _taken_up(state, t_ns, memory)
-    travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
-    lasts_s = travel.lasts_s(features.grid.period_s)
-    slots, legs = travelled(state, seconds, lasts_s, travel.ease, memory.travel)
-    params = {key: state.params.get(key, start) for key, start in registry.starts.items()}
-    driven = _Driven(features, t_ns, seconds, params, [weight for _, weight in slots])
-    layers = _move(layers, driven, registry)
+    driven, slots, travel, lasts_s, memory = _worked_out(state, features, t_ns, seconds, memory, registry)
     params = driven.params
     weighted = [(shares, weight) for (shares, _), weight in zip(slots, driven.weights, strict=True)]
     request = FrameRequest(
@@ -106,7 +114,25 @@ def mapped(
         bar_phase=features.grid.bar_phase(t_ns),
         audio_ns=features.t_ns,
     )
-    return request, params, MapperMemory(layers, glide_ns, legs)
+    return request, params, memory
+
+
+def _worked_out(
+    state: ShowState, features: Features, t_ns: int, seconds: float, memory: MapperMemory, registry: Registry
+) -> tuple[_Driven, Slots, Travel, float, MapperMemory]:
+    """Return what is driven, where the prompts are, their travel and its length in seconds, and what is handed on.
+
+    ``state`` is that of ``t_ns``.
+    """
+    layers, glide_ns = _taken_up(state, t_ns, memory)
+    travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
+    lasts_s = travel.lasts_s(features.grid.period_s)
+    slots, legs = travelled(state, seconds, lasts_s, travel.ease, memory.travel)
+    params = {key: state.params.get(key, start) for key, start in registry.starts.items()}
+    names = names_of(features, t_ns, state.since_ns, state.since_beat)
+    driven = _Driven(features, t_ns, seconds, params, [weight for _, weight in slots], names)
+    layers = _move(layers, driven, registry)
+    return driven, slots, travel, lasts_s, MapperMemory(layers, glide_ns, legs)
 
 
 def own_of(registry: Registry, kind: str, knobs: Mapping[str, float]) -> dict[str, float]:
@@ -146,6 +172,9 @@ def _move_one(layer: Layer, driven: _Driven, registry: Registry) -> Layer:
     """Move by one set of mappings; one that leads to a knob that is not there lies idle."""
     values = []
     for row, came in zip(layer.rows, layer.values, strict=True):
+        if row.source.startswith(MARK):
+            values.append(_by_expression(row, came, driven, registry))
+            continue
         heard = driven.features.value(row.source, driven.t_ns)
         low, high = SCALES.get(row.source, (0.0, 1.0))
         heard = min(1.0, max(0.0, (heard - low) / (high - low)))
@@ -159,6 +188,23 @@ def _move_one(layer: Layer, driven: _Driven, registry: Registry) -> Layer:
             place = int(row.to.split("/")[3]) - 1
             driven.weights[place] = _unit(COMBINE[row.mode](driven.weights[place], amount))
     return replace(layer, values=tuple(values))
+
+
+def _by_expression(row: MappingRow, came: float, driven: _Driven, registry: Registry) -> float:
+    """Put a knob, in its own unit, or a prompt's weight where an expression says; return that, for the next frame.
+
+    Where that is no number it stays where it was. (A film's plan asks before: there it is an error.)
+    """
+    try:
+        value = parse(row.source[len(MARK) :])(driven.names)
+    except ConfigError:
+        value = came
+    key = registry.key_of(row.to)
+    if key:
+        driven.params[key] = registry.parameters[key].norm(value)
+    elif row.to.startswith("/vj/prompt/"):
+        driven.weights[int(row.to.split("/")[3]) - 1] = _unit(value)
+    return value
 
 
 def _begun(rows: tuple[MappingRow, ...], like: Layer | None = None) -> Layer:

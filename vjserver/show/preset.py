@@ -27,10 +27,11 @@ from vjserver.show.addresses import (
     PARAM,
     size_of,
 )
+from vjserver.show.expression import MARK, parse
 from vjserver.show.registry import COMMON_ONLY, Registry
 from vjserver.types.errors import ConfigError, UnknownNameError, nearest
 from vjserver.types.events import Argument
-from vjserver.types.features import FEATURE_NAMES
+from vjserver.types.features import READERS
 
 Model = TypeVar("Model", bound=BaseModel)
 Curve = Literal["linear", "square", "cube", "sqrt", "smooth", "invert"]
@@ -79,9 +80,22 @@ def _param(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def is_source(name: str) -> bool:
+    """Tell whether a mapping may come from this: a feature, or an expression behind ``=``."""
+    try:
+        return name in READERS or (name.startswith(MARK) and bool(parse(name[len(MARK) :])))
+    except ConfigError:
+        return False
+
+
 def _feature(name: str) -> str:
-    if name not in FEATURE_NAMES:
-        raise ValueError(f"unknown feature {name!r}{nearest(name, FEATURE_NAMES)}")
+    if name.startswith(MARK):
+        try:
+            parse(name[len(MARK) :])
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+    elif name not in READERS:
+        raise ValueError(f"unknown feature {name!r}{nearest(name, READERS)}")
     return name
 
 
@@ -93,7 +107,10 @@ class Prompt(Strict):
 
 
 class Mapping(Strict):
-    """A feature that moves an address: ``range[0]`` at 0, ``range[1]`` at 1, on the address's 0..1 scale."""
+    """A feature that moves an address: ``range[0]`` at 0, ``range[1]`` at 1, on the address's 0..1 scale.
+
+    ``from = "= 1 + 0.2 * sin(pi * beat)"`` is an expression: it puts the knob, in its own unit, where it says.
+    """
 
     source: Annotated[str, AfterValidator(_feature)] = Field(alias="from")
     to: Annotated[str, AfterValidator(_mappable)]

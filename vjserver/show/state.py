@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_NAME, MAX_QUEUE, MAX_TEXT, N_MACROS, N_PROMPTS, PARAM
 from vjserver.show.fields import SAVED, STORED, SWITCHES
 from vjserver.show.outputs import RECORD, OutputRow
-from vjserver.show.preset import DEFAULT_MACROS, Preset
+from vjserver.show.preset import DEFAULT_MACROS, Preset, is_source
 from vjserver.show.registry import Registry
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument, EarEvent, event_name
-from vjserver.types.features import FEATURE_NAMES
 from vjserver.types.text import clean
 from vjserver.walk.slerp import EASES, ease
 
@@ -170,10 +169,15 @@ LookT = TypeVar("LookT", bound=Look)
 
 @dataclass(frozen=True, slots=True)
 class ShowState(Look):
-    """Everything that the show is now: the look, and what presets leave alone."""
+    """Everything that the show is now: the look, and what presets leave alone.
+
+    The look began at ``since_ns`` and ``since_beat`` (a count of beats): expressions count from there.
+    """
 
     t_ns: int = 0
     revision: int = 0
+    since_ns: int = 0
+    since_beat: float = 0.0
     glide: Glide | None = None
     morph: Travel = field(default_factory=Travel)
     quantise: str = "none"
@@ -268,7 +272,7 @@ def _unit(value: float, otherwise: float) -> float:
 
 def _settled_mapping(row: MappingRow, registry: Registry) -> MappingRow | None:
     numbers = (row.low, row.high, row.attack_s, row.release_s)
-    known = row.source in FEATURE_NAMES and row.curve in CURVES and row.mode in ("add", "set", "multiply")
+    known = is_source(row.source) and row.curve in CURVES and row.mode in ("add", "set", "multiply")
     if not known or not all(map(math.isfinite, numbers)) or min(row.attack_s, row.release_s) < 0.0:
         return None
     return replace(row, to=registry.canonical(row.to)) if _is_driven(row.to, registry) else None

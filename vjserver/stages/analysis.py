@@ -7,6 +7,7 @@ own time, so live and offline give the same events; only the waiting differs, an
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -95,6 +96,8 @@ class Analysis:
         self._chroma_steps = 0
         self._section = SectionTracker(HOP * SLOW_EVERY / inner_hz)
         self.clock = BeatClock(options.clock)
+        self.on_frame: Callable[[int, float, float], None] | None = None
+        """Is told of each slow frame when it ended, and how surely it is a beat and a downbeat: for a later look."""
         self.expects: tuple[float, float] | None = None
         """The range of tempi that the hand set, if it did."""
         self._now = dict.fromkeys(SCALARS, 0.0)  # a dictionary of floats: single values in arrays cost more
@@ -249,6 +252,8 @@ class Analysis:
             self._tracker.remind(self.clock.grid, t_ns, _KEPT_IN_BREAK if self._section.is_break else _KEPT)
         self.clock.in_break = self._section.is_break
         self.clock.follow(t_ns, self._tracker(self._front.slow, t_ns))
+        if self.on_frame is not None:
+            self.on_frame(t_ns, self._tracker.activation, self._tracker.downbeat)
         self._downbeats.append(self._tracker.downbeat)
         ripe_ns = t_ns - _BAR_FRAMES * SLOW_EVERY * HOP * NS // self._rate_hz
         while self._unplaced and self._unplaced[0][1] <= ripe_ns:

@@ -1,7 +1,7 @@
 """Features: what the ear knows about the sound at one moment, small enough to be handed over whole."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -75,13 +75,16 @@ class BeatGrid:
         return self.count + int(self.beats_since(t_ns) // 1.0)
 
 
+STEMS = ("drums", "bass", "vocals", "other")
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """The sound at ``t_ns``.
 
     ``scalars`` is float32 ``(len(SCALARS),)``; ``bands`` float32 ``(6,)`` and ``spectrum`` float32 ``(32,)`` are 0..1
     after gain; ``chroma`` float32 ``(12,)`` says how strong each pitch class is, C
-    first, 0..1; ``grid`` says where the beats lie.
+    first, 0..1; ``grid`` says where the beats lie. ``stems`` are the features of single tracks of a film's song.
     """
 
     t_ns: int
@@ -90,6 +93,7 @@ class Features:
     spectrum: Float32
     chroma: Float32
     grid: BeatGrid
+    stems: "Mapping[str, Features]" = field(default_factory=dict)
 
     def value(self, name: str, t_ns: int) -> float:
         """Return the feature called ``name`` as seen at ``t_ns``.
@@ -98,6 +102,10 @@ class Features:
         that a frame sees the phase of *its* time. Raises KeyError for any other name.
         """
         return READERS[name](self, t_ns)
+
+    def stem(self, role: str) -> "Features":
+        """Return the features of a single track, of the whole sound where there is no such track."""
+        return self.stems.get(role, self)
 
 
 def quiet(t_ns: int) -> Features:
@@ -141,3 +149,12 @@ READERS: dict[str, Reader] = {
     "confidence": lambda f, _t: f.grid.confidence,
 }
 FEATURE_NAMES = tuple(READERS)
+
+
+def _of_stem(role: str, reader: Reader) -> Reader:
+    return lambda f, t: reader(f.stem(role), t)
+
+
+STEM_NAMES = tuple(f"{role}/{name}" for role in STEMS for name in (*SCALARS, *BAND_NAMES))
+"""Features of single tracks, where a film is told them: ``drums/kick``. Without them they are those of the whole."""
+READERS |= {f"{role}/{name}": _of_stem(role, READERS[name]) for role in STEMS for name in (*SCALARS, *BAND_NAMES)}
