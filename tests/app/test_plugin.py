@@ -149,12 +149,12 @@ def test_a_strangers_knobs_are_on_every_surface_and_its_model_reaches_it(tmp_pat
 def test_without_it_the_show_plays_on_and_says_what_lies_idle(tmp_path):
     with server(tmp_path, here=False) as house:
         wait_for(lambda: house.status()["generator"] == "pattern", 60)
-        wait_for(lambda: "knobs are kept" in house.log.read_text(), 20)
+        wait_for(lambda: "unknown generator 'faces'" in house.log.read_text(), 30)
+        wait_for(lambda: "messages lie idle" in house.log.read_text(), 30)
         said = house.log.read_text()
         assert "faces is not installed: 2 knobs are kept as they are" in said
         assert "faces is not installed: 2 of its mappings, triggers or macros lie idle" in said
         assert "cues: faces is not installed: 1 messages lie idle" in said
-        assert "unknown generator 'faces'" in said
         house.send("/vj/param/faces/smile", 0.5)
         assert "generator 'faces' is not installed" in str(house.asked("/vj/param/faces/smile"))
         house.send("/vj/cue/wild/go")

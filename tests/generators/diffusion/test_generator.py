@@ -4,7 +4,7 @@ import os
 import random
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import replace
 from itertools import pairwise
 
@@ -173,18 +173,19 @@ def test_prompts_of_the_queue_are_made_ready_before_they_are_asked_for(turbo):
 def test_newer_wishes_take_the_place_of_older_ones(stocked):
     generator = opened(prompts=())
     slow = generator._prompts._encode
-    seen = []
+    seen, asked = [], threading.Event()
 
     def encode(text):
         seen.append(text)
-        time.sleep(0.05)
+        assert asked.wait(60)
         return slow(text)
 
     generator._prompts._encode = encode
     state = None
     for i in range(20):
         _, state = generator.render(request(f"wish {i}"), state)
-    wait_for(lambda: generator._prompts.get("wish 19"))
+    asked.set()
+    wait_for(lambda: generator._prompts.get("wish 19"), 30)
     assert len(seen) < 20
     generator.close()
 
