@@ -7,11 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 
-from vjserver.app.show import Show, load_bank
+from vjserver.app.show import load_bank
 from vjserver.app.workers import Plan
-from vjserver.ports import Generator, find, open_door, options_of
+from vjserver.ports import Generator, open_door, options_of
 from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Announce, GeneratorPool, Part
+from vjserver.rendering.pool import Announce, GeneratorPool, Part, opened
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
@@ -21,7 +21,7 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.stages.generation import Generation
-from vjserver.types.errors import ConfigError, VJError
+from vjserver.types.errors import VJError
 from vjserver.types.features import quiet
 
 COMPILING_S = 300.0
@@ -54,7 +54,7 @@ def main(plan: Plan, life: Life) -> None:
             return ready(part)
 
     def ready(part: Part) -> Generator:
-        generator = opened(show, part)
+        generator = opened(show.generators, part, target_fps=video.fps)
         model = part.model or own_model(part.kind)
         presets = [
             p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model(part.kind)) == model
@@ -85,22 +85,3 @@ def main(plan: Plan, life: Life) -> None:
         life.usually_takes,
     )
     generation.run(life.stopped)
-
-
-def opened(show: Show, part: Part) -> Generator:
-    """Return a generator of the show, opened. Raises ConfigError for options that make no sense, GeneratorError."""
-    door = {"kind": part.kind, **show.generators.get(part.kind, {})}
-    fields = find("generators", part.kind).Options.model_fields
-    if "target_fps" in fields:
-        door = {"target_fps": show.video.fps, **door}
-    if part.model:
-        door["model"] = stored(part.model)
-    generator: Generator = open_door("generators", door)
-    return generator
-
-
-def stored(model: str) -> str:
-    """Return a model's name if it is one: what comes over the network names no file. Raises ConfigError."""
-    if any(sign in model for sign in "/\\~") or model.startswith("."):
-        raise ConfigError(f"a model is named as `vjserver models list` does, not by a path: got {model!r}")
-    return model

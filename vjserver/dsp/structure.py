@@ -8,6 +8,7 @@ so a night costs no more memory than it has bars.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def bar_rows(levels: NDArray[Any], chroma: NDArray[Any], bars_s: Sequence[float]
     last one is the end.
     """
     rows = []
-    for begin, end in zip(bars_s, bars_s[1:], strict=False):
+    for begin, end in pairwise(bars_s):
         first = min(round(begin * rate_hz), len(levels) - 1)
         last = max(first + 1, round(end * rate_hz))
         part = levels[first:last].astype(np.float32)
@@ -124,4 +125,7 @@ def labelled(means: Sequence[Float32]) -> list[str]:
         else:
             kinds.append(mean)
             labels.append(len(kinds) - 1)
-    return [LETTERS[i] if i < len(LETTERS) else f"{LETTERS[i // len(LETTERS) - 1]}{LETTERS[i % len(LETTERS)]}" for i in labels]
+    return [
+        LETTERS[i] if i < len(LETTERS) else f"{LETTERS[i // len(LETTERS) - 1]}{LETTERS[i % len(LETTERS)]}"
+        for i in labels
+    ]

@@ -276,7 +276,7 @@ class _Piped:
         self._process.wait()
         self._said.seek(0)
         rows = self._said.read().decode(errors="replace").strip().splitlines()
-        return rows[-1] if rows else f"{self._process.args[0]} ended with {self._process.returncode}"  # type: ignore[index]
+        return rows[-1] if rows else f"{HAP_PROGRAM} ended with {self._process.returncode}"
 
     def drop(self) -> None:
         with contextlib.suppress(OSError):

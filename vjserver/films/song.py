@@ -1,8 +1,9 @@
 """A song, exactly: a sound file goes in, samples come out from its first one on, in constant memory.
 
-Sound files say in many ways, or not at all, where their sound begins: encoders put a delay before it (mp3 1,105 samples,
-AAC 1,024), and tags, edit lists or packets tell how much of that is to be left out. Here sample 0 is the first of the
-song in every format, what is damaged is silence of the same length, and the length is known before anything is decoded.
+Sound files say in many ways, or not at all, where their sound begins: encoders put a delay before it (mp3 1,105
+samples, AAC 1,024), and tags, edit lists or packets tell how much of that is to be left out. Here sample 0 is the first
+of the song in every format, what is damaged is silence of the same length, and the length is known before anything is
+decoded.
 """
 
 from collections import deque
@@ -43,7 +44,7 @@ def pyav() -> ModuleType:
 
 @dataclass(frozen=True)
 class Song:
-    """A sound file: ``samples`` of ``rate_hz``, in ``channels``. ``origin_s`` is where sample 0 lies on its own clock."""
+    """A sound file: ``samples`` of ``rate_hz``, in ``channels``; sample 0 lies at ``origin_s`` on its own clock."""
 
     path: Path
     samples: int

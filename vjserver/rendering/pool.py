@@ -3,14 +3,14 @@ back; in a film they are waited for.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from vjserver.ports import Generator
+from vjserver.ports import Generator, find, open_door
 from vjserver.runtime import log
 from vjserver.show.addresses import FALLBACK_GENERATOR
-from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
+from vjserver.types.errors import ConfigError, GeneratorError, OutOfMemoryError, VJError
 
 KEPT = 3
 
@@ -166,6 +166,26 @@ class GeneratorPool:
             if safe not in self._kept:
                 self._kept[safe] = self._make(safe)
             self._take(safe)
+
+
+def opened(doors: Mapping[str, Mapping[str, Any]], part: Part, **usual: object) -> Generator:
+    """Return a generator, opened, with the options that ``doors`` has for its kind, else those that are ``usual``.
+
+    Raises ConfigError for options that make no sense, GeneratorError.
+    """
+    fields = find("generators", part.kind).Options.model_fields
+    door = {"kind": part.kind, **{key: one for key, one in usual.items() if key in fields}, **doors.get(part.kind, {})}
+    if part.model:
+        door["model"] = stored(part.model)
+    generator: Generator = open_door("generators", door)
+    return generator
+
+
+def stored(model: str) -> str:
+    """Return a model's name if it is one: what comes over the network names no file. Raises ConfigError."""
+    if any(sign in model for sign in "/\\~") or model.startswith("."):
+        raise ConfigError(f"a model is named as `vjserver models list` does, not by a path: got {model!r}")
+    return model
 
 
 def _let_go(generator: Generator) -> None:

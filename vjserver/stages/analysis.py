@@ -98,6 +98,8 @@ class Analysis:
         self.clock = BeatClock(options.clock)
         self.on_frame: Callable[[int, float, float], None] | None = None
         """Is told of each slow frame when it ended, and how surely it is a beat and a downbeat: for a later look."""
+        self.on_tones: Callable[[int, Float32], None] | None = None
+        """Is told of each spectrum when it ended, and its pitch classes."""
         self.expects: tuple[float, float] | None = None
         """The range of tempi that the hand set, if it did."""
         self._now = dict.fromkeys(SCALARS, 0.0)  # a dictionary of floats: single values in arrays cost more
@@ -329,6 +331,8 @@ class Analysis:
         if self._chroma.steps != self._chroma_steps:
             self._chroma_steps = self._chroma.steps
             self._harmony.hear(t_ns, self._chroma.heard)
+            if self.on_tones is not None:
+                self.on_tones(t_ns, self._chroma.heard)
         now["tonal_change"] = self._chroma.change
         scalars = np.array(list(now.values()), np.float32)
         self.features = Features(t_ns, scalars, bands, spectrum, self._chroma.chroma, self.clock.grid)

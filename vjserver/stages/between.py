@@ -4,6 +4,7 @@ A blend and a flow need both pictures, so each is shown one interval of the gene
 """
 
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -31,7 +32,6 @@ class Between:
         self._came_ns = 0
         self._interval_ns = 0
         self._flows: tuple[Flow, Flow] | None = None
-        self._dis: cv2.DISOpticalFlow | None = None
 
     def take(self, frame: Frame, now_ns: int) -> None:
         """Take a frame that came at ``now_ns``."""
@@ -45,7 +45,7 @@ class Between:
         self._last, self._came_ns = frame, now_ns
         self._flows = None
         if self.mode == "flow" and not self.hurried and self._before is not None:
-            self._flows = self._look(self._before.pixels, frame.pixels)
+            self._flows = flows(self._before.pixels, frame.pixels)
 
     def at(self, now_ns: int) -> Frame | None:
         """Return what is shown at ``now_ns``, or None before the first frame."""
@@ -61,20 +61,23 @@ class Between:
             pixels = along(self._before.pixels, self._last.pixels, self._flows, place)
         return replace(self._last, pixels=pixels)
 
-    def _look(self, before: Pixels, after: Pixels) -> tuple[Flow, Flow]:
-        """Return the flows there and back, float32 ``(h, w, 2)``, in pixels of the size at which they were found."""
-        if self._dis is None:
-            self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        height, width = before.shape[:2]
-        size = (min(FLOW_WIDTH, width), max(16, round(height * min(FLOW_WIDTH, width) / width)))
-        small = [
-            cv2.cvtColor(cv2.resize(p, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2GRAY)
-            for p in (before, after)
-        ]
-        there, back = np.zeros((2, *small[0].shape, 2), np.float32)  # OpenCV begins with what is in there
-        self._dis.calc(small[0], small[1], there)
-        self._dis.calc(small[1], small[0], back)
-        return there, back
+
+@cache
+def _dis() -> cv2.DISOpticalFlow:
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+
+
+def flows(before: Pixels, after: Pixels) -> tuple[Flow, Flow]:
+    """Return the flows there and back, float32 ``(h, w, 2)``, in pixels of the size at which they were found."""
+    height, width = before.shape[:2]
+    size = (min(FLOW_WIDTH, width), max(16, round(height * min(FLOW_WIDTH, width) / width)))
+    small = [
+        cv2.cvtColor(cv2.resize(p, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2GRAY) for p in (before, after)
+    ]
+    there, back = np.zeros((2, *small[0].shape, 2), np.float32)  # OpenCV begins with what is in there
+    _dis().calc(small[0], small[1], there)
+    _dis().calc(small[1], small[0], back)
+    return there, back
 
 
 def blend(before: Pixels, after: Pixels, place: float) -> Pixels:

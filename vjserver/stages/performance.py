@@ -1,7 +1,7 @@
 """A performance without a clock: what was heard and a desk go in, the moment of each frame comes out.
 
-The same ear, desk and mapping as on stage, in steps of their own: sixty a second, and one at each hit, beat and message.
-So what a moment is does not depend on how many frames a second there are, nor on how long anything takes.
+The same ear, desk and mapping as on stage, in steps of their own: sixty a second, and one at each hit, beat and
+message. So what a moment is does not depend on how many frames a second there are, nor on how long anything takes.
 """
 
 import math
@@ -46,8 +46,10 @@ def moments(
 class Performance:
     """A desk that plays to a song; ask for moments in order."""
 
-    def __init__(self, desk: Desk, hearing: Hearing) -> None:
-        self.desk, self.hearing = desk, hearing
+    def __init__(self, desk: Desk, hearing: Hearing, watched_ns: frozenset[int] = frozenset()) -> None:
+        self.desk, self.hearing, self._watched_ns = desk, hearing, watched_ns
+        self.left = desk.state, MapperMemory()
+        """The state and the mapping as they were before the last of the times that are watched."""
         self.memory = MapperMemory()
         self.now_ns = -1
         self._tick = 0
@@ -59,8 +61,8 @@ class Performance:
         while (step_ns := self._next()) <= t_ns:
             self._step(step_ns)
         return Moment(
-            self.desk.state, self.hearing.features(t_ns), t_ns, float(1 / rate) if number else 0.0, number, size, "film",
-            self.memory, (t_ns - self.now_ns) * 1e-9,
+            self.desk.state, self.hearing.features(t_ns), t_ns, float(1 / rate) if number else 0.0, number, size,
+            "film", self.memory, (t_ns - self.now_ns) * 1e-9,
         )  # fmt: skip
 
     def _next(self) -> int:
@@ -84,6 +86,8 @@ class Performance:
     def _step(self, t_ns: int) -> None:
         desk, features = self.desk, self.hearing.features(t_ns)
         desk.grid = features.grid
+        if t_ns in self._watched_ns:
+            self.left = desk.state, self.memory
         for at_ns, event in self.hearing.events(self.now_ns, t_ns):
             desk.hear(at_ns, event)
         desk.tick(t_ns, features.grid, 0)

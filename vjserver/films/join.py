@@ -1,0 +1,243 @@
+"""Joining: segments and a song go in, one film comes out. Pictures are not encoded again, sound is encoded once."""
+
+import contextlib
+import heapq
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjserver.films.codecs import Codec, told
+from vjserver.films.song import Song, pyav
+from vjserver.types.audio import Float32
+from vjserver.types.errors import OutputError
+
+AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+BIT_RATE = 256_000
+BLOCK = 1024
+_FORMATS = {"aac": "fltp", "flac": "s16", "pcm_s16le": "s16", "pcm_s24le": "s32"}
+
+
+def join(
+    segments: Sequence[Path],
+    target: Path,
+    codec: Codec,
+    rate: Fraction,
+    sound: "Sound | None" = None,
+    chapters: Sequence[tuple[float, float, str]] = (),
+) -> None:
+    """Write the film. It appears whole or not at all. Raises OutputError."""
+    if not codec.container:
+        _gather(segments, target, sound)
+        return
+    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        with told(target):
+            _mux(segments, part, codec, rate, sound, chapters)
+            os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class Sound:
+    """The sound of a film: a song from one time on for so long, silence after its end."""
+
+    def __init__(self, song: Song, begin: Fraction, seconds: Fraction) -> None:
+        self.song, self.begin, self.seconds = song, begin, seconds
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole song, as it is."""
+        return self.begin == 0 and self.seconds >= self.song.seconds and not self.song.damaged
+
+    def samples(self, rate_hz: int, channels: int) -> Iterator[Float32]:
+        """Yield blocks of float32 ``(1024, channels)`` (the last may be shorter), exactly as long as the film."""
+        song, av = self.song, pyav()
+        begin = round(self.begin * song.rate_hz)
+        blocks: Iterable[Float32] = song.blocks(begin, begin + round(self.seconds * song.rate_hz))
+        blocks = (_side_by_side(block, channels) for block in blocks)
+        if rate_hz != song.rate_hz:
+            blocks = _resampled(av, blocks, song.rate_hz, rate_hz, channels)
+        total, given, rest = round(self.seconds * rate_hz), 0, np.zeros((0, channels), np.float32)
+        for block in blocks:
+            rest = np.concatenate((rest, block)) if len(rest) else block
+            whole = len(rest) // BLOCK * BLOCK
+            for i in range(0, min(whole, total - given), BLOCK):
+                yield rest[i : i + BLOCK][: total - given]
+                given += min(BLOCK, total - given)
+            rest = rest[whole:]
+        while given < total:
+            count = min(BLOCK, total - given)
+            block = np.zeros((count, channels), np.float32)
+            block[: min(count, len(rest))] = rest[:count]
+            rest = rest[count:]
+            given += count
+            yield block
+
+
+def _side_by_side(block: Float32, channels: int) -> Float32:
+    """Return a block with so many channels: more than two are mixed down, one is heard on both sides."""
+    if block.shape[1] == channels:
+        return block
+    if block.shape[1] > channels:
+        return block[:, :channels] if channels > 1 else block.mean(axis=1, keepdims=True)
+    return np.repeat(block[:, :1], channels, axis=1)
+
+
+def _resampled(av: Any, blocks: Iterable[Float32], rate_hz: int, wanted_hz: int, channels: int) -> Iterator[Float32]:
+    layout = "stereo" if channels == 2 else "mono"
+    resampler = av.AudioResampler("fltp", layout, wanted_hz)
+    place = 0
+    for block in blocks:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate_hz, place, Fraction(1, rate_hz)
+        place += len(block)
+        for one in resampler.resample(frame):
+            yield one.to_ndarray().T
+    for one in resampler.resample(None):
+        yield one.to_ndarray().T
+
+
+def _mux(
+    segments: Sequence[Path], part: Path, codec: Codec, rate: Fraction, sound: "Sound | None",
+    chapters: Sequence[tuple[float, float, str]],
+) -> None:  # fmt: skip
+    av = pyav()
+    options = {"movflags": "+faststart"} if codec.container == "mp4" else {}
+    kind = {"mkv": "matroska"}.get(codec.container, codec.container)
+    with av.open(str(segments[0])) as first, av.open(str(part), "w", format=kind, options=options) as out:
+        template = first.streams.video[0]
+        stream = out.add_stream_from_template(template, opaque=True)
+        if codec.container != "mkv":
+            stream.codec_context.codec_tag = template.codec_context.codec_tag
+        stream.time_base = 1 / rate
+        head = bytes(template.codec_context.extradata or b"")
+        pictures = _pictures(av, segments, stream, rate, head)
+        tracks = [pictures]
+        if sound is not None and codec.sound:
+            tracks.append(_sound_packets(av, out, codec, sound))
+        if chapters and hasattr(out, "set_chapters"):
+            out.set_chapters([_chapter(i + 1, *chapter) for i, chapter in enumerate(chapters)])
+        for packet in heapq.merge(*tracks, key=lambda p: p.dts * p.time_base):
+            out.mux(packet)
+
+
+def _chapter(number: int, begin_s: float, end_s: float, title: str) -> dict[str, Any]:
+    start, end = round(begin_s * 1000), round(end_s * 1000)
+    return {"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+
+
+def _pictures(av: Any, segments: Sequence[Path], stream: Any, rate: Fraction, head: bytes) -> Iterator[Any]:
+    """Yield the packets of all segments, numbered through."""
+    base = 0
+    for path in segments:
+        count = 0
+        with av.open(str(path)) as container:
+            video = container.streams.video[0]
+            if bytes(video.codec_context.extradata or b"") != head:
+                raise OutputError(f"{path.name} was encoded in another way than the first segment: remove it")
+            for packet in container.demux(video):
+                if packet.dts is None:
+                    continue
+                at = round(packet.pts * packet.time_base * rate)
+                due = round(packet.dts * packet.time_base * rate)
+                packet.time_base = 1 / rate
+                packet.pts, packet.dts, packet.duration, packet.stream = base + at, base + due, 1, stream
+                count += 1
+                yield packet
+        base += count
+
+
+def _sound_packets(av: Any, out: Any, codec: Codec, sound: Sound) -> Iterator[Any]:
+    """Return the packets of the sound: as they are where that is allowed, else encoded once."""
+    song = sound.song
+    if sound.is_whole and song.codec in codec.copied and _is_plain(av, song):
+        return _copied(av, out, song)
+    channels = 1 if song.channels == 1 else 2
+    rate_hz = song.rate_hz
+    if codec.sound == "aac" and rate_hz not in AAC_RATES:
+        rate_hz = 48000
+    stream = out.add_stream(codec.sound, rate=rate_hz)
+    stream.layout = "stereo" if channels == 2 else "mono"
+    stream.codec_context.format = _FORMATS[codec.sound]
+    if codec.sound == "aac":
+        stream.codec_context.bit_rate = BIT_RATE // 2 * channels
+    return _encoded(av, stream, sound.samples(rate_hz, channels), rate_hz, channels)
+
+
+def _is_plain(av: Any, song: Song) -> bool:
+    """Tell whether a song's sound is by itself in a file whose packets have times."""
+    with av.open(str(song.path), metadata_errors="ignore") as container:
+        return "mp4" in container.format.name or (container.format.name == "wav" and song.channels <= 2)
+
+
+def _copied(av: Any, out: Any, song: Song) -> Iterator[Any]:
+    """Yield the song's own packets; what its encoder put before it comes at negative times, which players leave out."""
+    container = av.open(str(song.path), metadata_errors="ignore")
+    source = container.streams.audio[0]
+    stream = out.add_stream_from_template(source)
+
+    def packets() -> Iterator[Any]:
+        with container:
+            late = round(song.origin_s / source.time_base)
+            for packet in container.demux(source):
+                if packet.dts is None:
+                    continue
+                packet.pts, packet.dts, packet.stream = packet.pts - late, packet.dts - late, stream
+                yield packet
+
+    return packets()
+
+
+def _encoded(av: Any, stream: Any, blocks: Iterator[Float32], rate_hz: int, channels: int) -> Iterator[Any]:
+    form, layout = _FORMATS[stream.codec_context.name], "stereo" if channels == 2 else "mono"
+    place = 0
+    for block in blocks:
+        row: NDArray[Any] = np.ascontiguousarray(block.T)
+        if form != "fltp":
+            top = 2**15 - 1 if form == "s16" else 2**31 - 256
+            whole = np.clip(np.round(block.astype(np.float64) * top), -top - 1, top)
+            row = whole.astype(np.int16 if form == "s16" else np.int32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(row, format=form, layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate_hz, place, Fraction(1, rate_hz)
+        place += len(block)
+        yield from _timed(stream.encode(frame))
+    yield from _timed(stream.encode(None))
+
+
+def _timed(packets: Iterable[Any]) -> Iterator[Any]:
+    return (packet for packet in packets if packet.dts is not None)
+
+
+def _gather(segments: Sequence[Path], target: Path, sound: "Sound | None") -> None:
+    """Put the pictures of all segments into one folder, numbered through, and the sound beside them as WAV."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        number = 0
+        for folder in segments:
+            for picture in sorted(folder.glob("*.png")):
+                place = target / f"{number:06d}.png"
+                place.unlink(missing_ok=True)
+                try:
+                    os.link(picture, place)
+                except OSError:
+                    shutil.copyfile(picture, place)
+                number += 1
+        for left in target.glob("*.png"):
+            with contextlib.suppress(ValueError):
+                if int(left.stem) >= number:
+                    left.unlink()
+        if sound is not None:
+            import soundfile
+
+            channels = 1 if sound.song.channels == 1 else 2
+            with soundfile.SoundFile(target / "sound.wav", "w", sound.song.rate_hz, channels, "PCM_24") as file:
+                for block in sound.samples(sound.song.rate_hz, channels):
+                    file.write(block)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}") from None

@@ -1,0 +1,188 @@
+"""Rendering: a film and a folder for its segments go in, the segments come out, made here or by several processes.
+
+Whoever makes them, a stretch is made in the same way, so the film is the same. What is whole stays: the same command
+goes on where it was broken off.
+"""
+
+import contextlib
+import hashlib
+import multiprocessing as mp
+import os
+import pickle
+import queue
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vjserver.films.film import Film, Plan, Segment, Stretch, Tell
+from vjserver.films.segment import DIGEST_SIZE, digests_path, film_path, is_made, make_stretch
+from vjserver.types.errors import GeneratorError, OutputError, VJError
+
+AGAIN = 2
+"""So often a stretch is begun anew whose worker ended without a word."""
+LEAST_FREE = 64 * 2**20
+Progress = Callable[[int, int], None]
+"""Is told how many frames are drawn, and how many of all were there before or are drawn now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What became of a film: how many segments were made now, and the digest of all its pictures."""
+
+    made: int
+    sha256: str
+
+
+def missing(plan: Plan, folder: Path, film: Film) -> list[Stretch]:
+    """Return the stretches of which something is missing."""
+    return [s for s in plan.stretches if not all(is_made(folder, one, film.codec) for one in s.segments)]
+
+
+def render(film: Film, plan: Plan, folder: Path, workers: int, tell: Tell, progress: Progress) -> Made:
+    """Make what is missing of a film. Raises VJError; what is whole by then stays, and counts the next time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("*.part*"):
+        _drop(left)
+    todo = missing(plan, folder, film)
+    lacking = {one.digest for s in todo for one in s.segments if not is_made(folder, one, film.codec)}
+    total = sum(segment.frames for s in todo for segment in s.segments)
+    drawn = 0
+
+    def count(_number: int) -> None:
+        nonlocal drawn
+        drawn += 1
+        progress(drawn, total)
+
+    if workers == 1 or len(todo) <= 1:
+        for stretch in todo:
+            make_stretch(film, stretch, folder, tell, count)
+    else:
+        _by_workers(film, todo, folder, workers, tell, count)
+    return Made(len(lacking), digest_of(plan, folder))
+
+
+def digest_of(plan: Plan, folder: Path) -> str:
+    """Return the SHA-256 of the digests of all pictures, in order."""
+    told = hashlib.sha256()
+    for segment in plan.segments:
+        told.update(digests_path(folder, segment).read_bytes())
+    return told.hexdigest()
+
+
+def frames_made(plan: Plan, folder: Path) -> int:
+    """Return how many pictures have a digest."""
+    return sum(digests_path(folder, s).stat().st_size // DIGEST_SIZE for s in plan.segments)
+
+
+def files(plan: Plan, folder: Path, film: Film) -> list[Path]:
+    """Return the segments' films, in order."""
+    return [film_path(folder, segment, film.codec) for segment in plan.segments]
+
+
+def forget(plan: Plan, folder: Path, keep: Sequence[Segment] = ()) -> None:
+    """Remove what is of no plan any more: segments of before, and states of segments that are followed."""
+    wanted = {segment.digest for segment in (*plan.segments, *keep)}
+    for path in folder.iterdir():
+        if path.name.split(".")[0].split("-")[0] not in wanted or path.suffix == ".state":
+            _drop(path)
+
+
+def _drop(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+# -- several processes ---------------------------------------------------------------------------------------
+
+
+def _by_workers(
+    film: Film, todo: Sequence[Stretch], folder: Path, workers: int, tell: Tell, count: Callable[[int], None]
+) -> None:
+    context = mp.get_context("spawn")
+    said: Any = context.Queue()
+    waiting = list(todo)
+    tries: dict[int, int] = {}
+    running: dict[int, tuple[Any, Stretch]] = {}
+    packed = pickle.dumps(film)
+
+    def hear() -> None:
+        for kind, pid, rest in _said(said):
+            if kind == "frame":
+                count(rest)
+            elif kind == "tell":
+                tell(*rest)
+            else:
+                running.pop(pid, None)
+                if kind == "fault":
+                    raise OutputError(rest)
+
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                stretch = waiting.pop(0)
+                process = context.Process(target=_work, args=(packed, stretch, folder, said), daemon=True)
+                process.start()
+                assert process.pid is not None
+                running[process.pid] = process, stretch
+            hear()
+            for pid, (process, stretch) in list(running.items()):
+                if process.is_alive() or pid not in running:
+                    continue
+                process.join()
+                hear()  # its last word may still be on its way
+                if running.pop(pid, None) is None:
+                    continue
+                tries[stretch.number] = tries.get(stretch.number, 0) + 1
+                if tries[stretch.number] > AGAIN:
+                    raise GeneratorError(
+                        f"the process that made frames {stretch.first} to {stretch.last} ended {AGAIN + 1} times "
+                        f"(exit code {process.exitcode}); what is whole stays"
+                    )
+                tell("worker", f"one ended (exit code {process.exitcode}); its frames are made again", False)
+                waiting.insert(0, stretch)
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join(10.0)
+
+
+def _said(said: Any) -> Iterator[tuple[str, int, Any]]:
+    with contextlib.suppress(queue.Empty):
+        yield said.get(timeout=0.1)
+        while True:
+            yield said.get_nowait()
+
+
+def _work(packed: bytes, stretch: Stretch, folder: Path, said: Any) -> None:
+    """Make a stretch in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us says when
+    pid = os.getpid()
+    film: Film = pickle.loads(packed)
+    last = 0.0
+
+    def progress(number: int) -> None:
+        nonlocal last
+        said.put(("frame", pid, number))
+        now = time.monotonic()
+        if now - last > 1.0:
+            last = now
+            if os.getppid() == 1:  # who started us is gone
+                os._exit(1)
+
+    def tell(what: str, why: str, mended: bool) -> None:
+        said.put(("tell", pid, (what, why, mended)))
+
+    try:
+        make_stretch(film, stretch, folder, tell, progress)
+    except VJError as error:
+        said.put(("fault", pid, str(error)))
+    else:
+        said.put(("done", pid, None))

@@ -1,0 +1,351 @@
+"""Segments: a stretch of a film's plan goes in, its segments come out as files, one after another.
+
+Pictures are drawn here; a thread of its own hashes, encodes and writes them meanwhile. A segment's files appear whole
+or not at all: first the digests of its pictures (32 bytes each), last its film. With each of them, where the generators
+can tell it, goes what the next one has to know, so that a film that was broken off goes on behind its last whole
+segment.
+"""
+
+import contextlib
+import hashlib
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vjserver.films.codecs import Codec, Writer, writer
+from vjserver.films.film import Film, Segment, Stretch, Tell
+from vjserver.films.images import FilmImages
+from vjserver.films.titles import Titles
+from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
+from vjserver.show.state import ShowState
+from vjserver.stages.between import along, blend, flows
+from vjserver.stages.performance import NS, Performance, time_of
+from vjserver.types.errors import GeneratorError, OutputError
+from vjserver.types.frames import Pixels
+
+WAITING = 4
+"""So many pictures may wait to be encoded."""
+DIGEST_SIZE = 32
+
+
+def digests_path(folder: Path, segment: Segment) -> Path:
+    """Return where the digests of a segment's pictures are."""
+    return folder / f"{segment.digest}.sha256"
+
+
+def film_path(folder: Path, segment: Segment, codec: Codec) -> Path:
+    """Return where a segment's film is; for a sequence of pictures that is a folder."""
+    return folder / f"{segment.digest}{codec.suffix if codec.container else ''}"
+
+
+def is_made(folder: Path, segment: Segment, codec: Codec) -> bool:
+    """Tell whether a segment is there, whole."""
+    digests = digests_path(folder, segment)
+    size = digests.stat().st_size if digests.exists() else -1
+    return size == DIGEST_SIZE * segment.frames and film_path(folder, segment, codec).exists()
+
+
+def state_path(folder: Path, stretch: Stretch, segment: Segment) -> Path:
+    """Return where what comes after a segment is kept."""
+    return folder / f"{segment.digest}-{stretch.number}.state"
+
+
+def make_stretch(
+    film: Film, stretch: Stretch, folder: Path, tell: Tell, progress: Callable[[int], None]
+) -> list[Segment]:
+    """Make what is missing of a stretch in ``folder``; return it. ``progress`` is told of each frame as it is drawn.
+
+    Raises GeneratorError, OutputError.
+    """
+    missing = [segment for segment in stretch.segments if not is_made(folder, segment, film.codec)]
+    if not missing:
+        return []
+    wanted = set(missing)
+    with contextlib.ExitStack() as stack:
+        sides = _Sides(film, tell)
+        stack.callback(sides.close)
+        performance = film.performance()
+        begin = _resumed(stretch, folder, missing[0], sides)
+        if begin is None:
+            begin = _led_in(film, stretch, performance, sides)
+        writing = _Writing(film, folder, stretch)
+        stack.callback(writing.stop)
+        titles, keys = Titles(film.titles, film.size), _Keys(film, begin, performance, sides)
+        for segment in stretch.segments:
+            if segment.last <= begin or segment.first > missing[-1].last:
+                continue
+            is_wanted = segment in wanted
+            if is_wanted:
+                writing.begin(segment)
+            for number in range(max(begin, segment.first), segment.last):
+                pixels = keys.picture(number)
+                if is_wanted:
+                    writing.send(titles.over(pixels, time_of(number, film.rate)))
+                progress(number)
+            if is_wanted:
+                writing.end(segment, sides.checkpoint() if film.every == 1 else None)
+        writing.finish()
+    return missing
+
+
+def _resumed(stretch: Stretch, folder: Path, first: Segment, sides: "_Sides") -> int | None:
+    """Take up what the segment before the first missing one left; return the frame to go on with, None for none."""
+    place = stretch.segments.index(first)
+    if not place:
+        return None
+    path = state_path(folder, stretch, stretch.segments[place - 1])
+    try:
+        sides.resume(path.read_bytes())
+    except (OSError, GeneratorError):
+        return None
+    return first.first
+
+
+def _led_in(film: Film, stretch: Stretch, performance: Performance, sides: "_Sides") -> int:
+    """Move the generators to where a stretch is led in, and draw the lead; return the frame of its beginning."""
+    begin = stretch.first - stretch.lead
+    for number in range(stretch.anew, stretch.first, film.every):
+        moment = film.moment(performance, number)
+        if number < begin:
+            sides.advance(moment)
+        else:
+            sides.draw(moment, performance)
+    return stretch.first
+
+
+class _Sides:
+    """The scene that plays and the one that fades away, each with its own generators: neither disturbs the other."""
+
+    def __init__(self, film: Film, tell: Tell) -> None:
+        self._film, self._tell = film, tell
+        self._sides: list[tuple[Renderer, FilmImages]] = [film.renderer(tell)]
+        self._memory = RenderMemory()
+        self._leaving: tuple[ShowState, RenderMemory, int, int] | None = None
+        self._resets = {film.frame_at(reset.t_ns): reset for reset in film.resets}
+
+    def advance(self, moment: Moment) -> None:
+        renderer, images = self._sides[0]
+        images.seconds = moment.t_ns / NS
+        self._memory = renderer.advance(moment, self._memory)
+
+    def draw(self, moment: Moment, performance: Performance) -> Pixels:
+        """Return the picture of a moment."""
+        reset = self._resets.get(moment.number)
+        if reset is not None:
+            self._reset(moment.number, self._film.frame_at(reset.until_ns), performance)
+        pixels = self._drawn(0, moment, self._memory)
+        if self._leaving is None:
+            return pixels
+        state, memory, began, until = self._leaving
+        if moment.number >= until:
+            self._leaving = None
+            return pixels
+        here = self._memory
+        before = replace(moment, state=state, mapper=None)
+        old = self._drawn(1, before, memory)
+        self._leaving, self._memory = (state, self._memory, began, until), here
+        share = (moment.number - began) / (until - began)
+        return blend(old, pixels, share)
+
+    def _drawn(self, side: int, moment: Moment, memory: RenderMemory) -> Pixels:
+        renderer, images = self._sides[side]
+        images.seconds = moment.t_ns / NS
+        rendered, memory = renderer.render(moment, memory)
+        assert rendered is not None  # its pool raises
+        for notice in rendered.frame.notices:
+            self._tell(notice.what, notice.why, notice.mended)
+        self._memory = memory
+        return rendered.frame.pixels
+
+    def _reset(self, number: int, until: int, performance: Performance) -> None:
+        """Begin a scene with nothing of the last one; that one plays on beside it where it fades away."""
+        if until > number:
+            state, mapper = performance.left
+            self._leaving = state, replace(self._memory, mapper=mapper), number, until
+            if len(self._sides) == 1:
+                self._sides.append(self._film.renderer(self._tell))
+            self._sides.reverse()
+        self._memory = RenderMemory()
+
+    def checkpoint(self) -> bytes | None:
+        """Return what the next segment has to know, None where that cannot be told."""
+        if self._leaving is not None:
+            return None
+        try:
+            return self._sides[0][0].checkpoint(self._memory, self._film.size)
+        except GeneratorError:
+            return None
+
+    def resume(self, data: bytes) -> None:
+        """Go on from there. Raises GeneratorError."""
+        self._memory = self._sides[0][0].resume(data, self._film.size)
+
+    def close(self) -> None:
+        for renderer, _ in self._sides:
+            renderer.close()
+
+
+class _Keys:
+    """Every n-th picture is drawn, and those between are made of the two beside them."""
+
+    def __init__(self, film: Film, begin: int, performance: Performance, sides: _Sides) -> None:
+        self._film, self._performance, self._sides = film, performance, sides
+        self._old: tuple[int, Pixels] | None = None
+        self._new: tuple[int, Pixels] | None = None
+        self._resets = sorted({begin, *(film.frame_at(reset.t_ns) for reset in film.resets)})
+
+    def picture(self, number: int) -> Pixels:
+        every = self._film.every
+        if every == 1:
+            return self._draw(number)
+        while self._new is None or self._new[0] < number:
+            self._old, last = self._new, self._new[0] if self._new is not None else number - 1
+            self._new = (at := self._key(last + 1)), self._draw(at)
+        if self._new[0] == number:
+            return self._new[1]
+        if self._old is None or any(self._old[0] < reset <= self._new[0] for reset in self._resets):
+            return self._old[1] if self._old is not None else self._new[1]
+        if self._film.between == "hold":
+            return self._old[1]
+        share = (number - self._old[0]) / (self._new[0] - self._old[0])
+        return between(self._old[1], self._new[1], share, self._film.between == "flow")
+
+    def _key(self, least: int) -> int:
+        """Return the next frame that is drawn: one of every n, and the first of each scene."""
+        every = self._film.every
+        regular = -(-least // every) * every
+        scenes = [reset for reset in self._resets if least <= reset < regular]
+        return scenes[0] if scenes else regular
+
+    def _draw(self, number: int) -> Pixels:
+        return self._sides.draw(self._film.moment(self._performance, number), self._performance)
+
+
+def between(old: Pixels, new: Pixels, share: float, flow: bool) -> Pixels:
+    """Return a picture ``share`` of the way from one to the next: faded over, or moved along what flows."""
+    return along(old, new, flows(old, new), share) if flow else blend(old, new, share)
+
+
+@dataclass(frozen=True)
+class _End:
+    segment: Segment
+    state: bytes | None
+
+
+class _Writing:
+    """The thread that hashes, encodes and writes; at most ``WAITING`` pictures wait for it."""
+
+    def __init__(self, film: Film, folder: Path, stretch: Stretch) -> None:
+        self._film, self._folder, self._stretch = film, folder, stretch
+        self._queue: queue.Queue[Segment | Pixels | _End | None] = queue.Queue(WAITING)
+        self._error: BaseException | None = None
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
+        self._thread.start()
+
+    def begin(self, segment: Segment) -> None:
+        self._put(segment)
+
+    def send(self, pixels: Pixels) -> None:
+        self._put(pixels)
+
+    def end(self, segment: Segment, state: bytes | None) -> None:
+        self._put(_End(segment, state))
+
+    def finish(self) -> None:
+        """Wait until all is written. Raises what went wrong."""
+        self._put(None)
+        self._thread.join()
+        self._raise()
+
+    def stop(self) -> None:
+        """End it, whatever is missing."""
+        self._over = True
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join(30.0)
+
+    def _put(self, item: "Segment | Pixels | _End | None") -> None:
+        while True:
+            self._raise()
+            try:
+                self._queue.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            self._over = True
+            raise error
+
+    def _items(self) -> Iterator["Segment | Pixels | _End"]:
+        while not self._over:
+            try:
+                item = self._queue.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            yield item
+
+    def _run(self) -> None:
+        one: Writer | None = None
+        part = self._folder
+        try:
+            told: list[bytes] = []
+            for item in self._items():
+                if isinstance(item, Segment):
+                    part = self._folder / f"{item.digest}.part{os.getpid()}{self._film.codec.suffix}"
+                    told = []
+                    one = writer(self._film.codec, part, self._film.size, self._film.rate)
+                elif isinstance(item, _End):
+                    assert one is not None
+                    one.close()
+                    one = None
+                    self._keep(item, part, b"".join(told))
+                else:
+                    assert one is not None
+                    told.append(hashlib.sha256(np.ascontiguousarray(item).data).digest())
+                    one.send(item)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where pictures are drawn
+            self._error = error
+        finally:
+            if one is not None:
+                one.drop()
+                _remove(part)
+
+    def _keep(self, end: _End, part: Path, digests: bytes) -> None:
+        """Let a segment appear, and what comes after it; what came after the last one is not needed any more."""
+        try:
+            target = film_path(self._folder, end.segment, self._film.codec)
+            part_of_digests = part.with_suffix(".part")
+            part_of_digests.write_bytes(digests)
+            os.replace(part_of_digests, digests_path(self._folder, end.segment))
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(part, target)
+            place = self._stretch.segments.index(end.segment)
+            if end.state is not None and place + 1 < len(self._stretch.segments):
+                path = state_path(self._folder, self._stretch, end.segment)
+                path.with_suffix(".part").write_bytes(end.state)
+                os.replace(path.with_suffix(".part"), path)
+            for before in self._stretch.segments[:place]:
+                state_path(self._folder, self._stretch, before).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._folder} cannot be written: {error.strerror}") from None
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
