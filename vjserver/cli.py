@@ -150,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
     frame.set_defaults(run=_frame)
 
+    _add_film_commands(commands)
+
     sources = commands.add_parser("sources", help="list who sends pictures: NDI, Spout, Syphon, shared memory")
     sources.add_argument("streams", nargs="*", metavar="STREAM", help="shared-memory streams to look for besides")
     sources.add_argument("--json", action="store_true")
@@ -196,6 +198,44 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_argument("--shipped", action="store_true", help="of what comes with vjserver, without plug-ins")
     reference.set_defaults(run=_osc_reference)
     return parser
+
+
+def _add_film_commands(commands: Any) -> None:
+    render = commands.add_parser("render", help="make a film of a song: a preset, a storyboard or a take plays to it")
+    render.add_argument("song", nargs="?", type=Path, metavar="SONG", help="a sound file (a take may have its own)")
+    render.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="film.mp4, .mov, .mkv, a folder"
+    )
+    render.add_argument("--preset", help="what plays: a preset's name or number (default: the show's, or the first)")
+    render.add_argument("--show", type=Path, metavar="FILE", help="take presets, generators and inputs of this show")
+    render.add_argument("--storyboard", type=Path, metavar="FILE", help="scenes: see vjserver storyboard")
+    render.add_argument("--take", type=Path, metavar="FILE", help="what was played, or a score")
+    render.add_argument("--size", metavar="WxH", help="default 1280x720")
+    render.add_argument("--fps", metavar="N[/D]", help="frames a second (default 30); 29.97 is 30000/1001")
+    render.add_argument("--from", dest="begin", metavar="T", help="from here on: 1:02.5, bar 9, part B, drop ...")
+    render.add_argument("--to", dest="end", metavar="T", help="until there")
+    render.add_argument("--seed", type=int, metavar="N", help="what chance is drawn from")
+    render.add_argument("--stem", action="append", default=[], metavar="ROLE=FILE", help="drums, bass, vocals, other")
+    render.add_argument("--draft", action="store_true", help="small and quick, with the same cuts")
+    render.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw (default 1)")
+    render.add_argument("--ray", metavar="ADDRESS", help="draw on a Ray cluster: auto, or HOST:PORT")
+    render.add_argument(
+        "--codec", default="", metavar="C", help="h264, av1, prores, prores4444, ffv1, dxv, hap, png ..."
+    )
+    render.add_argument("--ear", choices=("hindsight", "live"), help="live: only what the stage would have known")
+    render.add_argument("--beats", type=Path, metavar="FILE", help="beats by hand: Audacity labels, CSV or JSON")
+    render.add_argument("--every", type=int, default=1, metavar="N", help="draw every N-th frame (default 1) ...")
+    render.add_argument(
+        "--between", choices=("hold", "crossfade", "flow"), default="crossfade", help="... and so between"
+    )
+    render.add_argument("--json", action="store_true", help="print a summary as the last line")
+    render.set_defaults(run=_render)
+
+
+def _render(args: argparse.Namespace) -> int:
+    from vjserver.app.render import run
+
+    return run(args)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

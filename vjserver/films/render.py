@@ -45,8 +45,7 @@ def missing(plan: Plan, folder: Path, film: Film) -> list[Stretch]:
 def render(film: Film, plan: Plan, folder: Path, workers: int, tell: Tell, progress: Progress) -> Made:
     """Make what is missing of a film. Raises VJError; what is whole by then stays, and counts the next time."""
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob("*.part*"):
-        _drop(left)
+    drop_parts(folder)
     todo = missing(plan, folder, film)
     lacking = {one.digest for s in todo for one in s.segments if not is_made(folder, one, film.codec)}
     total = sum(segment.frames for s in todo for segment in s.segments)
@@ -89,6 +88,12 @@ def forget(plan: Plan, folder: Path, keep: Sequence[Segment] = ()) -> None:
     for path in folder.iterdir():
         if path.name.split(".")[0].split("-")[0] not in wanted or path.suffix == ".state":
             _drop(path)
+
+
+def drop_parts(folder: Path) -> None:
+    """Remove what was begun and never finished."""
+    for left in folder.glob("*.part*"):
+        _drop(left)
 
 
 def _drop(path: Path) -> None:

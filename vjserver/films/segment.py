@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from vjserver.films.codecs import Codec, Writer, writer
@@ -31,7 +32,7 @@ from vjserver.types.frames import Pixels
 
 WAITING = 4
 """So many pictures may wait to be encoded."""
-DIGEST_SIZE = 32
+DIGEST_SIZE, THUMB_WIDTH = 32, 480
 
 
 def digests_path(folder: Path, segment: Segment) -> Path:
@@ -42,6 +43,11 @@ def digests_path(folder: Path, segment: Segment) -> Path:
 def film_path(folder: Path, segment: Segment, codec: Codec) -> Path:
     """Return where a segment's film is; for a sequence of pictures that is a folder."""
     return folder / f"{segment.digest}{codec.suffix if codec.container else ''}"
+
+
+def thumb_path(folder: Path, segment: Segment) -> Path:
+    """Return where a small picture of a segment's middle is."""
+    return folder / f"{segment.digest}.jpg"
 
 
 def is_made(folder: Path, segment: Segment, codec: Codec) -> bool:
@@ -301,8 +307,10 @@ class _Writing:
         part = self._folder
         try:
             told: list[bytes] = []
+            middle, thumb = 0, b""
             for item in self._items():
                 if isinstance(item, Segment):
+                    middle = item.frames // 2
                     part = self._folder / f"{item.digest}.part{os.getpid()}{self._film.codec.suffix}"
                     told = []
                     one = writer(self._film.codec, part, self._film.size, self._film.rate)
@@ -310,9 +318,11 @@ class _Writing:
                     assert one is not None
                     one.close()
                     one = None
-                    self._keep(item, part, b"".join(told))
+                    self._keep(item, part, b"".join(told), thumb)
                 else:
                     assert one is not None
+                    if len(told) == middle:
+                        thumb = small(item)
                     told.append(hashlib.sha256(np.ascontiguousarray(item).data).digest())
                     one.send(item)
         except BaseException as error:  # noqa: BLE001 - it is raised again where pictures are drawn
@@ -322,12 +332,13 @@ class _Writing:
                 one.drop()
                 _remove(part)
 
-    def _keep(self, end: _End, part: Path, digests: bytes) -> None:
+    def _keep(self, end: _End, part: Path, digests: bytes, thumb: bytes) -> None:
         """Let a segment appear, and what comes after it; what came after the last one is not needed any more."""
         try:
             target = film_path(self._folder, end.segment, self._film.codec)
             part_of_digests = part.with_suffix(".part")
             part_of_digests.write_bytes(digests)
+            thumb_path(self._folder, end.segment).write_bytes(thumb)
             os.replace(part_of_digests, digests_path(self._folder, end.segment))
             if target.is_dir():
                 shutil.rmtree(target)
@@ -341,6 +352,25 @@ class _Writing:
                 state_path(self._folder, self._stretch, before).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self._folder} cannot be written: {error.strerror}") from None
+
+
+def small(pixels: Pixels) -> bytes:
+    """Return a picture as a small JPEG."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, THUMB_WIDTH / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    bgr = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return data.tobytes()
+
+
+def still(film: Film, anew: int, lead: int, number: int, tell: Tell) -> Pixels:
+    """Return a film's frame ``number``, whose scene began at the frame ``anew``, led in by ``lead`` frames."""
+    with contextlib.closing(_Sides(film, tell)) as sides:
+        performance = film.performance()
+        _led_in(film, Stretch(0, anew, lead, (Segment(0, number, number + 1, ""),)), performance, sides)
+        moment = film.moment(performance, number)
+        return Titles(film.titles, film.size).over(sides.draw(moment, performance), time_of(number, film.rate))
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,8 @@
 """Titles: a text over the picture, fading in and out; drawn once, laid over many pictures."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,14 @@ class Titles:
         return pixels
 
 
+@cache
+def font_path() -> Path:
+    """Return the font of titles: DejaVu Sans, which knows most alphabets."""
+    from matplotlib import get_data_path
+
+    return Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+
+
 @lru_cache(8)
 def drawn(text: str, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return where the letters of a title are and where their shadow is, 0..1, float32 ``(height, width)``."""
@@ -38,11 +47,11 @@ def drawn(text: str, width: int, height: int) -> tuple[NDArray[np.float32], NDAr
 
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
-    size = max(10, height // 14)
-    font = ImageFont.load_default(size)
+    size, path = max(10, height // 14), font_path()
+    font = ImageFont.truetype(path, size)
     while size > 8 and draw.multiline_textbbox((0, 0), text, font=font)[2] > 0.9 * width:
         size = size * 9 // 10
-        font = ImageFont.load_default(size)
+        font = ImageFont.truetype(path, size)
     draw.multiline_text((width / 2, height * 0.86), text, fill=255, font=font, anchor="md", align="center")
     shadow = picture.filter(ImageFilter.GaussianBlur(max(1, size // 6)))
     ink = np.asarray(picture, np.float32) / 255.0

@@ -373,10 +373,12 @@ DEEPEST_KEY = 32
 _DEEP = re.compile(rf"""(?m)^[ \t]*\[*(?:[\w"'-]+[ \t]?\.[ \t]?){{{DEEPEST_KEY}}}""")
 
 
-def parse_toml(model: type[Model], text: str, where: str, registry: Registry = COMMON_ONLY) -> Model:
+def parse_toml(
+    model: type[Model], text: str, where: str, registry: Registry = COMMON_ONLY, columns: bool = False
+) -> Model:
     """Read TOML into ``model``; addresses in it are those of ``registry``.
 
-    Raises ConfigError, one line a fault: ``file:line: key: what is wrong``.
+    Raises ConfigError, one line a fault: ``file:line: key: what is wrong``; with ``columns`` ``file:line:column: ...``.
     """
     if _DEEP.search(text):
         raise ConfigError(f"{where}: not valid TOML: a key of more than {DEEPEST_KEY} parts")
@@ -393,7 +395,7 @@ def parse_toml(model: type[Model], text: str, where: str, registry: Registry = C
     try:
         return model.model_validate(data, context={"registry": registry})
     except ValidationError as error:
-        faults = [_fault(model, text, where, fault) for fault in error.errors()]
+        faults = [_fault(model, text, where, fault, columns) for fault in error.errors()]
         raise ConfigError("\n".join(faults)) from None
 
 
@@ -416,7 +418,7 @@ def _odd_paths(text: str) -> tuple[int, str] | None:
     return None
 
 
-def _fault(model: type[BaseModel], text: str, where: str, fault: object) -> str:
+def _fault(model: type[BaseModel], text: str, where: str, fault: object, columns: bool) -> str:
     assert isinstance(fault, dict)
     location = [part for part in fault["loc"] if part != "[key]"]
     if location[:1] in (["params"], ["raw"]) and len(location) > 1:
@@ -429,7 +431,18 @@ def _fault(model: type[BaseModel], text: str, where: str, fault: object) -> str:
         message = f"unknown key{nearest(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     elif fault["type"] not in ("value_error", "missing"):
         message = f"{message}: got {fault['input']!r}"
-    return f"{where}:{line_of(text, location)}: {key}: {message}"
+    line = line_of(text, location)
+    place = f"{line}:{_column(text, line, path)}" if columns else f"{line}"
+    return f"{where}:{place}: {key}: {message}"
+
+
+def _column(text: str, line: int, path: Sequence[str]) -> int:
+    """Return the column (from 1) on a line at which the value of its key stands."""
+    row = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
+    last = next((part for part in reversed(path) if part and not part.isdecimal() and part in row), "")
+    at = row.find(last) if last else len(row) - len(row.lstrip())
+    found = re.match(r"""["']?\s*=\s*""", row[at + len(last) :]) if last else None
+    return at + len(last) + found.end() + 1 if found else at + 1
 
 
 def _allowed_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -1,0 +1,93 @@
+"""What is written beside a film: a report (JSON) of all that it is made from, and a contact sheet (PNG)."""
+
+import json
+import platform
+from bisect import bisect_right
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vjserver.films import sheet
+from vjserver.films.codecs import Codec
+from vjserver.films.film import Film, Plan
+from vjserver.films.places import clock
+from vjserver.films.segment import thumb_path
+from vjserver.ports import find
+from vjserver.runtime.files import write_whole
+from vjserver.types.errors import OutputError, VJError
+
+PACKAGES = ("vjserver", "numpy", "numba", "opencv-python-headless", "av", "torch", "diffusers")
+
+
+def report_path(output: Path) -> Path:
+    """Return where a film's report is."""
+    return output.with_name(f"{output.name}.json")
+
+
+def sheet_path(output: Path) -> Path:
+    """Return where a film's contact sheet is."""
+    return output.with_name(f"{output.name}.sheet.png")
+
+
+def write(output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, Any]) -> None:
+    """Write report and contact sheet. Raises OutputError."""
+    try:
+        write_whole(report_path(output), json.dumps(told, indent=1, ensure_ascii=False).encode())
+    except OSError as error:
+        raise OutputError(f"{report_path(output)} cannot be written: {error.strerror}") from None
+    cells = []
+    begins = [segment.first for segment in plan.segments]
+    looks = [*plan.looks]
+    for i, look in enumerate(looks):
+        begin = max(look.frame, film.first)
+        end = looks[i + 1].frame if i + 1 < len(looks) else film.last
+        segment = plan.segments[max(0, bisect_right(begins, (begin + end) // 2) - 1)]
+        path = thumb_path(folder, segment)
+        head = f"{clock(begin / float(film.rate))}  {look.preset or look.generator}"
+        cells.append(sheet.Cell(sheet.picture(path.read_bytes() if path.exists() else b""), head, _words(look.prompts)))
+    if len(cells) == 1:  # one look: let the sheet show how it goes on
+        cells = [
+            sheet.Cell(
+                sheet.picture(thumb_path(folder, one).read_bytes()) if thumb_path(folder, one).exists() else None,
+                clock((one.first + one.last) / 2 / float(film.rate)),
+            )
+            for one in plan.segments
+        ]
+    sheet.draw(sheet_path(output), output.stem, cells)
+
+
+def _words(prompts: tuple[str, ...]) -> str:
+    return " · ".join(prompts)
+
+
+def codec_row(codec: Codec) -> dict[str, Any]:
+    """Return a codec as the report tells it; pictures come with straight alpha, never premultiplied."""
+    return {
+        "name": codec.name, "encoder": codec.encoder, "pixel_format": codec.pixel_format, "sound": codec.sound,
+        "alpha": "straight" if codec.alpha else "none", "options": dict(codec.options),
+        "colour": "BT.709, limited range" if codec.is_yuv else "BT.709, full range RGB",
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what made it."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def models(plan: Plan, film: Film) -> list[dict[str, str]]:
+    """Return the models that drew, with their licences."""
+    rows = []
+    for part in plan.parts:
+        name = part.model or film.own_model(part.kind)
+        try:
+            licences = getattr(find("generators", part.kind), "licence_of", None)
+            rows.append({"generator": part.kind, "model": name, "licence": licences(name) if licences else ""})
+        except VJError:
+            rows.append({"generator": part.kind, "model": name, "licence": ""})
+    return [row for row in rows if row["model"]]
