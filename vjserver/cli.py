@@ -231,9 +231,49 @@ def _add_film_commands(commands: Any) -> None:
     render.add_argument("--json", action="store_true", help="print a summary as the last line")
     render.set_defaults(run=_render)
 
+    board = commands.add_parser("storyboard", help="make, check, draw and score storyboards of films")
+    board.set_defaults(run=_storyboard)
+    verbs = board.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    verbs.add_parser("schema", help="print the JSON schema of storyboards")
+    check = verbs.add_parser("check", help="check a storyboard; with a song, say when each scene begins")
+    check.add_argument("file", type=Path)
+    check.add_argument("--audio", type=Path, metavar="SONG")
+    for name, what in (
+        ("from-story", "a story (.txt) or a script (.fountain)"),
+        ("from-lyrics", "lyrics (.lrc, .srt)"),
+    ):
+        verb = verbs.add_parser(name, help=f"make a storyboard of {what}, spread over a song")
+        verb.add_argument("file", type=Path)
+        verb.add_argument("--audio", type=Path, required=True, metavar="SONG")
+        verb.add_argument("-o", "--output", type=Path, metavar="OUT.toml")
+    for name in ("from-parseq", "from-deforum"):
+        verb = verbs.add_parser(name, help=f"make a storyboard of a file of {name[5:].capitalize()} (.json, .txt)")
+        verb.add_argument("file", type=Path)
+        verb.add_argument("-o", "--output", type=Path, metavar="OUT.toml")
+    for name, what, out in (
+        ("sheet", "draw every scene small, on a page", "OUT.png|OUT.pdf"),
+        ("score", "write it as a take that a cue of a show plays", "OUT.jsonl"),
+    ):
+        verb = verbs.add_parser(name, help=what)
+        verb.add_argument("file", type=Path)
+        verb.add_argument("--audio", type=Path, required=True, metavar="SONG")
+        verb.add_argument("-o", "--output", type=Path, required=True, metavar=out)
+    marks = verbs.add_parser("markers", help="write parts, drops and scenes for an editing program")
+    marks.add_argument("file", type=Path, nargs="?", help="a storyboard (default: only what is heard)")
+    marks.add_argument("--audio", type=Path, required=True, metavar="SONG")
+    marks.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.csv|.edl|.xml|.txt")
+    marks.add_argument("--fps", default="30", metavar="N[/D]")
+    marks.add_argument("--bars", action="store_true", help="every bar too")
+
 
 def _render(args: argparse.Namespace) -> int:
     from vjserver.app.render import run
+
+    return run(args)
+
+
+def _storyboard(args: argparse.Namespace) -> int:
+    from vjserver.app.storyboard import run
 
     return run(args)
 

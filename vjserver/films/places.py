@@ -58,6 +58,11 @@ class Places:
             for name in ("drop", "break", "groove")
         }
 
+    @property
+    def drops(self) -> tuple[float, ...]:
+        """When the drops come, in seconds."""
+        return self._happened["drop"]
+
     def find(self, text: str) -> float:
         """Return the seconds of a place. Raises ConfigError with what is allowed, or what the song has."""
         text = text.strip()

@@ -15,7 +15,7 @@ from vjserver.types.frames import Pixels
 COLUMNS, ROWS_A_PAGE = 4, 3
 MOST_CELLS = 120
 PAPER, INK, DIM, EMPTY = "#101014", "#f2efe8", "#9a968c", "#1c1c22"
-LINES, SIGNS = 4, 46
+LINES, SIGNS, HEAD = 4, 50, 38
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _page(title: str, cells: Sequence[Cell], rows: int) -> Any:
         else:
             axes.add_patch(Rectangle((0, 0), 1, 1, color=EMPTY))
         figure.text(
-            left / width, (top - high - 0.2) / height, _plain(cell.head), color=INK, fontsize=9.5, fontweight="bold",
+            left / width, (top - high - 0.2) / height, _plain(textwrap.shorten(cell.head, HEAD, placeholder=" ...")), color=INK, fontsize=9.5, fontweight="bold",
             va="center",
         )  # fmt: skip
         figure.text(

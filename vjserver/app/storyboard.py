@@ -1,0 +1,214 @@
+"""vjserver storyboard: stories, lyrics, files of other programs become storyboards; sheets, scores, markers of them."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from vjserver.app.render import Order, Ready, prepared
+from vjserver.app.show import LARGEST, decoded
+from vjserver.dsp.options import EarOptions
+from vjserver.films import hearings, markers, sheet
+from vjserver.films.places import Places, clock, rate_of
+from vjserver.films.schedules import board_of_deforum, board_of_parseq
+from vjserver.films.segment import still
+from vjserver.films.song import Song
+from vjserver.films.story import board_of, board_of_lyrics, read_lyrics, read_story
+from vjserver.films.storyboard import Placed, Storyboard, read_storyboard
+from vjserver.runtime.files import write_whole
+from vjserver.runtime.installed import installed
+from vjserver.show.take import head, line
+from vjserver.stages.hearing import Hearing
+from vjserver.types.errors import ConfigError, OutputError
+
+SHEET_SIZE, SHEET_FPS, LEAD_S = "480x270", "10", 1.5
+HEADER = """# {what}
+# Play it: vjserver render SONG --storyboard {name} -o film.mp4
+# See it: vjserver storyboard sheet {name} --audio SONG -o sheet.png
+
+"""
+Say = Callable[[str], None]
+
+
+def places_of(audio: Path, say: Say) -> Places:
+    """Return the places of a song, heard now or before. Raises VJError."""
+    song = Song.open(audio)
+    told: set[int] = set()
+
+    def progress(share: float) -> None:
+        if (step := int(share * 4)) not in told:
+            told.add(step)
+            say(f"listening ... {share:.0%}")
+
+    return Places(Hearing.load(hearings.heard(song, EarOptions(), "hindsight", None, progress)))
+
+
+def from_story(path: Path, audio: Path, output: Path | None, say: Say) -> Path:
+    """Write the storyboard of a story, or of a script in Fountain. Raises VJError."""
+    story = _told_of(path, lambda text: read_story(text, path.suffix.lower() in (".fountain", ".spmd")))
+    board = board_of(story, places_of(audio, say))
+    return _write(board, f"{path.name}, on {audio.name}", output or path.with_suffix(".toml"), say)
+
+
+def from_lyrics(path: Path, audio: Path, output: Path | None, say: Say) -> Path:
+    """Write the storyboard of lyrics. Raises VJError."""
+    rows = _told_of(path, read_lyrics)
+    board = board_of_lyrics(rows, places_of(audio, say))
+    return _write(board, f"{path.name}, on {audio.name}", output or path.with_suffix(".toml"), say)
+
+
+def from_schedule(path: Path, output: Path | None, kind: str, say: Say) -> Path:
+    """Write the storyboard of a Parseq or Deforum file. Raises VJError."""
+    reader = board_of_parseq if kind == "parseq" else board_of_deforum
+    board, fps, lost = reader(_text(path), str(path))
+    for why in lost:
+        say(why)
+    what = f"{path.name}, from {kind.capitalize()}: its own rate is --fps {Fraction(fps).limit_denominator(1001)}"
+    return _write(board, what, output or path.with_suffix(".toml"), say)
+
+
+def _told_of(path: Path, read: Callable[[str], Any]) -> Any:
+    """Read a file; a fault is told with its name."""
+    try:
+        return read(_text(path))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > 16 * LARGEST:
+            raise ConfigError(f"{path} has {path.stat().st_size} bytes, and at most {16 * LARGEST} are read")
+        return decoded(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> Path:
+    plain = {key: value for key, value in board.items() if value not in ("", {}) or key == "style"}
+    Storyboard.model_validate(plain, context={"registry": installed()})
+    text = HEADER.format(what=what, name=output.name) + tomlkit.dumps(plain)
+    try:
+        write_whole(output, text.encode())
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+    say(f"{output}: {len(board['scenes'])} scenes")
+    return output
+
+
+def placed(board: Path, audio: Path, say: Say, fps: str = SHEET_FPS, size: str = SHEET_SIZE) -> Ready:
+    """Return a storyboard on a song, as a small film that can be asked for single pictures. Raises VJError."""
+    order = Order(audio, Path("sheet.mkv"), storyboard=board, fps=fps, size=size, codec="ffv1")
+    return prepared(order, say)
+
+
+def draw_sheet(board: Path, audio: Path, output: Path, say: Say) -> None:
+    """Draw every scene small, with its time, its bars and its words. Raises VJError."""
+    if output.suffix.lower() not in (".png", ".pdf"):
+        raise ConfigError(f"a sheet is a .png or a .pdf: got {output.name!r}")
+    ready = placed(board, audio, say)
+    assert ready.board is not None
+    film, places = ready.film, Places(ready.hearing)
+    cells = []
+    for one in ready.board.scenes:
+        middle = film.frame_at(round((one.begin_s + one.end_s) / 2 * 1e9))
+        begin = film.frame_at(round(one.begin_s * 1e9))
+        lead = min(middle - begin, round(LEAD_S * film.rate))
+        pixels = still(film, begin, lead, min(middle, film.last - 1), lambda *_: None)[..., :3]
+        cells.append(sheet.Cell(pixels, _head(one, places), _words(one)))
+        say(f"scene {one.number} of {len(ready.board.scenes)}")
+    sheet.draw(output, board.stem, cells)
+    say(f"{output}: {len(cells)} scenes")
+
+
+def _head(one: Placed, places: Places) -> str:
+    bar = places.bar_at(one.begin_s)
+    head = f"{one.number}  {clock(one.begin_s)}" + (f"  bar {bar}" if bar else "")
+    return head if one.title.rstrip(" .") in _words(one) else f"{head}  {one.title}"
+
+
+def _words(one: Placed) -> str:
+    return " · ".join(text for text in one.look.texts if text) or one.look.preset_name
+
+
+def write_score(board: Path, audio: Path, output: Path, say: Say) -> None:
+    """Write a storyboard as a score take, which a cue of a show plays. Raises VJError."""
+    ready = placed(board, audio, say)
+    assert ready.board is not None
+    take = ready.board.take
+    data = head(take.state, take.seed, score=True) + b"".join(line(row, 0) for row in take.rows)
+    try:
+        write_whole(output, data)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+    say(f'{output}: {len(ready.board.scenes)} scenes; in a show file: [[cues]] id = "film", take = "{output.stem}"')
+    for name, path in ready.board.inputs.items():
+        say(f'and [inputs.{name}] kind = "file", path = "{path}"')
+
+
+def write_markers(audio: Path, board: Path | None, output: Path, fps: str, bars: bool, say: Say) -> None:
+    """Write scenes, parts, drops (and bars) as markers for other programs. Raises VJError."""
+    if output.suffix.lower() not in markers.WRITERS:
+        markers.write([], output, "", Fraction(30))
+    places = places_of(audio, say)
+    rows = [
+        markers.Marker(part.begin_s, part.end_s - part.begin_s, "part", f"Part {part.label}") for part in places.parts
+    ]
+    rows += [markers.Marker(at, 0.0, "drop", "Drop") for at in places.drops]
+    if bars:
+        rows += [markers.Marker(at, 0.0, "bar", f"Bar {i}") for i, at in enumerate(places.bars, 1)]
+    if board is not None:
+        ready = placed(board, audio, say)
+        assert ready.board is not None
+        rows += [markers.Marker(s.begin_s, s.end_s - s.begin_s, "scene", s.title) for s in ready.board.scenes]
+    text = markers.write(rows, output, output.stem, rate_of(fps))
+    try:
+        write_whole(output, text.encode())
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+    say(f"{output}: {len(rows)} markers")
+
+
+def check(board: Path, audio: Path | None, say: Say) -> None:
+    """Read a storyboard, and place it on a song if one is given. Raises ConfigError."""
+    registry = installed()
+    read = read_storyboard(board, registry)
+    if audio is not None:
+        ready = placed(board, audio, say)
+        assert ready.board is not None
+        for one in ready.board.scenes:
+            print(f"{clock(one.begin_s):>9}  {one.title}")
+        for note in ready.board.notes:
+            say(note)
+    print(f"{board}: {len(read.scenes)} scenes, well formed")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``vjserver storyboard``."""
+
+    def say(row: str) -> None:
+        print(row, file=sys.stderr, flush=True)
+
+    match args.verb:
+        case "schema":
+            print(json.dumps(Storyboard.model_json_schema(), indent=2))
+        case "check":
+            check(args.file, args.audio, say)
+        case "from-story":
+            from_story(args.file, args.audio, args.output, say)
+        case "from-lyrics":
+            from_lyrics(args.file, args.audio, args.output, say)
+        case "from-parseq" | "from-deforum":
+            from_schedule(args.file, args.output, args.verb.removeprefix("from-"), say)
+        case "sheet":
+            draw_sheet(args.file, args.audio, args.output, say)
+        case "score":
+            write_score(args.file, args.audio, args.output, say)
+        case "markers":
+            write_markers(args.audio, args.file, args.output, args.fps, args.bars, say)
+    return 0
