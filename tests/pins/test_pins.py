@@ -85,7 +85,8 @@ def test_snapshots_of_before_are_recalled_as_they_were(tmp_path, monkeypatch):
     (tmp_path / "snapshots.json").write_bytes((HERE / "snapshots.json").read_bytes())
     look = Shelf(load_bank, SHIPPED).load_snapshots()[3]
     kept = pin("played.json")["kept"]
-    assert {SHIPPED.aliases.get(name, name): value for name, value in kept.items()} == look.params
+    before = {SHIPPED.aliases.get(name, name): value for name, value in kept.items()}
+    assert {**SHIPPED.starts, **before} == look.params, "knobs that came later stand at their start"
     assert "/vj/param/diffusion/latent_1" in [row.to for row in look.mappings]
 
 

@@ -374,7 +374,7 @@ def _told(text: str, board: Storyboard) -> str:
     """Return a prompt as a model reads it: who is named looks as the cast says, and the style stands behind."""
     for name in sorted(board.cast, key=len, reverse=True):
         span = _span(name, text)
-        if span is not None:
+        if span is not None and board.cast[name].look not in text:
             text = f"{text[: span[0]]}{name} ({board.cast[name].look}){text[span[1] :]}"
     text = f"{text.rstrip(' .')}, {board.style}" if board.style and board.style not in text else text
     if len(text) > MAX_TEXT:

@@ -6,7 +6,7 @@ torch is imported when a model is opened, not before: a show file can be checked
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from vjserver.generators.diffusion.coherence import Place, Thread, place, thread
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.generators.diffusion.store import find_model
+from vjserver.generators.diffusion.store import find_model, models
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevice, Pixels, Prompts, on_host
+from vjserver.walk.latent import walked
 from vjserver.walk.noise import Array, NoiseWalk, begin, step
 from vjserver.walk.smoothing import smoothing
 
@@ -42,6 +43,9 @@ THUMB = 32
 LONGEST_SKIP = 10
 GPU_EVERY = 30  # frames between two looks at the GPU's memory
 RUNGS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
+POINTS_KEPT = 24
+WALKED = -1
+"""The points of a walk that is worked out anew for each frame."""
 VERSION = 1
 """Of a checkpoint; another one is refused."""
 PATIENCE, FIRST_PATIENCE = 90, 3  # bad frames in a row that are borne; before there was a good one to show, fewer
@@ -113,6 +117,7 @@ class DiffusionGenerator:
         self._zero: Encoded | None = None
         self._notices: list[Notice] = []
         self._serial = 0
+        self._drawn: dict[tuple[int, tuple[int, int]], Array] = {}
         self._gpu: dict[str, float] = {}
         self._dressed_count = 0
         self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
@@ -286,13 +291,41 @@ class DiffusionGenerator:
         def draw(seed: int) -> Array:
             return engine.noise(seed, *size)
 
-        if state is None:
+        there = walked(request.own, request.seed, request.beat_count + request.beat_phase, self._points(size))
+        if there is not None:
+            return NoiseWalk(request.seed, there, there, 0.0, points=WALKED)
+        if state is None or state.noise.points == WALKED:
             return begin(request.seed, draw)
         walk = state.noise
         if size != state.size:
             walk = begin(walk.seed, draw)
         turn = math.radians(hang.turn_deg)
         return step(walk, request.seed, turn, request.seconds, request.travel_s, request.ease, draw)
+
+    @staticmethod
+    def _anchor(request: FrameRequest, changed: bool, feed: bool) -> float:
+        """Return how far the colours that are kept become those of this frame: in a film they are its first one's."""
+        if changed and not feed:
+            return 1.0
+        return 0.0 if request.mode == "film" and feed else smoothing(request.seconds, ANCHOR_S)
+
+    @staticmethod
+    def licence_of(model: str) -> str:
+        """Return the licence of a model, as it was told when it was taken in."""
+        return next((one.licence for one in models() if one.name == model), "")
+
+    def _points(self, size: tuple[int, int]) -> Callable[[int], Array]:
+        """Return what draws the noise of a seed, and remembers the last ones: a walk passes them again and again."""
+        engine, _ = self._opened()
+
+        def draw(seed: int) -> Array:
+            if (seed, size) not in self._drawn:
+                if len(self._drawn) >= POINTS_KEPT:
+                    self._drawn.clear()
+                self._drawn[seed, size] = engine.noise(seed, *size)
+            return self._drawn[seed, size]
+
+        return draw
 
     def _inputs(
         self, request: FrameRequest, state: DiffusionState | None, effort: Effort, hang: Thread, noise: NoiseWalk,
@@ -325,7 +358,7 @@ class DiffusionGenerator:
                 "warp": warp(request, before).ravel().tolist(),
                 "last": (0.6 * hang.picture if feed else 0.0,),
                 "match": (COLOUR_MATCH if feed else 0.0,),
-                "anchor": (1.0 if changed and not feed else smoothing(request.seconds, ANCHOR_S),),
+                "anchor": (self._anchor(request, changed, feed),),
                 "fader": (p["crossfade"],),
                 "grade": grade,
             },

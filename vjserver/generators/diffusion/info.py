@@ -1,6 +1,7 @@
 """What the diffusion generator tells of itself before it is imported: its own knobs, and what they were called."""
 
 from vjserver.types.knobs import GeneratorInfo, Parameter
+from vjserver.walk.latent import WALK
 
 N_DIRECTIONS = 4
 N_LORAS = 4
@@ -16,6 +17,7 @@ _PARAMETERS = (
         )
         for i in range(1, N_DIRECTIONS + 1)
     ),
+    *WALK,
     *(Parameter(f"lora_{i}", 0.0, 2.0, 1.0, "x", f"weight of LoRA {i}", group="lora") for i in range(1, N_LORAS + 1)),
     Parameter(
         "similar", 0.0, 1.0, 0.0, "", "frames whose input changed no more than this may be skipped", group="model"
@@ -32,6 +34,6 @@ INFO = GeneratorInfo(
     ),
     accepts_image=True,
     takes_model=True,
-    aliases={p.name: p.name for p in _PARAMETERS},  # all knobs stood in one table once
+    aliases={p.name: p.name for p in _PARAMETERS if p not in WALK},  # all knobs stood in one table once
     lead_in_s=2.0,
 )  # fmt: skip
