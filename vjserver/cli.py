@@ -231,6 +231,21 @@ def _add_film_commands(commands: Any) -> None:
     render.add_argument("--json", action="store_true", help="print a summary as the last line")
     render.set_defaults(run=_render)
 
+    loop = commands.add_parser("loop", help="make clips of presets that go on where they began, for VJ programs")
+    loop.add_argument(
+        "preset", nargs="+", metavar="PRESET", help="a preset's name or number, or bank:NAME for all of it"
+    )
+    loop.add_argument("--bars", type=int, default=8, metavar="N", help="default 8")
+    loop.add_argument("--bpm", type=float, default=120.0, metavar="N", help="default 120; whole frames win")
+    loop.add_argument("--size", metavar="WxH", help="default 1280x720")
+    loop.add_argument("--fps", default="30", metavar="N[/D]", help="default 30")
+    loop.add_argument("--codec", default="", metavar="C", help="default hap or dxv, which scrub; prores4444 has alpha")
+    loop.add_argument("--show", type=Path, metavar="FILE", help="take presets and generators of this show")
+    loop.add_argument("--seed", type=int, default=1, metavar="N")
+    loop.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a clip.mov, or a folder")
+    loop.add_argument("--json", action="store_true", help="print what was made as the last line")
+    loop.set_defaults(run=_loop)
+
     board = commands.add_parser("storyboard", help="make, check, draw and score storyboards of films")
     board.set_defaults(run=_storyboard)
     verbs = board.add_subparsers(required=True, metavar="ACTION", dest="verb")
@@ -268,6 +283,12 @@ def _add_film_commands(commands: Any) -> None:
 
 def _render(args: argparse.Namespace) -> int:
     from vjserver.app.render import run
+
+    return run(args)
+
+
+def _loop(args: argparse.Namespace) -> int:
+    from vjserver.app.loop import run
 
     return run(args)
 

@@ -74,7 +74,7 @@ def make_stretch(
         return []
     wanted = set(missing)
     with contextlib.ExitStack() as stack:
-        sides = _Sides(film, tell)
+        sides = Sides(film, tell)
         stack.callback(sides.close)
         performance = film.performance()
         begin = _resumed(stretch, folder, missing[0], sides)
@@ -100,7 +100,7 @@ def make_stretch(
     return missing
 
 
-def _resumed(stretch: Stretch, folder: Path, first: Segment, sides: "_Sides") -> int | None:
+def _resumed(stretch: Stretch, folder: Path, first: Segment, sides: "Sides") -> int | None:
     """Take up what the segment before the first missing one left; return the frame to go on with, None for none."""
     place = stretch.segments.index(first)
     if not place:
@@ -113,7 +113,7 @@ def _resumed(stretch: Stretch, folder: Path, first: Segment, sides: "_Sides") ->
     return first.first
 
 
-def _led_in(film: Film, stretch: Stretch, performance: Performance, sides: "_Sides") -> int:
+def _led_in(film: Film, stretch: Stretch, performance: Performance, sides: "Sides") -> int:
     """Move the generators to where a stretch is led in, and draw the lead; return the frame of its beginning."""
     begin = stretch.first - stretch.lead
     for number in range(stretch.anew, stretch.first, film.every):
@@ -125,7 +125,7 @@ def _led_in(film: Film, stretch: Stretch, performance: Performance, sides: "_Sid
     return stretch.first
 
 
-class _Sides:
+class Sides:
     """The scene that plays and the one that fades away, each with its own generators: neither disturbs the other."""
 
     def __init__(self, film: Film, tell: Tell) -> None:
@@ -136,6 +136,7 @@ class _Sides:
         self._resets = {film.frame_at(reset.t_ns): reset for reset in film.resets}
 
     def advance(self, moment: Moment) -> None:
+        """Move the scene that plays past a moment of which no picture is wanted."""
         renderer, images = self._sides[0]
         images.seconds = moment.t_ns / NS
         self._memory = renderer.advance(moment, self._memory)
@@ -193,6 +194,7 @@ class _Sides:
         self._memory = self._sides[0][0].resume(data, self._film.size)
 
     def close(self) -> None:
+        """Close all generators."""
         for renderer, _ in self._sides:
             renderer.close()
 
@@ -200,7 +202,7 @@ class _Sides:
 class _Keys:
     """Every n-th picture is drawn, and those between are made of the two beside them."""
 
-    def __init__(self, film: Film, begin: int, performance: Performance, sides: _Sides) -> None:
+    def __init__(self, film: Film, begin: int, performance: Performance, sides: Sides) -> None:
         self._film, self._performance, self._sides = film, performance, sides
         self._old: tuple[int, Pixels] | None = None
         self._new: tuple[int, Pixels] | None = None
@@ -366,7 +368,7 @@ def small(pixels: Pixels) -> bytes:
 
 def still(film: Film, anew: int, lead: int, number: int, tell: Tell) -> Pixels:
     """Return a film's frame ``number``, whose scene began at the frame ``anew``, led in by ``lead`` frames."""
-    with contextlib.closing(_Sides(film, tell)) as sides:
+    with contextlib.closing(Sides(film, tell)) as sides:
         performance = film.performance()
         _led_in(film, Stretch(0, anew, lead, (Segment(0, number, number + 1, ""),)), performance, sides)
         moment = film.moment(performance, number)

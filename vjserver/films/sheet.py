@@ -71,9 +71,9 @@ def _page(title: str, cells: Sequence[Cell], rows: int) -> Any:
             axes.imshow(cell.pixels, aspect="auto", interpolation="lanczos")
         else:
             axes.add_patch(Rectangle((0, 0), 1, 1, color=EMPTY))
-        head = _plain(textwrap.shorten(cell.head, HEAD, placeholder=" ..."))
+        bold = _plain(textwrap.shorten(cell.head, HEAD, placeholder=" ..."))
         place = left / width, (top - high - 0.2) / height
-        figure.text(*place, head, color=INK, fontsize=9.5, fontweight="bold", va="center")
+        figure.text(*place, bold, color=INK, fontsize=9.5, fontweight="bold", va="center")
         figure.text(
             left / width, (top - high - 0.36) / height, _wrapped(cell.text), color=DIM, fontsize=8, va="top",
             linespacing=1.35,

@@ -9,6 +9,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ NS = 1_000_000_000
 STEP_NS = 10_000_000
 """A row of features every so often."""
 STEPS = NS // STEP_NS
+NEAR_NS = 2_000
 VERSION = 1
 EarMode = Literal["hindsight", "live"]
 _NAMES = tuple(SCALARS)
@@ -76,6 +78,8 @@ class Hearing:
     envelope_s: float = 0.12
     drop_s: float = 2.0
     stems: Mapping[str, "Hearing"] = field(default_factory=dict)
+    turn: Fraction | None = None
+    """After so many seconds the sound is the same again."""
 
     @property
     def beats(self) -> tuple[BeatGrid, ...]:
@@ -85,7 +89,8 @@ class Hearing:
     def features(self, t_ns: int) -> Features:
         """Return what is heard at a time, 0 being the song's first sample."""
         live = self.mode == "live"
-        place = t_ns // STEP_NS - live
+        at_ns = t_ns if self.turn is None else _within(t_ns, self.turn)
+        place = at_ns // STEP_NS - live
         last = len(self.table) - 1
         row = self.table[min(max(0, place), last)].astype(np.float32) if last >= 0 else np.zeros(COLUMNS, np.float32)
         scalars = row[:N_SCALARS]
@@ -93,7 +98,8 @@ class Hearing:
             row[:] = 0.0
             scalars[_AT["silence"]], scalars[_AT["level_db"]] = 1.0, -120.0
         if not live:
-            self._glow(scalars, t_ns)
+            # of a turn the second, where hits of the first still glow; a hit is on its frame, however both were rounded
+            self._glow(scalars, at_ns if self.turn is None else at_ns + round(self.turn * NS) + NEAR_NS)
         spectrum = N_SCALARS + N_BANDS
         return Features(
             t_ns, scalars, row[N_SCALARS:spectrum], row[spectrum : spectrum + N_SPECTRUM],
@@ -155,6 +161,12 @@ class Hearing:
         grids = Grids(tuple(row[0] for row in about["grids"]), tuple(BeatGrid(*row[1:]) for row in about["grids"]))
         parts = tuple(Part(*row) for row in about["parts"])
         return cls(about["seconds"], table, happened, grids, parts, about["mode"], about["envelope_s"], about["drop_s"])
+
+
+def _within(t_ns: int, turn: Fraction) -> int:
+    """Return a time within a turn: to the microsecond, so that it is the same in each."""
+    within = round(Fraction(t_ns, NS) % turn * 10**6)
+    return 0 if within >= round(turn * 10**6) else within * 1000
 
 
 def _none() -> Table:
