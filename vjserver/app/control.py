@@ -29,6 +29,7 @@ from vjserver.ports import options_of
 from vjserver.runtime import log
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.ring import RingReader
+from vjserver.runtime.soundring import SoundReader
 from vjserver.runtime.store import WORKERS, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.cues import CueList
@@ -64,6 +65,7 @@ async def _main(plan: Plan, life: Life) -> None:
         registry, load_bank(show.presets, registry), clock, pipes, before, plan.first,
         partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
+        partial(SoundReader, channels.sound),
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()

@@ -43,6 +43,8 @@ EARLY_S = 0.001
 LEVEL_WEIGHTS = np.array([5.6, -3.0, -2.2, -5.2, -5.2, 1.5, 0.4, -0.2, -4.7, 4.4])
 """Fitted by a logistic choice on songs that no score is told of: see :func:`_level_row` for what they weigh."""
 HEARD_OVER, HEARD_HALF, HEARD_SLOPE = 16, 0.25, 14.0
+HEARD_LEAST = 0.2
+"""So surely the first and the last beat are heard; what lies before and after goes on evenly."""
 MUSIC = 0.5
 """From which confidence on the beats of a song are believed."""
 
@@ -113,6 +115,9 @@ def find_beats(frames: Frames, prior: TempoPrior) -> Beats:
     if len(sound.t) < 4 * max(BEAT_DELAY_FRAMES, len(SHAPE)):
         return Beats()
     times, level = _joined(sound, prior)
+    heard = np.flatnonzero(level >= HEARD_LEAST)
+    if len(heard):  # before the first beat that is heard and after the last, beats go on evenly
+        times, level = times[heard[0] : heard[-1] + 1], level[heard[0] : heard[-1] + 1]
     if len(times) < 4:
         return Beats()
     at = (times - sound.t[0]) * sound.rate_hz + BEAT_DELAY_FRAMES
@@ -457,6 +462,12 @@ def _placed(
     return places[path], lengths[path], likelihood
 
 
+def _usual_gap(times: Float64) -> float:
+    """Return the gap of beats that are rather even: the median over half as many beats as there are."""
+    half = max(1, len(times) // 2)
+    return float(np.median(times[half:] - times[:-half])) / half
+
+
 # -- the whole -------------------------------------------------------------------------------------------------
 
 
@@ -472,7 +483,7 @@ def _whole(
     times: Float64, positions: NDArray[np.intp], per_bar: NDArray[np.intp], sure: Float64, end_s: float
 ) -> Beats:
     """Return the beats from the song's first moment to its last: before and after what was found they go on evenly."""
-    first, last = float(np.median(np.diff(times[:5]))), float(np.median(np.diff(times[-5:])))
+    first, last = _usual_gap(times[:USUAL_BEATS]), _usual_gap(times[-USUAL_BEATS:])
     before = max(0, math.floor((times[0] + 0.02) / first))
     after = max(0, math.floor((end_s - times[-1]) / last))
     early = times[0] - first * np.arange(before, 0, -1)

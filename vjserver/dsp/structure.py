@@ -61,7 +61,7 @@ def novelty(rows: Float32, half: int = HALF) -> Float32:
     lags = range(2 * half)
     # distances[i, k] is that of bars i and i + k: a band along the diagonal
     distances = np.stack([_apart(padded, lag) for lag in lags], axis=1)
-    scale = float(np.median(distances[:, 1:])) + 1e-9
+    scale = float(distances[:, 1:].mean()) + 1e-9
     alike = np.exp(-distances / scale)
     taper = np.exp(-0.5 * (np.arange(-half + 0.5, half) / (half / 2)) ** 2)
     sign = np.repeat((1.0, -1.0), half)

@@ -1,7 +1,7 @@
 """Beats by hand: a file of labels goes in (Audacity, CSV, JSON), the beats of a song come out."""
 
-import csv
 import json
+from bisect import bisect_left
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -59,19 +59,22 @@ def _bars(ones: list[bool]) -> tuple[list[int], list[int]]:
 def _of_rows(path: Path, text: str) -> list[tuple[float, bool]]:
     labels = "\t" in text
     rows: list[tuple[float, bool]] = []
-    for number, row in enumerate(csv.reader(text.splitlines(), delimiter="\t" if labels else ","), 1):
-        cells = [cell.strip() for cell in row]
+    sign, begun = "\t" if labels else ",", False
+    for number, line in enumerate(text.splitlines(), 1):
+        cells = [cell.strip().strip('"') for cell in line.split(sign)]
         if not any(cells) or cells[0].startswith(("#", "\\")):
             continue
         try:
             time = float(cells[0])
         except ValueError:
-            if number == 1:  # a heading
+            if not begun:  # a heading
+                begun = True
                 continue
             raise ConfigError(f"{path}:{number}: a time in seconds is needed: got {cells[0][:40]!r}") from None
+        begun = True
         if not 0.0 <= time < 1e6:
             raise ConfigError(f"{path}:{number}: a time is in 0..1000000 s: got {time:g}")
-        place = cells[-1] if len(cells) > (2 if labels else 1) else ""
+        place = cells[-1] if len(cells) > 1 and not (labels and len(cells) == 2 and "." in cells[1]) else ""
         rows.append((time, place.partition(".")[0] == "1" or place.lower() in ("downbeat", "bar")))
     return sorted(rows)
 
@@ -87,13 +90,19 @@ def _of_json(path: Path, text: str) -> list[tuple[float, bool]]:
             places = [row[1] for row in beats]
             beats = [row[0] for row in beats]
         else:
-            places = [] if isinstance(data, list) else data.get("beat_positions", [])
+            places = [] if isinstance(data, list) else list(data.get("beat_positions") or [])
         times = [float(beat) for beat in beats]
         downs = [] if isinstance(data, list) else [float(one) for one in data.get("downbeats", [])]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path}: beats are {FORMS}: {type(error).__name__}: {error}") from None
     if not all(0.0 <= time < 1e6 for time in times):
         raise ConfigError(f"{path}: a time is in 0..1000000 s")
     if len(places) == len(times):
         return sorted((time, place == 1) for time, place in zip(times, places, strict=True))
-    return sorted((time, any(abs(time - down) < 0.02 for down in downs)) for time in times)
+    downs.sort()
+    return sorted((time, _is_near(time, downs)) for time in times)
+
+
+def _is_near(time: float, rows: list[float]) -> bool:
+    place = bisect_left(rows, time - 0.02)
+    return place < len(rows) and rows[place] < time + 0.02

@@ -13,14 +13,17 @@ FORMS = "12.5, 1:02.5, bar 9, bar 9.2, beat 33, part 3, part B, part B 2, drop, 
 RATES = {Fraction(2997, 100): Fraction(30000, 1001), Fraction(23976, 1000): Fraction(24000, 1001),
          Fraction(2398, 100): Fraction(24000, 1001), Fraction(5994, 100): Fraction(60000, 1001),
          Fraction(11988, 100): Fraction(120000, 1001)}  # fmt: skip
-_CLOCK = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)\s*s?")
-_NAMED = re.compile(r"(bar|beat|part|section|drop|break|groove)(?:\s+([A-Za-z]+|\d+(?:\.\d+)?))?(?:\s+(\d+))?")
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)\s*s?")
+_NAMED = re.compile(
+    r"(bar|beat|part|drop|break|groove)(?:\s+([A-Za-z]+|\d{1,9}(?:\.\d{1,9})?))?(?:(?<=[A-Za-z])\s+(\d{1,9}))?"
+)
+_RATE = re.compile(r"\s*\d{1,7}(\.\d{1,6}|/\d{1,7})?\s*")
 
 
 def rate_of(text: str) -> Fraction:
     """Return frames a second of ``30``, ``29.97`` (which means 30000/1001) or ``24000/1001``. Raises ConfigError."""
     try:
-        rate = Fraction(text.strip())
+        rate = Fraction(text.strip() if _RATE.fullmatch(text) else "")
     except (ValueError, ZeroDivisionError):
         raise ConfigError(f"--fps is frames a second, such as 30, 29.97 or 30000/1001: got {text[:40]!r}") from None
     rate = RATES.get(rate, rate)
@@ -65,6 +68,12 @@ class Places:
 
     def find(self, text: str) -> float:
         """Return the seconds of a place. Raises ConfigError with what is allowed, or what the song has."""
+        found = self._find(text)
+        if found > self.seconds + 1e-6:
+            raise ConfigError(f"{text!r} is beyond the end of the song, which lasts {clock(self.seconds)}")
+        return found
+
+    def _find(self, text: str) -> float:
         text = text.strip()
         seconds = seconds_of(text)
         if seconds is None and text.lower() == "end":
@@ -101,7 +110,7 @@ class Places:
         if which.isdigit():
             return self._numbered("part", tuple(part.begin_s for part in self.parts), which)
         found = [part.begin_s for part in self.parts if part.label == which.upper()]
-        if len(found) < again:
+        if not 1 <= again <= len(found):
             there = " ".join(part.label for part in self.parts)
             raise ConfigError(f"there is no {text!r}; the parts of the song are: {there or 'none'}")
         return found[again - 1]
@@ -121,7 +130,7 @@ class Places:
         place = max(0, min(place, len(self.beats) - 2))
         gap = self.beats[place + 1] - self.beats[place]
         at = place + (begin_s - self.beats[place]) / gap + beats
-        low = math.floor(at + 1e-9)
+        low = max(0, math.floor(at + 1e-9))
         if low >= len(self.beats) - 1:
             gap = self.beats[-1] - self.beats[-2]
             return self.beats[-1] + (at - len(self.beats) + 1) * gap

@@ -7,8 +7,10 @@ ends; what makes no number (a division by zero, a root of -1) raises ConfigError
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
+from keyword import iskeyword
 
 from vjserver.types.errors import ConfigError, nearest
 from vjserver.types.features import READERS, Features
@@ -26,7 +28,7 @@ TIMES = {
     "bar": "the same in bars",
 }
 CONSTANTS = {"pi": math.pi, "tau": math.tau, "e": math.e}
-FEATURES = {name.replace("/", "_").replace("#", "s"): name for name in READERS}
+FEATURES = {name.replace("/", "_").replace("#", "s") + "_" * iskeyword(name): name for name in READERS}
 """What is heard, as an expression calls it: ``bass``, ``spectrum_3``, ``chroma_fs``."""
 
 
@@ -135,16 +137,18 @@ class _Names(dict[str, float]):
         return self._features.value(FEATURES[name], self._t_ns)
 
 
-@cache
+@lru_cache(4096)
 def parse(text: str) -> Expression:
     """Read an expression. Raises ConfigError with the column, and what is allowed."""
     if len(text) > LONGEST:
         raise ConfigError(f"an expression has at most {LONGEST} signs: got {len(text)}")
     body = text.strip()
     try:
-        tree = ast.parse(body, mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `1if t else 2`
+            tree = ast.parse(body, mode="eval")
     except SyntaxError as error:
-        raise ConfigError(f"{body[:80]!r}: column {error.offset or 1}: {error.msg}") from None
+        raise ConfigError(f"{body[:80]!r}: column {error.offset or len(body) + 1}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError):
         raise ConfigError(f"{body[:80]!r} cannot be read") from None
     names: set[str] = set()
@@ -185,7 +189,7 @@ def _read(node: ast.expr, text: str, names: set[str], depth: int) -> Value:
                 raise ConfigError(f"{text[:80]!r}: {name} takes {wanted} numbers: got {len(given)}")
             values = [inner(one) for one in given]
             return lambda now: function(*(value(now) for value in values))
-        case ast.Call(func=ast.Name(id=name)):
+        case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
             raise ConfigError(
                 f"{text[:80]!r}: no function {name!r}{nearest(name, FUNCTIONS)}; there are: {', '.join(FUNCTIONS)}"
             )

@@ -19,6 +19,7 @@ from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.soundring import SoundReader
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, MemoryWriter, StateWriter, left_behind
 from vjserver.show.cues import CueList
@@ -32,7 +33,8 @@ from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
-from vjserver.stages.takes import TakeWriter
+from vjserver.stages.takes import TakeMemory, TakeWriter
+from vjserver.stages.takesound import TakeSound
 from vjserver.stages.telling import LEASE_NS, LOOPBACK, Subscriber, Telling, output_rows
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section
@@ -104,7 +106,7 @@ class ControlMemory:
 
     desk: DeskMemory
     subscribers: tuple[Subscriber, ...]
-    take: tuple[str, int] | None
+    take: TakeMemory | None
     plays: tuple[str, int, int, int, int | None] | None
     troubles: dict[str, str]
 
@@ -124,7 +126,7 @@ class Control:
 
     ``before`` is the state that a fallen predecessor left, if any, ``fresh`` the one in which the show begins.
     ``check_output`` raises ConfigError for an output's configuration that makes no sense or is not allowed.
-    ``registry`` is what there is to be played.
+    ``registry`` is what there is to be played; ``sound`` opens what the ear hears, for takes.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Control:
         shelf: Shelf,
         cues: CueList | None = None,
         limits: OscLimits | None = None,
+        sound: Callable[[], SoundReader] | None = None,
     ) -> None:
         self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
         self._check_output = check_output
@@ -160,7 +163,8 @@ class Control:
         self.telling = Telling(targets, self.server, self.feedback, self.desk, limits.trusted if limits else LOOPBACK)
         self._osc_beat = PulseFollower(1)
         self._left = self.desk.memory
-        self._take = TakeWriter(shelf)
+        self._untold: deque[str] = deque(maxlen=8)
+        self._take = TakeWriter(shelf, TakeSound(sound, self._untold.append) if sound is not None else None)
         self._plays = ""
         self._published = self.desk.state
         self._calm: deque[ShowState] = deque(maxlen=CALM_KEPT)
@@ -721,6 +725,8 @@ class Control:
             self._next_status_ns = now_ns + NS // 2
             self._guarded("status", lambda: self._tell_status(now_ns))
             self._guarded("take", lambda: self._with_take(lambda: self._take.flush(now_ns)))
+            while self._untold:
+                self.announce("take sound", self._untold.popleft())
             self._guarded("recording", lambda: self._check_recording(now_ns))
             self._note_calm(now_ns)
 

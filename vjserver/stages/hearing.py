@@ -32,7 +32,7 @@ STEP_NS = 10_000_000
 """A row of features every so often."""
 STEPS = NS // STEP_NS
 NEAR_NS = 2_000
-VERSION = 1
+VERSION = 2
 EarMode = Literal["hindsight", "live"]
 _NAMES = tuple(SCALARS)
 _AT = {name: i for i, name in enumerate(_NAMES)}
@@ -78,13 +78,19 @@ class Hearing:
     envelope_s: float = 0.12
     drop_s: float = 2.0
     stems: Mapping[str, "Hearing"] = field(default_factory=dict)
+    by_hand: bool = False
     turn: Fraction | None = None
     """After so many seconds the sound is the same again."""
 
     @property
+    def knows_beats(self) -> bool:
+        """Whether the grids stand on the beats, all of them: a live ear only has guesses that change."""
+        return self.mode != "live" or self.by_hand
+
+    @property
     def beats(self) -> tuple[BeatGrid, ...]:
-        """Every beat of the song, as a grid that stands on it (with hindsight; empty for a live ear)."""
-        return () if self.mode == "live" else tuple(g for g in self.grids.grids if g.running)
+        """Every beat of the song, as a grid that stands on it (empty for a live ear that was not told them)."""
+        return tuple(g for g in self.grids.grids if g.running) if self.knows_beats else ()
 
     def features(self, t_ns: int) -> Features:
         """Return what is heard at a time, 0 being the song's first sample."""
@@ -143,7 +149,7 @@ class Hearing:
                 for s, g in zip(grids.since_ns, grids.grids, strict=True)]  # fmt: skip
         about = {
             "version": VERSION, "seconds": self.seconds, "mode": self.mode, "envelope_s": self.envelope_s,
-            "drop_s": self.drop_s, "grids": rows,
+            "drop_s": self.drop_s, "by_hand": self.by_hand, "grids": rows,
             "parts": [[p.begin_s, p.end_s, p.label, p.energy] for p in self.parts],
         }  # fmt: skip
         (folder / "about.json").write_text(json.dumps(about))
@@ -160,7 +166,10 @@ class Hearing:
         table = np.memmap(folder / "features.f16", np.float16, "r", shape=(size, COLUMNS)) if size else _none()
         grids = Grids(tuple(row[0] for row in about["grids"]), tuple(BeatGrid(*row[1:]) for row in about["grids"]))
         parts = tuple(Part(*row) for row in about["parts"])
-        return cls(about["seconds"], table, happened, grids, parts, about["mode"], about["envelope_s"], about["drop_s"])
+        return cls(
+            about["seconds"], table, happened, grids, parts, about["mode"], about["envelope_s"], about["drop_s"],
+            by_hand=about["by_hand"],
+        )  # fmt: skip
 
 
 def _within(t_ns: int, turn: Fraction) -> int:
@@ -254,8 +263,9 @@ class Listener:
             np.array([r[1] for r in rows], np.uint8),
             np.array([r[2] for r in rows], np.float32),
         )
-        if self._mode == "live" and beats is None:
-            return happened, Grids(tuple(t for t, _ in self._grids), tuple(g for _, g in self._grids)), seconds
+        if self._mode == "live":
+            told = Grids(tuple(t for t, _ in self._grids), tuple(g for _, g in self._grids))
+            return happened, told if beats is None else grids_of(beats), seconds
         if beats is None:
             beats = find_beats(self._frames, self._ear.tempo)
         return self._in_hindsight(happened, beats), grids_of(beats), seconds
@@ -367,7 +377,8 @@ def hear_song(
     else:
         size = (folder / "features.f16").stat().st_size // (2 * COLUMNS)
         table = np.memmap(folder / "features.f16", np.float16, "r+", shape=(size, COLUMNS)) if size else _none()
-    hearing = Hearing(seconds, table, happened, grids, (), mode, ear.envelope_s, ear.drop_s)
+    by_hand = beats is not None
+    hearing = Hearing(seconds, table, happened, grids, (), mode, ear.envelope_s, ear.drop_s, by_hand=by_hand)
     if mode == "hindsight" and len(table):
         hearing = whole_song(hearing, table)
     if folder is not None:

@@ -71,7 +71,7 @@ class Performance:
             self._tick += 1
         times = [self._tick * NS // TICKS]
         beats = self.hearing.grids.since_ns
-        if self.hearing.mode != "live":
+        if self.hearing.knows_beats:
             while self._beat < len(beats) and beats[self._beat] <= self.now_ns:
                 self._beat += 1
             times += beats[self._beat : self._beat + 1]

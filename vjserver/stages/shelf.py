@@ -111,12 +111,12 @@ class Shelf:
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
-    def take_again(self, name: str) -> BinaryIO:
+    def take_again(self, name: str) -> tuple[Path, BinaryIO]:
         """Open the file of a take that was broken off, to write on."""
         path = self.folder / "takes" / f"{name}.jsonl"
         try:
             cut_last_line(path)
-            return path.open("ab", buffering=1 << 16)
+            return path, path.open("ab", buffering=1 << 16)
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 

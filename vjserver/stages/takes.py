@@ -1,34 +1,49 @@
 """A take that is being recorded: what was played goes in, lines of a file come out, on the disk within a second.
 
-One that a fall broke off is written on by the process that comes after.
+Beside it lies what was heard, if the ear hands that on. One that a fall broke off is written on by the process that comes after.
 """
 
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from vjserver.runtime.clock import NS
 from vjserver.show.state import ShowState
 from vjserver.show.take import Played, head, line
 from vjserver.stages.shelf import Shelf
+from vjserver.stages.takesound import TakeSound
 from vjserver.types.errors import ConfigError
+
+SOUND = ".flac"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeMemory:
+    """A take that is recorded: its name, when it began, and when which second of its sound was."""
+
+    name: str
+    began_ns: int
+    sound_ns: int = 0
+    sound_s: float = 0.0
 
 
 class TakeWriter:
     """Writes one take at a time. What cannot be written raises ConfigError and ends the take."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, sound: TakeSound | None = None) -> None:
+        self._shelf, self._sound = shelf, sound
         self._file: BinaryIO | None = None
         self._flush_ns = 0
         self.name, self.began_ns = "", 0
 
     @property
-    def memory(self) -> tuple[str, int] | None:
-        """The name of the take that is recorded and when it began, for a successor; None where none is."""
-        return (self.name, self.began_ns) if self._file is not None else None
+    def memory(self) -> TakeMemory | None:
+        """The take that is recorded, for a successor; None where none is."""
+        if self._file is None:
+            return None
+        return TakeMemory(self.name, self.began_ns, *(self._sound.memory if self._sound is not None else (0, 0.0)))
 
     def begin(self, before: ShowState, t_ns: int, seed: int) -> str:
         """Begin a take from the state ``before``, chance being drawn from ``seed``; return the file's name."""
@@ -37,17 +52,27 @@ class TakeWriter:
         self._put([head(replace(before, t_ns=t_ns), seed)])
         self._flush_ns = 0
         self.flush(t_ns)  # without its first line a take is none
+        if self._sound is not None and self._file is not None:
+            self._sound.begin(path.with_suffix(SOUND), t_ns)
         return path.name
 
-    def resume(self, memory: tuple[str, int]) -> None:
+    def resume(self, memory: TakeMemory) -> None:
         """Write a take on that a predecessor began."""
-        self.name, self.began_ns = memory
-        self._file = self._shelf.take_again(self.name)
+        self.name, self.began_ns = memory.name, memory.began_ns
+        path, self._file = self._shelf.take_again(self.name)
+        if self._sound is not None:
+            self._sound.begin(path.with_suffix(SOUND), memory.sound_ns or memory.began_ns, memory.sound_s)
 
     def write(self, performed: Iterable[Played]) -> None:
         """Write what was played, but for what records and plays takes itself."""
         if self._file is not None:
-            self._put(line(row, self.began_ns) for row in performed if not row.address.startswith("/vj/take/"))
+            self._put(self._line(row) for row in performed if not row.address.startswith("/vj/take/"))
+
+    def _line(self, row: Played) -> bytes:
+        """Return a message's line: its time is where it falls in the sound, where that is recorded."""
+        if self._sound is None:
+            return line(row, self.began_ns)
+        return line(replace(row, t_ns=self._sound.place_ns(row.t_ns)), 0)
 
     def flush(self, now_ns: int) -> None:
         """Have it on the disk, once a second."""
@@ -61,8 +86,10 @@ class TakeWriter:
         if self._file is None:
             return
         with contextlib.suppress(ConfigError):
-            self._put([line(Played(now_ns, "/vj/take/stop", ()), self.began_ns)])
+            self._put([self._line(Played(now_ns, "/vj/take/stop", ()))])
         self._close()
+        if self._sound is not None:
+            self._sound.end(now_ns)
 
     def _put(self, rows: Iterable[bytes]) -> None:
         assert self._file is not None
