@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_loop_stays_gaussian_and_closes(seed, share):
 
 def test_a_loop_moves_evenly_and_never_stands():
     points = [loop(draw, 7, i / 64) for i in range(65)]
-    steps = [angle_between(a, b) for a, b in zip(points, points[1:], strict=False)]
+    steps = [angle_between(a, b) for a, b in itertools.pairwise(points)]
     assert max(steps) < 1.1 * min(steps)
     assert min(steps) > 0.02
     assert np.allclose(points[0], points[-1], atol=1e-5), "the step over the seam is one like all others"
@@ -58,7 +59,7 @@ def test_from_seed_to_seed_stays_gaussian_and_meets_each_seed(seed, way):
 
 def test_from_seed_to_seed_keeps_one_speed():
     points = [from_seed_to_seed(draw, 3, i / 32) for i in range(97)]
-    steps = [angle_between(a, b) for a, b in zip(points, points[1:], strict=False)]
+    steps = [angle_between(a, b) for a, b in itertools.pairwise(points)]
     assert max(steps) < 1.05 * min(steps)
 
 
@@ -67,7 +68,7 @@ def test_a_journey_goes_at_one_speed_whatever_lies_between_its_points(closed):
     near = pulled(draw(1), draw(2), 0.2)
     points = [draw(1), near, draw(3), draw(4)]
     way = [journey(points, i / 200, closed) for i in range(201)]
-    steps = [angle_between(a, b) for a, b in zip(way, way[1:], strict=False)]
+    steps = [angle_between(a, b) for a, b in itertools.pairwise(way)]
     inside = sorted(steps)[5:]  # a step across a corner is cut short
     assert max(inside) < 1.02 * min(inside)
     assert np.allclose(way[0], points[0])

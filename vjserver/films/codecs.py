@@ -205,7 +205,9 @@ class _Encoded:
         os.environ.setdefault("SVT_LOG", "1")  # it writes pages to the terminal
         self._codec, self._path, self._rate, self._count = codec, path, rate, 0
         with told(path):
-            self._container = av.open(str(path), "w", format={"mkv": "matroska"}.get(codec.container, codec.container))
+            self._file = path.open("wb")  # what PyAV opens itself stays open when it fails
+            kind = {"mkv": "matroska"}.get(codec.container, codec.container)
+            self._container = av.open(self._file, "w", format=kind)
             options = {"threads": "1", **codec.options}
             stream = self._stream = self._container.add_stream(codec.encoder, rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = *size, codec.pixel_format
@@ -235,10 +237,13 @@ class _Encoded:
         with told(self._path):
             self._mux(self._stream.encode(None))
             self._container.close()
+            self._file.close()
 
     def drop(self) -> None:
         with contextlib.suppress(Exception):
             self._container.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class _Piped:
@@ -275,13 +280,17 @@ class _Piped:
     def _why(self) -> str:
         self._process.wait()
         self._said.seek(0)
-        rows = self._said.read().decode(errors="replace").strip().splitlines()
+        said = self._said.read().decode(errors="replace").splitlines()
+        rows = [row for row in map(str.strip, said) if row and not row.endswith("--")]  # "Error initializing ... --"
         return rows[-1] if rows else f"{HAP_PROGRAM} ended with {self._process.returncode}"
 
     def drop(self) -> None:
+        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.kill()
             self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._said.close()
 
 

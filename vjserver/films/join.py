@@ -85,8 +85,21 @@ def _side_by_side(block: Float32, channels: int) -> Float32:
     if block.shape[1] == channels:
         return block
     if block.shape[1] > channels:
-        return block[:, :channels] if channels > 1 else block.mean(axis=1, keepdims=True)
+        return _mixed(block) if channels > 1 else block.mean(axis=1, keepdims=True)
     return np.repeat(block[:, :1], channels, axis=1)
+
+
+def _mixed(block: Float32) -> Float32:
+    """Mix 5.1, and what is like it, down to two sides, in FFmpeg's order: left, right, centre, bass, surround."""
+    left, right = block[:, 0].copy(), block[:, 1].copy()
+    if block.shape[1] > 4:
+        middle = np.float32(0.707) * block[:, 2]
+        left += middle
+        right += middle
+    for i in range(4 if block.shape[1] > 4 else 2, block.shape[1]):
+        side = left if i % 2 == 0 else right
+        side += np.float32(0.707) * block[:, i]
+    return np.stack((left, right), axis=1)
 
 
 def _resampled(av: Any, blocks: Iterable[Float32], rate_hz: int, wanted_hz: int, channels: int) -> Iterator[Float32]:
@@ -110,14 +123,13 @@ def _mux(
     av = pyav()
     options = {"movflags": "+faststart"} if codec.container == "mp4" else {}
     kind = {"mkv": "matroska"}.get(codec.container, codec.container)
-    with av.open(str(segments[0])) as first, av.open(str(part), "w", format=kind, options=options) as out:
+    with _opened(av, segments[0]) as first, av.open(str(part), "w", format=kind, options=options) as out:
         template = first.streams.video[0]
         stream = out.add_stream_from_template(template, opaque=True)
         if codec.container != "mkv":
             stream.codec_context.codec_tag = template.codec_context.codec_tag
         stream.time_base = 1 / rate
-        head = bytes(template.codec_context.extradata or b"")
-        pictures = _pictures(av, segments, stream, rate, head)
+        pictures = _pictures(av, segments, stream, rate, _kind(template))
         tracks = [pictures]
         if sound is not None and codec.sound:
             tracks.append(_sound_packets(av, out, codec, sound))
@@ -132,15 +144,29 @@ def _chapter(number: int, begin_s: float, end_s: float, title: str) -> dict[str,
     return {"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
 
 
-def _pictures(av: Any, segments: Sequence[Path], stream: Any, rate: Fraction, head: bytes) -> Iterator[Any]:
+def _opened(av: Any, path: Path) -> Any:
+    try:
+        return av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}): remove it, and it is made again") from None
+
+
+def _kind(video: Any) -> tuple[Any, ...]:
+    """Return what the pictures of all segments must have in common."""
+    context = video.codec_context
+    return context.name, context.pix_fmt, context.width, context.height, bytes(context.extradata or b"")
+
+
+def _pictures(av: Any, segments: Sequence[Path], stream: Any, rate: Fraction, kind: tuple[Any, ...]) -> Iterator[Any]:
     """Yield the packets of all segments, numbered through."""
     base = 0
     for path in segments:
         count = 0
-        with av.open(str(path)) as container:
+        with _opened(av, path) as container:
             video = container.streams.video[0]
-            if bytes(video.codec_context.extradata or b"") != head:
+            if _kind(video) != kind:
                 raise OutputError(f"{path.name} was encoded in another way than the first segment: remove it")
+            told_s = video.duration * video.time_base if video.duration else Fraction(container.duration, av.time_base)
             for packet in container.demux(video):
                 if packet.dts is None:
                     continue
@@ -150,6 +176,9 @@ def _pictures(av: Any, segments: Sequence[Path], stream: Any, rate: Fraction, he
                 packet.pts, packet.dts, packet.duration, packet.stream = base + at, base + due, 1, stream
                 count += 1
                 yield packet
+        due = round(told_s * rate)
+        if count != due:
+            raise OutputError(f"{path} holds {count} of {due} pictures: remove it, and it is made again")
         base += count
 
 
@@ -212,15 +241,6 @@ def _encoded(av: Any, stream: Any, blocks: Iterator[Float32], rate_hz: int, chan
 
 def _timed(packets: Iterable[Any]) -> Iterator[Any]:
     return (packet for packet in packets if packet.dts is not None)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _gather(segments: Sequence[Path], target: Path, sound: "Sound | None") -> None:

@@ -101,7 +101,11 @@ class Song:
     def _placed(self) -> Iterator[Float32]:
         """Yield everything from sample 0 on, each block where its time says."""
         av = pyav()
-        with av.open(str(self.path), metadata_errors="ignore") as container:
+        try:
+            container = av.open(str(self.path), metadata_errors="ignore")
+        except (av.FFmpegError, OSError) as error:
+            raise DeviceError(f"{self.path} can no longer be read: {error.strerror}") from None
+        with container:
             stream = _sound_of(container)
             near_s = NEAR_VORBIS_S if self.codec == "vorbis" else min(NEAR_S, 1.5 * float(stream.time_base))
             near = round(max(NEAREST_S, near_s) * self.rate_hz)
@@ -147,21 +151,22 @@ def _look(av: Any, container: Any) -> tuple[int, int, int, float, str, bool]:
     bare = container.format.name == "mp3"
     lost, shift = _LostFrames(rate_hz), 0
     origin_s: float | None = None
-    end_s = 0.0
+    end_s, tagged = 0.0, False
     for packet in _packets(av, container, stream):
         if not packet.size or packet.pts is None or packet.is_corrupt:
             continue
         if origin_s is None:
             origin_s = _origin(av, container, stream, packet)
+            tagged = "mp4" in container.format.name or (bare and packet.has_sidedata("skip_samples"))
         if bare and packet.pos is not None:
             shift = lost(packet)
         until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base) + shift / rate_hz
         if codec.startswith("mp3") and packet.has_sidedata("skip_samples"):  # others count it in the duration
             until_s -= int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[4:8], "little") / rate_hz
         end_s = max(end_s, until_s)
-    if stream.duration and stream.start_time is not None and "mp4" in container.format.name:
+    if stream.duration and stream.start_time is not None and tagged:
         told_s = float((stream.start_time + stream.duration) * stream.time_base)
-        if told_s < end_s < told_s + 0.1:  # an edit list cuts the last packet
+        if told_s < end_s < told_s + 0.1:  # an edit list, or a tag, cuts the last packet
             end_s = told_s
     origin_s = origin_s or 0.0
     samples = max(0, round((end_s - origin_s) * rate_hz))

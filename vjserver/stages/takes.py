@@ -1,6 +1,7 @@
 """A take that is being recorded: what was played goes in, lines of a file come out, on the disk within a second.
 
-Beside it lies what was heard, if the ear hands that on. One that a fall broke off is written on by the process that comes after.
+Beside it lies what was heard, if the ear hands that on. One that a fall broke off is written on by the process that
+comes after.
 """
 
 import contextlib
