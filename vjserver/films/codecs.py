@@ -67,12 +67,13 @@ class Codec:
             )
 
 
+# x264's macroblock tree makes other files of the same pictures now and then, where it computes with vectors
 _MP4_SOUND, _MOV_SOUND = ("aac",), ("aac", "alac", "pcm_s16le", "pcm_s24le", "pcm_f32le")
 _PRORES = {"vendor": "apl0"}
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec("h264", "mp4", "libx264", "yuv420p", "aac", options={"preset": "veryfast", "crf": "16"},
+        Codec("h264", "mp4", "libx264", "yuv420p", "aac", options={"preset": "veryfast", "crf": "16", "mbtree": "0"},
               copied=_MP4_SOUND, note="plays everywhere"),
         Codec("av1", "mp4", "libsvtav1", "yuv420p10le", "aac", options={"preset": "8", "crf": "25"},
               copied=_MP4_SOUND, note="smallest, 10 bits"),

@@ -243,6 +243,15 @@ def _timed(packets: Iterable[Any]) -> Iterator[Any]:
     return (packet for packet in packets if packet.dts is not None)
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _gather(segments: Sequence[Path], target: Path, sound: "Sound | None") -> None:
     """Put the pictures of all segments into one folder, numbered through, and the sound beside them as WAV."""
     try:

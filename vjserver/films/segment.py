@@ -273,11 +273,12 @@ class _Writing:
         self._raise()
 
     def stop(self) -> None:
-        """End it, whatever is missing."""
-        self._over = True
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
-        self._thread.join(30.0)
+        """End it: what waits is written, so that a segment that was drawn is not lost; what is missing is left out."""
+        while self._thread.is_alive() and not self._over:
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=0.2)
+                break
+        self._thread.join(60.0)
 
     def _put(self, item: "Segment | Pixels | _End | None") -> None:
         while True:
