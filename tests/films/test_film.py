@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from hashlib import sha256
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 import av
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from tests.conftest import wait_for
@@ -125,9 +127,11 @@ def test_a_worker_that_dies_is_replaced_and_the_film_is_the_same(song, tmp_path,
 
 
 def children():
-    import psutil
-
-    return [p.pid for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            found += [child.pid] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_a_film_that_was_killed_goes_on_and_loses_at_most_one_segment(song, tmp_path, vj):
