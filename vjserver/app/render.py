@@ -1,6 +1,7 @@
 """vjserver render: a song and a look (preset, show, storyboard or take) go in, a film comes out."""
 
 import json
+import platform
 import shutil
 import sys
 import time
@@ -22,6 +23,7 @@ from vjserver.films.places import Places, clock, rate_of
 from vjserver.films.render import Made, files, forget, frames_made, render
 from vjserver.films.song import Song
 from vjserver.films.storyboard import Board, compiled, read_storyboard
+from vjserver.films.versions import versions
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.cues import CueList
@@ -117,7 +119,7 @@ def render_film(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     return summary
 
 
-def prepared(order: Order, say: Callable[[str], None]) -> Ready:
+def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -> Ready:
     """Return the film that is asked for, the song having been heard. Raises VJError."""
     codec, registry = codec_of(order.codec, order.output), installed()
     show = load_show(order.show, registry)
@@ -151,7 +153,8 @@ def prepared(order: Order, say: Callable[[str], None]) -> Ready:
     )  # fmt: skip
     board = None
     if order.storyboard is not None:
-        board = compiled(read_storyboard(order.storyboard, registry), order.storyboard, places, bank, registry, state)
+        read = read_storyboard(order.storyboard, registry)
+        board = compiled(read, order.storyboard, places, bank, registry, state, on_stage)
         film = with_board(film, board)
         notes += board.notes
     if order.seed is not None and take is None:
@@ -353,7 +356,7 @@ def _told(ready: Ready, order: Order, plan: Plan, summary: dict[str, Any], said:
         "take": _digest(order.take),
         "stems": dict(row.partition("=")[::2] for row in order.stems),
         "models": report.models(plan, film),
-        "versions": report.versions(),
+        "versions": {**versions(), "system": platform.platform()},
         "said": said,
         "vjserver": vjserver.__version__,
     }  # fmt: skip

@@ -101,10 +101,10 @@ def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> Path:
     return output
 
 
-def placed(board: Path, audio: Path, say: Say, fps: str = SHEET_FPS, size: str = SHEET_SIZE) -> Ready:
+def placed(board: Path, audio: Path, say: Say, on_stage: bool = False) -> Ready:
     """Return a storyboard on a song, as a small film that can be asked for single pictures. Raises VJError."""
-    order = Order(audio, Path("sheet.mkv"), storyboard=board, fps=fps, size=size, codec="ffv1")
-    return prepared(order, say)
+    order = Order(audio, Path("sheet.mkv"), storyboard=board, fps=SHEET_FPS, size=SHEET_SIZE, codec="ffv1")
+    return prepared(order, say, on_stage)
 
 
 def draw_sheet(board: Path, audio: Path, output: Path, say: Say) -> None:
@@ -138,7 +138,7 @@ def _words(one: Placed) -> str:
 
 def write_score(board: Path, audio: Path, output: Path, say: Say) -> None:
     """Write a storyboard as a score take, which a cue of a show plays. Raises VJError."""
-    ready = placed(board, audio, say)
+    ready = placed(board, audio, say, on_stage=True)
     assert ready.board is not None
     take = ready.board.take
     data = head(take.state, take.seed, score=True) + b"".join(line(row, 0) for row in take.rows)

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-import vjserver
 from vjserver.films.codecs import Codec
 from vjserver.films.images import FilmImages
+from vjserver.films.versions import versions
 from vjserver.ports import Generator, find
 from vjserver.rendering.pool import Part, WaitingPool, opened
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
@@ -121,8 +121,8 @@ class Film:
             kind: {key: str(one) for key, one in sorted(door.items())} for kind, door in sorted(self.doors.items())
         }
         images = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in sorted(self.inputs.items())}
-        rows = (vjserver.__version__, str(self.rate), self.size, codec, doors, images,
-                self.every, self.between)  # fmt: skip
+        rows = (versions(), self.folder.name, {role: one.name for role, one in self.stems.items()}, str(self.rate),
+                self.size, codec, doors, images, self.every, self.between)  # fmt: skip
         return msgspec.msgpack.encode(rows)
 
     def renderer(self, tell: Tell) -> tuple[Renderer, FilmImages]:
@@ -274,28 +274,39 @@ def planned(film: Film, tell: Tell) -> Plan:
     performance, memory = film.performance(), RenderMemory()
     begins = boundaries(film)
     scenes = {film.frame_at(reset.t_ns): reset for reset in film.resets}
-    fading_until = 0
     stretches: list[Stretch] = []
     segments: list[Segment] = []
     looks: list[Look] = []
     parts: dict[Part, None] = {}
     whole: dict[str, None] = {}
     heads = film.fingerprint()
-    told = hashlib.sha256(heads)
-    anew, stretch_anew, lead, began = 0, 0, 0, film.first
-    place = 0
+    told, leaving = hashlib.sha256(heads), b""
+    fading_until = anew = stretch_anew = lead = place = 0
+    began, ended = film.first, -1
+
+    def end_segment() -> None:
+        nonlocal place, ended
+        first, last = begins[place], ended
+        rows = (told.digest(), leaving if first < fading_until else b"", began - lead,
+                [(t.t_ns, t.until_ns, t.text) for t in film.titles if _is_seen(t, first, last, film.rate)])  # fmt: skip
+        digest = hashlib.sha256(msgspec.msgpack.encode(rows)).hexdigest()[:32]
+        segments.append(Segment(place, first, last, digest))
+        place, ended = place + 1, -1
+
     for number in range(film.last):
         moment = film.moment(performance, number)
-        scene = scenes.get(number)
-        if scene is not None:
-            anew, fading_until = number, film.frame_at(scene.until_ns)
-            if fading_until > number:  # what fades away is of the scene before
-                told.update(b"fade %d" % (fading_until - number))
-            else:
-                told = hashlib.sha256(heads)
         _check_expressions(moment)
         chain = renderer.asked(moment, memory)
-        if number >= begins[0]:
+        asked = b"".join(msgspec.msgpack.encode((part, request)) for part, request in chain)
+        scene = scenes.get(number)
+        if ended == number:
+            if scene is None:  # the last pictures before are made of this one, too
+                told.update(asked)
+            end_segment()
+        if scene is not None:
+            leaving, anew, fading_until = told.digest(), number, film.frame_at(scene.until_ns)
+            told = hashlib.sha256(heads)
+        if number >= film.first:
             if number == begins[place]:
                 if segments and _may_begin(chain, number, began, anew, fading_until, film, whole):
                     stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
@@ -305,15 +316,17 @@ def planned(film: Film, tell: Tell) -> Plan:
                     lead = 0 if number == anew else min(number - anew, math.ceil(_lead_in_s(film, chain) * film.rate))
             parts |= dict.fromkeys(part for part, _ in chain)
             _note_look(looks, moment, chain)
-        for part, request in chain:
-            told.update(msgspec.msgpack.encode((part, request)))
+        told.update(asked)
         if number + 1 in begins[place + 1 : place + 2]:
-            segment = Segment(place, begins[place], number + 1, told.copy().hexdigest()[:32])
-            segments.append(segment)
-            place += 1
-    if segments:
-        stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
+            ended = number + 1
+            if film.every == 1 or ended == film.last:
+                end_segment()
+    stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
     return Plan(tuple(stretches), tuple(looks), tuple(parts), tuple(whole))
+
+
+def _is_seen(title: Title, first: int, last: int, rate: Fraction) -> bool:
+    return title.t_ns <= time_of(last - 1, rate) and title.until_ns > time_of(first, rate)
 
 
 def _check_expressions(moment: Moment) -> None:

@@ -1,9 +1,7 @@
 """What is written beside a film: a report (JSON) of all that it is made from, and a contact sheet (PNG)."""
 
 import json
-import platform
 from bisect import bisect_right
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ from vjserver.films.segment import thumb_path
 from vjserver.ports import find
 from vjserver.runtime.files import write_whole
 from vjserver.types.errors import OutputError, VJError
-
-PACKAGES = ("vjserver", "numpy", "numba", "opencv-python-headless", "av", "torch", "diffusers")
 
 
 def report_path(output: Path) -> Path:
@@ -67,17 +63,6 @@ def codec_row(codec: Codec) -> dict[str, Any]:
         "alpha": "straight" if codec.alpha else "none", "options": dict(codec.options),
         "colour": "BT.709, limited range" if codec.is_yuv else "BT.709, full range RGB",
     }  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what made it."""
-    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def models(plan: Plan, film: Film) -> list[dict[str, str]]:

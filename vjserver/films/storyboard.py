@@ -212,9 +212,13 @@ class Board:
 
 
 def compiled(
-    board: Storyboard, path: Path, places: Places, bank: Bank, registry: Registry, state: ShowState
+    board: Storyboard, path: Path, places: Places, bank: Bank, registry: Registry, state: ShowState,
+    on_stage: bool = False,
 ) -> Board:  # fmt: skip
-    """Place a storyboard on a song. Raises ConfigError for scenes that overlap, or are at no place of the song."""
+    """Place a storyboard on a song. Raises ConfigError for scenes that overlap, or are at no place of the song.
+
+    ``on_stage`` a look morphs where in a film pictures fade over: two scenes are not drawn at once there.
+    """
     notes: list[str] = []
     begins = _begins(board, path, places, notes)
     inputs: dict[str, Path] = {}
@@ -224,7 +228,7 @@ def compiled(
         with _where(path, i, scene):
             look = _look(board, scene, path, bank, registry, state, inputs)
         placed.append(Placed(i + 1, scene.name or f"Scene {i + 1}", begin, end, look, scene))
-    rows, fades = _rows(placed, places, registry)
+    rows, fades = _rows(placed, places, registry, ("morph", "crossfade") if on_stage else ("morph",))
     first = replace(state, **{name: getattr(placed[0].look, name) for name in Look.__dataclass_fields__})
     if rows and rows[0].t_ns == 0 and rows[0].look is not None:
         first = replace(first, mappings=rows[0].look.mappings)
@@ -402,13 +406,15 @@ def _input(name: str, path: Path, registry: Registry, inputs: dict[str, Path]) -
 # -- the score ---------------------------------------------------------------------------------------------------
 
 
-def _rows(placed: list[Placed], places: Places, registry: Registry) -> tuple[list[Played], list[Reset]]:
+def _rows(
+    placed: list[Placed], places: Places, registry: Registry, morphs: tuple[str, ...]
+) -> tuple[list[Played], list[Reset]]:
     rows: list[Played] = []
     fades: list[Reset] = []
     for one in placed:
         t_ns, way = round(one.begin_s * NS), one.scene.transition
         end_s = places.beats_after(one.begin_s, way.beats) if way.beats else one.begin_s + way.seconds
-        lasts_s = end_s - one.begin_s if way.kind != "cut" and t_ns else 0.0
+        lasts_s = end_s - one.begin_s if t_ns else 0.0
         if way.kind != "morph" and t_ns:
             fades.append(Reset(t_ns, t_ns + (round(lasts_s * NS) if way.kind == "crossfade" else 0)))
         parts = _camera(one.scene, registry)
@@ -418,7 +424,7 @@ def _rows(placed: list[Placed], places: Places, registry: Registry) -> tuple[lis
             if i and after_s >= one.end_s - one.begin_s:
                 break
             rows.append(Played(at_ns, "/vj/morph/beats", (0.0,)))
-            rows.append(Played(at_ns, "/vj/morph/seconds", (0.0 if i else lasts_s,)))
+            rows.append(Played(at_ns, "/vj/morph/seconds", (lasts_s if way.kind in morphs and not i else 0.0,)))
             rows.append(Played(at_ns, "/vj/snapshot/recall", (1,), look))
     return rows, fades
 

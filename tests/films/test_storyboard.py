@@ -1,0 +1,364 @@
+"""Storyboards: what a file says, where its scenes fall on a song, and what film and stage make of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.films.test_film import SMALL, pictures
+from vjserver.app.show import Show, first_state, load_bank
+from vjserver.cli import main
+from vjserver.dsp.hindsight import Beats
+from vjserver.films.places import Places
+from vjserver.films.storyboard import Storyboard, compiled, read_storyboard
+from vjserver.runtime.installed import installed
+from vjserver.show.desk import Desk
+from vjserver.show.preset import parse_toml
+from vjserver.show.registry import Registry
+from vjserver.show.state import enter
+from vjserver.stages.hearing import COLUMNS, NS, Happened, Hearing, grids_of
+from vjserver.stages.performance import Performance, time_of
+from vjserver.types.errors import ConfigError
+
+REGISTRY: Registry = installed()
+BANK = load_bank()
+
+
+def beat_song(seconds=60.0, bpm=120.0, drops=(33.0,)):
+    """A song of even beats from 0 on, bars of four, one drop."""
+    count = int(seconds * bpm / 60)
+    beats = Beats([i * 60.0 / bpm for i in range(count)], [i % 4 for i in range(count)], [4] * count, [1.0] * count)
+    happened = Happened(
+        np.array([round(d * NS) for d in drops], np.int64),
+        np.full(len(drops), 6, np.uint8),
+        np.ones(len(drops), np.float32),
+    )
+    return Hearing(seconds, np.zeros((int(seconds * 100), COLUMNS), np.float16), happened, grids_of(beats))
+
+
+SONG = beat_song()
+
+
+def board_of(text, song=SONG, path=Path("board.toml")):
+    read = parse_toml(Storyboard, text, "board.toml", REGISTRY, columns=True)
+    state = enter(first_state(Show()), *BANK.find(1), REGISTRY)
+    return compiled(read, path, Places(song), BANK, REGISTRY, state)
+
+
+def state_at(board, seconds, song=SONG, rate=30):
+    from fractions import Fraction
+
+    performance = Performance(Desk(BANK, board.state, seed=1, registry=REGISTRY), song)
+    performance.desk.play(board.take, 0)
+    moment = performance.moment(0, round(seconds * NS), Fraction(rate), (64, 64))
+    return moment.state, performance
+
+
+def test_scenes_stand_where_they_say():
+    board = board_of("""
+[[scenes]]
+lasts = "4 bars"
+[[scenes]]
+name = "then"
+lasts = 3.5
+[[scenes]]
+lasts = "6 beats"
+[[scenes]]
+lasts = "1:00"
+at = "bar 9.3"
+""")
+    assert [one.begin_s for one in board.scenes] == pytest.approx([0.0, 8.0, 11.5, 17.0])
+    assert [one.end_s for one in board.scenes] == pytest.approx([8.0, 11.5, 17.0, 60.0])
+    assert board.scenes[1].title == "then"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "scenes"),
+        ("[[scenes]]\nat = 'bar 9'\n[[scenes]]\nat = 'bar 3'", "scene 2: it begins at 0:04.0, and the scene before it"),
+        ("[[scenes]]\nlasts = '8 bars'\n[[scenes]]\nat = '0:10'", "lasts until 0:16.0: they overlap"),
+        ("[[scenes]]\n[[scenes]]", "scene 2: when does it begin?"),
+        ("[[scenes]]\nat = 'bar 99'", "the song has no bar 99"),
+        ("[[scenes]]\nat = '2:00'", "beyond the end of the song"),
+        ("[[scenes]]\nat = 'teatime'", "no such place: 'teatime'"),
+        ("[[scenes]]\nlasts = 'long'", "board.toml:2:9: scenes.0.lasts: a length is 12.5 (seconds), 8 bars"),
+        ("[[scenes]]\npreset = 'nosuch'", "scene 1: unknown preset 'nosuch'"),
+        ("[[scenes]]\ngenerator = 'patern'", "unknown generator 'patern'; nearest: pattern"),
+        ("[[scenes]]\npreset = 1\ngenerator = 'pattern'", "a preset or a generator"),
+        ("[[scenes]]\ninput = 'nosuch.png'", "no such picture or film"),
+        ("[[scenes]]\nprompt = ['x']", "unknown key; nearest: prompts"),
+        ("[[scenes]]\n[scenes.camera]\nzoom = '1 +'", "board.toml:3:8: scenes.0.camera.zoom"),
+        ("[[scenes]]\n[scenes.camera]\nzoom = 'open(1)'", "no function 'open'"),
+        ("[[scenes]]\n[scenes.camera]\nzom = 1", "unknown address '/vj/param/zom'; nearest: /vj/param/zoom"),
+        ("[[scenes]]\n[scenes.camera]\nzoom = [[2, 1.0], [1, 0.0]]", "one after another in time"),
+        ("[[scenes]]\n[scenes.raw]\nzoom = 9", "raw.zoom is in -1..1 octaves/s: got 9"),
+        ("[[scenes]]\nseed = -1", "scenes.0.seed"),
+        ("[[scenes]]\n[scenes.transition]\nkind = 'wipe'", "scenes.0.transition.kind"),
+        ("[[scenes]]\nprompts = ['" + "x" * 2001 + "']", "scenes.0.prompts.0.text"),
+        ("style = '" + "y" * 1500 + "'\n[[scenes]]\nprompts = ['" + "x" * 600 + "']", "2000 at most"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_place(text, said):
+    with pytest.raises(ConfigError) as fault:
+        board_of(text)
+    assert said in str(fault.value)
+
+
+def test_a_transition_on_the_drop_begins_there_or_says_that_there_is_none():
+    board = board_of("""
+[[scenes]]
+[[scenes]]
+at = "0:30"
+[scenes.transition]
+on = "drop"
+[[scenes]]
+at = "0:55"
+[scenes.transition]
+on = "drop"
+""")
+    assert [one.begin_s for one in board.scenes] == pytest.approx([0.0, 33.0, 55.0])
+    assert board.notes == ("scene 3: no drop within 16 s of 0:55.0: it begins there",)
+
+
+def test_cast_and_style_are_carried_through_the_prompts(tmp_path):
+    (tmp_path / "mara.png").write_bytes(b"")
+    board = board_of(
+        """
+style = "woodcut"
+[cast.Mara]
+look = "an old fisherwoman"
+picture = "mara.png"
+[cast.Ma]
+look = "never meant"
+[[scenes]]
+generator = "diffusion"
+prompts = ["Mara rows. Mara waits"]
+[[scenes]]
+at = "bar 5"
+prompts = ["Maras boat", {text = "the sea", weight = 0.4}]
+""",
+        path=tmp_path / "board.toml",
+    )
+    first, second = (one.look for one in board.scenes)
+    assert first.texts[0] == "Mara (an old fisherwoman) rows. Mara waits, woodcut"
+    assert first.input == "mara"
+    assert board.inputs == {"mara": tmp_path / "mara.png"}
+    assert second.texts[:2] == ("Maras boat, woodcut", "the sea, woodcut")
+    assert second.weights[:2] == (1.0, 0.4)
+    assert second.input == ""
+
+
+def test_a_morph_glides_a_cut_jumps_and_a_crossfade_begins_anew():
+    board = board_of("""
+[[scenes]]
+[scenes.params]
+detail = 0.0
+[[scenes]]
+at = "0:10"
+[scenes.params]
+detail = 1.0
+[scenes.transition]
+kind = "morph"
+beats = 4
+[[scenes]]
+at = "0:20"
+[scenes.transition]
+kind = "crossfade"
+seconds = 3
+[[scenes]]
+at = "0:30"
+""")
+    assert [(r.t_ns / NS, r.until_ns / NS) for r in board.resets] == [(20.0, 23.0), (30.0, 30.0)]
+    from vjserver.show.state import at
+
+    values = [at(state_at(board, t)[0], round(t * NS)).params["detail"] for t in (9.9, 11.0, 12.1)]
+    assert values == pytest.approx([0.0, 0.5, 1.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [24, 60])
+def test_a_camera_is_where_it_is_whatever_the_rate(rate):
+    from fractions import Fraction
+
+    board = board_of("""
+[[scenes]]
+[scenes.camera]
+zoom = "0.2 * sin(t) + 0.1 * beat / 100"
+shift_x = [[0, 0.0], [2, 0.5], [4, -0.5]]
+rotate = 0.25
+""")
+    performance = Performance(Desk(BANK, board.state, seed=1, registry=REGISTRY), SONG)
+    performance.desk.play(board.take, 0)
+    from vjserver.show.mapping import mapped
+
+    for number in range(5 * rate):
+        t_ns = time_of(number, Fraction(rate))
+        m = performance.moment(number, t_ns, Fraction(rate), (64, 64))
+        request, _, _ = mapped(m.state, m.features, t_ns, m.since_s, m.size, m.mapper, REGISTRY)
+        t = t_ns / NS
+        assert request.params["zoom"] == pytest.approx(0.2 * np.sin(t) + 0.1 * 2 * t / 100, abs=1e-6)
+        assert request.params["shift_x"] == pytest.approx(np.interp(t, [0, 2, 4], [0, 0.5, -0.5]), abs=1e-6)
+        assert request.params["rotate"] == pytest.approx(0.25)
+
+
+def test_a_camera_of_thousands_of_keys_is_followed():
+    keys = [[i / 20, round(0.4 * np.sin(i * 0.7), 4)] for i in range(1000)]
+    board = board_of(f"[[scenes]]\n[scenes.camera]\nshift_y = {json.dumps(keys)}")
+    for t in (0.0, 4.47, 17.3, 31.21, 49.9):
+        state, performance = state_at(board, t)
+        from fractions import Fraction
+
+        from vjserver.show.mapping import mapped
+
+        m = performance.moment(0, round(t * NS), Fraction(30), (64, 64))
+        request, _, _ = mapped(state, m.features, round(t * NS), m.since_s, m.size, m.mapper, REGISTRY)
+        wanted = np.interp(t, [k[0] for k in keys], [k[1] for k in keys])
+        assert request.params["shift_y"] == pytest.approx(wanted, abs=2e-4)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+TWO = """
+title = "Two"
+[[scenes]]
+preset = "neon-tunnel"
+name = "One"
+[[scenes]]
+at = "bar 3"
+preset = "mandala"
+name = "Two"
+titles = [{text = "Here & now", lasts = 2}]
+"""
+
+
+def test_a_film_of_two_scenes_cuts_on_the_frame_and_shows_its_title(song, tmp_path, vj):
+    board = write(tmp_path / "b.toml", TWO)
+    args = ("--storyboard", board, "--codec", "ffv1", "--size", "160x96", "--fps", "20", "--json")
+    code, said, heard = vj("render", song, "-o", tmp_path / "f.mkv", *args)
+    assert code == 0, heard
+    report = json.loads((tmp_path / "f.mkv.json").read_text())
+    assert [row["preset"] for row in report["scenes"]] == ["Neon Tunnel", "Mandala"]
+    cut = report["scenes"][1]["frame"]
+    bars = [t for i, t in enumerate(report["ear"]["beats"])]
+    assert cut == int(np.ceil(report["scenes"][1]["seconds"] * 20 - 1e-6))
+    assert min(abs(report["scenes"][1]["seconds"] - t) for t in bars) < 0.05
+    frames = np.stack(pictures(tmp_path / "f.mkv")).astype(int)[..., :3]
+    steps = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+    assert int(np.argmax(steps)) + 1 == cut
+    plain = write(tmp_path / "p.toml", TWO.replace("titles = ", "# "))
+    vj("render", song, "-o", tmp_path / "p.mkv", "--storyboard", plain, *args[2:])
+    without = np.stack(pictures(tmp_path / "p.mkv")).astype(int)[..., :3]
+    apart = np.abs(frames - without).mean(axis=(1, 2, 3))
+    shown = np.flatnonzero(apart > 0.05)
+    assert cut <= shown[0] <= cut + 2
+    assert cut + 37 <= shown[-1] <= cut + 40
+    assert said["segments"] >= 2
+
+
+def test_redoing_a_scene_makes_its_segments_alone(song, tmp_path, vj):
+    board = write(tmp_path / "b.toml", TWO)
+    args = ("render", song, "-o", tmp_path / "f.mp4", "--storyboard", board, *SMALL, "--json")
+    first = vj(*args)[1]
+    write(board, TWO.replace('"mandala"', '"lava"'))
+    second = vj(*args)[1]
+    assert 0 < second["made"] < second["segments"]
+    write(board, TWO.replace('"mandala"', '"lava"').replace("Here & now", "There"))
+    third = vj(*args)[1]
+    assert third["made"] == 1
+    assert len({first["sha256"], second["sha256"], third["sha256"]}) == 3
+
+
+@pytest.mark.parametrize("kind", ["crossfade", "morph"])
+def test_redoing_the_first_of_two_that_fade_leaves_the_rest_of_the_second(song, tmp_path, vj, kind, monkeypatch):
+    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    text = TWO + f'[scenes.transition]\nkind = "{kind}"\nbeats = 2\n'
+    board = write(tmp_path / "b.toml", text)
+    args = ("render", song, "-o", tmp_path / "f.mp4", "--storyboard", board, *SMALL, "--json")
+    first = vj(*args)[1]
+    write(board, text.replace('"neon-tunnel"', '"lava"'))
+    second = vj(*args)[1]
+    if kind == "crossfade":
+        assert second["made"] < first["segments"], "behind the fade nothing is left of the scene before"
+    else:
+        assert second["made"] == first["segments"], "what morphs carries on what was"
+
+
+def test_a_crossfade_shows_both_and_ends_where_it_says(song, tmp_path, vj):
+    text = TWO.replace("titles = ", "# ") + '[scenes.transition]\nkind = "crossfade"\nseconds = 2\n'
+    ends = {}
+    for name, body in (("fade", text), ("cut", TWO.replace("titles = ", "# "))):
+        board = write(tmp_path / f"{name}.toml", body)
+        args = ("--storyboard", board, "--codec", "ffv1", *SMALL)
+        assert vj("render", song, "-o", tmp_path / f"{name}.mkv", *args)[0] == 0
+        ends[name] = np.stack(pictures(tmp_path / f"{name}.mkv")).astype(int)
+    report = json.loads((tmp_path / "cut.mkv.json").read_text())
+    cut = report["scenes"][1]["frame"]
+    apart = np.abs(ends["fade"] - ends["cut"]).mean(axis=(1, 2, 3))
+    assert apart[:cut].max() == 0
+    assert apart[cut] > 5, "still the scene before"
+    assert apart[cut + 20] > 0.5
+    assert apart[cut + 40 :].max() == 0, "the new scene is what it would be without a fade"
+
+
+def test_check_sheet_score_and_markers_are_commands(song, tmp_path, vj, capsys):
+    board = write(tmp_path / "b.toml", TWO)
+    assert vj("storyboard", "check", board, "--audio", song)[0] == 0
+    assert vj("storyboard", "schema")[0] == 0
+    import cv2
+
+    assert vj("storyboard", "sheet", board, "--audio", song, "-o", tmp_path / "s.png")[0] == 0
+    assert cv2.imread(str(tmp_path / "s.png")).std() > 10
+    assert vj("storyboard", "sheet", board, "--audio", song, "-o", tmp_path / "s.pdf")[0] == 0
+    assert (tmp_path / "s.pdf").read_bytes()[:4] == b"%PDF"
+    assert vj("storyboard", "sheet", board, "--audio", song, "-o", tmp_path / "s.gif")[0] == 1
+    for ending in ("csv", "edl", "xml", "txt"):
+        assert vj("storyboard", "markers", board, "--audio", song, "-o", tmp_path / f"m.{ending}")[0] == 0
+        assert "Two" in (tmp_path / f"m.{ending}").read_text()
+    assert vj("storyboard", "markers", "--audio", song, "-o", tmp_path / "m.doc")[0] == 1
+
+
+def test_a_score_is_played_by_a_cue_on_stage_and_by_a_film_alike(song, tmp_path, vj):
+    board = write(tmp_path / "b.toml", TWO)
+    assert vj("storyboard", "score", board, "--audio", song, "-o", tmp_path / "two.jsonl")[0] == 0
+    from vjserver.show.take import parse
+
+    take = parse((tmp_path / "two.jsonl").read_bytes().splitlines(keepends=True), "two.jsonl", REGISTRY)
+    assert take.score
+    desk = Desk(BANK, enter(first_state(Show()), *BANK.find(3), REGISTRY), registry=REGISTRY)
+    desk.play(take, 5 * NS)
+    seen = []
+    for i in range(600):
+        desk.tick(5 * NS + i * NS // 50, desk.grid, 0)
+        if not seen or seen[-1] != desk.state.preset_name:
+            seen.append(desk.state.preset_name)
+    assert seen == ["Neon Tunnel", "Mandala"]
+    board_film = vj("render", song, "-o", tmp_path / "b.mp4", "--storyboard", board, *SMALL, "--json")[1]
+    take_film = vj("render", song, "-o", tmp_path / "t.mp4", "--take", tmp_path / "two.jsonl", *SMALL, "--json")[1]
+    assert board_film["frames"] == take_film["frames"]
+
+
+def test_an_expression_that_is_no_number_somewhere_ends_the_film_before_it_begins(song, tmp_path, vj):
+    board = write(tmp_path / "b.toml", "[[scenes]]\n[scenes.camera]\nzoom = '1 / (floor(t) - 3)'\n")
+    code, _, heard = vj("render", song, "-o", tmp_path / "f.mp4", "--storyboard", board, *SMALL)
+    assert code == 1
+    assert "divides by zero" in heard
+    assert "3.0" in heard
+    assert not list(tmp_path.glob("f.mp4*"))
+
+
+def test_files_in_other_encodings_and_sizes_are_told(tmp_path):
+    (tmp_path / "a.toml").write_bytes("name = 'é'".encode("latin-1"))
+    with pytest.raises(ConfigError, match="save it as UTF-8"):
+        read_storyboard(tmp_path / "a.toml", REGISTRY)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_storyboard(tmp_path, REGISTRY)
+
+
+def test_main_tells_what_a_storyboard_wants(tmp_path, capsys):
+    (tmp_path / "b.toml").write_text("[[scenes]]\nseeds = 1")
+    assert main(["storyboard", "check", str(tmp_path / "b.toml")]) == 1
+    assert "b.toml:2" in capsys.readouterr().err
