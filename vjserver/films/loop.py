@@ -29,7 +29,7 @@ from vjserver.types.features import N_SPECTRUM, PITCH_CLASSES, SCALARS
 from vjserver.types.frames import Pixels
 from vjserver.walk.slerp import ease
 
-BEATS_A_BAR, TRIES = 4, 4
+BEATS_A_BAR, TRIES, GOOD = 4, 4, 1.25
 LEAST_LEAD_S = 2.0
 ON, OFF = Fraction(0), Fraction(1, 2)
 CHORDS = ((0, 4, 7), (9, 0, 4), (5, 9, 0), (7, 11, 2))
@@ -149,10 +149,19 @@ class LoopFilm(Film):
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """How far the picture changes over the seam, and at most at another bar line, in levels (means of 0..255)."""
+    """How far the picture changes over the seam, and at most at another bar line, in levels (means of 0..255).
+
+    ``natural`` is what it was over the seam before the last picture was brought nearer to the first.
+    """
 
     step: float
     largest: float
+    natural: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether little or nothing had to be done for it."""
+        return self.natural <= GOOD * self.largest
 
 
 def make_loop(film: LoopFilm, path: Path, tell: Tell, progress: Callable[[int], None]) -> Seam:
@@ -166,14 +175,14 @@ def make_loop(film: LoopFilm, path: Path, tell: Tell, progress: Callable[[int], 
     for bar in range(min(TRIES, film.turn.bars)):
         try:
             seam = _turned(film, bar, path if best is None else other, tell, progress)
-            if best is None or seam.step - seam.largest < best.step - best.largest:
+            if best is None or seam.natural * best.largest < best.natural * seam.largest:
                 if best is not None:
                     remove(path)
                     other.replace(path)
                 best = seam
         finally:
             remove(other)
-        if best.step <= best.largest:
+        if best.is_good:
             break
     assert best is not None
     return best
@@ -208,11 +217,19 @@ def _turned(film: LoopFilm, bar: int, path: Path, tell: Tell, progress: Callable
             first = pixels if number == 0 else first
             if number in lines and number:
                 steps.append(apart(last, pixels))
+            if number == turn.frames - 1:
+                natural = apart(pixels, first)
+                pixels = _softened(pixels, first, natural, max(steps, default=natural))
             last = pixels
             out.send(pixels)
             progress(number)
         out.close()
-    return Seam(apart(last, first), max(steps, default=0.0))
+    return Seam(apart(last, first), max(steps, default=natural), natural)
+
+
+def _softened(last: Pixels, first: Pixels, step: float, most: float) -> Pixels:
+    """Return the last picture, a little on its way to the first where the step between them is the largest of all."""
+    return blend(last, first, 1.0 - most / step) if step > most > 0.0 else last
 
 
 def apart(a: Pixels, b: Pixels) -> float:

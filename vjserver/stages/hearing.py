@@ -109,9 +109,16 @@ class Hearing:
         spectrum = N_SCALARS + N_BANDS
         return Features(
             t_ns, scalars, row[N_SCALARS:spectrum], row[spectrum : spectrum + N_SPECTRUM],
-            row[spectrum + N_SPECTRUM :], self.grids.at(t_ns),
+            row[spectrum + N_SPECTRUM :], self._grid(t_ns, at_ns),
             {role: stem.features(t_ns) for role, stem in self.stems.items()},
         )  # fmt: skip
+
+    def _grid(self, t_ns: int, at_ns: int) -> BeatGrid:
+        """Return the grid at a time; of a turn it stands as far back in each of them, to the nanosecond."""
+        if self.turn is None:
+            return self.grids.at(t_ns)
+        here, first = self.grids.at(t_ns + NEAR_NS), self.grids.at(at_ns + NEAR_NS)
+        return replace(here, t_ns=t_ns - max(0, at_ns - first.t_ns), period_s=first.period_s)
 
     def _glow(self, scalars: Float32, t_ns: int) -> None:
         """Let each hit glow from the very moment at which it sounds."""
