@@ -135,7 +135,7 @@ def _read_fountain(text: str) -> Story:
     for block in re.split(r"\n[ \t]*\n", text.strip("\n")):
         lines = [line for line in block.split("\n") if line.strip()]
         first = lines[0].strip() if lines else ""
-        if not first or first.startswith(("#", "=")) or re.fullmatch(r"[A-Z0-9 ]+TO:", first) or _is_forced(first, ">"):
+        if not first or first.startswith(("#", "=", ">")) or re.fullmatch(r"[A-Z0-9 ]+TO:", first):
             continue
         if re.match(r"(?i)(int|ext|est|int\.?/ext|i/e)[. ]", first) or (first.startswith(".") and first[1:2] != "."):
             place, heading = _place(first), True
@@ -165,10 +165,6 @@ def _read_fountain(text: str) -> Story:
                 if found and name not in story.cast:
                     story.cast[name] = (found.group(1) or found.group(2)).strip()
     return story
-
-
-def _is_forced(line: str, sign: str) -> bool:
-    return line.startswith(sign) and not line.endswith("<")
 
 
 def _is_cue(line: str) -> bool:

@@ -1,0 +1,132 @@
+"""Stories, scripts and lyrics become scenes spread over a song."""
+
+import pytest
+
+from tests.films.test_storyboard import beat_song
+from vjserver.dsp.structure import Part
+from vjserver.films.places import Places
+from vjserver.films.story import board_of, board_of_lyrics, read_lyrics, read_story
+from vjserver.films.storyboard import Storyboard
+from vjserver.runtime.installed import installed
+from vjserver.types.errors import ConfigError
+
+STORY = """The harbour slept under a red moon. Mara, an old fisherwoman in a yellow coat, stood at the end of the pier.
+She lit a lamp and waited.
+
+"Nobody comes back from there," said Jonas. He pulled his boat onto the stones. The sea was black and very still.
+
+Then the storm came. Waves broke over the wall, and the lamp went out. Mara ran into the water.
+"""
+SCRIPT = """Title: _**Glass City**_
+Author: Somebody
+
+EXT. HARBOUR - NIGHT
+
+A red moon. MARA (70, in a yellow coat) stands on the pier.
+
+MARA
+(softly)
+Nobody comes back.
+
+She lights a lamp. /* cut
+this */ JONAS, a young sailor, pulls his boat in. [[a note: nicer]]
+
+CUT TO:
+
+.ROOFTOP GARDEN
+
+# Act two
+= what it is about
+
+They run between the flowers.
+
+> THE END <
+"""
+
+
+def song_with_parts():
+    from dataclasses import replace
+
+    song = beat_song(64.0)
+    return replace(song, parts=(Part(0.0, 16.0, "A", 0.3), Part(16.0, 48.0, "B", 0.9), Part(48.0, 64.0, "A", 0.4)))
+
+
+def test_a_story_is_spread_over_all_parts_and_bars():
+    board = board_of(read_story(STORY, False), Places(song_with_parts()))
+    assert [scene["at"] for scene in board["scenes"]] == [f"bar {n}" for n in (1, 5, 9, 13, 17, 21, 25, 29)]
+    Storyboard.model_validate(board, context={"registry": installed()})
+    prompts = " / ".join(prompt for scene in board["scenes"] for prompt in scene["prompts"])
+    assert "red moon" in prompts
+    assert "Mara ran into the water" in prompts
+
+
+def test_who_is_meant_is_carried_and_how_they_look_becomes_the_cast():
+    story = read_story(STORY, False)
+    said = {p.text: p.who for p in story.passages}
+    assert said["She lit a lamp and waited."] == ("Mara",)
+    assert said["He pulled his boat onto the stones."] == ("Jonas",)
+    assert said["The sea was black and very still."] == ()
+    assert story.cast == {"Mara": "an old fisherwoman in a yellow coat"}
+
+
+def test_few_sentences_last_longer_and_many_are_chosen_from():
+    places = Places(song_with_parts())
+    two = board_of(read_story("Rain fell. Everything was silent then.", False), places)
+    assert len(two["scenes"]) == 2
+    many = board_of(read_story("A ship burned. " * 3 + "He said so. It was well. " * 60, False), places)
+    assert len(many["scenes"]) == 8
+    one = board_of(read_story("Only one sentence here.", False), places)
+    assert [scene["at"] for scene in one["scenes"]] == ["bar 1"]
+
+
+def test_a_script_tells_where_and_who_and_what_is_said_is_left_out():
+    story = read_story(SCRIPT, True)
+    assert story.title == "Glass City"
+    rows = [(p.text, p.place, p.who, p.begins_scene) for p in story.passages]
+    assert rows[0] == ("A red moon.", "harbour, night", (), True)
+    assert rows[1][2] == ("Mara",)
+    assert ("She lights a lamp.", "harbour, night", ("Mara",), False) in rows
+    assert any("pulls his boat in" in text and who == ("Jonas",) for text, _, who, _ in rows)
+    assert rows[-1][:2] == ("They run between the flowers.", "rooftop garden")
+    assert not any("Nobody comes back" in text or "nicer" in text or "Act two" in text for text, *_ in rows)
+    assert story.cast["Mara"] == "70, in a yellow coat"
+    assert story.cast["Jonas"] == "a young sailor"
+
+
+@pytest.mark.parametrize("text", ["", "   \n\n ", "One", "!!! ???", "Title: x\n\nMARA\nHello there.\n"])
+def test_a_text_without_a_sentence_is_told(text):
+    with pytest.raises(ConfigError, match="no sentence"):
+        read_story(text, text.startswith("Title"))
+
+
+def test_other_alphabets_are_read():
+    assert len(read_story("Красная луна над гаванью. Мара стоит у воды.", False).passages) == 2
+
+
+def test_lyrics_have_their_times_an_offset_and_several_stamps():
+    rows = read_lyrics(
+        "\ufeff[ar:x]\n[offset:+500]\n[00:12.50]First line\n[00:20.5][01:00.50]Chorus <00:21.0>here\n[00:30]\n"
+    )
+    assert rows == [(12.0, None, "First line"), (20.0, None, "Chorus here"), (60.0, None, "Chorus here")]
+    with pytest.raises(ConfigError, match="line 1: a time is"):
+        read_lyrics("[1x:3] words")
+    with pytest.raises(ConfigError, match="no line with a time"):
+        read_lyrics("just words")
+
+
+def test_subtitles_are_read_with_and_without_empty_lines():
+    text = "1\r\n00:00:01,000 --> 00:00:02,500 X1:100\r\n<i>Hello</i> {\\an8}there\r\n2\r\n"
+    text += "00:00:03.5 --> 00:00:05,000\r\n42\r\n"
+    assert read_lyrics(text) == [(1.0, 2.5, "Hello there"), (3.5, 5.0, "42")]
+    with pytest.raises(ConfigError, match="line 2"):
+        read_lyrics("1\n00:00 --> soon\nwords")
+
+
+def test_a_scene_for_each_line_and_short_ones_together():
+    rows = [(5.0, None, "one"), (5.8, None, "two"), (9.0, None, "three"), (500.0, None, "never")]
+    board = board_of_lyrics(rows, Places(beat_song(60.0)))
+    assert [scene["at"] for scene in board["scenes"]] == ["0", "5.000", "9.000"]
+    assert board["scenes"][1]["prompts"] == ["one, two"]
+    Storyboard.model_validate(board, context={"registry": installed()})
+    with pytest.raises(ConfigError, match="behind the end"):
+        board_of_lyrics([(500.0, None, "never")], Places(beat_song(60.0)))
