@@ -5,12 +5,12 @@ where it sees our folder it writes there, and hands back their names. Frames nev
 """
 
 import contextlib
+import importlib
 import pickle
 import socket
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -75,12 +75,13 @@ def render_on_ray(film: Film, plan: Plan, folder: Path, address: str, tell: Tell
     return Made(len(lacking), digest_of(plan, folder))
 
 
-def _connected(address: str) -> ModuleType:
+def _connected(address: str) -> Any:
     """Return Ray, connected. Raises ConfigError where it is not installed, or nobody answers."""
     try:
-        import ray
+        ray = importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError(f"--ray needs Ray ({error}): pip install 'vjserver[ray]'") from None
+    here: dict[str, str] = {}
     if address != "auto":
         host, _, port = address.removeprefix("ray://").rpartition(":")
         host, port = (host, port) if host else (port, str(PORT))
@@ -88,12 +89,13 @@ def _connected(address: str) -> ModuleType:
             socket.create_connection((host, int(port)), PATIENCE_S).close()
         except (OSError, ValueError):
             raise ConfigError(f"no Ray answers at {address}: on the first machine, ray start --head") from None
+        here = {"_node_ip_address": host} if host.startswith("127.") else {}
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
     except (ConnectionError, RuntimeError, ValueError) as error:
         why = (str(error).splitlines() or ["it does not answer"])[0][:200]
         raise ConfigError(f"no Ray answers ({why}): on the first machine, ray start --head") from None
-    return ray  # type: ignore[no-any-return]
+    return ray
 
 
 def _check_alive(ray: Any, tell: Tell) -> None:
