@@ -1,5 +1,6 @@
 """What tests share: free ports, and a real audio server with a null sink."""
 
+import json
 import os
 import shutil
 import socket
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import settings
 
+from vjserver.cli import main
 from vjserver.generators.diffusion import store
 from vjserver.generators.pattern.generator import PatternGenerator, PatternOptions
 from vjserver.outputs import uyvy
+from vjserver.sources.song import demo_song
 
 settings.register_profile("vjserver", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("vjserver")
@@ -192,3 +196,25 @@ def stocked(filled_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Use the store with all tiny models."""
     monkeypatch.setenv("VJSERVER_DATA", str(filled_store))
     return filled_store / "models"
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory) -> Path:
+    """Twelve seconds of the demo's song, from the beat on."""
+    path = tmp_path_factory.mktemp("song") / "song.flac"
+    soundfile.write(path, demo_song()[20 * 48000 : 32 * 48000], 48000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def vj(capsys):
+    """Run a command; return its last line as JSON, and what it said."""
+
+    def run(*args):
+        capsys.readouterr()
+        code = main([str(arg) for arg in args])
+        out = capsys.readouterr()
+        rows = out.out.strip().splitlines()
+        return code, json.loads(rows[-1]) if code == 0 and rows and rows[-1][:1] in "[{" else None, out.err + out.out
+
+    return run

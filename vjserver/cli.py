@@ -27,11 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except VJError as error:
         print(f"vjserver: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as end:
+        return int(end.args[0]) if end.args else 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left; Python would complain at exit
         return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        print(f"vjserver: what is printed cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 class Plain:

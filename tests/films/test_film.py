@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from conftest import wait_for
 
-from tests.conftest import wait_for
 from vjserver.films import segment
 from vjserver.types.errors import GeneratorError, OutputError
 
@@ -89,6 +89,57 @@ def test_a_damaged_or_missing_segment_alone_is_made_again(song, tmp_path, vj):
     digests = sorted((tmp_path / "f.mp4.parts").glob("*.sha256"))[-1]
     digests.write_bytes(digests.read_bytes()[:-32])
     assert vj("render", song, "-o", out, *SMALL, "--json")[1]["sha256"] == first["sha256"]
+
+
+@pytest.mark.parametrize("spoil", ["digests", "swapped", "flipped", "cut"])
+def test_what_somebody_did_to_a_segment_is_seen_and_made_again(song, tmp_path, vj, spoil):
+    out = tmp_path / "f.mp4"
+    first = vj("render", song, "-o", out, *SMALL, "--json")[1]
+    before = pictures(out)
+    films, digests = (sorted((tmp_path / "f.mp4.parts").glob(f"*.{kind}")) for kind in ("mp4", "sha256"))
+    if spoil == "digests":
+        digests[0].write_bytes(os.urandom(digests[0].stat().st_size))
+    elif spoil == "swapped":
+        a, b = films[0].read_bytes(), films[1].read_bytes()
+        films[0].write_bytes(b)
+        films[1].write_bytes(a)
+    else:
+        data = bytearray(films[0].read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 40] = bytes(40)
+        films[0].write_bytes(data if spoil == "flipped" else data[:middle])
+    again = vj("render", song, "-o", out, *SMALL, "--json")[1]
+    assert again["made"] == (2 if spoil == "swapped" else 1)
+    assert again["sha256"] == first["sha256"]
+    assert all(np.array_equal(a, b) for a, b in zip(before, pictures(out), strict=True))
+
+
+def test_two_renders_of_one_film_do_not_disturb_each_other(song, tmp_path, vj):
+    out = tmp_path / "f.mp4"
+    command = [sys.executable, "-m", "vjserver", "render", song, "-o", out, "--size", "640x360", "--fps", "30"]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: (tmp_path / "f.mp4.parts" / "rendered-by").exists(), 60)
+        code, _, heard = vj("render", song, "-o", out, "--size", "640x360", "--fps", "30")
+        assert code == 1
+        assert f"another render (process {process.pid}) makes this film" in heard
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(60) == 143
+    assert not list((tmp_path / "f.mp4.parts").glob("*.part*")), "a film that is ended leaves nothing half-written"
+    (tmp_path / "f.mp4.parts" / "rendered-by").write_text("999999999")
+    assert vj("render", song, "-o", out, *SMALL, "--to", "1", "--json")[1]["frames"] == 20
+
+
+def test_stretches_that_are_led_in_are_what_one_pass_is(song, tmp_path, vj, monkeypatch):
+    args = ("--codec", "ffv1", *SMALL, "--preset", "outrun", "--json")
+    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.film._lead_in_s", lambda film, chain: 1.5)
+    vj("render", song, "-o", tmp_path / "one.mkv", *args)
+    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 3.0)
+    said = vj("render", song, "-o", tmp_path / "many.mkv", *args)
+    assert "3 of them can be begun at once" in said[2]
+    one, many = (np.stack(pictures(tmp_path / name)).astype(int) for name in ("one.mkv", "many.mkv"))
+    assert np.abs(one - many).max() <= 1
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -237,15 +288,29 @@ def test_report_and_contact_sheet_lie_beside_the_film(song, tmp_path, vj):
     assert sheet.std() > 15
 
 
-def test_a_part_of_the_song_is_that_part_of_the_film(song, tmp_path, vj):
-    """A stateless look: frames of a part are those of the whole."""
+def test_a_part_of_the_song_is_that_part_of_the_film(song, tmp_path, vj, monkeypatch):
+    monkeypatch.setattr("vjserver.films.film._lead_in_s", lambda film, chain: 1.5)
     args = ("--codec", "ffv1", *SMALL, "--preset", "outrun", "--json")
-    vj("render", song, "-o", tmp_path / "w.mkv", *args, "--to", "6")
-    said = vj("render", song, "-o", tmp_path / "p.mkv", *args, "--from", "4", "--to", "6")[1]
+    vj("render", song, "-o", tmp_path / "w.mkv", *args, "--to", "8")
+    said = vj("render", song, "-o", tmp_path / "p.mkv", *args, "--from", "6", "--to", "8")[1]
     whole, part = pictures(tmp_path / "w.mkv"), pictures(tmp_path / "p.mkv")
     assert said["frames"] == len(part) == 40
-    apart = np.abs(np.stack(whole[80:]).astype(int) - np.stack(part)).max()
-    assert apart <= 1, "led in, it is what it would have been"
+    apart = np.abs(np.stack(whole[120:]).astype(int) - np.stack(part)).max()
+    assert apart <= 1, "moved to 4.5 s without drawing, and led in from there"
+
+
+def test_pictures_in_a_folder_replace_ours_and_no_others(song, tmp_path, vj):
+    out = tmp_path / "frames"
+    args = ("render", song, "-o", out, "--size", "32x32", "--fps", "10", "--json")
+    assert vj(*args, "--to", "2")[0] == 0
+    assert len(list(out.glob("*.png"))) == 20
+    assert vj(*args, "--to", "1")[0] == 0
+    assert sorted(p.name for p in out.iterdir()) == [*[f"{i:06d}.png" for i in range(10)], "sound.wav"]
+    (out / "20240612.png").write_bytes(b"")
+    code, _, heard = vj(*args, "--to", "1")
+    assert code == 1
+    assert "holds other files (20240612.png)" in heard
+    assert (out / "20240612.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -358,3 +423,24 @@ def test_a_stem_moves_what_names_it(song, tmp_path, vj):
         )
         light[name] = np.mean(pictures(tmp_path / f"{name}.mkv")[30][..., :3])
     assert light["loud"] > light["still"] + 40
+
+
+def test_a_sound_that_holds_no_numbers_is_silent_there(tmp_path, vj):
+    import soundfile
+
+    sound = np.sin(np.arange(44100) * 0.05).astype(np.float32)
+    sound[1000:1100], sound[2000] = np.nan, 1e30
+    soundfile.write(tmp_path / "s.wav", sound, 44100, subtype="FLOAT")
+    code, said, heard = vj("render", tmp_path / "s.wav", "-o", tmp_path / "f.mp4", *SMALL, "--json")
+    assert code == 0, heard
+    assert said["frames"] == 20
+
+
+def test_scenes_near_each_other_are_no_gap_between_chapters(song, tmp_path, vj):
+    (tmp_path / "b.toml").write_text("[[scenes]]\n[[scenes]]\nat = 1\n[[scenes]]\nat = 1.009\n")
+    code, _, heard = vj(
+        "render", song, "-o", tmp_path / "f.mp4", "--storyboard", tmp_path / "b.toml", *SMALL, "--to", "3"
+    )
+    assert code == 0, heard
+    with av.open(str(tmp_path / "f.mp4")) as container:
+        assert len(container.chapters()) == 2

@@ -267,12 +267,15 @@ def test_a_shorter_film_leaves_no_pictures_of_the_one_before(tmp_path):
     segment(tmp_path / "part", CODECS["png"], range(9))
     segment(tmp_path / "other", CODECS["png"], range(20, 24))
     join([tmp_path / "part"], tmp_path / "film", CODECS["png"], FPS)
-    (tmp_path / "film" / "cover.png").write_bytes(b"of the user")
     join([tmp_path / "other"], tmp_path / "film", CODECS["png"], FPS)
     names = sorted(path.name for path in (tmp_path / "film").iterdir())
-    assert names == ["000000.png", "000001.png", "000002.png", "000003.png", "cover.png"]
+    assert names == ["000000.png", "000001.png", "000002.png", "000003.png"]
     assert cv2.imread(str(tmp_path / "film" / "000000.png"))[0, 0, 0] == 20 + 8 * 20
     assert len(list((tmp_path / "part").iterdir())) == 9, "segments stay as they are"
+    (tmp_path / "film" / "cover.png").write_bytes(b"of the user")
+    with pytest.raises(OutputError, match="holds other files"):
+        join([tmp_path / "part"], tmp_path / "film", CODECS["png"], FPS)
+    assert (tmp_path / "film" / "cover.png").exists()
 
 
 def test_a_folder_of_pictures_that_cannot_be_made_is_told(tmp_path):

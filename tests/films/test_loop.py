@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_film import pictures
 
-from tests.films.test_film import pictures
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films.codecs import CODECS
 from vjserver.films.loop import LoopFilm, apart, in_turn, pulse, turn_of
@@ -76,7 +76,7 @@ def test_of_a_look_that_remembers_nothing_each_turn_is_the_same():
     sides = Sides(film, lambda *_: None)
     performance = film.performance()
     count = film.turn.frames
-    frames = [sides.draw(film.moment(performance, n), performance) for n in range(3 * count)]
+    frames = [sides.draw(film.moment(performance, n, 1), performance) for n in range(3 * count)]
     sides.close()
     worst = max(int(np.abs(frames[n + count].astype(int) - frames[n + 2 * count]).max()) for n in range(count))
     assert worst <= 1, "but for what still settles, a level at most"

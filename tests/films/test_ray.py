@@ -9,9 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from tests.conftest import free_port, wait_for
-from tests.films.test_film import SMALL
+from conftest import free_port, wait_for
+from test_film import SMALL
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'vjserver[ray]'")
 PORTS = ("dashboard-agent-grpc-port", "metrics-export-port", "dashboard-agent-listen-port", "runtime-env-agent-port",

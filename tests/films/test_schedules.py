@@ -98,6 +98,7 @@ def test_what_a_flat_camera_cannot_do_is_said():
         (deforum(fps="soon"), "frames a second are in 1..240"),
         (deforum(zoom="0:(1"), "d.json: zoom: column 3"),
         (deforum(prompts={"soon": "x"}), "d.json: prompts"),
+        (deforum(prompts={"500": "x"}), "no prompt begins within the 60 frames"),
     ],
 )
 def test_settings_that_make_no_sense_are_told(text, said):
@@ -130,6 +131,14 @@ def test_frames_that_parseq_leaves_out_are_as_the_one_before_and_prompts_begin_s
     assert [(s["at"], s["prompts"], s["seed"]) for s in board["scenes"]] == [
         ("0.000000", ["one"], 3), ("1.000000", ["two"], 4)
     ]  # fmt: skip
-    for text in (parseq([]), "{}", parseq([{"frame": 10**9}])):
+    odd = [{"frame": 10**12, "deforum_prompt": "x"}, {"frame": 1}]
+    for text in (parseq([]), "{}", parseq([{"frame": 10**9}]), parseq(odd), parseq([{"frame": -3}])):
         with pytest.raises(ConfigError):
             board_of_parseq(text, "p.json")
+
+
+def test_numbers_of_hundreds_of_digits_and_no_height_are_read_or_told():
+    for text in (deforum(H=0), deforum().replace('"H": 512', '"H": ' + "9" * 400)):
+        assert board_of_deforum(text, "d.json")[0]["scenes"]
+    with pytest.raises(ConfigError):
+        board_of_deforum(deforum().replace('"H": 512', '"H": ' + "9" * 5000), "d.json")

@@ -1,8 +1,10 @@
 """Stories, scripts and lyrics become scenes spread over a song."""
 
-import pytest
+from contextlib import suppress
 
-from tests.films.test_storyboard import beat_song
+import pytest
+from test_storyboard import beat_song
+
 from vjserver.dsp.structure import Part
 from vjserver.films.places import Places
 from vjserver.films.story import board_of, board_of_lyrics, read_lyrics, read_story
@@ -130,3 +132,32 @@ def test_a_scene_for_each_line_and_short_ones_together():
     Storyboard.model_validate(board, context={"registry": installed()})
     with pytest.raises(ConfigError, match="behind the end"):
         board_of_lyrics([(500.0, None, "never")], Places(beat_song(60.0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "fountain"),
+    [
+        ("Title: x\n" + " a: b\n" * 60 + "x\nHe walks away.\n", True),
+        ("\n\n".join(f"{chr(65 + i % 26)}{chr(65 + i // 26 % 26)}XX runs down the road." for i in range(3000)), True),
+        ("a" * 200_000, False),
+        ('"' * 5000 + "He said so.", False),
+    ],
+)  # fmt: skip
+def test_odd_texts_are_read_in_no_time(text, fountain):
+    with suppress(ConfigError):
+        read_story(text, fountain)
+
+
+def test_sentences_of_other_scripts_end():
+    assert len(read_story("红月升起 在港口 上空。 玛拉 站在 码头。 海 是 黑色的！", False).passages) == 3
+
+
+def test_numbers_beyond_all_times_are_told():
+    for text in ("[offset:" + "9" * 400 + "]\n[00:01.00]a", "[" + "9" * 5000 + ":00.00] a"):
+        with suppress(ConfigError):
+            read_lyrics(text)
+
+
+def test_a_long_word_is_cut():
+    board = board_of_lyrics([(1.0, None, "x" * 500)], Places(beat_song(60.0)))
+    Storyboard.model_validate(board, context={"registry": installed()})

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_film import SMALL, pictures
 
-from tests.films.test_film import SMALL, pictures
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.cli import main
 from vjserver.dsp.hindsight import Beats
@@ -93,6 +93,8 @@ at = "bar 9.3"
         ("[[scenes]]\n[scenes.camera]\nzoom = 'open(1)'", "no function 'open'"),
         ("[[scenes]]\n[scenes.camera]\nzom = 1", "unknown address '/vj/param/zom'; nearest: /vj/param/zoom"),
         ("[[scenes]]\n[scenes.camera]\nzoom = [[2, 1.0], [1, 0.0]]", "one after another in time"),
+        ("[[scenes]]\n[scenes.camera]\nzoom = 1e300", "a number, an expression, or keys"),
+        ("[cast.'']\nlook = 'x'\n[[scenes]]\nprompts = ['a']", "cast"),
         ("[[scenes]]\n[scenes.raw]\nzoom = 9", "raw.zoom is in -1..1 octaves/s: got 9"),
         ("[[scenes]]\nseed = -1", "scenes.0.seed"),
         ("[[scenes]]\n[scenes.transition]\nkind = 'wipe'", "scenes.0.transition.kind"),
@@ -362,3 +364,77 @@ def test_main_tells_what_a_storyboard_wants(tmp_path, capsys):
     (tmp_path / "b.toml").write_text("[[scenes]]\nseeds = 1")
     assert main(["storyboard", "check", str(tmp_path / "b.toml")]) == 1
     assert "b.toml:2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_film_that_begins_amid_a_crossfade_is_what_the_whole_is_there(song, tmp_path, vj, every, monkeypatch):
+    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    text = TWO.replace("titles = ", "# ") + '[scenes.transition]\nkind = "crossfade"\nseconds = 4\n'
+    board = write(tmp_path / "b.toml", text.replace('"mandala"', '"outrun"'))
+    args = ("--storyboard", board, "--codec", "ffv1", *SMALL, "--every", every, "--between", "hold")
+    vj("render", song, "-o", tmp_path / "w.mkv", *args)
+    vj("render", song, "-o", tmp_path / "p.mkv", *args, "--from", "6.9", "--to", "10")
+    whole, part = pictures(tmp_path / "w.mkv"), pictures(tmp_path / "p.mkv")
+    apart = np.abs(np.stack(whole[138:200]).astype(int) - np.stack(part)).mean(axis=(1, 2, 3))
+    assert apart[:2].max() < 1.5
+    assert apart[2:].max() < 1.0
+
+
+def test_another_picture_to_start_from_makes_its_segments_again(song, tmp_path, vj, monkeypatch):
+    """Which input a scene starts from, and what is in it, is of what its segments are made from."""
+    from vjserver.app.render import Order, prepared
+    from vjserver.films.film import planned
+
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+
+    def digests(first, second):
+        text = f"[[scenes]]\ngenerator = 'diffusion'\ninput = '{first}'\n[[scenes]]\nat = 'bar 3'\n"
+        text += f"generator = 'diffusion'\ninput = '{second}'\n"
+        order = Order(song, tmp_path / "f.mp4", storyboard=write(tmp_path / "b.toml", text), size="64x64", fps="10")
+        plan = planned(prepared(order, lambda _: None).film, lambda *_: None)
+        return [segment.digest for segment in plan.segments]
+
+    one, other = digests("a.png", "b.png"), digests("b.png", "b.png")
+    assert one[0] != other[0]
+    (tmp_path / "b.png").write_bytes(b"other")
+    assert digests("a.png", "b.png") != one
+
+
+def test_a_long_camera_does_not_begin_the_scene_anew():
+    """Beats are counted from the scene's beginning, however many keys another knob has."""
+    from fractions import Fraction
+
+    from vjserver.show.mapping import mapped
+
+    keys = [[i / 50, 0.001 * (i % 2)] for i in range(600)]
+    board = board_of(f"[[scenes]]\n[scenes.camera]\nzoom = 'beat / 100'\nrotate = {json.dumps(keys)}")
+    for t in (1.0, 5.5, 11.0):
+        state, performance = state_at(board, t)
+        m = performance.moment(0, round(t * NS), Fraction(30), (64, 64))
+        request, _, _ = mapped(state, m.features, round(t * NS), m.since_s, m.size, m.mapper, REGISTRY)
+        assert request.params["zoom"] == pytest.approx(2 * t / 100, abs=1e-6)
+        assert request.params["rotate"] == pytest.approx(np.interp(t, *zip(*keys, strict=True)), abs=1e-5)
+
+
+def test_a_crossfade_is_no_longer_than_its_scene():
+    board = board_of("""
+[[scenes]]
+[[scenes]]
+at = 4
+transition = {kind = "crossfade", seconds = 3}
+[[scenes]]
+at = 5
+transition = {kind = "crossfade", seconds = 1}
+""")
+    assert [(r.t_ns / NS, r.until_ns / NS) for r in board.resets] == [(4.0, 5.0), (5.0, 6.0)]
+    assert board.notes == ("scene 2: its crossfade is cut to 1.00 s, as long as the scene lasts",)
+
+
+@pytest.mark.parametrize("verb", ["score", "sheet"])
+def test_what_something_is_made_from_is_not_written_over(song, tmp_path, vj, verb):
+    board = write(tmp_path / "b.toml", TWO)
+    code, _, heard = vj("storyboard", verb, board, "--audio", song, "-o", board)
+    assert code == 1
+    assert "give another name behind -o" in heard
+    assert board.read_text() == TWO

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from conftest import wait_for
 
-from tests.conftest import wait_for
 from vjserver.runtime import shared
 from vjserver.runtime.soundring import SEGMENT_SIZE, SoundReader, SoundWriter
 from vjserver.stages.takesound import SampleTime, TakeSound, join_pieces
@@ -43,7 +43,8 @@ def test_what_came_before_the_beginning_is_left_out_and_what_comes_later_waits_f
     late = SampleTime(0)
     assert late.hear(3 * NS, RATE, RATE) == 2 * RATE
     assert late.place(3 * NS + NS // 2) == pytest.approx(3.5)
-    assert late.place(-5 * NS) == 0.0
+    assert late.place(-5 * NS) == pytest.approx(3.5), "times only rise"
+    assert SampleTime(0).place(-5 * NS) == 0.0
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ def test_a_take_is_written_with_its_gap_and_ends_where_it_ends(tmp_path, ring):
     wait_for(lambda: sound.memory[1] > 2.9)
     assert sound.place_ns(3 * NS + 1000) == pytest.approx(3 * NS, abs=NS // 1000)
     sound.end(4 * NS)
+    assert sound.wait(30)
     heard, rate = soundfile.read(tmp_path / "night.flac")
     assert rate == RATE
     assert len(heard) == 4 * RATE
@@ -95,6 +97,7 @@ def test_a_device_of_another_rate_takes_as_long(tmp_path, ring):
     play(writer, 1.0, 2 * NS, rate=44100)
     wait_for(lambda: sound.memory[1] > 1.9)
     sound.end(2 * NS)
+    assert sound.wait(30)
     assert soundfile.info(tmp_path / "night.flac").frames == pytest.approx(2 * RATE, abs=100)
 
 
@@ -108,7 +111,8 @@ def test_a_successor_goes_on_and_the_pieces_become_one(tmp_path, ring):
     play(writer, 1.0, NS)
     wait_for(lambda: first.memory[1] > 0.9)
     memory = first.memory
-    first.end(NS)  # a fall would leave at most that
+    first.end(None)  # a fall would leave at most that
+    assert first.wait(30)
     second = TakeSound(lambda: SoundReader(name), lambda _: None)
     second.begin(path, *memory)
     time.sleep(0.2)
@@ -116,6 +120,7 @@ def test_a_successor_goes_on_and_the_pieces_become_one(tmp_path, ring):
     wait_for(lambda: second.memory[1] > 3.9)
     assert second.place_ns(4 * NS) == pytest.approx(4 * NS, abs=NS // 1000)
     second.end(4 * NS)
+    assert second.wait(30)
     heard, _ = soundfile.read(path)
     assert len(heard) == 4 * RATE
     assert np.allclose(heard[:RATE], 0.5, atol=1e-3)
@@ -145,6 +150,28 @@ def test_no_sound_costs_nothing_and_a_fault_is_told_once(tmp_path):
     sound.begin(tmp_path / "night.flac", 0)
     wait_for(lambda: told)
     sound.end(NS)
+    assert sound.wait(30)
     assert told == ["night.flac is broken off: no ring"]
     assert not list(tmp_path.iterdir())
     assert json.dumps(sound.memory)
+
+
+def test_the_next_take_has_a_file_of_its_own_while_the_last_is_finished(tmp_path, ring):
+    name, writer = ring
+    sound = TakeSound(lambda: SoundReader(name), lambda _: None)
+    play(writer, 0.1, 0)
+    sound.begin(tmp_path / "a.flac", 0)
+    time.sleep(0.2)
+    play(writer, 0.5, NS)
+    wait_for(lambda: sound.memory[1] > 0.9)
+    first = sound._one
+    sound.end(600 * NS)  # ten silent minutes are written behind it, while the next begins
+    sound.begin(tmp_path / "b.flac", 2 * NS)
+    time.sleep(0.2)
+    play(writer, 0.5, 3 * NS)
+    wait_for(lambda: sound.memory[1] > 0.9)
+    sound.end(3 * NS)
+    assert sound.wait(30)
+    first.join(60)
+    assert soundfile.info(tmp_path / "a.flac").frames == 600 * RATE
+    assert soundfile.info(tmp_path / "b.flac").frames == RATE

@@ -17,8 +17,9 @@ from vjserver.films.codecs import CODECS, Codec, codec_of, is_here
 from vjserver.films.loop import LoopFilm, Seam, Turn, in_turn, make_loop, turn_of
 from vjserver.films.places import rate_of
 from vjserver.films.report import codec_row
-from vjserver.runtime.files import slug_of, write_whole
+from vjserver.runtime.files import remove, slug_of, write_whole
 from vjserver.runtime.installed import installed
+from vjserver.show.addresses import MAX_SEED
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import enter
@@ -51,6 +52,8 @@ def make_loops(order: LoopOrder, say: Say) -> list[dict[str, Any]]:
     bank = load_bank(show.presets, registry)
     rate = rate_of(order.fps)
     turn = turn_of(order.bars, order.bpm, rate)
+    if not 0 <= order.seed <= MAX_SEED:
+        raise ConfigError(f"--seed must be in 0..{MAX_SEED}: got {order.seed}")
     chosen = _chosen(order.presets, bank)
     single = bool(order.output.suffix) and len(chosen) == 1
     if order.output.suffix and not single:
@@ -93,14 +96,14 @@ def _make(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{target.parent} cannot be written: {error.strerror}") from None
-    part = target.with_name(f".{target.name}.{os.getpid()}.part{codec.suffix if codec.container else ''}")
+    part = target.with_name(f".{target.name}.{os.getpid()}.turn{codec.suffix if codec.container else ''}")
     meter = Meter(say)
     try:
         seam = make_loop(film, part, lambda what, why, mended: None if mended else say(f"{what}: {why}"),
                          lambda number: meter(number + 1, turn.frames))  # fmt: skip
         join.join([part], target, codec, turn.rate)
     finally:
-        join.remove(part)
+        remove(part)
     row = _told(order, preset, turn, codec, size, seam, target)
     try:
         write_whole(target.with_name(f"{target.name}.json"), json.dumps(row, indent=1).encode())

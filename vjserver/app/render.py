@@ -1,8 +1,11 @@
 """vjserver render: a song and a look (preset, show, storyboard or take) go in, a film comes out."""
 
+import contextlib
 import json
+import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +23,7 @@ from vjserver.films.beats import read_beats
 from vjserver.films.codecs import Codec, codec_of
 from vjserver.films.film import Between, Film, Plan, planned
 from vjserver.films.places import Places, clock, rate_of
-from vjserver.films.render import Made, files, forget, frames_made, render
+from vjserver.films.render import Made, files, forget, frames_made, opened, render
 from vjserver.films.song import Song
 from vjserver.films.storyboard import Board, compiled, read_storyboard
 from vjserver.films.versions import versions
@@ -32,12 +35,15 @@ from vjserver.show.state import enter
 from vjserver.show.take import Take, parse
 from vjserver.stages.hearing import EarMode, Hearing
 from vjserver.stages.performance import frames_of
+from vjserver.stages.takes import SOUND
+from vjserver.stages.takesound import join_pieces
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.features import STEMS
 
 SIZE, FPS = (1280, 720), "30"
 DRAFT_SIDE, DRAFT_EVERY = 384, 3
 LARGEST_SIDE, MOST_WORKERS = 8192, 256
+LONGEST_NAME = 200
 ROOM_A_FRAME = 1 << 14
 """So many bytes are asked of the disk for each frame: who has less would be cut off in the middle."""
 
@@ -100,21 +106,22 @@ def render_film(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     folder = parts_folder(order)
     _check_room(folder, film)
     meter = Meter(say)
-    if order.ray is not None:
-        from vjserver.films.ray import render_on_ray
+    with opened(folder, plan, film):
+        if order.ray is not None:
+            from vjserver.films.ray import render_on_ray
 
-        made = render_on_ray(film, plan, folder, order.ray, tell, meter)
-    else:
-        made = render(film, plan, folder, order.workers, tell, meter)
-    frames = frames_made(plan, folder)
-    assert frames == film.last - film.first
-    say("joining ...")
-    sound = join.Sound(ready.song, ready.begin, Fraction(frames) / film.rate)
-    chapters = _chapters(ready, float(ready.begin), frames)
-    join.join(files(plan, folder, film), output, film.codec, film.rate, sound, chapters)
-    summary = _summary(ready, plan, made, frames)
-    report.write(output, film, plan, folder, _told(ready, order, plan, summary, list(said)))
-    forget(plan, folder)
+            made = render_on_ray(film, plan, folder, order.ray, tell, meter)
+        else:
+            made = render(film, plan, folder, order.workers, tell, meter)
+        frames = frames_made(plan, folder)
+        assert frames == film.last - film.first
+        say("joining ...")
+        sound = join.Sound(ready.song, ready.begin, Fraction(frames) / film.rate)
+        chapters = _chapters(ready, float(ready.begin), frames)
+        join.join(files(plan, folder, film), output, film.codec, film.rate, sound, chapters)
+        summary = _summary(ready, plan, made, frames)
+        report.write(output, film, plan, folder, _told(ready, order, plan, summary, list(said)))
+        forget(plan, folder)
     say(f"{output}: {frames} frames, {clock(float(frames / film.rate))}, made in {clock(meter.seconds)}")
     return summary
 
@@ -126,7 +133,7 @@ def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -
     size = _size(order, show, codec)
     rate = rate_of(order.fps or (str(Fraction(show.video.fps).limit_denominator(1001)) if order.show else FPS))
     _check_numbers(order)
-    _check_output(order)
+    _check_output(order, codec)
     bank = load_bank(show.presets, registry)
     take = _read_take(order.take, registry) if order.take is not None else None
     song = Song.open(order.song or _sound_of_take(order.take))
@@ -228,11 +235,15 @@ def _check_numbers(order: Order) -> None:
         raise ConfigError("a film needs a SONG: vjserver render SONG -o FILM.mp4")
 
 
-def _check_output(order: Order) -> None:
+def _check_output(order: Order, codec: Codec) -> None:
     """Raise ConfigError for a place where no film can be."""
     output = order.output
+    if not output.name or output.name in (".", "..") or len(os.fsencode(output.name)) > LONGEST_NAME:
+        raise ConfigError(f"-o is the name of a film, of {LONGEST_NAME} bytes at most: got {str(output)[:80]!r}")
     if output.is_dir() and output.suffix:
         raise ConfigError(f"{output} is a folder")
+    if not codec.container:
+        join.check_folder(output)
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"there is no folder {output.absolute().parent}")
     sources = [path for path in (order.song, order.take, order.storyboard, order.show) if path is not None]
@@ -260,7 +271,11 @@ def _read_take(path: Path, registry: Registry) -> Take:
 
 def _sound_of_take(path: Path | None) -> Path:
     assert path is not None
-    sound = path.with_suffix(".flac")
+    sound = path.with_suffix(SOUND)
+    try:
+        join_pieces(sound)
+    except (OSError, RuntimeError) as error:
+        raise DeviceError(f"{sound} cannot be put together: {error}") from None
     if not sound.is_file():
         raise DeviceError(f"{path.name} has no sound beside it ({sound.name}): vjserver render SONG --take {path}")
     return sound
@@ -299,7 +314,9 @@ def _chapters(ready: Ready, begin_s: float, frames: int) -> list[tuple[float, fl
     else:
         rows = [(part.begin_s, part.end_s, f"Part {part.label}") for part in ready.hearing.parts]
     cut = [(max(0.0, a - begin_s), min(length, b - begin_s), title) for a, b, title in rows]
-    return [row for row in cut if row[1] - row[0] > 0.01]
+    kept = [row for row in cut if row[1] - row[0] > 0.05]
+    ends = [*(row[0] for row in kept[1:]), length][: len(kept)]  # without a gap: mp4 takes none
+    return [(begin, end, title) for (begin, _, title), end in zip(kept, ends, strict=True)]
 
 
 def _beats(ready: Ready) -> list[int]:
@@ -404,8 +421,14 @@ def order_of(args: Any) -> Order:
     )  # fmt: skip
 
 
+def _ended(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(143)
+
+
 def run(args: Any) -> int:
     """Run ``vjserver render``."""
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _ended)
     summary = render_film(order_of(args), lambda row: print(row, file=sys.stderr, flush=True))
     if args.json:
         print(json.dumps(summary))

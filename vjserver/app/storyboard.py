@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from pydantic import ValidationError
 
 from vjserver.app.render import Order, Ready, prepared
 from vjserver.app.show import LARGEST, decoded
@@ -91,12 +92,19 @@ def _text(path: Path) -> str:
 
 def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> Path:
     plain = {key: value for key, value in board.items() if value not in ("", {}) or key == "style"}
-    Storyboard.model_validate(plain, context={"registry": installed()})
+    try:
+        Storyboard.model_validate(plain, context={"registry": installed()})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise ConfigError(f"no storyboard can be made of it: {place}: {fault['msg']}") from None
     text = HEADER.format(what=what, name=output.name) + tomlkit.dumps(plain)
     try:
         write_whole(output, text.encode())
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise ConfigError("half a sign is in it, which is no text") from None
     say(f"{output}: {len(board['scenes'])} scenes")
     return output
 
@@ -188,8 +196,19 @@ def check(board: Path, audio: Path | None, say: Say) -> None:
     print(f"{board}: {len(read.scenes)} scenes, well formed")
 
 
+def _check_output(output: Path, *sources: Path | None) -> None:
+    """Raise ConfigError for an output that is what it is made from."""
+    if any(one is not None and one.exists() and output.exists() and one.samefile(output) for one in sources):
+        raise ConfigError(f"{output} is what it is made from: give another name behind -o")
+
+
 def run(args: argparse.Namespace) -> int:
     """Run ``vjserver storyboard``."""
+    output = getattr(args, "output", None)
+    if args.verb.startswith("from-") and output is None:
+        output = args.file.with_suffix(".toml")
+    if output is not None:
+        _check_output(output, getattr(args, "file", None), getattr(args, "audio", None))
 
     def say(row: str) -> None:
         print(row, file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ from vjserver.films.versions import versions
 from vjserver.ports import Generator, find
 from vjserver.rendering.pool import Part, WaitingPool, opened
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
+from vjserver.runtime.picture import is_picture
 from vjserver.show.cues import CueList
 from vjserver.show.desk import Desk
 from vjserver.show.expression import MARK, names_of, parse
@@ -96,7 +97,7 @@ class Film:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without what is read from the disk."""
-        return {key: value for key, value in self.__dict__.items() if key != "hearing"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("hearing", "scene_frames")}
 
     def performance(self) -> Performance:
         """Return the performance from the beginning."""
@@ -105,10 +106,19 @@ class Film:
             desk.play(self.take, 0)
         return Performance(desk, self.hearing, frozenset(reset.t_ns for reset in self.resets))
 
-    def moment(self, performance: Performance, number: int) -> Moment:
-        """Return the moment of a frame; between two that are generated more time passes than between two frames."""
+    def moment(self, performance: Performance, number: int, step: int) -> Moment:
+        """Return the moment of a frame, the last one that was drawn being ``step`` frames before."""
         moment = performance.moment(number, time_of(number, self.rate), self.rate, self.size)
-        return replace(moment, seconds=moment.seconds * self.every)
+        return replace(moment, seconds=moment.seconds * step)
+
+    @cached_property
+    def scene_frames(self) -> frozenset[int]:
+        """The frames at which scenes begin anew."""
+        return frozenset(self.frame_at(reset.t_ns) for reset in self.resets)
+
+    def draws(self, number: int) -> bool:
+        """Tell whether a frame is drawn: one of every n, and the first of each scene."""
+        return number % self.every == 0 or number in self.scene_frames
 
     def frame_at(self, t_ns: int) -> int:
         """Return the first frame that is not before a time."""
@@ -120,7 +130,7 @@ class Film:
         doors = {
             kind: {key: str(one) for key, one in sorted(door.items())} for kind, door in sorted(self.doors.items())
         }
-        images = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in sorted(self.inputs.items())}
+        images = {name: _mark(path) for name, path in sorted(self.inputs.items())}
         rows = (versions(), self.folder.name, {role: one.name for role, one in self.stems.items()}, str(self.rate),
                 self.size, codec, doors, images, self.every, self.between)  # fmt: skip
         return msgspec.msgpack.encode(rows)
@@ -141,6 +151,14 @@ class Film:
     def own_model(self, kind: str) -> str:
         """Return the model that the show names for a generator."""
         return str(self.doors.get(kind, {}).get("model", ""))
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Return by what a changed file is known; None for one that is not there, which is told when it is asked for."""
+    try:
+        return path.stat().st_size, path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,39 +299,45 @@ def planned(film: Film, tell: Tell) -> Plan:
     whole: dict[str, None] = {}
     heads = film.fingerprint()
     told, leaving = hashlib.sha256(heads), b""
-    fading_until = anew = stretch_anew = lead = place = 0
+    fading_until = anew = before_anew = stretch_anew = lead = place = 0
+    longest = math.ceil(max((info.lead_in_s for info in film.registry.infos.values()), default=0.0) * film.rate)
     began, ended = film.first, -1
 
     def end_segment() -> None:
         nonlocal place, ended
         first, last = begins[place], ended
-        rows = (told.digest(), leaving if first < fading_until else b"", began - lead,
+        rows = (told.digest(), leaving if first < fading_until else b"", first, began, stretch_anew, lead,
                 [(t.t_ns, t.until_ns, t.text) for t in film.titles if _is_seen(t, first, last, film.rate)])  # fmt: skip
         digest = hashlib.sha256(msgspec.msgpack.encode(rows)).hexdigest()[:32]
         segments.append(Segment(place, first, last, digest))
         place, ended = place + 1, -1
 
     for number in range(film.last):
-        moment = film.moment(performance, number)
+        moment = film.moment(performance, number, film.every)
         _check_expressions(moment)
         chain = renderer.asked(moment, memory)
-        asked = b"".join(msgspec.msgpack.encode((part, request)) for part, request in chain)
+        image = renderer.input_of(moment)
+        asked = b"".join(msgspec.msgpack.encode((part, request, image)) for part, request in chain)
         scene = scenes.get(number)
         if ended == number:
             if scene is None:  # the last pictures before are made of this one, too
                 told.update(asked)
             end_segment()
         if scene is not None:
+            before_anew = anew
             leaving, anew, fading_until = told.digest(), number, film.frame_at(scene.until_ns)
             told = hashlib.sha256(heads)
         if number >= film.first:
             if number == begins[place]:
-                if segments and _may_begin(chain, number, began, anew, fading_until, film, whole):
+                if segments and _may_begin(chain, image, number, began, anew, fading_until, film, whole):
                     stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
                     segments = []
                 if not segments:
-                    began, stretch_anew = number, anew
-                    lead = 0 if number == anew else min(number - anew, math.ceil(_lead_in_s(film, chain) * film.rate))
+                    began, stretch_anew, lead = number, anew, 0
+                    if number < fading_until and number != anew:  # who fades away begins where its own scene does
+                        stretch_anew, lead = before_anew, min(number - before_anew, number - anew + longest)
+                    elif number != anew:
+                        lead = min(number - anew, math.ceil(_lead_in_s(film, chain) * film.rate))
             parts |= dict.fromkeys(part for part, _ in chain)
             _note_look(looks, moment, chain)
         told.update(asked)
@@ -342,7 +366,7 @@ def _check_expressions(moment: Moment) -> None:
 
 
 def _may_begin(
-    chain: list[tuple[Part, FrameRequest]], number: int, began: int, anew: int, fading: int, film: Film,
+    chain: list[tuple[Part, FrameRequest]], image: str, number: int, began: int, anew: int, fading: int, film: Film,
     whole: dict[str, None],
 ) -> bool:  # fmt: skip
     """Tell whether a stretch may begin at a frame: where a scene does, or where all that draws can be moved there."""
@@ -354,9 +378,12 @@ def _may_begin(
         if not _can_move(part.kind):
             whole[f"{part.kind} cannot be moved without drawing"] = None
             return False
-        if request.feedback or request.image is not None:
+        if request.feedback:
             whole[f"{part.kind} starts from its last picture"] = None
             return False
+    if image in film.inputs and not is_picture(film.inputs[image]):
+        whole[f"{image} is a film, which is read from its beginning"] = None
+        return False
     return True
 
 

@@ -1,6 +1,6 @@
 """Joining: segments and a song go in, one film comes out. Pictures are not encoded again, sound is encoded once."""
 
-import contextlib
+import glob
 import heapq
 import os
 import shutil
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from vjserver.films.codecs import Codec, told
 from vjserver.films.song import Song, pyav
+from vjserver.runtime.files import remove
 from vjserver.types.audio import Float32
 from vjserver.types.errors import OutputError
 
 AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 BIT_RATE = 256_000
 BLOCK = 1024
+SOUND_NAME = "sound.wav"
 _FORMATS = {"aac": "fltp", "flac": "s16", "pcm_s16le": "s16", "pcm_s24le": "s32"}
 
 
@@ -36,6 +38,9 @@ def join(
         _gather(segments, target, sound)
         return
     part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    for left in target.parent.glob(f".{glob.escape(target.stem)}.*.part{target.suffix}"):
+        if left != part:
+            remove(left)  # of one that was killed
     try:
         with told(target):
             _mux(segments, part, codec, rate, sound, chapters)
@@ -158,8 +163,12 @@ def _kind(video: Any) -> tuple[Any, ...]:
 
 
 def _pictures(av: Any, segments: Sequence[Path], stream: Any, rate: Fraction, kind: tuple[Any, ...]) -> Iterator[Any]:
-    """Yield the packets of all segments, numbered through."""
-    base = 0
+    """Yield the packets of all segments, numbered through.
+
+    Pictures that hang on later ones are stored behind these; the farthest that any segment goes for that is the delay
+    of all, so that the times of storage rise over the whole film.
+    """
+    base, delay = 0, max(_delay(av, path, rate) for path in segments)
     for path in segments:
         count = 0
         with _opened(av, path) as container:
@@ -171,15 +180,23 @@ def _pictures(av: Any, segments: Sequence[Path], stream: Any, rate: Fraction, ki
                 if packet.dts is None:
                     continue
                 at = round(packet.pts * packet.time_base * rate)
-                due = round(packet.dts * packet.time_base * rate)
                 packet.time_base = 1 / rate
-                packet.pts, packet.dts, packet.duration, packet.stream = base + at, base + due, 1, stream
+                packet.pts, packet.dts, packet.duration, packet.stream = base + at, base + count - delay, 1, stream
                 count += 1
                 yield packet
         due = round(told_s * rate)
         if count != due:
             raise OutputError(f"{path} holds {count} of {due} pictures: remove it, and it is made again")
         base += count
+
+
+def _delay(av: Any, path: Path, rate: Fraction) -> int:
+    """Return by how many pictures a segment's first one is stored before it is due."""
+    with _opened(av, path) as container:
+        for packet in container.demux(container.streams.video[0]):
+            if packet.dts is not None:
+                return max(0, -int(packet.dts * packet.time_base * rate))
+    return 0
 
 
 def _sound_packets(av: Any, out: Any, codec: Codec, sound: Sound) -> Iterator[Any]:
@@ -243,39 +260,41 @@ def _timed(packets: Iterable[Any]) -> Iterator[Any]:
     return (packet for packet in packets if packet.dts is not None)
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def check_folder(target: Path) -> None:
+    """Raise OutputError for a folder that holds what is no sequence of ours: it would be lost."""
+    if target.is_dir():
+        names = {path.name for path in target.iterdir()} - {SOUND_NAME}
+        foreign = sorted(names - {f"{i:06d}.png" for i in range(len(names))})
+        if foreign:
+            raise OutputError(f"{target} holds other files ({foreign[0]}): give a folder of its own")
+    elif target.exists():
+        raise OutputError(f"{target} is a file: pictures go into a folder")
 
 
 def _gather(segments: Sequence[Path], target: Path, sound: "Sound | None") -> None:
-    """Put the pictures of all segments into one folder, numbered through, and the sound beside them as WAV."""
+    """Put the pictures of all segments into one folder, numbered through, and the sound beside them as WAV.
+
+    The folder appears whole or not at all.
+    """
+    check_folder(target)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        part.mkdir(parents=True)
         number = 0
         for folder in segments:
             for picture in sorted(folder.glob("*.png")):
-                place = target / f"{number:06d}.png"
-                place.unlink(missing_ok=True)
-                try:
-                    os.link(picture, place)
-                except OSError:
-                    shutil.copyfile(picture, place)
+                shutil.copyfile(picture, part / f"{number:06d}.png")
                 number += 1
-        for left in target.glob("*.png"):
-            with contextlib.suppress(ValueError):
-                if int(left.stem) >= number:
-                    left.unlink()
         if sound is not None:
             import soundfile
 
             channels = 1 if sound.song.channels == 1 else 2
-            with soundfile.SoundFile(target / "sound.wav", "w", sound.song.rate_hz, channels, "PCM_24") as file:
+            with soundfile.SoundFile(part / SOUND_NAME, "w", sound.song.rate_hz, channels, "PCM_24") as file:
                 for block in sound.samples(sound.song.rate_hz, channels):
                     file.write(block)
+        remove(target)
+        os.replace(part, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror}") from None
+    finally:
+        remove(part)

@@ -19,8 +19,8 @@ import numpy as np
 from vjserver.dsp.hindsight import Beats
 from vjserver.films.codecs import writer
 from vjserver.films.film import Film, Tell
-from vjserver.films.join import remove
 from vjserver.films.segment import Sides
+from vjserver.runtime.files import remove
 from vjserver.show.preset import Preset
 from vjserver.stages.between import blend
 from vjserver.stages.hearing import KINDS, NS, STEPS, Happened, Hearing, grids_of
@@ -200,20 +200,21 @@ def _turned(film: LoopFilm, bar: int, path: Path, tell: Tell, progress: Callable
     with contextlib.ExitStack() as stack:
         sides = stack.enter_context(contextlib.closing(Sides(film, tell)))
         performance = film.performance()
-        room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vjserver-", dir=path.parent)))
-        before = np.memmap(room / "before", np.uint8, "w+", shape=(film.fade, high, wide, 4))
+        before = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
         for number in range(begin - film.lead, begin):
-            pixels = sides.draw(film.moment(performance, number), performance)
+            pixels = sides.draw(film.moment(performance, number, 1), performance)
             if number >= begin - film.fade:
-                before[number - begin + film.fade] = pixels
+                before.write(np.ascontiguousarray(pixels).data)
         out = writer(film.codec, path, film.size, film.rate)
         stack.callback(out.drop)
-        first = last = before[-1]
+        before.seek(0)
+        first = last = pixels
         for number in range(turn.frames):
-            pixels = sides.draw(film.moment(performance, begin + number), performance)
+            pixels = sides.draw(film.moment(performance, begin + number, 1), performance)
             late = number - (turn.frames - film.fade)
             if late >= 0:
-                pixels = blend(pixels, before[late], ease((late + 1) / (film.fade + 1), "smooth"))
+                was = np.frombuffer(before.read(pixels.nbytes), np.uint8).reshape(high, wide, 4)
+                pixels = blend(pixels, was, ease((late + 1) / (film.fade + 1), "smooth"))
             first = pixels if number == 0 else first
             if number in lines and number:
                 steps.append(apart(last, pixels))

@@ -16,8 +16,9 @@ from uuid import uuid4
 
 import vjserver
 from vjserver.films.film import Film, Plan, Stretch, Tell
-from vjserver.films.render import AGAIN, Made, Progress, digest_of, drop_parts, missing
+from vjserver.films.render import AGAIN, Made, Progress, digest_of, missing
 from vjserver.films.segment import digests_path, film_path, is_made, make_stretch, thumb_path
+from vjserver.runtime.files import remove
 from vjserver.types.errors import ConfigError, GeneratorError, VJError
 
 PATIENCE_S = 5.0
@@ -28,8 +29,6 @@ Files = dict[str, bytes]
 def render_on_ray(film: Film, plan: Plan, folder: Path, address: str, tell: Tell, progress: Progress) -> Made:
     """Make what is missing of a film on a cluster. Raises VJError; what is whole by then stays."""
     ray = _connected(address)
-    folder.mkdir(parents=True, exist_ok=True)
-    drop_parts(folder)
     todo = missing(plan, folder, film)
     lacking = [one for stretch in todo for one in stretch.segments if not is_made(folder, one, film.codec)]
     total, done = sum(segment.frames for segment in lacking), 0
@@ -113,12 +112,17 @@ def _files_of(folder: Path) -> Files:
 
 
 def _keep(folder: Path, files: Files) -> None:
-    """Let a stretch's files appear: last the films, by which a segment counts as made."""
+    """Let a stretch's files appear: last the films, by which a segment counts as made, each whole."""
+    films: dict[str, Path] = {}
     for name in sorted(files, key=lambda name: Path(name).suffix not in (".sha256", ".jpg")):
-        part = folder / f"{name}.part"
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(files[name])
-        part.replace(folder / name)
+        top, *inside = Path(name).parts
+        part = folder / f"{top}.part"
+        part.joinpath(*inside).parent.mkdir(parents=True, exist_ok=True)
+        part.joinpath(*inside).write_bytes(files[name])
+        films[top] = part
+    for top, part in films.items():
+        remove(folder / top)
+        part.replace(folder / top)
 
 
 # -- on a worker -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import multiprocessing as mp
 import os
 import pickle
 import queue
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from vjserver.films.film import Film, Plan, Segment, Stretch, Tell
-from vjserver.films.segment import DIGEST_SIZE, digests_path, film_path, is_made, make_stretch
+from vjserver.films.segment import (
+    DIGEST_SIZE,
+    digests_path,
+    film_path,
+    is_made,
+    is_whole,
+    make_stretch,
+    picture_digests,
+)
+from vjserver.runtime.files import remove
 from vjserver.types.errors import GeneratorError, OutputError, VJError
 
 AGAIN = 2
 """So often a stretch is begun anew whose worker ended without a word."""
-LEAST_FREE = 64 * 2**20
+LOCK = "rendered-by"
 Progress = Callable[[int, int], None]
 """Is told how many frames are drawn, and how many of all were there before or are drawn now."""
 
@@ -44,8 +54,6 @@ def missing(plan: Plan, folder: Path, film: Film) -> list[Stretch]:
 
 def render(film: Film, plan: Plan, folder: Path, workers: int, tell: Tell, progress: Progress) -> Made:
     """Make what is missing of a film. Raises VJError; what is whole by then stays, and counts the next time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    drop_parts(folder)
     todo = missing(plan, folder, film)
     lacking = {one.digest for s in todo for one in s.segments if not is_made(folder, one, film.codec)}
     total = sum(segment.frames for s in todo for segment in s.segments)
@@ -68,13 +76,13 @@ def digest_of(plan: Plan, folder: Path) -> str:
     """Return the SHA-256 of the digests of all pictures, in order."""
     told = hashlib.sha256()
     for segment in plan.segments:
-        told.update(digests_path(folder, segment).read_bytes())
+        told.update(picture_digests(folder, segment))
     return told.hexdigest()
 
 
 def frames_made(plan: Plan, folder: Path) -> int:
     """Return how many pictures have a digest."""
-    return sum(digests_path(folder, s).stat().st_size // DIGEST_SIZE for s in plan.segments)
+    return sum(len(picture_digests(folder, s)) // DIGEST_SIZE for s in plan.segments)
 
 
 def files(plan: Plan, folder: Path, film: Film) -> list[Path]:
@@ -86,22 +94,35 @@ def forget(plan: Plan, folder: Path, keep: Sequence[Segment] = ()) -> None:
     """Remove what is of no plan any more: segments of before, and states of segments that are followed."""
     wanted = {segment.digest for segment in (*plan.segments, *keep)}
     for path in folder.iterdir():
+        if path.name == LOCK:
+            continue
         if path.name.split(".")[0].split("-")[0] not in wanted or path.suffix == ".state":
-            _drop(path)
+            remove(path)
 
 
-def drop_parts(folder: Path) -> None:
-    """Remove what was begun and never finished."""
-    for left in folder.glob("*.part*"):
-        _drop(left)
-
-
-def _drop(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+@contextlib.contextmanager
+def opened(folder: Path, plan: Plan, film: Film) -> Iterator[None]:
+    """Have a folder of parts to oneself, without what is not whole. Raises OutputError where another render has it."""
+    lock = folder / LOCK
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is a file: remove it, parts of the film lie there")
+        folder.mkdir(parents=True, exist_ok=True)
+        pid = int(lock.read_text() or 0) if lock.exists() else 0
+        if pid and pid != os.getpid() and psutil.pid_exists(pid):
+            raise OutputError(f"another render (process {pid}) makes this film: wait for it, or give another -o")
+        lock.write_text(str(os.getpid()))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        for left in folder.glob("*.part*"):
+            remove(left)
+        for segment in plan.segments:
+            if is_made(folder, segment, film.codec) and not is_whole(folder, segment, film.codec):
+                remove(digests_path(folder, segment))
+        yield
+    finally:
+        remove(lock)
 
 
 # -- several processes ---------------------------------------------------------------------------------------
@@ -179,7 +200,8 @@ def _work(packed: bytes, stretch: Stretch, folder: Path, said: Any) -> None:
         now = time.monotonic()
         if now - last > 1.0:
             last = now
-            if os.getppid() == 1:  # who started us is gone
+            parent = mp.parent_process()
+            if parent is None or not parent.is_alive():  # who started us is gone
                 os._exit(1)
 
     def tell(what: str, why: str, mended: bool) -> None:

@@ -30,9 +30,12 @@ def board_of_parseq(text: str, where: str) -> tuple[dict[str, Any], float, list[
     options: Any = data.get("options")
     options = options if isinstance(options, dict) else {}
     fps = _fps(options.get("output_fps", 20), where)
-    last = int(_real(rows[-1].get("frame", len(rows) - 1), 0.0)) + 1
-    if not 0 < last <= MOST_FRAMES:
-        raise ConfigError(f"{where}: a film of 1..{MOST_FRAMES} frames is read: got {last}")
+    before = -1
+    for i, row in enumerate(rows):
+        frame = int(_real(row.get("frame", i), float(i)))
+        if not before < frame < MOST_FRAMES:
+            raise ConfigError(f"{where}: frames rise, up to {MOST_FRAMES}: got {frame} after {before}")
+        before = frame
     filled: list[Mapping[str, Any]] = []
     for row in rows:  # frames that are left out are as the one before
         while len(filled) < int(_real(row.get("frame", len(filled)), len(filled))):
@@ -78,7 +81,7 @@ def board_of_deforum(text: str, where: str) -> tuple[dict[str, Any], float, list
             return [usual] * frames
         return sampled(str(rows), frames, seed, f"{where}: {name}")
 
-    height = _real(data.get("H"), float(HEIGHT))
+    height = max(8.0, _real(data.get("H"), float(HEIGHT)))
     camera = _camera(
         curve("zoom", 1.0), curve("angle", 0.0), curve("translation_x", 0.0), curve("translation_y", 0.0), fps, height
     )
@@ -104,8 +107,8 @@ def _json(text: str, where: str) -> dict[str, Any]:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}:{error.lineno}:{error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: it is nested too deeply") from None
+    except (RecursionError, ValueError):
+        raise ConfigError(f"{where}: it is nested too deeply, or has a number of thousands of digits") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: settings are {{...}}: got {type(data).__name__}")
     return data
@@ -122,7 +125,7 @@ def _real(value: object, otherwise: float) -> float:
     """Return a number, as it stands or as text; ``otherwise`` for what is none."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return otherwise
     return number if math.isfinite(number) else otherwise
 
@@ -273,7 +276,9 @@ def _board(
     prompts: Mapping[int, str], camera: Mapping[str, Curve], strength: Curve | None, seeds: Sequence[int], fps: float,
     frames: int,
 ) -> dict[str, Any]:  # fmt: skip
-    begins = sorted(frame for frame in prompts if frame < frames) or [0]
+    begins = sorted(frame for frame in prompts if frame < frames)
+    if not begins:
+        raise ConfigError(f"no prompt begins within the {frames} frames of the film")
     if begins[0] > 0:
         prompts = {**prompts, 0: prompts[begins[0]]}
         begins = [0, *begins]

@@ -24,6 +24,7 @@ from vjserver.films.film import Film, Segment, Stretch, Tell
 from vjserver.films.images import FilmImages
 from vjserver.films.titles import Titles
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
+from vjserver.runtime.files import remove
 from vjserver.show.state import ShowState
 from vjserver.stages.between import along, blend, flows
 from vjserver.stages.performance import NS, Performance, time_of
@@ -51,10 +52,30 @@ def thumb_path(folder: Path, segment: Segment) -> Path:
 
 
 def is_made(folder: Path, segment: Segment, codec: Codec) -> bool:
-    """Tell whether a segment is there, whole."""
+    """Tell whether a segment is there. What somebody else did to its files is seen by :func:`is_whole`."""
     digests = digests_path(folder, segment)
     size = digests.stat().st_size if digests.exists() else -1
-    return size == DIGEST_SIZE * segment.frames and film_path(folder, segment, codec).exists()
+    return size == DIGEST_SIZE * (segment.frames + 1) and film_path(folder, segment, codec).exists()
+
+
+def is_whole(folder: Path, segment: Segment, codec: Codec) -> bool:
+    """Tell whether a segment's files are as they were written: the last digest is that of all else."""
+    data = digests_path(folder, segment).read_bytes()
+    return data[-DIGEST_SIZE:] == _sum(data[:-DIGEST_SIZE], film_path(folder, segment, codec))
+
+
+def picture_digests(folder: Path, segment: Segment) -> bytes:
+    """Return the digests of a segment's pictures, in order."""
+    return digests_path(folder, segment).read_bytes()[:-DIGEST_SIZE]
+
+
+def _sum(digests: bytes, film: Path) -> bytes:
+    told = hashlib.sha256(digests)
+    for path in sorted(film.iterdir()) if film.is_dir() else [film]:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                told.update(block)
+    return told.digest()
 
 
 def state_path(folder: Path, stretch: Stretch, segment: Segment) -> Path:
@@ -84,7 +105,7 @@ def make_stretch(
         stack.callback(writing.stop)
         titles, keys = Titles(film.titles, film.size), _Keys(film, begin, performance, sides)
         for segment in stretch.segments:
-            if segment.last <= begin or segment.first > missing[-1].last:
+            if segment.last <= begin or segment.first >= missing[-1].last:
                 continue
             is_wanted = segment in wanted
             if is_wanted:
@@ -115,13 +136,16 @@ def _resumed(stretch: Stretch, folder: Path, first: Segment, sides: "Sides") -> 
 
 def _led_in(film: Film, stretch: Stretch, performance: Performance, sides: "Sides") -> int:
     """Move the generators to where a stretch is led in, and draw the lead; return the frame of its beginning."""
-    begin = stretch.first - stretch.lead
-    for number in range(stretch.anew, stretch.first, film.every):
-        moment = film.moment(performance, number)
+    begin, last = stretch.first - stretch.lead, stretch.anew - film.every
+    for number in range(stretch.anew, stretch.first):
+        if not film.draws(number):
+            continue
+        moment = film.moment(performance, number, number - last)
         if number < begin:
             sides.advance(moment)
         else:
             sides.draw(moment, performance)
+        last = number
     return stretch.first
 
 
@@ -206,33 +230,30 @@ class _Keys:
         self._film, self._performance, self._sides = film, performance, sides
         self._old: tuple[int, Pixels] | None = None
         self._new: tuple[int, Pixels] | None = None
-        self._resets = sorted({begin, *(film.frame_at(reset.t_ns) for reset in film.resets)})
+        self._begin = begin
+        self._last = next((n for n in range(begin - 1, -1, -1) if film.draws(n)), begin - film.every)
 
     def picture(self, number: int) -> Pixels:
         every = self._film.every
         if every == 1:
             return self._draw(number)
-        while self._new is None or self._new[0] < number:
-            self._old, last = self._new, self._new[0] if self._new is not None else number - 1
-            self._new = (at := self._key(last + 1)), self._draw(at)
-        if self._new[0] == number:
-            return self._new[1]
-        if self._old is None or any(self._old[0] < reset <= self._new[0] for reset in self._resets):
-            return self._old[1] if self._old is not None else self._new[1]
-        if self._film.between == "hold":
+        if number == self._begin or self._film.draws(number):
+            if self._new is None or self._new[0] != number:
+                self._new = number, self._draw(number)
+            self._old = self._new
             return self._old[1]
-        share = (number - self._old[0]) / (self._new[0] - self._old[0])
+        assert self._old is not None  # the first frame is drawn
+        following = next(n for n in range(number + 1, number + every + 1) if self._film.draws(n))
+        if self._film.between == "hold" or following in self._film.scene_frames:
+            return self._old[1]
+        if self._new is None or self._new[0] != following:
+            self._new = following, self._draw(following)
+        share = (number - self._old[0]) / (following - self._old[0])
         return between(self._old[1], self._new[1], share, self._film.between == "flow")
 
-    def _key(self, least: int) -> int:
-        """Return the next frame that is drawn: one of every n, and the first of each scene."""
-        every = self._film.every
-        regular = -(-least // every) * every
-        scenes = [reset for reset in self._resets if least <= reset < regular]
-        return scenes[0] if scenes else regular
-
     def _draw(self, number: int) -> Pixels:
-        return self._sides.draw(self._film.moment(self._performance, number), self._performance)
+        step, self._last = number - self._last, number
+        return self._sides.draw(self._film.moment(self._performance, number, step), self._performance)
 
 
 def between(old: Pixels, new: Pixels, share: float, flow: bool) -> Pixels:
@@ -333,14 +354,15 @@ class _Writing:
         finally:
             if one is not None:
                 one.drop()
-                _remove(part)
+            if part != self._folder:
+                remove(part)
 
     def _keep(self, end: _End, part: Path, digests: bytes, thumb: bytes) -> None:
         """Let a segment appear, and what comes after it; what came after the last one is not needed any more."""
         try:
             target = film_path(self._folder, end.segment, self._film.codec)
             part_of_digests = part.with_suffix(".part")
-            part_of_digests.write_bytes(digests)
+            part_of_digests.write_bytes(digests + _sum(digests, part))
             thumb_path(self._folder, end.segment).write_bytes(thumb)
             os.replace(part_of_digests, digests_path(self._folder, end.segment))
             if target.is_dir():
@@ -372,13 +394,5 @@ def still(film: Film, anew: int, lead: int, number: int, tell: Tell) -> Pixels:
     with contextlib.closing(Sides(film, tell)) as sides:
         performance = film.performance()
         _led_in(film, Stretch(0, anew, lead, (Segment(0, number, number + 1, ""),)), performance, sides)
-        moment = film.moment(performance, number)
+        moment = film.moment(performance, number, 1)
         return Titles(film.titles, film.size).over(sides.draw(moment, performance), time_of(number, film.rate))
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

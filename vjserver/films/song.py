@@ -26,6 +26,9 @@ UNTOLD = {"mp3": 1105, "mp3float": 1105, "aac": 1024}
 NEAR_S, NEAR_VORBIS_S, NEAREST_S = 0.03, 0.05, 0.0015
 """A block so near to where it is due is due there: containers round their times, Vorbis' jump by a short block."""
 DAMAGED_MEMORY = 60
+LOWEST_HZ, HIGHEST_HZ = 4000, 400_000
+LOUDEST = 4.0
+"""So many times full scale is the loudest that is taken; what is no number is silence."""
 _RATES = (44100, 48000, 32000)
 _KBITS = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -148,6 +151,8 @@ def _look(av: Any, container: Any) -> tuple[int, int, int, float, str, bool]:
     rate_hz, channels, codec = context.sample_rate, context.layout.nb_channels, context.name
     if not rate_hz or not channels:
         raise ValueError("its sound cannot be made out")
+    if not LOWEST_HZ <= rate_hz <= HIGHEST_HZ:
+        raise ValueError(f"its sample rate must lie in {LOWEST_HZ}..{HIGHEST_HZ} Hz: got {rate_hz}")
     bare = container.format.name == "mp3"
     lost, shift = _LostFrames(rate_hz), 0
     origin_s: float | None = None
@@ -209,6 +214,9 @@ def _floats(frame: Any, channels: int) -> Float32:
         row = row.astype(np.float32) / np.float32(2 ** (8 * row.dtype.itemsize - 1))
     if count != channels:
         row = np.repeat(row.mean(axis=1, keepdims=True), channels, axis=1)
+    row = row.astype(np.float32, copy=False)
+    if not float(np.abs(row).max(initial=0.0)) <= LOUDEST:  # also where it is no number
+        row = np.clip(np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0), -LOUDEST, LOUDEST)
     return np.asarray(row, np.float32)
 
 

@@ -17,7 +17,7 @@ from vjserver.types.errors import ConfigError
 BARS_A_SCENE = 4
 LONGEST_PROMPT = 220
 SHORTEST_LINE_S, LONGEST_LINE_S = 1.5, 12.0
-_SENTENCE = re.compile(r"[^.!?…]+(?:[.!?…]+[\"'”’)]*|$)")
+_SENTENCE = re.compile(r"[^.!?…。！？؟।]+(?:[.!?…。！？؟।]+[\"'”’)」]*|$)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _SPOKEN = re.compile(r"[\"“][^\"”]*[\"”]")
 
@@ -125,7 +125,7 @@ def _read_fountain(text: str) -> Story:
     """Read a script: headings, action and who speaks; notes, boneyards, dialogue and transitions are left out."""
     text = re.sub(r"/\*.*?\*/|\[\[.*?\]\]", "", text.replace("\r\n", "\n"), flags=re.DOTALL)
     story = Story()
-    head = re.match(r"(?:[A-Za-z ]+:.*\n(?:[ \t]+.*\n)*)+\n", text)
+    head = re.match(r"(?:[A-Za-z][A-Za-z ]*:.*\n(?:[ \t].*\n)*)+\n", text)
     if head is not None:
         title = re.search(r"(?im)^title:\s*(.*(?:\n[ \t]+.*)*)", head.group(0))
         story.title = " ".join(re.sub(r"[*_]", "", title.group(1)).split()) if title else ""
@@ -152,7 +152,8 @@ def _read_fountain(text: str) -> Story:
             if len(_WORD.findall(words)) < 2:
                 continue
             named = tuple(dict.fromkeys(w.title() for w in re.findall(r"\b[A-Z][A-Z'’-]{2,}(?:\s[A-Z]{2,})*\b", words)))
-            known = tuple(name for name in seen if re.search(rf"(?i)\b{re.escape(name)}\b", words))
+            spoken = f" {' '.join(_WORD.findall(words)).lower()} "
+            known = tuple(name for name in seen if f" {name.lower()} " in spoken)
             here = tuple(dict.fromkeys((*named, *known)))
             pronoun = {word.lower() for word in _WORD.findall(words)} & _PRONOUNS
             story.passages.append(Passage(words, place, here or (who if pronoun else ()), heading))
@@ -271,7 +272,9 @@ def _prompt(passage: Passage) -> str:
 
 def _short(text: str, most: int) -> str:
     text = " ".join(text.split()).rstrip(".")
-    return text if len(text) <= most else text[: text.rfind(" ", 0, most - 2)] + " ..."
+    if len(text) <= most:
+        return text
+    return text[: max(text.rfind(" ", 0, most - 3), 0) or most - 4] + " ..."
 
 
 # -- lyrics --------------------------------------------------------------------------------------------------------
@@ -294,29 +297,29 @@ def read_lyrics(text: str) -> list[tuple[float, float | None, str]]:
 def _read_lrc(text: str) -> list[tuple[float, float | None, str]]:
     offset = 0.0
     rows: list[tuple[float, float | None, str]] = []
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        tag = re.match(r"\s*\[offset:\s*([+-]?\d+)\s*\]", line)
+    for number, line in enumerate(text.splitlines(), 1):
+        tag = re.match(r"\s*\[offset:\s*([+-]?\d{1,9})\s*\]", line)
         if tag:
             offset = int(tag.group(1)) / 1000.0
-        stamps = re.match(r"\s*((?:\[\s*\d+:\d{1,2}(?:[.:]\d{1,3})?\s*\]\s*)+)(.*)", line)
+        stamps = re.match(r"\s*((?:\[\s*\d{1,5}:\d{1,2}(?:[.:]\d{1,3})?\s*\]\s*)+)(.*)", line)
         if stamps is None:
             if re.match(r"\s*\[\s*\d", line):
                 raise ConfigError(f"line {number}: a time is [mm:ss.xx]: got {line.strip()[:40]!r}")
             continue
         words = " ".join(re.sub(r"<[\d:.]+>", "", stamps.group(2)).split())
-        for minutes, seconds, rest in re.findall(r"\[\s*(\d+):(\d{1,2})(?:[.:](\d{1,3}))?\s*\]", stamps.group(1)):
+        for minutes, seconds, rest in re.findall(r"\[\s*(\d{1,5}):(\d{1,2})(?:[.:](\d{1,3}))?\s*\]", stamps.group(1)):
             at = 60 * int(minutes) + int(seconds) + (int(rest) / 10 ** len(rest) if rest else 0.0)
             rows.append((at, None, words))
     return [(max(0.0, at - offset), until, words) for at, until, words in rows]
 
 
 def _read_srt(text: str) -> list[tuple[float, float | None, str]]:
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.splitlines()
     rows: list[tuple[float, float | None, str]] = []
     for i, line in enumerate(lines):
         if "-->" not in line:
             continue
-        times = re.findall(r"(?:(\d+):)?(\d+):(\d+)[,.](\d{1,3})", line)
+        times = re.findall(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,4})[,.](\d{1,3})", line)
         if len(times) < 2:
             raise ConfigError(f"line {i + 1}: times are 00:00:01,000 --> 00:00:02,000: got {line.strip()[:60]!r}")
         begin, end = (

@@ -4,13 +4,11 @@ A scene begins at a time, a bar, a part of the song, or after the one before it.
 generator), prompts in which names of a cast stand for how they look, a camera of keys and expressions, and a way in.
 """
 
-import re
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from vjserver.films.film import Reset, Title
 from vjserver.films.places import FORMS, Places, clock, seconds_of
@@ -31,16 +29,34 @@ KEYS_A_ROW = 90
 ON_DROP_S = 16.0
 """A transition on the drop looks for one so near."""
 REFERENCE_STRENGTH = 0.65
-Keys = Annotated[list[tuple[float, float]], Field(min_length=1, max_length=MOST_KEYS)]
+GOES_ON = "/vj/redo"
+"""What brings a look in a score without beginning it anew."""
+LARGEST_VALUE = 1e9
 
 
-def _expression(value: object) -> object:
+def _camera_value(value: object) -> object:
+    """Return what moves a knob: a number, an expression, or keys. Raises ValueError with what is allowed."""
     if isinstance(value, str):
         try:
             parse(value.removeprefix(MARK))
         except ConfigError as error:
             raise ValueError(str(error)) from None
+        return value
+    rows: list[Any] = value if isinstance(value, list) else [[0.0, value]]
+    if not 0 < len(rows) <= MOST_KEYS:
+        raise ValueError(f"1 to {MOST_KEYS} keys: got {len(rows)}")
+    last = 0.0
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 2 or not all(_is_number(one) for one in row):
+            raise ValueError(f"a number, an expression, or keys [[seconds, value], ...]: got {str(row)[:60]}")
+        if row[0] < last:
+            raise ValueError(f"keys are [seconds, value], one after another in time: got {row[0]:g} after {last:g}")
+        last = row[0]
     return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST_VALUE
 
 
 def _length(text: str) -> str:
@@ -90,7 +106,9 @@ class Transition(Strict):
 Text = Annotated[str, AfterValidator(_length)]
 Knobs = dict[Annotated[str, AfterValidator(_param)], Annotated[float, Field(ge=0.0, le=1.0)]]
 Raw = dict[Annotated[str, AfterValidator(_param)], float]
-Camera = dict[Annotated[str, AfterValidator(_param)], Annotated[float | str | Keys, AfterValidator(_expression)]]
+Moves = Annotated[float | str | list[tuple[float, float]], BeforeValidator(_camera_value)]
+Camera = dict[Annotated[str, AfterValidator(_param)], Moves]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
 class Scene(Strict):
@@ -136,14 +154,6 @@ class Scene(Strict):
     def _flat(cls, rows: object) -> object:
         return flat(rows) if isinstance(rows, dict) else rows
 
-    @field_validator("camera")
-    @classmethod
-    def _in_order(cls, rows: dict[str, Any]) -> dict[str, Any]:
-        for name, keys in rows.items():
-            if isinstance(keys, list) and any(b[0] < a[0] for a, b in pairwise(keys)):
-                raise ValueError(f"{name}: keys are [seconds, value], one after another in time")
-        return rows
-
     @model_validator(mode="after")
     def _ranges(self, info: ValidationInfo) -> "Scene":
         registry = registry_of(info)
@@ -166,8 +176,14 @@ class Storyboard(Strict):
     negative: str = Field("", max_length=MAX_TEXT)
     preset: str | int | None = None
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
-    cast: dict[str, Member] = Field(default_factory=dict)
-    scenes: tuple[Scene, ...] = Field(min_length=1, max_length=MOST_SCENES)
+    cast: dict[Name, Member] = Field(default_factory=dict)
+    scenes: tuple[Scene, ...] = Field((), max_length=MOST_SCENES)
+
+    @model_validator(mode="after")
+    def _of_scenes(self) -> "Storyboard":
+        if not self.scenes:
+            raise ValueError("there are no scenes: [[scenes]] begins one")
+        return self
 
 
 def read_storyboard(path: Path, registry: Registry) -> Storyboard:
@@ -228,7 +244,7 @@ def compiled(
         with _where(path, i, scene):
             look = _look(board, scene, path, bank, registry, state, inputs)
         placed.append(Placed(i + 1, scene.name or f"Scene {i + 1}", begin, end, look, scene))
-    rows, fades = _rows(placed, places, registry, ("morph", "crossfade") if on_stage else ("morph",))
+    rows, fades = _rows(placed, places, registry, ("morph", "crossfade") if on_stage else ("morph",), notes)
     first = replace(state, **{name: getattr(placed[0].look, name) for name in Look.__dataclass_fields__})
     if rows and rows[0].t_ns == 0 and rows[0].look is not None:
         first = replace(first, mappings=rows[0].look.mappings)
@@ -390,8 +406,12 @@ def _input(name: str, path: Path, registry: Registry, inputs: dict[str, Path]) -
     """Return the name of what a scene starts from: a generator, the last picture, or a file that is shown."""
     if name in registry.infos or name in (FEEDBACK, "", FALLBACK_GENERATOR):
         return name
-    file = path.parent / Path(name).expanduser()
-    if not file.is_file():
+    try:
+        file = path.parent / Path(name).expanduser()
+        there = file.is_file()
+    except (OSError, RuntimeError, ValueError):
+        there, file = False, Path(name[:80])
+    if not there:
         raise ConfigError(f"no such picture or film to start from: {file}")
     known = next((called for called, one in inputs.items() if one == file), None)
     if known is None:
@@ -407,7 +427,7 @@ def _input(name: str, path: Path, registry: Registry, inputs: dict[str, Path]) -
 
 
 def _rows(
-    placed: list[Placed], places: Places, registry: Registry, morphs: tuple[str, ...]
+    placed: list[Placed], places: Places, registry: Registry, morphs: tuple[str, ...], notes: list[str]
 ) -> tuple[list[Played], list[Reset]]:
     rows: list[Played] = []
     fades: list[Reset] = []
@@ -415,6 +435,9 @@ def _rows(
         t_ns, way = round(one.begin_s * NS), one.scene.transition
         end_s = places.beats_after(one.begin_s, way.beats) if way.beats else one.begin_s + way.seconds
         lasts_s = end_s - one.begin_s if t_ns else 0.0
+        if lasts_s > one.end_s - one.begin_s:
+            lasts_s = one.end_s - one.begin_s
+            notes.append(f"scene {one.number}: its {way.kind} is cut to {lasts_s:.2f} s, as long as the scene lasts")
         if way.kind != "morph" and t_ns:
             fades.append(Reset(t_ns, t_ns + (round(lasts_s * NS) if way.kind == "crossfade" else 0)))
         parts = _camera(one.scene, registry)
@@ -423,8 +446,11 @@ def _rows(
             at_ns = round((one.begin_s + after_s) * NS)
             if i and after_s >= one.end_s - one.begin_s:
                 break
+            if i:  # the camera goes on: the scene does not begin again
+                rows.append(Played(at_ns, GOES_ON, (), look))
+                continue
             rows.append(Played(at_ns, "/vj/morph/beats", (0.0,)))
-            rows.append(Played(at_ns, "/vj/morph/seconds", (lasts_s if way.kind in morphs and not i else 0.0,)))
+            rows.append(Played(at_ns, "/vj/morph/seconds", (lasts_s if way.kind in morphs else 0.0,)))
             rows.append(Played(at_ns, "/vj/snapshot/recall", (1,), look))
     return rows, fades
 
@@ -447,16 +473,10 @@ def _camera(scene: Scene, registry: Registry) -> list[tuple[float, tuple[Mapping
                 text = _ramp(keys[name], begin)
             else:
                 text = str(value).removeprefix(MARK) if isinstance(value, str) else repr(float(value))  # type: ignore[arg-type]
-                text = text if begin == 0.0 else _shifted(text, begin)
             to = registry.canonical(f"{PARAM}{registry.aliases.get(name, name)}")
             mappings.append(MappingRow(f"{MARK}{text}", to, 0.0, 1.0, "linear", "set", 0.0, 0.0))
         result.append((begin, tuple(mappings)))
     return result
-
-
-def _shifted(text: str, begin_s: float) -> str:
-    """Return an expression as it goes on after ``begin_s``: t was counted from there."""
-    return re.sub(r"\bt\b", f"(t + {begin_s!r})", text)
 
 
 def _ramp(keys: list[tuple[float, float]], begin_s: float) -> str:
@@ -465,7 +485,7 @@ def _ramp(keys: list[tuple[float, float]], begin_s: float) -> str:
     part = keys[first : first + KEYS_A_ROW + 2]
     if len(part) == 1:
         return repr(float(part[0][1]))
-    return f"ramp(t, {', '.join(f'{t - begin_s:.6g}, {v:.6g}' for t, v in part)})"
+    return f"ramp(t, {', '.join(f'{t:.6g}, {v:.6g}' for t, v in part)})"
 
 
 def _simplified(keys: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,5 +1,6 @@
 """Titles: a text over the picture, fading in and out; drawn once, laid over many pictures."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from vjserver.films.film import Title
 from vjserver.types.frames import Pixels
 
 FADE_NS = 500_000_000
+SIGNS_A_LINE, MOST_LINES = 44, 8
 
 
 class Titles:
@@ -48,6 +50,7 @@ def drawn(text: str, width: int, height: int) -> tuple[NDArray[np.float32], NDAr
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
     size, path = max(10, height // 14), font_path()
+    text = "\n".join(textwrap.fill(line, SIGNS_A_LINE) for line in text.splitlines()[:MOST_LINES])
     font = ImageFont.truetype(path, size)
     while size > 8 and draw.multiline_textbbox((0, 0), text, font=font)[2] > 0.9 * width:
         size = size * 9 // 10

@@ -172,6 +172,10 @@ class Renderer:
         """Return who would be asked for a moment's picture, and for what, the last one last; nothing is drawn."""
         return [(part, request) for part, _, request in self._asked(moment, memory)[0]]
 
+    def input_of(self, moment: Moment) -> str:
+        """Return the name of the show's input that a moment's picture starts from, empty for none."""
+        return at(moment.state, moment.t_ns).input
+
     # -- a film's beginning in the middle --------------------------------------------------------------------
 
     def advance(self, moment: Moment, memory: RenderMemory) -> RenderMemory:

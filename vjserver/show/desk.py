@@ -243,7 +243,7 @@ class Desk:
             if row.look is not None:
                 lasts_s = self.state.morph.lasts_s(grid.period_s) if row.address.endswith("recall") else 0.0
                 self._turn_to(row.t_ns, row.look, lasts_s)
-                if not self._is_held:
+                if not self._is_held and row.address.endswith("recall"):
                     self._arm()
                     self._begin_look(row.t_ns)
             else:

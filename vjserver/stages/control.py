@@ -111,6 +111,10 @@ class ControlMemory:
     troubles: dict[str, str]
 
 
+SOUND_ENDS_S = 1.0
+"""So long the end of the server waits for a take's sound; what is missing then is made good when it is rendered."""
+
+
 @dataclass(frozen=True, slots=True)
 class OscLimits:
     """Whom OSC is taken from, and how much of it a second from each."""
@@ -708,6 +712,7 @@ class Control:
     def close(self) -> None:
         """End what is recorded, and close every socket."""
         self._take.end(self._clock.now_ns())
+        self._take.wait(SOUND_ENDS_S)
         self.server.close()
         self.telling.close()
 

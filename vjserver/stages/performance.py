@@ -92,6 +92,7 @@ class Performance:
             desk.hear(at_ns, event)
         desk.tick(t_ns, features.grid, 0)
         since_s = (t_ns - self.now_ns) * 1e-9 if self.now_ns >= 0 else 0.0
+        desk.performed.clear()  # nobody writes a take of it
         self.memory = moved(desk.state, features, t_ns, since_s, self.memory, desk.registry)
         self.now_ns = t_ns
 

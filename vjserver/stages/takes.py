@@ -88,9 +88,12 @@ class TakeWriter:
             return
         with contextlib.suppress(ConfigError):
             self._put([self._line(Played(now_ns, "/vj/take/stop", ()))])
-        self._close()
+        self._close(now_ns)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the sound of the last take to be on the disk, so long at most."""
         if self._sound is not None:
-            self._sound.end(now_ns)
+            self._sound.wait(seconds)
 
     def _put(self, rows: Iterable[bytes]) -> None:
         assert self._file is not None
@@ -106,7 +109,9 @@ class TakeWriter:
             self._close()
             raise ConfigError(f"take {self.name} is broken off: {error.strerror}") from None
 
-    def _close(self) -> None:
+    def _close(self, now_ns: int | None = None) -> None:
+        if self._sound is not None:
+            self._sound.end(now_ns)
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()

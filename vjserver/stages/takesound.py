@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,10 +31,12 @@ class SampleTime:
 
     t_ns: int
     seconds: float = 0.0
+    told: float = 0.0
 
     def place(self, t_ns: int) -> float:
-        """Return where a moment lies, in seconds of the sound."""
-        return max(0.0, self.seconds + (t_ns - self.t_ns) * 1e-9)
+        """Return where a moment lies, in seconds of the sound; never before what was returned last."""
+        self.told = max(self.told, self.seconds + (t_ns - self.t_ns) * 1e-9)
+        return self.told
 
     def hear(self, ends_ns: int, count: int, rate_hz: int) -> int:
         """Take note of ``count`` samples whose last one came at ``ends_ns``; return how many zeros come before them.
@@ -51,60 +53,73 @@ class SampleTime:
 
 
 class TakeSound:
-    """Writes the sound of one take beside it. A fault ends the sound, is told once, and leaves the take alone."""
+    """Writes the sound of takes beside them, on threads of their own: nobody waits for a disk.
+
+    A fault ends a sound, is told once, and leaves the take alone.
+    """
 
     def __init__(self, ring: Callable[[], SoundReader], tell: Callable[[str], None]) -> None:
         self._ring, self._tell = ring, tell
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._file: Any = None
-        self._path = Path()
-        self._rate_hz = 0
-        self._at = SampleTime(0)
+        self._one: _Sound | None = None
 
     @property
     def memory(self) -> tuple[int, float]:
         """When which second of the sound was, for a successor."""
-        with self._lock:
-            return self._at.t_ns, self._at.seconds
+        if self._one is None:
+            return 0, 0.0
+        with self._one.lock:
+            return self._one.at.t_ns, self._one.at.seconds
 
     def begin(self, path: Path, t_ns: int, seconds: float = 0.0) -> None:
         """Begin at a moment, or go on there with a sound that has so many seconds."""
-        self._path, self._at, self._rate_hz = path, SampleTime(t_ns, seconds), 0
-        self._over.clear()
-        self._thread = threading.Thread(target=self._run, name="take sound", daemon=True)
-        self._thread.start()
+        self.end(None)
+        self._one = _Sound(path, SampleTime(t_ns, seconds), self._ring, self._tell)
+        self._one.start()
 
     def place_ns(self, t_ns: int) -> int:
-        """Return where a moment lies in the sound, in ns since its beginning."""
-        with self._lock:
-            return round(self._at.place(t_ns) * NS)
+        """Return where a moment lies in the sound that is recorded, in ns since its beginning."""
+        assert self._one is not None
+        with self._one.lock:
+            return round(self._one.at.place(t_ns) * NS)
 
-    def end(self, t_ns: int) -> None:
-        """End the sound, silent until then."""
-        if self._thread is None:
-            return
-        self._over.set()
-        self._thread.join(5.0)
-        self._thread = None
-        try:
-            if self._file is not None:
-                missing = round((self._at.place(t_ns) - self._at.seconds) * self._rate_hz)
-                self._zeros(max(0, missing))
-                self._file.close()
-            join_pieces(self._path)
-        except (OSError, RuntimeError) as error:
-            self._tell(f"{self._path.name}: {error}")
-        self._file = None
+    def end(self, t_ns: int | None) -> None:
+        """End the sound, silent until then (None: where it is). It is finished soon after: see :meth:`wait`."""
+        if self._one is not None and not self._one.over.is_set():
+            self._one.ends_ns = t_ns
+            self._one.over.set()
 
-    def _run(self) -> None:
+    def wait(self, seconds: float) -> bool:
+        """Wait for the last sound to be finished, so long at most; tell whether it is."""
+        if self._one is not None:
+            self._one.join(seconds)
+        return self._one is None or not self._one.is_alive()
+
+
+class _Sound(threading.Thread):
+    """The sound of one take, all of whose work is done here."""
+
+    def __init__(
+        self, path: Path, at: SampleTime, ring: Callable[[], SoundReader], tell: Callable[[str], None]
+    ) -> None:
+        super().__init__(name="take sound", daemon=True)
+        self._path, self._ring, self._tell = path, ring, tell
+        self.at, self.lock, self.over = at, threading.Lock(), threading.Event()
+        self.ends_ns: int | None = None
+        self._rate_hz, self._file = 0, cast(Any, None)
+
+    def run(self) -> None:
+        """Write what comes until it is over, then the silence behind it, and join what was written in pieces."""
         reader: SoundReader | None = None
         try:
             reader = self._ring()
-            while not self._over.wait(POLL_S):
+            while not self.over.wait(POLL_S):
                 self._hear(reader.get())
             self._hear(reader.get())
+            if self._file is not None:
+                if self.ends_ns is not None:
+                    self._zeros(round((self.at.place(self.ends_ns) - self.at.seconds) * self._rate_hz))
+                self._file.close()
+            join_pieces(self._path)
         except (OSError, RuntimeError, ValueError) as error:
             self._tell(f"{self._path.name} is broken off: {error}")
         finally:
@@ -118,17 +133,17 @@ class TakeSound:
         if not self._rate_hz:
             self._open(block.rate_hz)
         elif block.rate_hz != self._rate_hz:  # another device: its sound takes as long
-            samples = _stretched(samples, round(len(samples) * self._rate_hz / block.rate_hz))
-        with self._lock:
-            zeros = self._at.hear(block.t_ns, len(samples), self._rate_hz)
-        self._zeros(max(0, zeros))
+            samples = _stretched(samples, self._rate_hz / block.rate_hz)
+        with self.lock:
+            zeros = self.at.hear(block.t_ns, len(samples), self._rate_hz)
+        self._zeros(zeros)
         self._file.write(samples[max(0, -zeros) :])
 
     def _open(self, rate_hz: int) -> None:
         import soundfile
 
         self._rate_hz = rate_hz
-        path, begin = self._path, round(self._at.seconds * rate_hz)
+        path, begin = self._path, round(self.at.seconds * rate_hz)
         if begin:
             path = path.with_name(f"{path.stem}+{begin}{path.suffix}")
         self._file = soundfile.SoundFile(path, "w", rate_hz, CHANNELS, "PCM_16", format="FLAC")
@@ -145,8 +160,8 @@ def _stereo(samples: Float32) -> Float32:
     return rows[:, :CHANNELS] if rows.shape[1] >= CHANNELS else np.repeat(rows, CHANNELS, axis=1)
 
 
-def _stretched(samples: Float32, count: int) -> Float32:
-    places, at = np.arange(len(samples)), np.linspace(0.0, len(samples) - 1.0, max(1, count))
+def _stretched(samples: Float32, ratio: float) -> Float32:
+    places, at = np.arange(len(samples)), np.linspace(0.0, len(samples) - 1.0, max(1, round(len(samples) * ratio)))
     return np.stack([np.interp(at, places, samples[:, side]) for side in range(CHANNELS)], axis=1).astype(np.float32)
 
 
@@ -163,20 +178,22 @@ def join_pieces(path: Path) -> None:
     if not pieces:
         return
     part = path.with_name(f"{path.name}.part")
-    rate_hz = soundfile.info(pieces[0][1]).samplerate
+    rate_hz = soundfile.info(path if path.exists() else pieces[0][1]).samplerate
     with soundfile.SoundFile(part, "w", rate_hz, CHANNELS, "PCM_16", format="FLAC") as out:
-        for begin, piece in [(0, path), *pieces]:
+        for begins, piece in [(0, path), *pieces]:
             if not piece.exists():
                 continue
-            done = out.frames
-            while done < begin:
-                out.write(np.zeros((min(rate_hz, begin - done), CHANNELS), np.float32))
-                done += min(rate_hz, begin - done)
             with contextlib.suppress(RuntimeError), soundfile.SoundFile(piece) as file:  # its end may be torn
-                skip = max(0, done - begin) if begin else 0
-                for block in file.blocks(rate_hz, dtype="float32", always_2d=True):
-                    out.write(_stereo(block[skip:] if skip < len(block) else block[:0]))
-                    skip = max(0, skip - len(block))
+                begin, done = round(begins * rate_hz / file.samplerate), out.frames
+                while done < begin:
+                    out.write(np.zeros((min(rate_hz, begin - done), CHANNELS), np.float32))
+                    done += min(rate_hz, begin - done)
+                skip = done - begin
+                for block in file.blocks(file.samplerate, dtype="float32", always_2d=True):
+                    rows = _stereo(block)
+                    rows = rows if file.samplerate == rate_hz else _stretched(rows, rate_hz / file.samplerate)
+                    out.write(rows[skip:])
+                    skip = max(0, skip - len(rows))
     os.replace(part, path)
     for _, piece in pieces:
         piece.unlink(missing_ok=True)

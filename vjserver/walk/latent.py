@@ -33,7 +33,6 @@ WALK = (
         curve="log", group="latent",
     ),
     Parameter("pull", 0.0, 1.0, 0.0, "", "how far the latent is pulled aside; map an onset here", group="latent"),
-    Parameter("truncation", 0.0, 1.0, 1.0, "x", "how far latents may lie from the middle: 1 anywhere", group="latent"),
 )  # fmt: skip
 """The knobs of a walk, as any generator that draws from latents has them among its own: see :func:`walked`."""
 STILL, LOOP, SEEDS = range(3)
@@ -42,7 +41,7 @@ STILL, LOOP, SEEDS = range(3)
 def walked(own: Mapping[str, float], seed: int, beat: float, draw: Draw) -> Array | None:
     """Return the latent of a moment as the knobs ``WALK`` say; None where it neither walks nor is pulled.
 
-    ``beat`` counts beats, with their fraction. Truncation is not applied: it is the model's own middle that counts.
+    ``beat`` counts beats, with their fraction.
     """
     kind, beats = round(own.get("walk", 0.0)), max(1.0, own.get("walk_beats", 32.0))
     pull = min(1.0, max(0.0, own.get("pull", 0.0)))

@@ -1,0 +1,42 @@
+"""The storyboards that come with us, rendered small; and what a film of two generators hangs on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_film import pictures
+
+FILMS = Path(__file__).parents[2] / "examples" / "films"
+
+
+def test_harbour_is_a_film_of_five_scenes(song, tmp_path, vj):
+    out = tmp_path / "harbour.mkv"
+    args = ("--storyboard", FILMS / "harbour.toml", "--size", "160x96", "--fps", "12", "--codec", "ffv1", "--json")
+    code, said, heard = vj("render", song, "-o", out, *args)
+    assert code == 0, heard
+    frames = np.stack(pictures(out)).astype(int)[..., :3]
+    assert len(frames) == said["frames"] == 144
+    report = json.loads((tmp_path / "harbour.mkv.json").read_text())
+    assert len(report["scenes"]) >= 5
+    assert frames.mean(axis=(1, 2, 3)).min() > 1.0, "never black"
+    assert frames.std(axis=0).mean() > 10.0, "and never still"
+
+
+@pytest.mark.usefixtures("stocked")
+def test_first_light_draws_a_picture_again_and_is_the_same_twice_and_resumed(song, tmp_path, vj):
+    args = ("--show", FILMS / "first-light-show.toml", "--storyboard", FILMS / "first-light.toml")
+    args = (*args, "--size", "64x64", "--fps", "6", "--codec", "ffv1", "--json")
+    code, said, heard = vj("render", song, "-o", tmp_path / "a.mkv", *args)
+    assert code == 0, heard
+    frames = np.stack(pictures(tmp_path / "a.mkv")).astype(int)[..., :3]
+    assert len(frames) == said["frames"]
+    assert np.abs(np.diff(frames, axis=0)).mean() > 0.5
+    again = vj("render", song, "-o", tmp_path / "b.mkv", *args)[1]
+    assert again["sha256"] == said["sha256"]
+    one = sorted((tmp_path / "b.mkv.parts").glob("*.mkv"))[-1]
+    one.unlink()
+    assert vj("render", song, "-o", tmp_path / "b.mkv", *args)[1] == {**said, "made": 1}
+    report = json.loads((tmp_path / "a.mkv.json").read_text())
+    assert {row["generator"] for row in report["models"]} == {"diffusion"}
+    assert report["models"][0]["licence"] is not None
