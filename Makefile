@@ -7,7 +7,7 @@ NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
 TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 $(EAR_PACKAGES) $(NODE_PACKAGES)
 PANEL := vjserver/controls/web/panel
 
-.PHONY: demo test check panel thumbs opening pictures bench ear-bench bench-gpu docs clean
+.PHONY: demo test check panel thumbs opening pictures film-pictures bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -37,10 +37,16 @@ opening: .venv/test-ready
 pictures: .venv/test-ready
 	$(BIN)/python scripts/screenshot
 
+film-pictures: .venv/test-ready
+	$(BIN)/python scripts/make_film_pictures.py
+
 bench: .venv/test-ready
 	$(BIN)/python -m bench $(ARGS)
 
-ear-bench: .venv/test-ready
+ear-film-pictures: .venv/test-ready
+	$(BIN)/python scripts/make_film_pictures.py
+
+bench: .venv/test-ready
 	$(BIN)/python -m bench.ear_bench $(ARGS)
 
 bench-gpu:

@@ -1,11 +1,16 @@
 """The storyboards that come with us, rendered small; and what a film of two generators hangs on."""
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_film import pictures
+
+from vjserver.films import codecs, segment
+from vjserver.rendering.renderer import Renderer
 
 FILMS = Path(__file__).parents[2] / "examples" / "films"
 
@@ -40,3 +45,35 @@ def test_first_light_draws_a_picture_again_and_is_the_same_twice_and_resumed(son
     report = json.loads((tmp_path / "a.mkv.json").read_text())
     assert {row["generator"] for row in report["models"]} == {"diffusion"}
     assert report["models"][0]["licence"] is not None
+
+
+def test_a_picture_that_waits_to_be_written_is_not_drawn_over(song, tmp_path, vj, monkeypatch):
+    """A generator may use its arrays again two frames on; a slow encoder still writes each picture as it was drawn."""
+    buffers = [np.zeros((64, 96, 4), np.uint8) for _ in range(2)]
+    real = Renderer.render
+
+    def render(self, moment, memory):
+        rendered, memory = real(self, moment, memory)
+        shared = buffers[moment.number % 2]
+        shared[:] = rendered.frame.pixels
+        return replace(rendered, frame=replace(rendered.frame, pixels=shared)), memory
+
+    plain = codecs.writer
+
+    def slow(*args):
+        one = plain(*args)
+        send = one.send
+
+        def late(pixels):
+            time.sleep(0.02)
+            send(pixels)
+
+        one.send = late
+        return one
+
+    args = ("--size", "96x64", "--fps", "20", "--to", "2", "--codec", "ffv1", "--json")
+    wanted = vj("render", song, "-o", tmp_path / "a.mkv", *args)[1]
+    monkeypatch.setattr(Renderer, "render", render)
+    monkeypatch.setattr(segment, "writer", slow)
+    got = vj("render", song, "-o", tmp_path / "b.mkv", *args)[1]
+    assert got["sha256"] == wanted["sha256"]

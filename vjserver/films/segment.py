@@ -166,11 +166,11 @@ class Sides:
         self._memory = renderer.advance(moment, self._memory)
 
     def draw(self, moment: Moment, performance: Performance) -> Pixels:
-        """Return the picture of a moment."""
+        """Return the picture of a moment, an array of its own: generators write over theirs two frames on."""
         reset = self._resets.get(moment.number)
         if reset is not None:
             self._reset(moment.number, self._film.frame_at(reset.until_ns), performance)
-        pixels = self._drawn(0, moment, self._memory)
+        pixels = np.array(self._drawn(0, moment, self._memory))
         if self._leaving is None:
             return pixels
         state, memory, began, until = self._leaving
