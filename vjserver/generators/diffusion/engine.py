@@ -58,6 +58,7 @@ CONTROLS = {
     "warp": 6,  # where a point of the picture was in the last one
     "last": 1,  # share of the last picture in the picture to start from
     "match": 1,  # how far the last picture's colours are brought back to the anchor's
+    "hold": 1,  # how far this frame's colours are brought to the anchor's
     "anchor": 1,  # how far the anchor moves to the colours of this frame; 1 drops it there
     "fader": 1,  # deck A 0 .. 1 deck B
     "grade": 5,  # saturation, contrast, brightness, flash, hue in turns
@@ -619,6 +620,9 @@ def _start(canvas: Canvas) -> Tensor:
 def _keep(canvas: Canvas, latent: Tensor, picture: Tensor) -> None:
     """Keep what the next frame may start from; a number that is none goes no further than this frame."""
     spread, mean = torch.std_mean(picture.float(), (2, 3))
+    want_mean, want_spread = canvas.anchor[:, 0, :, None, None], canvas.anchor[:, 1, :, None, None]
+    held = (picture.float() - mean[..., None, None]) / (spread[..., None, None] + 1e-4) * want_spread + want_mean
+    picture = torch.lerp(picture.float(), held.clamp(-1.0, 1.0), canvas.controls[PLACE["hold"]]).to(picture.dtype)
     finite = torch.isfinite(mean).all() & torch.isfinite(latent.sum())
     torch.where(finite, latent, canvas.nothing, out=canvas.latent)
     torch.where(finite, picture, canvas.nothing.to(picture.dtype), out=canvas.last)

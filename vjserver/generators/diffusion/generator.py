@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 AREA = 512 * 512
 WIDE = (768, 432)  # what 16:9 thinks at unless told otherwise; others get about AREA
 COLOUR_MATCH = 0.5
+COLOUR_HOLD = 0.8
+"""In a film that starts from its last picture, how far each frame has the colours of the scene's first."""
 ANCHOR_S = 20.0
 BLACK = 1.0 / 255.0
 JUMPS_S = 2.0
@@ -358,6 +360,7 @@ class DiffusionGenerator:
                 "warp": warp(request, before).ravel().tolist(),
                 "last": (0.6 * hang.picture if feed else 0.0,),
                 "match": (COLOUR_MATCH if feed else 0.0,),
+                "hold": (COLOUR_HOLD if feed and request.mode == "film" else 0.0,),
                 "anchor": (self._anchor(request, changed, feed),),
                 "fader": (p["crossfade"],),
                 "grade": grade,
