@@ -220,7 +220,7 @@ def main() -> None:
         folder = Path(name)
         deeds: tuple[tuple[str, Callable[[], Row]], ...] = (
             ("render over bare loop, 1280x720", lambda: time_of_render(folder, 20.0 if quick else 60.0)),
-            ("two workers", lambda: workers(folder, 24.0 if quick else 60.0)),
+            ("two workers", lambda: workers(folder, 24.0 if quick else 120.0)),
             ("draft", lambda: draft(folder, 20.0 if quick else 40.0)),
             ("memory by frames, MiB", lambda: memory(folder, (300, 1500) if quick else (300, 3000, 10_000))),
             ("analysis", lambda: analysis(folder, (180.0, 600.0) if quick else (180.0, 10800.0))),

@@ -73,7 +73,7 @@ _PRORES = {"vendor": "apl0"}
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec("h264", "mp4", "libx264", "yuv420p", "aac", options={"preset": "veryfast", "crf": "16", "mbtree": "0"},
+        Codec("h264", "mp4", "libx264", "yuv420p", "aac", options={"preset": "superfast", "crf": "16", "mbtree": "0"},
               copied=_MP4_SOUND, note="plays everywhere"),
         Codec("av1", "mp4", "libsvtav1", "yuv420p10le", "aac", options={"preset": "8", "crf": "25"},
               copied=_MP4_SOUND, note="smallest, 10 bits"),
