@@ -21,9 +21,17 @@ import psutil
 import pytest
 from conftest import wait_for
 
+from vjserver.app.render import played_by
+from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films import segment
+from vjserver.runtime.installed import installed
+from vjserver.show.state import enter, look_of
+from vjserver.show.take import Played, Take, head, line
+from vjserver.sources.song import demo_song
+from vjserver.stages.performance import time_of
 from vjserver.types.errors import GeneratorError, OutputError
 
+BANK, REGISTRY = load_bank(), installed()
 SMALL = ("--size", "96x64", "--fps", "20")
 
 
@@ -444,3 +452,67 @@ def test_scenes_near_each_other_are_no_gap_between_chapters(song, tmp_path, vj):
     assert code == 0, heard
     with av.open(str(tmp_path / "f.mp4")) as container:
         assert len(container.chapters()) == 2
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(60)])
+def test_at_the_end_of_an_hour_a_frame_is_where_it_belongs(rate):
+    for number in (round(3600 * rate), round(3600 * rate) - 1, round(10800 * rate)):
+        assert abs(Fraction(time_of(number, rate), 10**9) - number / rate) < Fraction(1, 10**9)
+
+
+def recorded(path, seconds=6.0):
+    """A take: three presets, a hand on a knob, and its sound."""
+    import soundfile
+
+    state = enter(first_state(Show()), *BANK.find("neon-tunnel"), REGISTRY)
+    rows = [
+        Played(1_000_000_000, "/vj/param/zoom", (0.8,)),
+        Played(2_000_000_000, "/vj/preset/go", ("mandala",)),
+        Played(3_000_000_000, "/vj/morph/seconds", (1.0,)),
+        Played(3_000_000_001, "/vj/preset/go", ("lava",)),
+        Played(4_500_000_000, "/vj/master/freeze", (1,)),
+        Played(5_000_000_000, "/vj/master/fade", (0.5,)),
+        Played(5_500_000_000, "/vj/master/blackout", (1,)),
+    ]
+    path.write_bytes(head(state, 3) + b"".join(line(row, 0) for row in rows))
+    soundfile.write(path.with_suffix(".flac"), demo_song()[20 * 48000 :][: round(seconds * 48000)], 48000)
+    return path
+
+
+def test_a_night_is_rendered_again_with_its_own_sound(tmp_path, vj):
+    take = recorded(tmp_path / "night.jsonl")
+    out = tmp_path / "f.mkv"
+    code, said, heard = vj("render", "--take", take, "-o", out, "--codec", "ffv1", *SMALL, "--json")
+    assert code == 0, heard
+    assert said["frames"] == 120
+    report = json.loads((tmp_path / "f.mkv.json").read_text())
+    played = [(row["frame"], row["preset"]) for row in report["scenes"]]
+    assert (40, "Mandala") in played
+    assert "Lava" in {name for _, name in played}
+    assert report["ear"]["mode"] == "live"
+    frames = np.stack(pictures(out)).astype(int)[..., :3]
+    steps = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+    assert int(np.argmax(steps[30:60])) + 31 == 40, "the preset changes on its frame"
+    assert np.abs(frames[92] - frames[98]).max() == 0, "frozen"
+    assert 0.4 < frames[104].mean() / frames[98].mean() < 0.6, "faded to a half"
+    assert frames[110:].max() == 0, "and black"
+    args = ("--codec", "ffv1", "--size", "192x128", "--fps", "40", "--json")
+    assert vj("render", "--take", take, "-o", tmp_path / "g.mkv", *args)[1]["frames"] == 240
+    (tmp_path / "night.flac").unlink()
+    code, _, heard = vj("render", "--take", take, "-o", out, *SMALL)
+    assert code == 1
+    assert "has no sound beside it" in heard
+
+
+def test_a_night_may_be_drawn_by_another_generator():
+    bank, registry = load_bank(), installed()
+    state = enter(first_state(Show()), *bank.find("neon-tunnel"), registry)
+    rows = (Played(5, "/vj/generator", ("pattern",)), Played(6, "/vj/seed", (9,)),
+            Played(7, "/vj/snapshot/recall", (1,), look_of(state)))  # fmt: skip
+    _, other = bank.find("coral-cathedral")
+    take, presets = played_by(Take(state, rows), bank, other)
+    assert take.state.generator == "diffusion"
+    assert [row.address for row in take.rows] == ["/vj/seed", "/vj/snapshot/recall"]
+    assert take.rows[1].look.model == other.model
+    assert {preset.generator for _, preset in presets.presets} == {"diffusion"}
+    assert take.state.params == state.params

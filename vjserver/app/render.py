@@ -30,6 +30,7 @@ from vjserver.films.versions import versions
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.cues import CueList
+from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import enter
 from vjserver.show.take import Take, parse
@@ -42,6 +43,7 @@ from vjserver.types.features import STEMS
 
 SIZE, FPS = (1280, 720), "30"
 DRAFT_SIDE, DRAFT_EVERY = 384, 3
+CHOOSE = ("/vj/generator", "/vj/model", "/vj/input", "/vj/size")
 LARGEST_SIDE, MOST_WORKERS = 8192, 256
 LONGEST_NAME = 200
 ROOM_A_FRAME = 1 << 14
@@ -136,6 +138,8 @@ def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -
     _check_output(order, codec)
     bank = load_bank(show.presets, registry)
     take = _read_take(order.take, registry) if order.take is not None else None
+    if take is not None and order.preset is not None:
+        take, bank = played_by(take, bank, bank.find(order.preset)[1])
     song = Song.open(order.song or _sound_of_take(order.take))
     notes = [f"{song.path} is damaged: what cannot be read is silence"] if song.damaged else []
     mode: EarMode = order.ear or ("live" if take is not None and not take.score else "hindsight")
@@ -167,6 +171,21 @@ def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -
     if order.seed is not None and take is None:
         film = replace(film, state=replace(film.state, seed=order.seed))
     return Ready(film, song, hearing, Fraction(first) / rate, board, tuple(notes))
+
+
+def played_by(take: Take, bank: Bank, other: Preset) -> tuple[Take, Bank]:
+    """Return a take, and the presets that it calls, with the generator, model and input of another preset.
+
+    What was played stays: knobs, prompts, cues and hands; what chose a generator is left out.
+    """
+    own: Any = {name: getattr(other, name) for name in ("generator", "model", "input", "size")}
+    rows = tuple(
+        row if row.look is None else replace(row, look=replace(row.look, **own))
+        for row in take.rows
+        if row.address not in CHOOSE
+    )
+    presets = [(slug, preset.model_copy(update=own)) for slug, preset in bank.presets]
+    return replace(take, state=replace(take.state, **own), rows=rows), Bank(presets, bank.banks)
 
 
 def with_board(film: Film, board: Board) -> Film:

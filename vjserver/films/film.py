@@ -317,7 +317,8 @@ def planned(film: Film, tell: Tell) -> Plan:
         _check_expressions(moment)
         chain = renderer.asked(moment, memory)
         image = renderer.input_of(moment)
-        asked = b"".join(msgspec.msgpack.encode((part, request, image)) for part, request in chain)
+        hands = moment.state.freeze, moment.state.blackout, moment.state.fade
+        asked = b"".join(msgspec.msgpack.encode((part, request, image, hands)) for part, request in chain)
         scene = scenes.get(number)
         if ended == number:
             if scene is None:  # the last pictures before are made of this one, too
@@ -329,7 +330,11 @@ def planned(film: Film, tell: Tell) -> Plan:
             told = hashlib.sha256(heads)
         if number >= film.first:
             if number == begins[place]:
-                if segments and _may_begin(chain, image, number, began, anew, fading_until, film, whole):
+                if (
+                    segments
+                    and not moment.state.freeze
+                    and _may_begin(chain, image, number, began, anew, fading_until, film, whole)
+                ):
                     stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
                     segments = []
                 if not segments:

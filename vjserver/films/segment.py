@@ -27,6 +27,7 @@ from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.files import remove
 from vjserver.show.state import ShowState
 from vjserver.stages.between import along, blend, flows
+from vjserver.stages.composing import faded
 from vjserver.stages.performance import NS, Performance, time_of
 from vjserver.types.errors import GeneratorError, OutputError
 from vjserver.types.frames import Pixels
@@ -157,6 +158,7 @@ class Sides:
         self._sides: list[tuple[Renderer, FilmImages]] = [film.renderer(tell)]
         self._memory = RenderMemory()
         self._leaving: tuple[ShowState, RenderMemory, int, int] | None = None
+        self._frozen: Pixels | None = None
         self._resets = {film.frame_at(reset.t_ns): reset for reset in film.resets}
 
     def advance(self, moment: Moment) -> None:
@@ -166,7 +168,16 @@ class Sides:
         self._memory = renderer.advance(moment, self._memory)
 
     def draw(self, moment: Moment, performance: Performance) -> Pixels:
-        """Return the picture of a moment, an array of its own: generators write over theirs two frames on."""
+        """Return the picture of a moment, an array of its own: generators write over theirs two frames on.
+
+        What the master's hands did (freeze, fade, blackout) is done to it.
+        """
+        state = moment.state
+        if not (state.freeze and self._frozen is not None):
+            self._frozen = self._composed(moment, performance)
+        return faded(self._frozen, 0.0 if state.blackout else state.fade)
+
+    def _composed(self, moment: Moment, performance: Performance) -> Pixels:
         reset = self._resets.get(moment.number)
         if reset is not None:
             self._reset(moment.number, self._film.frame_at(reset.until_ns), performance)
