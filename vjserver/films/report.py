@@ -14,6 +14,9 @@ from vjserver.ports import find
 from vjserver.runtime.files import write_whole
 from vjserver.types.errors import OutputError, VJError
 
+MOST_CELLS = 16
+"""So many pictures are on a contact sheet."""
+
 
 def report_path(output: Path) -> Path:
     """Return where a film's report is."""
@@ -49,7 +52,7 @@ def write(output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, An
             )
             for one in plan.segments
         ]
-    sheet.draw(sheet_path(output), output.stem, cells)
+    sheet.draw(sheet_path(output), output.stem, cells[:: max(1, -(-len(cells) // MOST_CELLS))])
 
 
 def _words(prompts: tuple[str, ...]) -> str:

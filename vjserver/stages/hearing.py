@@ -5,7 +5,9 @@ On stage the ear knows only what was; a film's knows the whole song. Both fill t
 shown; else (``hindsight``) beats and bars are those that explain the whole song best, and hits stand where they sound.
 """
 
+import contextlib
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,7 +42,31 @@ N_SCALARS, N_BANDS, N_CHROMA = len(_NAMES), len(BAND_NAMES), len(PITCH_CLASSES)
 COLUMNS = N_SCALARS + N_BANDS + N_SPECTRUM + N_CHROMA
 KINDS = ("kick", "snare", "hat", "onset", "break", "groove", "drop")
 _GLOWS = ("kick", "snare", "hat", "onset", "drop")
+ROW_BYTES = 2 * COLUMNS
 Table = NDArray[np.float16]
+
+
+class RowFile:
+    """A table on the disk, a row at a time: a night's would count as memory if it were mapped."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._rows = path.stat().st_size // ROW_BYTES
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, row: int) -> NDArray[np.float16]:
+        os.lseek(self._descriptor, row * ROW_BYTES, os.SEEK_SET)
+        return np.frombuffer(os.read(self._descriptor, ROW_BYTES), np.float16)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        rows = [self[i] for i in range(len(self))]
+        return np.array(rows, dtype if dtype is not None else np.float16).reshape(-1, COLUMNS)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +96,7 @@ class Hearing:
     """A song as it was heard. ``seconds`` is its length; ``parts`` are its sections; ``stems`` single tracks of it."""
 
     seconds: float
-    table: Table
+    table: Table | RowFile
     happened: Happened
     grids: Grids
     parts: tuple[Part, ...] = ()
@@ -149,7 +175,7 @@ class Hearing:
     # -- files ---------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write what is not in the folder yet (the table grew there)."""
+        """Write what is not in the folder yet: the table grew there."""
         happened, grids = self.happened, self.grids
         np.savez(folder / "events.npz", t_ns=happened.t_ns, kind=happened.kind, strength=happened.strength)
         rows = [[s, g.t_ns, g.count, g.period_s, g.bar_position, g.beats_per_bar, g.confidence, g.running]
@@ -169,8 +195,7 @@ class Hearing:
             raise ValueError(f"of version {about['version']}")
         with np.load(folder / "events.npz") as file:
             happened = Happened(file["t_ns"], file["kind"], file["strength"])
-        size = (folder / "features.f16").stat().st_size // (2 * COLUMNS)
-        table = np.memmap(folder / "features.f16", np.float16, "r", shape=(size, COLUMNS)) if size else _none()
+        table = RowFile(folder / "features.f16")
         grids = Grids(tuple(row[0] for row in about["grids"]), tuple(BeatGrid(*row[1:]) for row in about["grids"]))
         parts = tuple(Part(*row) for row in about["parts"])
         return cls(
@@ -390,4 +415,5 @@ def hear_song(
         hearing = whole_song(hearing, table)
     if folder is not None:
         hearing.save(folder)
+        return Hearing.load(folder)
     return hearing
