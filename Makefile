@@ -43,10 +43,7 @@ film-pictures: .venv/test-ready
 bench: .venv/test-ready
 	$(BIN)/python -m bench $(ARGS)
 
-ear-film-pictures: .venv/test-ready
-	$(BIN)/python scripts/make_film_pictures.py
-
-bench: .venv/test-ready
+ear-bench: .venv/test-ready
 	$(BIN)/python -m bench.ear_bench $(ARGS)
 
 bench-gpu:

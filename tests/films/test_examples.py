@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_film import pictures
+from test_render import pictures
 
 from vjserver.films import codecs, segment
 from vjserver.rendering.renderer import Renderer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_film import pictures
+from test_render import pictures
 
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films.codecs import CODECS

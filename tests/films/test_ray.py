@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import free_port, wait_for
-from test_film import SMALL
+from test_render import SMALL
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'vjserver[ray]'")
 PORTS = ("dashboard-agent-grpc-port", "metrics-export-port", "dashboard-agent-listen-port", "runtime-env-agent-port",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_film import SMALL, pictures
+from test_render import SMALL, pictures
 
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.cli import main
