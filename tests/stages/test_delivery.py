@@ -16,6 +16,7 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, StateWriter, left_behind
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import Deliver, ShowState
+from vjserver.stages import between as between_pictures
 from vjserver.stages.composing import Composer, Memory
 from vjserver.stages.delivery import Delivery, Phase
 from vjserver.stages.safe import SafeLoop
@@ -272,15 +273,14 @@ def test_the_ladder_is_told_and_shown(house):
     assert house.stats.get()["rung"] == "live"
 
 
-def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house):
-    between = house.delivery._compose.between
-    flow = between._look
+def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house, monkeypatch):
+    between, flow = house.delivery._compose.between, between_pictures.flows
 
     def slow(before, after):
         house.clock.sleep_until(house.clock.now_ns() + NS // 80)
         return flow(before, after)
 
-    between._look = slow
+    monkeypatch.setattr(between_pictures, "flows", slow)
     house.state.put(ShowState(deliver=Deliver(between="flow")))
     for i in range(60):
         house.play(1, value=i)
