@@ -56,6 +56,13 @@ def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
                 process.kill()
 
 
+@pytest.fixture(autouse=True)
+def _plain_scheduling() -> None:
+    """Have each test begin at normal priority: JACK's library leaves its callers real-time, and torch's threads spin."""
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give all tests, and what they start, a home of their own: what is the user's is neither read nor written."""
