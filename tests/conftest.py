@@ -58,7 +58,7 @@ def running(command: list[str], **options) -> Iterator[subprocess.Popen]:
 
 @pytest.fixture(autouse=True)
 def _plain_scheduling() -> None:
-    """Have each test begin at normal priority: JACK's library leaves its callers real-time, and torch's threads spin."""
+    """Have each test begin at normal priority: JACK leaves its callers real-time, and torch's threads would spin."""
     if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
