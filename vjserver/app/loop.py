@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import vjserver
-from vjserver.app.render import LARGEST_SIDE, SIZE, Meter
+from vjserver.app.render import SIZE, Meter, file_inputs, sides_of
 from vjserver.app.show import Show, first_state, load_bank, load_show
 from vjserver.films import join
 from vjserver.films.codecs import CODECS, Codec, codec_of, is_here
 from vjserver.films.loop import LoopFilm, Seam, Turn, in_turn, make_loop, turn_of
 from vjserver.films.places import rate_of
-from vjserver.films.report import codec_row
-from vjserver.runtime.files import remove, slug_of, write_whole
+from vjserver.films.report import codec_row, put
+from vjserver.runtime.files import remove, slug_of
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.preset import Bank, Preset
@@ -90,7 +90,7 @@ def _make(
     film = LoopFilm(
         Path(), turn.rate, size, 0, turn.frames, codec, registry, bank, state, seed=order.seed,
         doors=dict(show.generators), turn=turn,
-        inputs={name: Path(door["path"]) for name, door in show.inputs.items() if door["kind"] == "file"},
+        inputs=file_inputs(show),
     )  # fmt: skip
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -105,10 +105,7 @@ def _make(
     finally:
         remove(part)
     row = _told(order, preset, turn, codec, size, seam, target)
-    try:
-        write_whole(target.with_name(f"{target.name}.json"), json.dumps(row, indent=1).encode())
-    except OSError as error:
-        raise OutputError(f"{target.parent} cannot be written: {error.strerror}") from None
+    put(target.with_name(f"{target.name}.json"), json.dumps(row, indent=1).encode())
     say(f"{target}: {turn.frames} frames, {turn.bpm:.3f} bpm; over the seam {seam.step:.1f} levels, "
         f"at other bars up to {seam.largest:.1f}")  # fmt: skip
     return row
@@ -150,12 +147,7 @@ def _usual(order: LoopOrder) -> Codec:
 
 
 def _size(order: LoopOrder, codec: Codec) -> tuple[int, int]:
-    if order.size is None:
-        return SIZE
-    width, _, height = order.size.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or not all(16 <= int(s) <= LARGEST_SIDE for s in (width, height)):
-        raise ConfigError(f"--size must be WIDTHxHEIGHT, each in 16..{LARGEST_SIDE}: got {order.size[:40]!r}")
-    size = int(width), int(height)
+    size = sides_of(order.size, SIZE)
     codec.check(size)
     return size
 

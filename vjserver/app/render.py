@@ -142,6 +142,7 @@ def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -
         take, bank = played_by(take, bank, bank.find(order.preset)[1])
     song = Song.open(order.song or _sound_of_take(order.take))
     notes = [f"{song.path} is damaged: what cannot be read is silence"] if song.damaged else []
+    notes += [f"of the take {take.idle}"] if take is not None and take.idle else []
     mode: EarMode = order.ear or ("live" if take is not None and not take.score else "hindsight")
     folder, hearing = _heard(song, show.ear, mode, order, say)
     if not hearing.beats and mode == "hindsight":
@@ -159,7 +160,8 @@ def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -
     film = Film(
         folder, rate, size, first, last, codec, registry, bank, state,
         seed=order.seed if order.seed is not None else 1, take=take, cues=CueList(show.cues),
-        doors=dict(show.generators), inputs=_inputs(show), every=max(order.every, DRAFT_EVERY if order.draft else 1),
+        doors=dict(show.generators), inputs=file_inputs(show),
+        every=max(order.every, DRAFT_EVERY if order.draft else 1),
         between="hold" if order.draft and order.every == 1 else order.between, stems=stems,
     )  # fmt: skip
     board = None
@@ -220,16 +222,21 @@ def _quiet(_share: float) -> None:
     """Say nothing."""
 
 
-def _size(order: Order, show: Show, codec: Codec) -> tuple[int, int]:
-    if order.size is not None:
-        width, _, height = order.size.lower().partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 1920x1080: got {order.size[:40]!r}")
-        size = int(width), int(height)
-    else:
-        size = (show.video.width, show.video.height) if order.show is not None else SIZE
+def sides_of(text: str | None, usual: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height that ``--size`` says, the usual ones where it says none. Raises ConfigError."""
+    if text is None:
+        return usual
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 1920x1080: got {text[:40]!r}")
+    size = int(width), int(height)
     if any(not 16 <= side <= LARGEST_SIDE for side in size):
         raise ConfigError(f"--size: a side is in 16..{LARGEST_SIDE}: got {size[0]}x{size[1]}")
+    return size
+
+
+def _size(order: Order, show: Show, codec: Codec) -> tuple[int, int]:
+    size = sides_of(order.size, (show.video.width, show.video.height) if order.show is not None else SIZE)
     codec.check(size)
     if not order.draft:
         return size
@@ -265,9 +272,13 @@ def _check_output(order: Order, codec: Codec) -> None:
         join.check_folder(output)
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"there is no folder {output.absolute().parent}")
-    sources = [path for path in (order.song, order.take, order.storyboard, order.show) if path is not None]
-    if any(path.exists() and output.exists() and path.samefile(output) for path in sources):
-        raise ConfigError(f"{output} is what the film is made from: give another name behind -o")
+    check_not_source(output, order.song, order.take, order.storyboard, order.show)
+
+
+def check_not_source(output: Path, *sources: Path | None) -> None:
+    """Raise ConfigError for an output that is what it is made from."""
+    if any(one is not None and one.exists() and output.exists() and one.samefile(output) for one in sources):
+        raise ConfigError(f"{output} is what it is made from: give another name behind -o")
 
 
 def _check_room(folder: Path, film: Film) -> None:
@@ -312,7 +323,8 @@ def _stems(rows: tuple[str, ...]) -> dict[str, Path]:
     return result
 
 
-def _inputs(show: Show) -> dict[str, Path]:
+def file_inputs(show: Show) -> dict[str, Path]:
+    """Return the inputs of a show that are files: a film reads no others."""
     return {name: Path(door["path"]) for name, door in show.inputs.items() if door["kind"] == "file"}
 
 

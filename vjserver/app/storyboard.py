@@ -11,21 +11,21 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from vjserver.app.render import Order, Ready, prepared
+from vjserver.app.render import Order, Ready, check_not_source, prepared
 from vjserver.app.show import LARGEST, decoded
 from vjserver.dsp.options import EarOptions
 from vjserver.films import hearings, markers, sheet
 from vjserver.films.places import Places, clock, rate_of
+from vjserver.films.report import put
 from vjserver.films.schedules import board_of_deforum, board_of_parseq
 from vjserver.films.segment import still
 from vjserver.films.song import Song
 from vjserver.films.story import board_of, board_of_lyrics, read_lyrics, read_story
 from vjserver.films.storyboard import Placed, Storyboard, read_storyboard
-from vjserver.runtime.files import write_whole
 from vjserver.runtime.installed import installed
 from vjserver.show.take import head, line
 from vjserver.stages.hearing import Hearing
-from vjserver.types.errors import ConfigError, OutputError
+from vjserver.types.errors import ConfigError
 
 SHEET_SIZE, SHEET_FPS, LEAD_S = "480x270", "10", 1.5
 HEADER = """# {what}
@@ -100,9 +100,7 @@ def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> Path:
         raise ConfigError(f"no storyboard can be made of it: {place}: {fault['msg']}") from None
     text = HEADER.format(what=what, name=output.name) + tomlkit.dumps(plain)
     try:
-        write_whole(output, text.encode())
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+        put(output, text.encode())
     except UnicodeEncodeError:
         raise ConfigError("half a sign is in it, which is no text") from None
     say(f"{output}: {len(board['scenes'])} scenes")
@@ -150,10 +148,7 @@ def write_score(board: Path, audio: Path, output: Path, say: Say) -> None:
     assert ready.board is not None
     take = ready.board.take
     data = head(take.state, take.seed, score=True) + b"".join(line(row, 0) for row in take.rows)
-    try:
-        write_whole(output, data)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+    put(output, data)
     say(f'{output}: {len(ready.board.scenes)} scenes; in a show file: [[cues]] id = "film", take = "{output.stem}"')
     for name, path in ready.board.inputs.items():
         say(f'and [inputs.{name}] kind = "file", path = "{path}"')
@@ -175,10 +170,7 @@ def write_markers(audio: Path, board: Path | None, output: Path, fps: str, bars:
         assert ready.board is not None
         rows += [markers.Marker(s.begin_s, s.end_s - s.begin_s, "scene", s.title) for s in ready.board.scenes]
     text = markers.write(rows, output, output.stem, rate_of(fps))
-    try:
-        write_whole(output, text.encode())
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+    put(output, text.encode())
     say(f"{output}: {len(rows)} markers")
 
 
@@ -196,19 +188,13 @@ def check(board: Path, audio: Path | None, say: Say) -> None:
     print(f"{board}: {len(read.scenes)} scenes, well formed")
 
 
-def _check_output(output: Path, *sources: Path | None) -> None:
-    """Raise ConfigError for an output that is what it is made from."""
-    if any(one is not None and one.exists() and output.exists() and one.samefile(output) for one in sources):
-        raise ConfigError(f"{output} is what it is made from: give another name behind -o")
-
-
 def run(args: argparse.Namespace) -> int:
     """Run ``vjserver storyboard``."""
     output = getattr(args, "output", None)
     if args.verb.startswith("from-") and output is None:
         output = args.file.with_suffix(".toml")
     if output is not None:
-        _check_output(output, getattr(args, "file", None), getattr(args, "audio", None))
+        check_not_source(output, getattr(args, "file", None), getattr(args, "audio", None))
 
     def say(row: str) -> None:
         print(row, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from vjserver.types.frames import Pixels
 
 BT709, LIMITED, FULL, RGB = 1, 1, 2, 0
 HAP_PROGRAM = "ffmpeg"
-Alpha = Literal["none", "straight", "premultiplied"]
 
 
 @dataclass(frozen=True, slots=True)

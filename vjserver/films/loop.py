@@ -121,22 +121,20 @@ def in_turn(preset: Preset, turn: Turn) -> Preset:
     return preset.model_copy(update={"triggers": kept})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoopFilm(Film):
     """A film that is one turn of a loop."""
 
-    turn: Turn | None = None
+    turn: Turn
 
     @cached_property
     def hearing(self) -> Hearing:
         """The plain beat, long enough for what comes before the first frame."""
-        assert self.turn is not None
         return pulse(self.turn, 3 + math.ceil(self.lead * 2 / self.turn.frames))
 
     @property
     def fade(self) -> int:
         """Frames over which the end fades into what came before the beginning: a bar."""
-        assert self.turn is not None
         return max(1, self.turn.frames // max(2, self.turn.bars))
 
     @property
@@ -169,7 +167,6 @@ def make_loop(film: LoopFilm, path: Path, tell: Tell, progress: Callable[[int], 
 
     A seam over which more changes than at any other bar line is tried again at the next bars; the best one stays.
     """
-    assert film.turn is not None
     best: Seam | None = None
     other = path.with_name(f"{path.stem}-2{path.suffix}")
     for bar in range(min(TRIES, film.turn.bars)):
@@ -191,7 +188,6 @@ def make_loop(film: LoopFilm, path: Path, tell: Tell, progress: Callable[[int], 
 def _turned(film: LoopFilm, bar: int, path: Path, tell: Tell, progress: Callable[[int], None]) -> Seam:
     """Draw a loop that begins at a bar of its turn."""
     turn = film.turn
-    assert turn is not None
     wide, high = film.size
     begin = math.ceil(film.lead / turn.frames) * turn.frames + math.ceil(Fraction(turn.frames * bar, turn.bars))
     begins = [math.ceil(Fraction(turn.frames * (bar + i), turn.bars)) for i in range(turn.bars)]

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from vjserver.films.film import Film, Plan, Segment, Stretch, Tell
+from vjserver.films.film import Film, Plan, Stretch, Tell
 from vjserver.films.segment import (
     DIGEST_SIZE,
     digests_path,
@@ -90,9 +90,9 @@ def files(plan: Plan, folder: Path, film: Film) -> list[Path]:
     return [film_path(folder, segment, film.codec) for segment in plan.segments]
 
 
-def forget(plan: Plan, folder: Path, keep: Sequence[Segment] = ()) -> None:
+def forget(plan: Plan, folder: Path) -> None:
     """Remove what is of no plan any more: segments of before, and states of segments that are followed."""
-    wanted = {segment.digest for segment in (*plan.segments, *keep)}
+    wanted = {segment.digest for segment in plan.segments}
     for path in folder.iterdir():
         if path.name == LOCK:
             continue

@@ -7,12 +7,13 @@ from typing import Any
 
 from vjserver.films import sheet
 from vjserver.films.codecs import Codec
-from vjserver.films.film import Film, Plan
+from vjserver.films.film import Film, Plan, Segment
 from vjserver.films.places import clock
 from vjserver.films.segment import thumb_path
 from vjserver.ports import find
 from vjserver.runtime.files import write_whole
 from vjserver.types.errors import OutputError, VJError
+from vjserver.types.frames import Pixels
 
 MOST_CELLS = 16
 """So many pictures are on a contact sheet."""
@@ -28,12 +29,17 @@ def sheet_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.sheet.png")
 
 
+def put(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all. Raises OutputError."""
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+
+
 def write(output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, Any]) -> None:
     """Write report and contact sheet. Raises OutputError."""
-    try:
-        write_whole(report_path(output), json.dumps(told, indent=1, ensure_ascii=False).encode())
-    except OSError as error:
-        raise OutputError(f"{report_path(output)} cannot be written: {error.strerror}") from None
+    put(report_path(output), json.dumps(told, indent=1, ensure_ascii=False).encode())
     cells = []
     begins = [segment.first for segment in plan.segments]
     looks = [*plan.looks]
@@ -41,18 +47,22 @@ def write(output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, An
         begin = max(look.frame, film.first)
         end = looks[i + 1].frame if i + 1 < len(looks) else film.last
         segment = plan.segments[max(0, bisect_right(begins, (begin + end) // 2) - 1)]
-        path = thumb_path(folder, segment)
         head = f"{clock(begin / float(film.rate))}  {look.preset or look.generator}"
-        cells.append(sheet.Cell(sheet.picture(path.read_bytes() if path.exists() else b""), head, _words(look.prompts)))
+        cells.append(sheet.Cell(_thumb(folder, segment), head, _words(look.prompts)))
     if len(cells) == 1:  # one look: let the sheet show how it goes on
         cells = [
             sheet.Cell(
-                sheet.picture(thumb_path(folder, one).read_bytes()) if thumb_path(folder, one).exists() else None,
+                _thumb(folder, one),
                 clock((one.first + one.last) / 2 / float(film.rate)),
             )
             for one in plan.segments
         ]
     sheet.draw(sheet_path(output), output.stem, cells[:: max(1, -(-len(cells) // MOST_CELLS))])
+
+
+def _thumb(folder: Path, segment: Segment) -> Pixels | None:
+    path = thumb_path(folder, segment)
+    return sheet.picture(path.read_bytes()) if path.exists() else None
 
 
 def _words(prompts: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vjserver.films.storyboard import simplified
 from vjserver.show.addresses import COMMON
 from vjserver.show.expression import TIMES, Expression, parse
 from vjserver.types.errors import ConfigError
@@ -312,14 +313,10 @@ def _board(
 
 
 def _thinned(keys: list[tuple[float, float]]) -> list[list[float]]:
-    """Return keys without those on the line between the one that is kept before and the one behind."""
-    kept = [keys[0]]
-    for i in range(1, len(keys) - 1):
-        (t0, v0), (t1, v1), (t2, v2) = kept[-1], keys[i], keys[i + 1]
-        if abs(v0 + (v2 - v0) * (t1 - t0) / (t2 - t0) - v1) > 1e-6:
-            kept.append(keys[i])
-    if len(keys) > 1 and not (len(kept) == 1 and abs(keys[-1][1] - kept[0][1]) < 1e-6):
-        kept.append(keys[-1])
+    """Return keys as a file holds them: those that matter, and one where nothing moves."""
+    kept = simplified(keys)
+    if len(kept) == 2 and abs(kept[1][1] - kept[0][1]) < 1e-6:
+        kept.pop()
     return [[round(t, 6), round(v, 6)] for t, v in kept]
 
 

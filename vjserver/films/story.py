@@ -16,7 +16,7 @@ from vjserver.types.errors import ConfigError
 
 BARS_A_SCENE = 4
 LONGEST_PROMPT = 220
-SHORTEST_LINE_S, LONGEST_LINE_S = 1.5, 12.0
+SHORTEST_LINE_S = 1.5
 _SENTENCE = re.compile(r"[^.!?…。！？؟।]+(?:[.!?…。！？؟।]+[\"'”’)」]*|$)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _SPOKEN = re.compile(r"[\"“][^\"”]*[\"”]")

@@ -15,7 +15,18 @@ from vjserver.films.places import FORMS, Places, clock, seconds_of
 from vjserver.runtime.files import slug_of
 from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_NAME, MAX_SEED, MAX_TEXT, N_PROMPTS, PARAM
 from vjserver.show.expression import MARK, parse
-from vjserver.show.preset import Bank, Prompt, Strict, TravelTime, _param, flat, parse_toml, registry_of
+from vjserver.show.preset import (
+    Bank,
+    Prompt,
+    Strict,
+    TravelTime,
+    check_raw,
+    flat,
+    known_param,
+    parse_toml,
+    registry_of,
+    settings_of,
+)
 from vjserver.show.registry import Registry
 from vjserver.show.state import FEEDBACK, Look, MappingRow, ShowState, Travel, look_of, look_of_preset
 from vjserver.show.take import Played, Take
@@ -104,10 +115,10 @@ class Transition(Strict):
 
 
 Text = Annotated[str, AfterValidator(_length)]
-Knobs = dict[Annotated[str, AfterValidator(_param)], Annotated[float, Field(ge=0.0, le=1.0)]]
-Raw = dict[Annotated[str, AfterValidator(_param)], float]
+Knobs = dict[Annotated[str, AfterValidator(known_param)], Annotated[float, Field(ge=0.0, le=1.0)]]
+Raw = dict[Annotated[str, AfterValidator(known_param)], float]
 Moves = Annotated[float | str | list[tuple[float, float]], BeforeValidator(_camera_value)]
-Camera = dict[Annotated[str, AfterValidator(_param)], Moves]
+Camera = dict[Annotated[str, AfterValidator(known_param)], Moves]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
@@ -156,13 +167,7 @@ class Scene(Strict):
 
     @model_validator(mode="after")
     def _ranges(self, info: ValidationInfo) -> "Scene":
-        registry = registry_of(info)
-        for name, value in self.raw.items():
-            knob = registry.parameters.get(registry.aliases.get(name, name))
-            if knob is not None and not knob.low <= value <= knob.high:
-                raise ValueError(
-                    f"raw.{name} is in {knob.low:g}..{knob.high:g} {knob.unit}".rstrip() + f": got {value:g}"
-                )
+        check_raw(self.raw, registry_of(info))
         if self.preset is not None and self.generator is not None:
             raise ValueError("a scene has a preset or a generator: the preset says which generator plays")
         return self
@@ -357,11 +362,7 @@ def _look(
     seed = scene.seed if scene.seed is not None else board.seed
     if seed is not None:
         changes["seed"] = seed
-    knobs = {registry.aliases.get(name, name): value for name, value in scene.params.items()}
-    for name, value in scene.raw.items():
-        key = registry.aliases.get(name, name)
-        if key in registry.parameters:
-            knobs[key] = registry.parameters[key].norm(value)
+    knobs = settings_of(scene.params, scene.raw, registry)
     source, strength = scene.input, scene.strength
     if source is None:
         source = next((str(board.cast[n].picture) for n in cast if board.cast[n].picture is not None), None)
@@ -463,7 +464,7 @@ def _moved(rows: tuple[MappingRow, ...], camera: tuple[MappingRow, ...]) -> tupl
 
 def _camera(scene: Scene, registry: Registry) -> list[tuple[float, tuple[MappingRow, ...]]]:
     """Return the mappings of a scene's camera: from when on, in seconds of the scene, which."""
-    keys = {name: _simplified(value) for name, value in scene.camera.items() if isinstance(value, list)}
+    keys = {name: simplified(value) for name, value in scene.camera.items() if isinstance(value, list)}
     begins = sorted({0.0, *(rows[i][0] for rows in keys.values() for i in range(KEYS_A_ROW, len(rows), KEYS_A_ROW))})
     result = []
     for begin in begins:
@@ -488,7 +489,7 @@ def _ramp(keys: list[tuple[float, float]], begin_s: float) -> str:
     return f"ramp(t, {', '.join(f'{t:.6g}, {v:.6g}' for t, v in part)})"
 
 
-def _simplified(keys: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def simplified(keys: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return keys without those that lie on the line between their neighbours."""
     kept = [keys[0]]
     for i in range(1, len(keys) - 1):

@@ -191,11 +191,6 @@ class Renderer:
                 left[part, place] = generator.advance(request, memory.generators.get((part, place)))
         return RenderMemory(mapper, left)
 
-    def lead_in_s(self, state: ShowState) -> float:
-        """Return for how long pictures have to be drawn before those of a state are what they would be."""
-        infos = (self._registry.infos.get(kind) for kind in (state.generator, state.input))
-        return max((info.lead_in_s for info in infos if info is not None), default=0.0)
-
     def checkpoint(self, memory: RenderMemory, size: tuple[int, int]) -> bytes:
         """Return a memory as bytes. Raises GeneratorError where a generator cannot write its own down."""
         rows: list[tuple[str, str, int, bytes]] = []

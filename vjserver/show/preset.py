@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Mapping as Rows
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -71,7 +72,8 @@ def _mappable(address: str, info: ValidationInfo) -> str:
     return address
 
 
-def _param(name: str, info: ValidationInfo) -> str:
+def known_param(name: str, info: ValidationInfo) -> str:
+    """Return a knob's key or former name that there is, for a model's field. Raises ValueError naming the nearest."""
     registry = registry_of(info)
     key = registry.aliases.get(name, name)
     if key not in registry.parameters and not registry.absent(f"{PARAM}{key}"):
@@ -195,6 +197,24 @@ def _size(text: str) -> str:
     return text
 
 
+def check_raw(raw: Rows[str, float], registry: Registry) -> None:
+    """Raise ValueError for a knob that is given beyond its range, in its own unit."""
+    for name, value in raw.items():
+        p = registry.parameters.get(registry.aliases.get(name, name))
+        if p is not None and not p.low <= value <= p.high:
+            raise ValueError(f"raw.{name} is in {p.low:g}..{p.high:g} {p.unit}".rstrip() + f": got {value:g}")
+
+
+def settings_of(params: Rows[str, float], raw: Rows[str, float], registry: Registry) -> dict[str, float]:
+    """Return knobs by key, 0..1, as ``[params]`` (0..1) and ``[raw]`` (in units) have them; of unknown ones not raw."""
+    rows = {registry.aliases.get(name, name): value for name, value in params.items()}
+    for name, value in raw.items():
+        key = registry.aliases.get(name, name)
+        if key in registry.parameters:
+            rows[key] = registry.parameters[key].norm(value)
+    return rows
+
+
 class Preset(Strict):
     """A look: prompts, a generator, its knobs (those not named at their defaults), mappings and triggers.
 
@@ -213,8 +233,8 @@ class Preset(Strict):
     travel: TravelTime = TravelTime()
     seed: int = Field(1, ge=0, le=MAX_SEED)
     prompts: tuple[Prompt, ...] = Field((), max_length=N_PROMPTS)
-    params: dict[Annotated[str, AfterValidator(_param)], Annotated[float, Field(ge=0.0, le=1.0)]] = {}
-    raw: dict[Annotated[str, AfterValidator(_param)], float] = {}
+    params: dict[Annotated[str, AfterValidator(known_param)], Annotated[float, Field(ge=0.0, le=1.0)]] = {}
+    raw: dict[Annotated[str, AfterValidator(known_param)], float] = {}
     mappings: tuple[Mapping, ...] = ()
     triggers: tuple[Trigger, ...] = ()
     macros: tuple[Macro, ...] = Field((), max_length=N_MACROS)
@@ -228,10 +248,8 @@ class Preset(Strict):
     @model_validator(mode="after")
     def _in_range(self, info: ValidationInfo) -> "Preset":
         registry = registry_of(info)
-        for name, value in self.raw.items():
-            p = registry.parameters.get(registry.aliases.get(name, name))
-            if p is not None and not p.low <= value <= p.high:
-                raise ValueError(f"raw.{name} is in {p.low:g}..{p.high:g} {p.unit}".rstrip() + f": got {value:g}")
+        check_raw(self.raw, registry)
+        for name in self.raw:
             if name in self.params:
                 raise ValueError(f"{name} stands in both [params] and [raw]")
         keys = [registry.aliases.get(name, name) for name in (*self.params, *self.raw)]
@@ -242,12 +260,7 @@ class Preset(Strict):
 
     def settings(self, registry: Registry) -> dict[str, float]:
         """Return the knobs that are named, 0..1 by key; of a generator that is not here, those given in 0..1."""
-        rows = {registry.aliases.get(name, name): value for name, value in self.params.items()}
-        for name, value in self.raw.items():
-            key = registry.aliases.get(name, name)
-            if key in registry.parameters:
-                rows[key] = registry.parameters[key].norm(value)
-        return rows
+        return settings_of(self.params, self.raw, registry)
 
     def idle(self, registry: Registry) -> tuple[str, ...]:
         """Return what lies idle because a generator is not installed, a sentence for each."""

@@ -155,6 +155,5 @@ def _of_stem(role: str, reader: Reader) -> Reader:
     return lambda f, t: reader(f.stem(role), t)
 
 
-STEM_NAMES = tuple(f"{role}/{name}" for role in STEMS for name in (*SCALARS, *BAND_NAMES))
-"""Features of single tracks, where a film is told them: ``drums/kick``. Without them they are those of the whole."""
+# Of single tracks, where a film is told them: ``drums/kick``. Without them they are those of the whole.
 READERS |= {f"{role}/{name}": _of_stem(role, READERS[name]) for role in STEMS for name in (*SCALARS, *BAND_NAMES)}
