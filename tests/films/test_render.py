@@ -516,3 +516,12 @@ def test_a_night_may_be_drawn_by_another_generator():
     assert take.rows[1].look.model == other.model
     assert {preset.generator for _, preset in presets.presets} == {"diffusion"}
     assert take.state.params == state.params
+
+
+def test_what_a_take_asked_for_and_cannot_be_is_said(tmp_path, vj):
+    take = recorded(tmp_path / "night.jsonl")
+    with take.open("ab") as file:
+        file.write(line(Played(5_600_000_000, "/vj/preset/go", ("long gone",)), 0))
+    code, _, heard = vj("render", "--take", take, "-o", tmp_path / "f.mp4", *SMALL)
+    assert code == 0, heard
+    assert "not played: unknown preset 'long gone'" in heard

@@ -351,6 +351,8 @@ def planned(film: Film, tell: Tell) -> Plan:
             if film.every == 1 or ended == film.last:
                 end_segment()
     stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
+    for why in performance.refused:
+        tell("not played", why, False)
     return Plan(tuple(stretches), tuple(looks), tuple(parts), tuple(whole))
 
 

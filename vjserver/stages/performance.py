@@ -51,6 +51,8 @@ class Performance:
         self.left = desk.state, MapperMemory()
         """The state and the mapping as they were before the last of the times that are watched."""
         self.memory = MapperMemory()
+        self.refused: dict[str, None] = {}
+        """What a take, cue or trigger asked for and cannot be done, in words, each once."""
         self.now_ns = -1
         self._tick = 0
         self._beat = 0
@@ -93,6 +95,8 @@ class Performance:
         desk.tick(t_ns, features.grid, 0)
         since_s = (t_ns - self.now_ns) * 1e-9 if self.now_ns >= 0 else 0.0
         desk.performed.clear()  # nobody writes a take of it
+        self.refused |= dict.fromkeys(desk.refused)
+        desk.refused.clear()
         self.memory = moved(desk.state, features, t_ns, since_s, self.memory, desk.registry)
         self.now_ns = t_ns
 

@@ -489,7 +489,7 @@ class Engine:
             base = encode(_start(canvas), canvas.eps) if from_picture else canvas.latent
             latent = self._denoise(canvas, unet, base, noise, steps)
             picture = decode(latent.contiguous(memory_format=torch.channels_last))  # one layout: compiled once
-            _keep(canvas, latent, picture)
+            _keep(canvas, latent, _held(canvas, picture) if from_picture else picture)
             _show(canvas, self._classify)
 
         return frame
@@ -617,12 +617,19 @@ def _start(canvas: Canvas) -> Tensor:
     return torch.lerp(came, flown, c[PLACE["last"]]).clamp(-1.0, 1.0)
 
 
+def _held(canvas: Canvas, picture: Tensor) -> Tensor:
+    """Return a picture whose colours are brought to the anchor's, as far as ``hold`` says; at 0 it is as it was."""
+    hold = canvas.controls[PLACE["hold"]]
+    spread, mean = torch.std_mean(picture.float(), (2, 3))
+    want_mean, want_spread = canvas.anchor[:, 0], canvas.anchor[:, 1]
+    wider = want_spread / (spread + 1e-4)
+    gain, shift = 1.0 + hold * (wider - 1.0), hold * (want_mean - mean * wider)
+    return picture * gain[..., None, None].to(picture.dtype) + shift[..., None, None].to(picture.dtype)
+
+
 def _keep(canvas: Canvas, latent: Tensor, picture: Tensor) -> None:
     """Keep what the next frame may start from; a number that is none goes no further than this frame."""
     spread, mean = torch.std_mean(picture.float(), (2, 3))
-    want_mean, want_spread = canvas.anchor[:, 0, :, None, None], canvas.anchor[:, 1, :, None, None]
-    held = (picture.float() - mean[..., None, None]) / (spread[..., None, None] + 1e-4) * want_spread + want_mean
-    picture = torch.lerp(picture.float(), held.clamp(-1.0, 1.0), canvas.controls[PLACE["hold"]]).to(picture.dtype)
     finite = torch.isfinite(mean).all() & torch.isfinite(latent.sum())
     torch.where(finite, latent, canvas.nothing, out=canvas.latent)
     torch.where(finite, picture, canvas.nothing.to(picture.dtype), out=canvas.last)
