@@ -9,9 +9,9 @@ from functools import cache, partial
 
 from vjserver.app.show import load_bank
 from vjserver.app.workers import Plan
-from vjserver.ports import Generator, open_door, options_of
+from vjserver.ports import Generator, open_door
 from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Announce, GeneratorPool, Part, opened
+from vjserver.rendering.pool import Announce, GeneratorPool, Part, opened, own_model
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
@@ -20,8 +20,8 @@ from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
+from vjserver.show.preset import texts_of
 from vjserver.stages.generation import Generation
-from vjserver.types.errors import VJError
 from vjserver.types.features import quiet
 
 COMPILING_S = 300.0
@@ -38,14 +38,7 @@ def main(plan: Plan, life: Life) -> None:
     registry = plan.registry
     bank = load_bank(show.presets, registry)
 
-    @cache
-    def own_model(kind: str) -> str:
-        """Return the model that the show names for a generator, or the one that the generator would take."""
-        try:
-            options = options_of("generators", {"kind": kind, **show.generators.get(kind, {})})
-        except (VJError, AttributeError):  # no such generator: the pool says so when it is asked for
-            return ""
-        return str(getattr(options, "model", ""))
+    own = cache(partial(own_model, show.generators))
 
     def make(part: Part) -> Generator:
         """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
@@ -55,12 +48,9 @@ def main(plan: Plan, life: Life) -> None:
 
     def ready(part: Part) -> Generator:
         generator = opened(show.generators, part, target_fps=video.fps)
-        model = part.model or own_model(part.kind)
-        presets = [
-            p for _, p in bank.presets if p.generator == part.kind and (p.model or own_model(part.kind)) == model
-        ]
-        texts = [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
-        generator.warm_up(video.width, video.height, texts)
+        model = part.model or own(part.kind)
+        presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own(part.kind)) == model]
+        generator.warm_up(video.width, video.height, texts_of(presets))
         gc.freeze()  # a model is a million objects that stay; looking through them would cost a frame now and then
         return generator
 
@@ -68,7 +58,7 @@ def main(plan: Plan, life: Life) -> None:
         loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         inputs = {name: partial(open_door, "inputs", door) for name, door in show.inputs.items()}
         images = ImageSource(inputs, registry.infos, clock, announce)
-        return Renderer(registry, GeneratorPool(make, loader, announce), images, announce, own_model)
+        return Renderer(registry, GeneratorPool(make, loader, announce), images, announce, own)
 
     generation = Generation(
         renderer,

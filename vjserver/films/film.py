@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +21,13 @@ from vjserver.films.codecs import Codec
 from vjserver.films.images import FilmImages
 from vjserver.films.versions import versions
 from vjserver.ports import Generator, find
-from vjserver.rendering.pool import Part, WaitingPool, opened
+from vjserver.rendering.pool import Part, WaitingPool, opened, own_model
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.picture import is_picture
 from vjserver.show.cues import CueList
 from vjserver.show.desk import Desk
 from vjserver.show.expression import MARK, names_of, parse
-from vjserver.show.preset import Bank
+from vjserver.show.preset import Bank, texts_of
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState, at
 from vjserver.show.take import Take
@@ -140,17 +140,15 @@ class Film:
 
         def make(part: Part) -> Generator:
             generator = opened(self.doors, part)
-            presets = [p for _, p in self.bank.presets if p.generator == part.kind]
-            texts = [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
-            generator.warm_up(*self.size, texts)
+            generator.warm_up(*self.size, texts_of(p for _, p in self.bank.presets if p.generator == part.kind))
             return generator
 
         images = FilmImages(self.inputs)
-        return Renderer(self.registry, WaitingPool(make), images, tell, self.own_model), images
+        return Renderer(self.registry, WaitingPool(make), images, tell, cache(self.own_model)), images
 
     def own_model(self, kind: str) -> str:
-        """Return the model that the show names for a generator."""
-        return str(self.doors.get(kind, {}).get("model", ""))
+        """Return the model that the show names for a generator, or the one that it would take."""
+        return own_model(self.doors, kind)
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
@@ -288,7 +286,7 @@ def planned(film: Film, tell: Tell) -> Plan:
 
     Raises ConfigError for an expression that is no number somewhere.
     """
-    renderer = Renderer(film.registry, _AskingPool(), FilmImages(film.inputs), tell, film.own_model)
+    renderer = Renderer(film.registry, _AskingPool(), FilmImages(film.inputs), tell, cache(film.own_model))
     performance, memory = film.performance(), RenderMemory()
     begins = boundaries(film)
     scenes = {film.frame_at(reset.t_ns): reset for reset in film.resets}

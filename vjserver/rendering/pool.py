@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
-from vjserver.ports import Generator, find, open_door
+from vjserver.ports import Generator, find, open_door, options_of
 from vjserver.runtime import log
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.types.errors import ConfigError, GeneratorError, OutOfMemoryError, VJError
@@ -179,6 +179,15 @@ def opened(doors: Mapping[str, Mapping[str, Any]], part: Part, **usual: object) 
         door["model"] = stored(part.model)
     generator: Generator = open_door("generators", door)
     return generator
+
+
+def own_model(doors: Mapping[str, Mapping[str, Any]], kind: str) -> str:
+    """Return the model that ``doors`` name for a generator, or the one that it would take; empty for none."""
+    try:
+        options = options_of("generators", {"kind": kind, **doors.get(kind, {})})
+    except (VJError, AttributeError):  # no such generator: the pool says so when it is asked for
+        return ""
+    return str(getattr(options, "model", ""))
 
 
 def stored(model: str) -> str:

@@ -3,8 +3,8 @@
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Rows
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -276,6 +276,11 @@ class Preset(Strict):
             count = sum(registry.absent(tie) == kind for tie in ties)
             rows.append(f"{kind} {registry.why_absent(kind)}: {count} of its mappings, triggers or macros lie idle")
         return tuple(rows)
+
+
+def texts_of(presets: Iterable[Preset]) -> list[str]:
+    """Return all texts of presets, negative ones too: what a generator may have to encode for them."""
+    return [text for p in presets for text in (p.negative, *(prompt.text for prompt in p.prompts))]
 
 
 def knobs_of(count: int) -> str:
