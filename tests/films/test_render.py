@@ -23,7 +23,7 @@ from conftest import wait_for
 
 from vjserver.app.render import played_by
 from vjserver.app.show import Show, first_state, load_bank
-from vjserver.films import segment
+from vjserver.films import segment, sheet
 from vjserver.runtime.installed import installed
 from vjserver.show.state import enter, look_of
 from vjserver.show.take import Played, Take, head, line
@@ -525,3 +525,8 @@ def test_what_a_take_asked_for_and_cannot_be_is_said(tmp_path, vj):
     code, _, heard = vj("render", "--take", take, "-o", tmp_path / "f.mp4", *SMALL)
     assert code == 0, heard
     assert "not played: unknown preset 'long gone'" in heard
+
+
+def test_a_name_that_is_no_text_is_drawn_with_a_mark(tmp_path):
+    sheet.draw(tmp_path / "s.png", "odd \udcff name $x$", [sheet.Cell(None, "head \udcff", "text")])
+    assert cv2.imread(str(tmp_path / "s.png")) is not None

@@ -62,13 +62,18 @@ def play(writer, seconds, t_ns, rate=RATE, level=0.5):
     writer.put(AudioBlock(np.full((count, 2), level, np.float32), rate, t_ns))
 
 
+def begin(sound, writer, path, t_ns):
+    """Begin a take whose ring has some sound from before, and let its thread find the ring."""
+    play(writer, 0.1, t_ns)
+    sound.begin(path, t_ns)
+    time.sleep(0.2)
+
+
 def test_a_take_is_written_with_its_gap_and_ends_where_it_ends(tmp_path, ring):
     name, writer = ring
     told = []
     sound = TakeSound(lambda: SoundReader(name), told.append)
-    play(writer, 0.1, 0)
-    sound.begin(tmp_path / "night.flac", 0)
-    time.sleep(0.2)
+    begin(sound, writer, tmp_path / "night.flac", 0)
     play(writer, 0.5, NS // 2)
     wait_for(lambda: sound.memory[1] > 0.4)
     play(writer, 0.5, 3 * NS, level=-0.5)
@@ -89,9 +94,7 @@ def test_a_take_is_written_with_its_gap_and_ends_where_it_ends(tmp_path, ring):
 def test_a_device_of_another_rate_takes_as_long(tmp_path, ring):
     name, writer = ring
     sound = TakeSound(lambda: SoundReader(name), lambda _: None)
-    play(writer, 0.1, 0)
-    sound.begin(tmp_path / "night.flac", 0)
-    time.sleep(0.2)
+    begin(sound, writer, tmp_path / "night.flac", 0)
     play(writer, 1.0, NS)
     wait_for(lambda: sound.memory[1] > 0.9)
     play(writer, 1.0, 2 * NS, rate=44100)
@@ -105,9 +108,7 @@ def test_a_successor_goes_on_and_the_pieces_become_one(tmp_path, ring):
     name, writer = ring
     path = tmp_path / "night.flac"
     first = TakeSound(lambda: SoundReader(name), lambda _: None)
-    play(writer, 0.1, 0)
-    first.begin(path, 0)
-    time.sleep(0.2)
+    begin(first, writer, path, 0)
     play(writer, 1.0, NS)
     wait_for(lambda: first.memory[1] > 0.9)
     memory = first.memory
@@ -159,9 +160,7 @@ def test_no_sound_costs_nothing_and_a_fault_is_told_once(tmp_path):
 def test_the_next_take_has_a_file_of_its_own_while_the_last_is_finished(tmp_path, ring):
     name, writer = ring
     sound = TakeSound(lambda: SoundReader(name), lambda _: None)
-    play(writer, 0.1, 0)
-    sound.begin(tmp_path / "a.flac", 0)
-    time.sleep(0.2)
+    begin(sound, writer, tmp_path / "a.flac", 0)
     play(writer, 0.5, NS)
     wait_for(lambda: sound.memory[1] > 0.9)
     first = sound._one

@@ -82,7 +82,8 @@ def _page(title: str, cells: Sequence[Cell], rows: int) -> Any:
 
 
 def _plain(text: str) -> str:
-    return text.replace("$", "\\$")
+    """Return a text as it is drawn: no formula, and no half signs, as names of files may have."""
+    return text.encode("utf-8", "replace").decode().replace("$", "\\$")
 
 
 def _wrapped(text: str) -> str:
