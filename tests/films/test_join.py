@@ -1,6 +1,7 @@
 """Films from segments: every picture at its time, sound where the song has it, and whole or not there at all."""
 
 import os
+import time
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -132,6 +133,63 @@ def test_a_film_of_a_part_has_the_sound_of_that_part(codec, kind, tmp_path):
     samples = everything(heard)
     assert heard_at(samples, 48000) == pytest.approx(0.5, abs=NEAR_S)
     assert abs(heard.seconds - Fraction(37, 25)) <= Fraction(1024, 48000)
+
+
+def sound_packets(path):
+    with av.open(str(path)) as file:
+        stream = file.streams.audio[0]
+        told = stream.codec_context.name, stream.rate, stream.codec_context.layout.name, stream.duration
+        return told, [(packet.pts, packet.dts, bytes(packet)) for packet in file.demux(stream) if packet.size]
+
+
+@pytest.mark.parametrize(("begin", "seconds", "rate_hz"), [(0, 3, 44100), (Fraction(1, 3), 2, 48000), (1, 3, 7000)])
+def test_a_sound_that_was_encoded_ahead_is_the_one_that_is_encoded_at_the_end(begin, seconds, rate_hz, tmp_path):
+    song = write(tmp_path / "song.flac", music(rate_hz, 3.0), rate_hz, "flac")
+    parts, codec = segments(tmp_path, CODECS["h264"], (50, 25)), CODECS["h264"]
+    join(parts, tmp_path / "late.mp4", codec, FPS, sound_of(song, seconds, begin))
+    sound, folder = sound_of(song, seconds, begin), tmp_path / "parts"
+    folder.mkdir()
+    with sound.encoded_ahead(codec, folder):
+        while not list(folder.iterdir()):  # it begins by itself
+            time.sleep(0.01)
+        join(parts, tmp_path / "ahead.mp4", codec, FPS, sound)
+    assert not list(folder.iterdir())
+    assert sound_packets(tmp_path / "ahead.mp4") == sound_packets(tmp_path / "late.mp4")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("prores", "wav"), ("ffv1", "wav"), ("h264", "m4a")])
+def test_what_is_no_work_is_not_done_ahead(name, kind, tmp_path):
+    song = write(tmp_path / f"song.{kind}", music(44100, 3.0), 44100, kind)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    with sound_of(song, 4).encoded_ahead(CODECS[name], folder):
+        assert not list(folder.iterdir())
+
+
+def test_a_song_that_is_gone_while_its_sound_is_encoded_is_told_at_the_end(tmp_path):
+    song = write(tmp_path / "song.flac", music(44100, 3.0), 44100, "flac")
+    parts, sound, folder = segments(tmp_path, CODECS["h264"]), sound_of(song, 1), tmp_path / "parts"
+    folder.mkdir()
+    song.unlink()
+    with sound.encoded_ahead(CODECS["h264"], folder), pytest.raises(VJError, match=r"song\.flac"):
+        join(parts, tmp_path / "film.mp4", CODECS["h264"], FPS, sound)
+    assert not (tmp_path / "film.mp4").exists()
+    assert not list(folder.iterdir())
+
+
+def test_a_render_that_ends_early_does_not_wait_for_its_sound(tmp_path):
+    class Endless(Sound):
+        def samples(self, rate_hz, channels):
+            while True:
+                yield np.zeros((1024, channels), np.float32)
+
+    song = write(tmp_path / "song.flac", music(44100, 3.0), 44100, "flac")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    with Endless(Song.open(song), Fraction(0), Fraction(1)).encoded_ahead(CODECS["h264"], folder):
+        while not list(folder.iterdir()):
+            time.sleep(0.01)
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["m4a", "bare.m4a"])

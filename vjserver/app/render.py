@@ -108,17 +108,17 @@ def render_film(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     folder = parts_folder(order)
     _check_room(folder, film)
     meter = Meter(say)
-    with opened(folder, plan, film):
+    frames = film.last - film.first
+    sound = join.Sound(ready.song, ready.begin, Fraction(frames) / film.rate)
+    with opened(folder, plan, film), sound.encoded_ahead(film.codec, folder):
         if order.ray is not None:
             from vjserver.films.ray import render_on_ray
 
             made = render_on_ray(film, plan, folder, order.ray, tell, meter)
         else:
             made = render(film, plan, folder, order.workers, tell, meter)
-        frames = frames_made(plan, folder)
-        assert frames == film.last - film.first
+        assert frames_made(plan, folder) == frames
         say("joining ...")
-        sound = join.Sound(ready.song, ready.begin, Fraction(frames) / film.rate)
         chapters = _chapters(ready, float(ready.begin), frames)
         join.join(files(plan, folder, film), output, film.codec, film.rate, sound, chapters)
         summary = _summary(ready, plan, made, frames)

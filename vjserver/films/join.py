@@ -1,9 +1,11 @@
 """Joining: segments and a song go in, one film comes out. Pictures are not encoded again, sound is encoded once."""
 
+import contextlib
 import glob
 import heapq
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -54,6 +56,35 @@ class Sound:
 
     def __init__(self, song: Song, begin: Fraction, seconds: Fraction) -> None:
         self.song, self.begin, self.seconds = song, begin, seconds
+        self._ahead: _Ahead | None = None
+
+    @contextlib.contextmanager
+    def encoded_ahead(self, codec: Codec, folder: Path) -> Iterator[None]:
+        """Encode it beside what is done within, where that is work: :func:`join` then only copies it."""
+        if codec.sound != "aac" or self.is_copied(codec):
+            yield
+            return
+        self._ahead = _Ahead(self, codec, folder / f"sound.part{os.getpid()}.m4a")
+        try:
+            yield
+        finally:
+            self._ahead.stop()
+            self._ahead = None
+
+    def packets(self, av: Any, out: Any, codec: Codec) -> Iterator[Any]:
+        """Return its packets in a file of a codec: as they are where that is allowed, else encoded, once."""
+        if self.is_copied(codec):
+            return _copied(av, out, self.song.path, self.song.origin_s)
+        if self._ahead is not None:
+            return _copied(av, out, self._ahead.path(), 0.0)
+        return _encoded(av, out, codec, self)
+
+    def is_copied(self, codec: Codec) -> bool:
+        """Whether the song's sound can be taken as it is: all of it, alone in a file whose packets have times."""
+        if not self.is_whole or self.song.codec not in codec.copied:
+            return False
+        with pyav().open(str(self.song.path), metadata_errors="ignore") as container:
+            return "mp4" in container.format.name or (container.format.name == "wav" and self.song.channels <= 2)
 
     @property
     def is_whole(self) -> bool:
@@ -137,7 +168,7 @@ def _mux(
         pictures = _pictures(av, segments, stream, rate, _kind(template))
         tracks = [pictures]
         if sound is not None and codec.sound:
-            tracks.append(_sound_packets(av, out, codec, sound))
+            tracks.append(sound.packets(av, out, codec))
         if chapters and hasattr(out, "set_chapters"):
             out.set_chapters([_chapter(i + 1, *chapter) for i, chapter in enumerate(chapters)])
         for packet in heapq.merge(*tracks, key=lambda p: p.dts * p.time_base):
@@ -199,38 +230,15 @@ def _delay(av: Any, path: Path, rate: Fraction) -> int:
     return 0
 
 
-def _sound_packets(av: Any, out: Any, codec: Codec, sound: Sound) -> Iterator[Any]:
-    """Return the packets of the sound: as they are where that is allowed, else encoded once."""
-    song = sound.song
-    if sound.is_whole and song.codec in codec.copied and _is_plain(av, song):
-        return _copied(av, out, song)
-    channels = 1 if song.channels == 1 else 2
-    rate_hz = song.rate_hz
-    if codec.sound == "aac" and rate_hz not in AAC_RATES:
-        rate_hz = 48000
-    stream = out.add_stream(codec.sound, rate=rate_hz)
-    stream.layout = "stereo" if channels == 2 else "mono"
-    stream.codec_context.format = _FORMATS[codec.sound]
-    if codec.sound == "aac":
-        stream.codec_context.bit_rate = BIT_RATE // 2 * channels
-    return _encoded(av, stream, sound.samples(rate_hz, channels), rate_hz, channels)
-
-
-def _is_plain(av: Any, song: Song) -> bool:
-    """Tell whether a song's sound is by itself in a file whose packets have times."""
-    with av.open(str(song.path), metadata_errors="ignore") as container:
-        return "mp4" in container.format.name or (container.format.name == "wav" and song.channels <= 2)
-
-
-def _copied(av: Any, out: Any, song: Song) -> Iterator[Any]:
-    """Yield the song's own packets; what its encoder put before it comes at negative times, which players leave out."""
-    container = av.open(str(song.path), metadata_errors="ignore")
+def _copied(av: Any, out: Any, path: Path, origin_s: float) -> Iterator[Any]:
+    """Yield a file's own packets; what its encoder put before it comes at negative times, which players leave out."""
+    container = av.open(str(path), metadata_errors="ignore")
     source = container.streams.audio[0]
     stream = out.add_stream_from_template(source)
 
     def packets() -> Iterator[Any]:
         with container:
-            late = round(song.origin_s / source.time_base)
+            late = round(origin_s / source.time_base)
             for packet in container.demux(source):
                 if packet.dts is None:
                     continue
@@ -240,7 +248,21 @@ def _copied(av: Any, out: Any, song: Song) -> Iterator[Any]:
     return packets()
 
 
-def _encoded(av: Any, stream: Any, blocks: Iterator[Float32], rate_hz: int, channels: int) -> Iterator[Any]:
+def _encoded(av: Any, out: Any, codec: Codec, sound: Sound) -> Iterator[Any]:
+    """Add a stream of sound; return its packets."""
+    channels = 1 if sound.song.channels == 1 else 2
+    rate_hz = sound.song.rate_hz
+    if codec.sound == "aac" and rate_hz not in AAC_RATES:
+        rate_hz = 48000
+    stream = out.add_stream(codec.sound, rate=rate_hz)
+    stream.layout = "stereo" if channels == 2 else "mono"
+    stream.codec_context.format = _FORMATS[codec.sound]
+    if codec.sound == "aac":
+        stream.codec_context.bit_rate = BIT_RATE // 2 * channels
+    return _packets(av, stream, sound.samples(rate_hz, channels), rate_hz, channels)
+
+
+def _packets(av: Any, stream: Any, blocks: Iterator[Float32], rate_hz: int, channels: int) -> Iterator[Any]:
     form, layout = _FORMATS[stream.codec_context.name], "stereo" if channels == 2 else "mono"
     place = 0
     for block in blocks:
@@ -258,6 +280,41 @@ def _encoded(av: Any, stream: Any, blocks: Iterator[Float32], rate_hz: int, chan
 
 def _timed(packets: Iterable[Any]) -> Iterator[Any]:
     return (packet for packet in packets if packet.dts is not None)
+
+
+class _Ahead(threading.Thread):
+    """The thread that encodes a film's sound into a file of its own."""
+
+    def __init__(self, sound: Sound, codec: Codec, path: Path) -> None:
+        super().__init__(name="sound", daemon=True)
+        self._sound, self._codec, self._path = sound, codec, path
+        self._stopped = False
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        av = pyav()
+        try:
+            with told(self._path), av.open(str(self._path), "w", format="mp4") as out:
+                for packet in _encoded(av, out, self._codec, self._sound):
+                    if self._stopped:
+                        return
+                    out.mux(packet)
+        except Exception as error:  # noqa: BLE001  # whoever asks for the file is told
+            self._error = error
+
+    def path(self) -> Path:
+        """Wait for the file, and return it. Raises what went wrong."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._path
+
+    def stop(self) -> None:
+        """End it. The file is gone."""
+        self._stopped = True
+        self.join()
+        remove(self._path)
 
 
 def check_folder(target: Path) -> None:
