@@ -16,8 +16,8 @@ from vjserver.types.audio import Float32
 from vjserver.types.events import DrumName
 from vjserver.types.features import DRUM_NAMES
 
-# Which of the fast bands tell how hard each drum was struck.
-_BANDS = {"kick": slice(0, 3), "snare": slice(3, 16), "hat": slice(17, FAST_BANDS)}
+# Where the fast bands begin that tell how hard kick and snare were struck, what tells nothing, and the hat's.
+_BEGINS = np.array([0, 3, 16, 17])
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,13 @@ class _Trigger:
     def __init__(self, name: DrumName, threshold: float, refractory_hops: float, fade: float) -> None:
         self.name = name
         self._threshold, self._refractory, self._fade = threshold, refractory_hops, fade
-        self._bands = _BANDS[name]
         self.since, self._armed, self._peak = refractory_hops, True, 0.05
         self._rise = 0.0
 
-    def __call__(self, surety: float, rises: Float32, needed: float) -> Hit | None:
+    def __call__(self, surety: float, rise: float, needed: float) -> Hit | None:
         self.since += 1
         self._peak *= self._fade
-        self._rise = max(self._rise * 0.7, float(rises[self._bands].max()))
+        self._rise = max(self._rise * 0.7, rise)
         if surety < self._threshold:
             self._armed = self._armed or surety < 0.6 * self._threshold
             return None
@@ -70,10 +69,13 @@ class DrumDetector:
     def __call__(self, fast: Float32) -> list[Hit]:
         """Take what the front end sees of a hop; return the drums that were struck, in the order kick, snare, hat."""
         self.surety = self._network(fast)
-        rises, hits = fast[FAST_BANDS:], []
-        for one, surety, other in zip(self._triggers, self.surety.tolist(), self._others, strict=True):
+        kick, snare, _, hat = np.maximum.reduceat(fast[FAST_BANDS:], _BEGINS).tolist()
+        hits = []
+        for one, surety, rise, other in zip(
+            self._triggers, self.surety.tolist(), (kick, snare, hat), self._others, strict=True
+        ):
             masked = other is not None and other.since < self._masked_hops
-            hit = one(surety, rises, self._masking if masked else 0.0)
+            hit = one(surety, rise, self._masking if masked else 0.0)
             if hit is not None:
                 hits.append(hit)
         return hits

@@ -1,6 +1,6 @@
 """Front end: mono hops of sound go in, what the ear's two networks see comes out.
 
-Two spectra, both through aubio's FFT and filterbank: a *fast* one every 128 samples, whose window leans on the newest
+Two spectra, both through aubio's FFT: a *fast* one every 128 samples, whose window leans on the newest
 samples so that an attack shows within two hops, and a *slow* one every 512 samples that tells a bass note from a kick.
 Levels are in dB below a loudness that follows peaks at once and sinks by 2 dB a second, so a quiet master looks like a
 loud one; 50 dB are mapped to 0..1. The rises of the slow features, in which the beat is heard, are brought up to what
@@ -12,6 +12,7 @@ import math
 import aubio
 import numpy as np
 
+from vjserver.dsp.filterbank import FilterBank
 from vjserver.types.audio import Float32
 
 HOP = 128
@@ -56,9 +57,7 @@ class _Bands:
     def __init__(self, weights: Float32, window: Float32) -> None:
         self._window = window
         self._fft = aubio.fft(len(window))
-        self._bank = aubio.filterbank(len(weights), len(window))
-        self._bank.set_power(2)
-        self._bank.set_coeffs(weights)
+        self._bank = FilterBank(weights)
         self._scale = np.float32((2.0 / window.sum()) ** 2)
 
     def __call__(self, samples: Float32) -> Float32:
@@ -118,7 +117,7 @@ class FrontEnd:
         np.maximum(change, _ZERO, out=change)
         slow[2 * SLOW_BANDS :] = self._rises
         rises = slow[SLOW_BANDS:]
-        self._mean_rise += self._new_share * (float(rises.mean()) - self._mean_rise)
+        self._mean_rise += self._new_share * (float(np.add.reduce(rises)) / len(rises) - self._mean_rise)
         if self._mean_rise < _USUAL_RISE:
             rises *= np.float32(min(_USUAL_RISE / max(self._mean_rise, 1e-6), _MOST_GAIN))
         self._slow_past = slow[:SLOW_BANDS].copy()

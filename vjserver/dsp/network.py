@@ -31,8 +31,9 @@ class _Unit:
     def __init__(self, w: Float32, u: Float32, b: Float32, c: Float32) -> None:
         size = u.shape[1]
         # The state's and the input's shares of the gates are one product; those of the candidate stay apart.
-        self._gates = np.ascontiguousarray(np.concatenate((w[: 2 * size], u[: 2 * size]), axis=1))
-        self._gate_bias = b[: 2 * size] + c[: 2 * size]
+        # Half of it, since sigmoid(a) = (1 + tanh(a / 2)) / 2.
+        self._gates = _HALF * np.concatenate((w[: 2 * size], u[: 2 * size]), axis=1)
+        self._gate_bias = _HALF * (b[: 2 * size] + c[: 2 * size])
         self._w, self._b = np.ascontiguousarray(w[2 * size :]), b[2 * size :].copy()
         self._u, self._c = np.ascontiguousarray(u[2 * size :]), c[2 * size :].copy()
         self._size, self._inputs = size, w.shape[1]
@@ -44,7 +45,6 @@ class _Unit:
         joined[: self._inputs] = x
         gates = self._gates @ joined
         gates += self._gate_bias
-        gates *= _HALF  # sigmoid(a) = (1 + tanh(a / 2)) / 2
         np.tanh(gates, out=gates)
         gates += _ONE
         gates *= _HALF

@@ -1,6 +1,6 @@
 """Spectrum: hops of sound go in, band levels in dB come out.
 
-One aubio filterbank holds the six named bands (flat, each the mean power between its edges) and the 32 log bands
+One filterbank holds the six named bands (flat, each the mean power between its edges) and the 32 log bands
 (triangles half overlapping, never narrower than a bin).
 """
 
@@ -9,6 +9,7 @@ from itertools import pairwise
 import aubio
 import numpy as np
 
+from vjserver.dsp.filterbank import FilterBank
 from vjserver.types.audio import Float32
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM
 
@@ -48,9 +49,7 @@ class Spectrum:
         if window % hop:
             raise ValueError(f"hop must divide window: got {hop} for {window}")
         self._pvoc = aubio.pvoc(window, hop)
-        self._bank = aubio.filterbank(N_BANDS, window)
-        self._bank.set_power(2)
-        self._bank.set_coeffs(band_weights(window, rate_hz))
+        self._bank = FilterBank(band_weights(window, rate_hz))
         # A full-scale sine reads 0 dB: a Hann window halves its amplitude and splits it over +-f.
         self._scale = np.float32((4.0 / window) ** 2)
 

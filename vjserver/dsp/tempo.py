@@ -58,10 +58,14 @@ class BeatTracker:
         since = grid.beat_phase(t_ns - round(BEAT_DELAY_FRAMES / self.frame_rate_hz * NS)) * period
         self._pointer.remind(since, period, share)
 
-    def __call__(self, slow: Float32, t_ns: int) -> BeatReport:
-        """Take what the front end sees of the frame that ended at ``t_ns``; return where the beat is."""
+    def listen(self, slow: Float32) -> None:
+        """Take what the front end sees; tell how surely it is a beat and a downbeat, and follow nothing."""
         said = self._network(slow)
         self.activation, self.downbeat = float(said[0]), float(said[1])
+
+    def __call__(self, slow: Float32, t_ns: int) -> BeatReport:
+        """Take what the front end sees of the frame that ended at ``t_ns``; return where the beat is."""
+        self.listen(slow)
         pointer = self.pointer = self._pointer(self.activation)
         # Salience: how sure the network was where the pointer expects beats, over some seconds.
         expected = self._pointer.expected

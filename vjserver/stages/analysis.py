@@ -7,7 +7,7 @@ own time, so live and offline give the same events; only the waiting differs, an
 
 import math
 from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -68,6 +68,16 @@ class Sides:
         return self.cancel
 
 
+class Later(Protocol):
+    """Is told what a later look at the whole sound needs."""
+
+    def add(self, t_ns: int, beat: float, downbeat: float) -> None:
+        """Take how surely the frame that ended at ``t_ns`` is a beat and a downbeat, 0..1."""
+
+    def hear(self, t_ns: int, tones: Float32) -> None:
+        """Take the pitch classes of the spectrum that ended then, float32 ``(12,)``."""
+
+
 class Analysis:
     """The ear's whole understanding of one signal at ``rate_hz``. Raises ValueError for an impossible rate."""
 
@@ -96,10 +106,7 @@ class Analysis:
         self._chroma_steps = 0
         self._section = SectionTracker(HOP * SLOW_EVERY / inner_hz)
         self.clock = BeatClock(options.clock)
-        self.on_frame: Callable[[int, float, float], None] | None = None
-        """Is told of each slow frame when it ended, and how surely it is a beat and a downbeat: for a later look."""
-        self.on_tones: Callable[[int, Float32], None] | None = None
-        """Is told of each spectrum when it ended, and its pitch classes."""
+        self._later: Later | None = None
         self.expects: tuple[float, float] | None = None
         """The range of tempi that the hand set, if it did."""
         self._now = dict.fromkeys(SCALARS, 0.0)  # a dictionary of floats: single values in arrays cost more
@@ -156,6 +163,10 @@ class Analysis:
         self.expects = min_bpm, max_bpm
         hint = math.sqrt(min_bpm * max_bpm)
         self._tracker.set_prior(TempoPrior(min_bpm=min_bpm, max_bpm=max_bpm, hint_bpm=hint))
+
+    def leave_for_later(self, later: "Later") -> None:
+        """Find no beat and no energy: who knows the whole sound finds them better in what ``later`` is told."""
+        self._later = later
 
     def hear(self, block: AudioBlock) -> list[EarEvent]:
         """Take a block of any length; return what happened in the hops it completed, oldest first."""
@@ -214,7 +225,7 @@ class Analysis:
     def _hear_hop(self, samples: Float32, t_ns: int) -> list[EarEvent]:
         self._measure_input(samples)
         # What is added to every sample alike (a cheap input's offset) is no sound.
-        self._offset += self._offset_share * (float(samples.mean()) - self._offset)
+        self._offset += self._offset_share * (float(np.add.reduce(samples)) / HOP - self._offset)
         samples = samples - np.float32(self._offset)
         level_db = rms_db(samples)
         self._gain.gate = self._floor(level_db)
@@ -249,13 +260,15 @@ class Analysis:
 
     def _hear_beat(self, t_ns: int) -> list[EarEvent]:
         """Take a frame of the slow front end: where the beat is, and where in its bar a recent one was."""
+        if self._later is not None:
+            self._tracker.listen(self._front.slow)
+            self._later.add(t_ns, self._tracker.activation, self._tracker.downbeat)
+            return []
         running = self.clock.grid.running
         if running:
             self._tracker.remind(self.clock.grid, t_ns, _KEPT_IN_BREAK if self._section.is_break else _KEPT)
         self.clock.in_break = self._section.is_break
         self.clock.follow(t_ns, self._tracker(self._front.slow, t_ns))
-        if self.on_frame is not None:
-            self.on_frame(t_ns, self._tracker.activation, self._tracker.downbeat)
         self._downbeats.append(self._tracker.downbeat)
         ripe_ns = t_ns - _BAR_FRAMES * SLOW_EVERY * HOP * NS // self._rate_hz
         while self._unplaced and self._unplaced[0][1] <= ripe_ns:
@@ -323,7 +336,8 @@ class Analysis:
         now["level_db"] = level_db
         now["centroid"] = float(spectrum @ _RANKS) / total if total > 1e-3 else 0.0
         now["flux"] = rise / self._flux_gain if total > 1e-3 else 0.0
-        now["energy"] = float(self._energy(np.array([level_db], np.float32))[0])
+        if self._later is None:
+            now["energy"] = float(self._energy(np.array([level_db], np.float32))[0])
         now["silence"] = float(self._silent)
         if self._pitch is not None:
             now["pitch_hz"] = self._pitch(samples)
@@ -331,8 +345,8 @@ class Analysis:
         if self._chroma.steps != self._chroma_steps:
             self._chroma_steps = self._chroma.steps
             self._harmony.hear(t_ns, self._chroma.heard)
-            if self.on_tones is not None:
-                self.on_tones(t_ns, self._chroma.heard)
+            if self._later is not None:
+                self._later.hear(t_ns, self._chroma.heard)
         now["tonal_change"] = self._chroma.change
         scalars = np.array(list(now.values()), np.float32)
         self.features = Features(t_ns, scalars, bands, spectrum, self._chroma.chroma, self.clock.grid)

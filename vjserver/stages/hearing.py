@@ -34,7 +34,7 @@ STEP_NS = 10_000_000
 """A row of features every so often."""
 STEPS = NS // STEP_NS
 NEAR_NS = 2_000
-VERSION = 2
+VERSION = 3
 EarMode = Literal["hindsight", "live"]
 _NAMES = tuple(SCALARS)
 _AT = {name: i for i, name in enumerate(_NAMES)}
@@ -230,7 +230,7 @@ class Listener:
         self._analysis = Analysis(rate_hz, ear)
         self._frames = Frames()
         if mode == "hindsight":
-            self._analysis.on_frame, self._analysis.on_tones = self._frames.add, self._frames.hear
+            self._analysis.leave_for_later(self._frames)
         self._rest: list[Float32] = []
         self._waiting = 0
         self.samples = self._steps = 0
