@@ -334,7 +334,7 @@ def _say_plan(plan: Plan, film: Film, say: Callable[[str], None]) -> None:
     about = f"{stretches} of them can be begun at once" if stretches > 1 else "they are made one after another"
     say(f"{frames} frames at {film.rate} a second, {film.size[0]}x{film.size[1]}, in {count} segments; {about}")
     for why in plan.whole:
-        say(f"within a scene the film cannot be split: {why}")
+        say(f"not everywhere can the film be split: {why}")
 
 
 def _chapters(ready: Ready, begin_s: float, frames: int) -> list[tuple[float, float, str]]:

@@ -298,6 +298,7 @@ def planned(film: Film, tell: Tell) -> Plan:
     heads = film.fingerprint()
     told, leaving = hashlib.sha256(heads), b""
     fading_until = anew = before_anew = stretch_anew = lead = place = 0
+    left_stuck, last = "", _Asked([], "")
     longest = math.ceil(max((info.lead_in_s for info in film.registry.infos.values()), default=0.0) * film.rate)
     began, ended = film.first, -1
 
@@ -324,20 +325,23 @@ def planned(film: Film, tell: Tell) -> Plan:
             end_segment()
         if scene is not None:
             before_anew = anew
+            left_stuck = "three scenes are seen at once" if number < fading_until else _stuck(last, film)
             leaving, anew, fading_until = told.digest(), number, film.frame_at(scene.until_ns)
             told = hashlib.sha256(heads)
+        last = _Asked(chain, image)
         if number >= film.first:
             if number == begins[place]:
-                if (
-                    segments
-                    and not moment.state.freeze
-                    and _may_begin(chain, image, number, began, anew, fading_until, film, whole)
-                ):
-                    stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
-                    segments = []
+                is_time = number == anew or (number - began >= STRETCH_S * film.rate and number >= fading_until)
+                if segments and is_time and not moment.state.freeze:
+                    left = left_stuck if number < fading_until else ""  # what fades away would be moved to here
+                    if why_not := left if number == anew else _stuck(last, film):
+                        whole[why_not] = None
+                    else:
+                        stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
+                        segments = []
                 if not segments:
                     began, stretch_anew, lead = number, anew, 0
-                    if number < fading_until and number != anew:  # who fades away begins where its own scene does
+                    if number < fading_until:  # who fades away begins where its own scene does
                         stretch_anew, lead = before_anew, min(number - before_anew, number - anew + longest)
                     elif number != anew:
                         lead = min(number - anew, math.ceil(_lead_in_s(film, chain) * film.rate))
@@ -370,26 +374,25 @@ def _check_expressions(moment: Moment) -> None:
                 raise ConfigError(f"{row.to}: {error} ({moment.t_ns / NS:.3f} s into the song)") from None
 
 
-def _may_begin(
-    chain: list[tuple[Part, FrameRequest]], image: str, number: int, began: int, anew: int, fading: int, film: Film,
-    whole: dict[str, None],
-) -> bool:  # fmt: skip
-    """Tell whether a stretch may begin at a frame: where a scene does, or where all that draws can be moved there."""
-    if number == anew:
-        return fading <= number  # a scene that fades in needs the one before it
-    if number - began < STRETCH_S * film.rate or number < fading:
-        return False
-    for part, request in chain:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of whom for a frame, and from which image it starts."""
+
+    chain: list[tuple[Part, FrameRequest]]
+    image: str
+
+
+def _stuck(asked: _Asked, film: Film) -> str:
+    """Tell why what draws cannot be moved without drawing; nothing where it can."""
+    image = asked.image
+    for part, request in asked.chain:
         if not _can_move(part.kind):
-            whole[f"{part.kind} cannot be moved without drawing"] = None
-            return False
+            return f"{part.kind} cannot be moved without drawing"
         if request.feedback:
-            whole[f"{part.kind} starts from its last picture"] = None
-            return False
+            return f"{part.kind} starts from its last picture"
     if image in film.inputs and not is_picture(film.inputs[image]):
-        whole[f"{image} is a film, which is read from its beginning"] = None
-        return False
-    return True
+        return f"{image} is a film, which is read from its beginning"
+    return ""
 
 
 def _can_move(kind: str) -> bool:

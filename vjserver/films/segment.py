@@ -34,7 +34,7 @@ from vjserver.types.frames import Pixels
 
 WAITING = 4
 """So many pictures may wait to be encoded."""
-DIGEST_SIZE, THUMB_WIDTH = 32, 480
+DIGEST_SIZE, THUMB_WIDTH = 32, 360
 
 
 def digests_path(folder: Path, segment: Segment) -> Path:

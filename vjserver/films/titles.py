@@ -2,13 +2,13 @@
 
 import textwrap
 from collections.abc import Sequence
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vjserver.films.film import Title
+from vjserver.films.sheet import font_file
 from vjserver.types.frames import Pixels
 
 FADE_NS = 500_000_000
@@ -34,14 +34,6 @@ class Titles:
         return pixels
 
 
-@cache
-def font_path() -> Path:
-    """Return the font of titles: DejaVu Sans, which knows most alphabets."""
-    from matplotlib import get_data_path
-
-    return Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
-
-
 @lru_cache(8)
 def drawn(text: str, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return where the letters of a title are and where their shadow is, 0..1, float32 ``(height, width)``."""
@@ -49,7 +41,7 @@ def drawn(text: str, width: int, height: int) -> tuple[NDArray[np.float32], NDAr
 
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
-    size, path = max(10, height // 14), font_path()
+    size, path = max(10, height // 14), font_file(bold=True)
     text = "\n".join(textwrap.fill(line, SIGNS_A_LINE) for line in text.splitlines()[:MOST_LINES])
     font = ImageFont.truetype(path, size)
     while size > 8 and draw.multiline_textbbox((0, 0), text, font=font)[2] > 0.9 * width:
