@@ -25,6 +25,8 @@ from vjserver.stages.hearing import (
     grids_of,
     hear_song,
     song_energy,
+    whole_song,
+    without_false_drops,
 )
 from vjserver.types.audio import AudioBlock
 from vjserver.types.events import Drum, Onset, Section
@@ -289,12 +291,47 @@ def test_before_the_first_beat_its_grid_holds():
 
 def test_a_drop_is_put_on_the_downbeat_that_it_belongs_to_and_things_stay_in_order():
     listener = Listener(RATE_HZ, EarOptions(), "hindsight", lambda _row: None)
-    rows = [(0.005, "kick"), (3.9, "drop"), (4.005, "kick"), (9.0, "drop"), (9.1, "break")]
+    rows = [(0.005, "kick"), (3.9, "drop"), (4.005, "kick"), (9.0, "drop"), (13.1, "break")]
     listener._events = [(round(t_s * NS), KINDS.index(name), 1.0) for t_s, name in rows]
     beats = Beats([0.0, 2.0, 4.0, 6.0], [0, 0, 0, 1], [1, 1, 2, 2], [1.0] * 4)
     happened, *_ = listener.end(beats)
-    assert happened.t_ns.tolist() == [0, 3_994_300_000, 4_000_000_000, 9_000_000_000, 9_100_000_000]
+    assert happened.t_ns.tolist() == [0, 3_994_300_000, 4_000_000_000, 9_000_000_000, 13_100_000_000]
     assert [KINDS[kind] for kind in happened.kind] == ["kick", "kick", "drop", "drop", "break"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ("2 break 6 drop 7.5 break 8.2 groove 8.3 kick", "2 break 8.2 drop 8.3 kick"),
+        ("2 break 6 drop 6.1 kick 7.5 break 8 drop 8.5 kick 9 kick", "2 break 6.1 kick 8 drop 8.5 kick 9 kick"),
+        ("2 break 6 drop 7 break 8 groove 8.5 break 9 groove 9.1 kick 9.5 kick", "2 break 9 drop 9.1 kick 9.5 kick"),
+        ("2 break 6 drop 6.5 kick 7 kick 7.5 break 9 groove", None),
+        ("2 break 6 drop 10.5 break 12 groove", None),
+        ("2 break 6 drop 7.5 break", "2 break"),
+        ("6 drop", None),
+        ("", None),
+    ],
+    ids=["groove", "drop", "twice", "kicks", "long", "end", "alone", "nothing"],
+)
+def test_a_drop_after_which_the_break_goes_on_was_none(rows, wanted):
+    def happened(text):
+        words = text.split()
+        times = np.array([round(float(t) * NS) for t in words[::2]], np.int64)
+        return Happened(times, np.array([KINDS.index(n) for n in words[1::2]], np.uint8), np.ones(len(times), "f4"))
+
+    assert same_happened(without_false_drops(happened(rows)), happened(rows if wanted is None else wanted))
+
+
+def test_the_table_tells_of_breaks_what_the_events_tell(song):
+    rows = [(2.0, "break"), (3.005, "kick"), (6.0, "drop"), (8.0, "break"), (9.5, "groove"), (20.0, "break")]
+    times = np.array([round(t_s * NS) for t_s, _ in rows], np.int64)
+    happened = Happened(times, np.array([KINDS.index(n) for _, n in rows], np.uint8), np.ones(len(rows), np.float32))
+    table = np.array(song.table)
+    whole_song(replace(song, happened=happened), table)
+    inside = table[:, [*SCALARS].index("break")]
+    edges = np.flatnonzero(np.diff(inside, prepend=0.0)) * STEP_NS / NS
+    assert edges.tolist() == [2.0, 6.0, 8.0, 9.5, 20.0]
+    assert set(inside.tolist()) == {0.0, 1.0}
 
 
 def test_single_tracks_have_their_own_names(song, short):

@@ -304,6 +304,7 @@ class Listener:
 
     def _in_hindsight(self, happened: Happened, beats: Beats) -> Happened:
         """Put drops on the downbeat that they belong to, and hits where they sound, which is before the ear tells."""
+        happened = without_false_drops(happened)
         t_ns = happened.t_ns.copy()
         ones = np.round(np.asarray(beats.times_s)[np.asarray(beats.positions, int) == 0] * NS).astype(np.int64)
         for i, kind in enumerate(happened.kind):
@@ -315,6 +316,32 @@ class Listener:
                 t_ns[i] = max(0, int(t_ns[i]) - LATE_NS[KINDS[kind]])
         order = np.argsort(t_ns, kind="stable")
         return Happened(t_ns[order], happened.kind[order], happened.strength[order])
+
+
+FALSE_DROP_NS = 4 * NS
+
+
+def without_false_drops(happened: Happened) -> Happened:
+    """Return what happened without the drops that were none: no groove came, the break went on.
+
+    Such a drop has fewer than two kicks before the next break, which begins within seconds. The drop is then where the
+    groove does come.
+    """
+    kinds = [KINDS[kind] for kind in happened.kind]
+    sections = [i for i, kind in enumerate(kinds) if kind in ("break", "groove", "drop")]
+    dropped: set[int] = set()
+    for i, j in pairwise(sections):
+        length_ns = int(happened.t_ns[j] - happened.t_ns[i])
+        if kinds[i] == "drop" and kinds[j] == "break" and length_ns < FALSE_DROP_NS and kinds[i:j].count("kick") < 2:
+            dropped |= {i, j}
+            following = next((k for k in sections if k > j), None)
+            if following is not None and kinds[following] == "groove":
+                kinds[following] = "drop"
+    if not dropped:
+        return happened
+    kept = [i for i in range(len(kinds)) if i not in dropped]
+    numbers = np.array([KINDS.index(kinds[i]) for i in kept], np.uint8)
+    return Happened(happened.t_ns[kept], numbers, happened.strength[kept])
 
 
 LATE_NS = {"kick": 10_700_000, "snare": 8_600_000, "hat": 6_300_000, "onset": 5_900_000}
@@ -337,6 +364,7 @@ def whole_song(hearing: Hearing, table: Table) -> Hearing:
     """Return a hearing whose slow features know the whole song: energy, build-ups, and the song's parts."""
     energy = song_energy(table[:, _AT["level_db"]])
     table[:, _AT["energy"]] = energy
+    _mark_breaks(table, hearing.happened)
     beats = hearing.beats
     if not beats:
         return hearing
@@ -345,6 +373,17 @@ def whole_song(hearing: Hearing, table: Table) -> Hearing:
     spectrum = N_SCALARS + N_BANDS
     rows = bar_rows(table[:, N_SCALARS : spectrum + N_SPECTRUM], table[:, spectrum + N_SPECTRUM :], bars, STEPS)
     return replace(hearing, parts=parts_of(rows, bars, [_mean(energy, a, b) for a, b in pairwise(bars)]))
+
+
+def _mark_breaks(table: Table, happened: Happened) -> None:
+    """Let the table tell of breaks what the events tell."""
+    row, inside = 0, False
+    for t_ns, kind in zip(happened.t_ns, happened.kind, strict=True):
+        if KINDS[kind] in ("break", "groove", "drop"):
+            until = int(t_ns) // STEP_NS
+            table[row:until, _AT["break"]] = inside
+            row, inside = until, KINDS[kind] == "break"
+    table[row:, _AT["break"]] = inside
 
 
 def song_energy(level_db: NDArray[Any]) -> Float32:
