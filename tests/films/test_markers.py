@@ -35,16 +35,16 @@ def test_timecodes_drop_numbers_as_television_does(frame, rate, said):
 
 
 def test_a_list_for_resolve():
-    text = write(ROWS, Path("m.edl"), "My film", NTSC)
+    text = write(ROWS, Path("m.edl"), "My film", NTSC)[0]
     rows = text.split("\r\n")
     assert rows[:2] == ["TITLE: My film", "FCM: DROP FRAME"]
     assert rows[3] == "001  001      V     C        01:00:00;15 01:00:00;16 01:00:00;15 01:00:00;16"
     assert rows[4] == " |C:ResolveColorBlue |M:Mara / <the> pier |D:30"
-    assert write(ROWS, Path("m.edl"), "x", Fraction(24)).split("\r\n")[1] == "FCM: NON-DROP FRAME"
+    assert write(ROWS, Path("m.edl"), "x", Fraction(24))[0].split("\r\n")[1] == "FCM: NON-DROP FRAME"
 
 
 def test_a_sequence_for_premiere():
-    tree = ElementTree.fromstring(write(ROWS, Path("m.xml"), "A & B", NTSC))
+    tree = ElementTree.fromstring(write(ROWS, Path("m.xml"), "A & B", NTSC)[0])
     sequence = tree.find("sequence")
     assert sequence.findtext("name") == "A & B"
     assert sequence.findtext("rate/ntsc") == "TRUE"
@@ -54,13 +54,13 @@ def test_a_sequence_for_premiere():
 
 
 def test_rows_for_a_table_and_chapters():
-    rows = list(csv.DictReader(io.StringIO(write(ROWS, Path("m.csv"), "x", Fraction(30)))))
+    rows = list(csv.DictReader(io.StringIO(write(ROWS, Path("m.csv"), "x", Fraction(30))[0])))
     assert [row["name"] for row in rows] == ["Mara | <the> pier", "Drop", "Part B"]
     assert rows[1]["timecode"] == "00:00:33:00"
     assert rows[2]["frame"] == "1830"
-    assert write(ROWS, Path("m.txt"), "x", Fraction(30)) == "0:00 Mara / <the> pier\n"
+    assert write(ROWS, Path("m.txt"), "x", Fraction(30))[0] == "0:00 Mara / <the> pier\n"
     parts = [Marker(3600.0, 1.0, "part", "Part A"), Marker(0.0, 1.0, "part", "Part B")]
-    assert write(parts, Path("m.txt"), "x", Fraction(30)) == "0:00 Part B\n1:00:00 Part A\n"
+    assert write(parts, Path("m.txt"), "x", Fraction(30))[0] == "0:00 Part B\n1:00:00 Part A\n"
 
 
 def test_another_ending_is_told():

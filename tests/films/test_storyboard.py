@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from test_render import SMALL, pictures
@@ -10,6 +11,7 @@ from test_render import SMALL, pictures
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.cli import main
 from vjserver.dsp.hindsight import Beats
+from vjserver.films import segment
 from vjserver.films.places import Places
 from vjserver.films.storyboard import Storyboard, compiled, read_storyboard
 from vjserver.runtime.installed import installed
@@ -274,6 +276,60 @@ def test_redoing_a_scene_makes_its_segments_alone(song, tmp_path, vj):
     assert len({first["sha256"], second["sha256"], third["sha256"]}) == 3
 
 
+FADING = """
+[[scenes]]
+preset = "outrun"
+lasts = 3
+
+[[scenes]]
+preset = "lava"
+lasts = 4
+transition = { kind = "crossfade", seconds = 1 }
+
+[[scenes]]
+preset = "neon-tunnel"
+transition = { kind = "crossfade", seconds = 1 }
+"""
+
+
+def test_scenes_that_fade_in_are_made_by_themselves_and_are_what_one_pass_is(song, tmp_path, vj, monkeypatch):
+    board = write(tmp_path / "b.toml", FADING)
+    args = ("--storyboard", board, "--codec", "ffv1", *SMALL, "--json")
+    _, many, said = vj("render", song, "-o", tmp_path / "many.mkv", *args)
+    assert "3 of them can be begun at once" in said
+    _, two, _ = vj("render", song, "-o", tmp_path / "two.mkv", *args, "--workers", 2)
+    assert two["sha256"] == many["sha256"]
+    drawn = [0]
+    original = segment.Sides.draw
+
+    def draw(self, moment, performance):
+        drawn[0] += 1
+        return original(self, moment, performance)
+
+    monkeypatch.setattr(segment.Sides, "draw", draw)
+    write(board, FADING.replace('"neon-tunnel"', '"mandala"'))
+    _, redone, said = vj("render", song, "-o", tmp_path / "many.mkv", *args)
+    assert 0 < redone["made"] < redone["segments"]
+    assert drawn[0] <= 20 * (5 + 4), "of the first scenes only what leads in is drawn again"
+    assert f"{redone['segments'] - redone['made']} of {redone['segments']} segments are there" in said
+    write(board, FADING)
+    monkeypatch.setattr("vjserver.films.film._stuck", lambda asked, film: "it is so")
+    _, one, said = vj("render", song, "-o", tmp_path / "one.mkv", *args)
+    assert "not everywhere can the film be split: it is so" in said
+    assert one["segments"] == many["segments"]
+    one, many = (np.stack(pictures(tmp_path / name)).astype(int) for name in ("one.mkv", "two.mkv"))
+    assert np.abs(one - many).max() <= 1
+
+
+def test_what_starts_from_its_last_picture_keeps_a_film_whole(song, tmp_path, vj):
+    """The scene that fades away cannot be moved to where the next one begins: both are made in one stretch."""
+    text = FADING.replace('preset = "lava"', 'preset = "lava"\ninput = "feedback"')
+    board = write(tmp_path / "b.toml", text)
+    said = vj("render", song, "-o", tmp_path / "f.mp4", "--storyboard", board, *SMALL, "--json")[2]
+    assert "2 of them can be begun at once" in said
+    assert "pattern starts from its last picture" in said
+
+
 @pytest.mark.parametrize("kind", ["crossfade", "morph"])
 def test_redoing_the_first_of_two_that_fade_leaves_the_rest_of_the_second(song, tmp_path, vj, kind, monkeypatch):
     monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
@@ -304,6 +360,90 @@ def test_a_crossfade_shows_both_and_ends_where_it_says(song, tmp_path, vj):
     assert apart[cut] > 5, "still the scene before"
     assert apart[cut + 20] > 0.5
     assert apart[cut + 40 :].max() == 0, "the new scene is what it would be without a fade"
+
+
+def test_a_board_tells_its_title_and_shows_each_scene_once(song, tmp_path, vj, monkeypatch):
+    cells = []
+    monkeypatch.setattr("vjserver.films.sheet.draw", lambda path, title, rows: cells.append((title, list(rows))))
+    text = TWO + '[scenes.transition]\nkind = "morph"\nbeats = 4\n'
+    vj("render", song, "-o", tmp_path / "f.mp4", "--storyboard", write(tmp_path / "b.toml", text), *SMALL)
+    with av.open(str(tmp_path / "f.mp4")) as film:
+        assert film.metadata["title"] == "Two"
+    assert json.loads((tmp_path / "f.mp4.json").read_text())["title"] == "Two"
+    title, rows = cells[0]
+    assert title == "Two"
+    assert [row.head.split("  ")[1] for row in rows] == ["One", "Two"]
+
+
+@pytest.mark.parametrize(
+    ("camera", "code", "said"),
+    [
+        ('zoom = "1 / (t - 3)"', 1, "divides by zero at t = 3.000"),
+        ('zoom = "0.1 * drums_kick"', 0, "nobody gave them: --stem drums=FILE"),
+        ('zoom = "0.1 * kick"', 0, "well formed"),
+        ('zoom = "0.1 * t ^ 2"', 1, "a power is t ** 2"),
+    ],
+)
+def test_check_tries_what_moves_a_camera_over_the_whole_song(song, tmp_path, vj, camera, code, said):
+    board = write(tmp_path / "b.toml", f'[[scenes]]\npreset = "mandala"\ncamera = {{ {camera} }}\n')
+    result = vj("storyboard", "check", board, "--audio", song)
+    assert result[0] == code
+    assert said in result[2]
+
+
+def test_titles_that_cannot_be_seen_or_drawn_are_told(song, tmp_path, vj):
+    text = TWO.replace('"Here & now", lasts = 2', '"Meer \u6d77 \U0001f30a", at = 60')
+    said = vj("storyboard", "check", write(tmp_path / "b.toml", text), "--audio", song)[2]
+    assert "the font of titles has no \u6d77 \U0001f30a: left out" in said
+    assert "scene 2: its title 'Meer \u6d77 \U0001f30a' begins after the song's end" in said
+
+
+def test_a_board_finds_the_presets_of_a_show(song, tmp_path, vj):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.toml").write_text('name = "Mine"\ngenerator = "pattern"\n')
+    show = write(tmp_path / "show.toml", 'presets = "own"\n')
+    board = write(tmp_path / "b.toml", '[[scenes]]\npreset = "mine"\n')
+    code, _, said = vj("storyboard", "check", board, "--audio", song)
+    assert (code, "a show's own presets come with --show FILE" in said) == (1, True)
+    assert vj("storyboard", "check", board, "--audio", song, "--show", show)[0] == 0
+    assert vj("storyboard", "sheet", board, "--audio", song, "--show", show, "-o", tmp_path / "s.png")[0] == 0
+    assert vj("storyboard", "markers", board, "--audio", song, "--show", show, "-o", tmp_path / "m.txt")[0] == 0
+    assert (tmp_path / "m.txt").read_text() == "0:00 Scene 1\n"
+
+
+def test_a_storyboard_that_is_there_is_not_written_over(song, tmp_path, vj):
+    story = write(tmp_path / "s.txt", "A ship burned. The moon rose.")
+    args = ("storyboard", "from-story", story, "--audio", song, "-o", write(tmp_path / "b.toml", "mine"))
+    code, _, said = vj(*args)
+    assert (code, "give another -o, or --force" in said) == (1, True)
+    assert (tmp_path / "b.toml").read_text() == "mine"
+    assert vj(*args, "--force")[0] == 0
+    assert "A ship burned" in (tmp_path / "b.toml").read_text()
+
+
+def test_lines_that_are_never_sung_are_told(song, tmp_path, vj):
+    lyrics = write(tmp_path / "s.lrc", "[00:02.00]Silver shore\n[00:50.00]After the end\n")
+    args = ("storyboard", "from-lyrics", lyrics, "--audio", song, "-o", tmp_path / "b.toml", "--titles")
+    code, _, said = vj(*args)
+    assert (code, "such as: After the end" in said) == (0, True)
+    assert 'text = "Silver shore"' in (tmp_path / "b.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[scenes]\nprompts = ['x']\n", "each begins with [[scenes]], in two brackets"),
+        ("[[scenes]]\ntitles = ['HELLO']\n", "titles.0: must be a table"),
+        ("[[scenes]]\ntransition = 'crossfade'\n", "transition: must be a table"),
+        ("[cast]\nMara = 'an old woman'\n[[scenes]]\n", "Mara: must be a table"),
+        ("[[scenes]]\nseed = 'x'\n", "seed: must be a whole number"),
+    ],
+)
+def test_faults_are_told_in_plain_words(tmp_path, vj, text, said):
+    code, _, told = vj("storyboard", "check", write(tmp_path / "b.toml", text))
+    assert code == 1
+    assert said in told
+    assert "instance of" not in told
 
 
 def test_check_sheet_score_and_markers_are_commands(song, tmp_path, vj, capsys):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -24,6 +25,8 @@ from vjserver.films.codecs import Codec, codec_of
 from vjserver.films.film import Between, Film, Plan, planned
 from vjserver.films.places import Places, clock, rate_of
 from vjserver.films.render import Made, files, forget, frames_made, opened, render
+from vjserver.films.segment import is_made
+from vjserver.films.sheet import undrawable
 from vjserver.films.song import Song
 from vjserver.films.storyboard import Board, compiled, read_storyboard
 from vjserver.films.versions import versions
@@ -34,14 +37,17 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import enter
 from vjserver.show.take import Take, parse
-from vjserver.stages.hearing import EarMode, Hearing
+from vjserver.stages.hearing import NS, EarMode, Hearing
 from vjserver.stages.performance import frames_of
 from vjserver.stages.takes import SOUND
 from vjserver.stages.takesound import join_pieces
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.features import STEMS
 
+_STEM = re.compile(rf"\b({'|'.join(STEMS)})[/_]\w")
 SIZE, FPS = (1280, 720), "30"
+FIRST = 10
+"""So many frames are drawn before it is told how long the rest will take."""
 DRAFT_SIDE, DRAFT_EVERY = 384, 3
 CHOOSE = ("/vj/generator", "/vj/model", "/vj/input", "/vj/size")
 LARGEST_SIDE, MOST_WORKERS = 8192, 256
@@ -108,9 +114,13 @@ def render_film(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     folder = parts_folder(order)
     _check_room(folder, film)
     meter = Meter(say)
+    title = ready.board.title if ready.board is not None else ""
     frames = film.last - film.first
     sound = join.Sound(ready.song, ready.begin, Fraction(frames) / film.rate)
     with opened(folder, plan, film), sound.encoded_ahead(film.codec, folder):
+        there = sum(is_made(folder, segment, film.codec) for segment in plan.segments)
+        if there:
+            say(f"{there} of {len(plan.segments)} segments are there")
         if order.ray is not None:
             from vjserver.films.ray import render_on_ray
 
@@ -120,9 +130,10 @@ def render_film(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
         assert frames_made(plan, folder) == frames
         say("joining ...")
         chapters = _chapters(ready, float(ready.begin), frames)
-        join.join(files(plan, folder, film), output, film.codec, film.rate, sound, chapters)
+        join.join(files(plan, folder, film), output, film.codec, film.rate, sound, chapters, title)
         summary = _summary(ready, plan, made, frames)
-        report.write(output, film, plan, folder, _told(ready, order, plan, summary, list(said)))
+        report.write(output, film, plan, folder, _told(ready, order, plan, summary, list(said)), title,
+                     _shown(ready, plan))  # fmt: skip
         forget(plan, folder)
     say(f"{output}: {frames} frames, {clock(float(frames / film.rate))}, made in {clock(meter.seconds)}")
     return summary
@@ -170,9 +181,24 @@ def prepared(order: Order, say: Callable[[str], None], on_stage: bool = False) -
         board = compiled(read, order.storyboard, places, bank, registry, state, on_stage)
         film = with_board(film, board)
         notes += board.notes
+        signs = undrawable("".join(title.text for title in board.titles))
+        notes += [f"the font of titles has no {' '.join(signs)}: left out"] if signs else []
     if order.seed is not None and take is None:
         film = replace(film, state=replace(film.state, seed=order.seed))
+    notes += _missing_stems(film)
     return Ready(film, song, hearing, Fraction(first) / rate, board, tuple(notes))
+
+
+def _missing_stems(film: Film) -> list[str]:
+    """Return what is to be said of tracks that mappings listen to, and that nobody gave."""
+    rows = () if film.take is None else film.take.rows
+    looks = [film.state, *(row.look for row in rows if row.look is not None)]
+    named = {stem for look in looks for row in look.mappings for stem in _STEM.findall(row.source)}
+    return [
+        f"mappings listen to the {stem}, and nobody gave them: --stem {stem}=FILE; until then the whole song is heard"
+        for stem in STEMS
+        if stem in named and stem not in film.stems
+    ]
 
 
 def played_by(take: Take, bank: Bank, other: Preset) -> tuple[Take, Bank]:
@@ -388,6 +414,7 @@ def _told(ready: Ready, order: Order, plan: Plan, summary: dict[str, Any], said:
     }
     return {
         **summary,
+        "title": ready.board.title if ready.board is not None else "",
         "song": {"file": ready.song.path.name, "sha256": ready.song.digest, "codec": ready.song.codec,
                  "rate_hz": ready.song.rate_hz, "channels": ready.song.channels,
                  "seconds": float(ready.song.seconds)},
@@ -408,6 +435,16 @@ def _told(ready: Ready, order: Order, plan: Plan, summary: dict[str, Any], said:
         "said": said,
         "vjserver": vjserver.__version__,
     }  # fmt: skip
+
+
+def _shown(ready: Ready, plan: Plan) -> list[report.Shown]:
+    """Return what the contact sheet shows: the scenes of a storyboard, else each look."""
+    if ready.board is None:
+        return [report.Shown(look.frame, look.preset or look.generator, look.prompts) for look in plan.looks]
+    return [
+        report.Shown(ready.film.frame_at(round(scene.begin_s * NS)), scene.title, tuple(filter(None, scene.look.texts)))
+        for scene in ready.board.scenes
+    ]
 
 
 def _digest(path: Path | None) -> dict[str, str] | None:
@@ -434,8 +471,9 @@ class Meter:
             return
         self._told = now
         speed = done / max(now - self._began, 1e-6)
-        left = (total - done) / max(speed, 1e-6)
-        row = f"frame {done} of {total}, {speed:.1f} a second, {clock(left)} left"
+        row = f"frame {done} of {total}, {speed:.1f} a second, {clock((total - done) / speed)} left"
+        if done < FIRST and done < total:  # what is got ready before the first says nothing of those after it
+            row = f"frame {done} of {total}"
         if self._live:
             print(f"\r\x1b[K{row}", end="\n" if done >= total else "", file=sys.__stderr__, flush=True)
         else:
@@ -460,7 +498,11 @@ def run(args: Any) -> int:
     """Run ``vjserver render``."""
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _ended)
-    summary = render_film(order_of(args), lambda row: print(row, file=sys.stderr, flush=True))
+    try:
+        summary = render_film(order_of(args), lambda row: print(row, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        print("\nbroken off: what is made stays, and the same command goes on", file=sys.stderr, flush=True)
+        raise
     if args.json:
         print(json.dumps(summary))
     return 0

@@ -15,13 +15,14 @@ from vjserver.app.render import Order, Ready, check_not_source, prepared
 from vjserver.app.show import LARGEST, decoded
 from vjserver.dsp.options import EarOptions
 from vjserver.films import hearings, markers, sheet
+from vjserver.films.film import planned
 from vjserver.films.places import Places, clock, rate_of
 from vjserver.films.report import put
 from vjserver.films.schedules import board_of_deforum, board_of_parseq
 from vjserver.films.segment import still
 from vjserver.films.song import Song
 from vjserver.films.story import board_of, board_of_lyrics, read_lyrics, read_story
-from vjserver.films.storyboard import Placed, Storyboard, read_storyboard
+from vjserver.films.storyboard import Board, Placed, Storyboard, read_storyboard
 from vjserver.runtime.installed import installed
 from vjserver.show.take import head, line
 from vjserver.stages.hearing import Hearing
@@ -49,34 +50,40 @@ def places_of(audio: Path, say: Say) -> Places:
     return Places(Hearing.load(hearings.heard(song, EarOptions(), "hindsight", None, progress)))
 
 
-def from_story(path: Path, audio: Path, output: Path | None, say: Say) -> Path:
+def from_story(path: Path, audio: Path, output: Path, say: Say) -> None:
     """Write the storyboard of a story, or of a script in Fountain. Raises VJError."""
     story = _told_of(path, lambda text: read_story(text, path.suffix.lower() in (".fountain", ".spmd")))
-    board = board_of(story, places_of(audio, say))
-    return _write(board, f"{path.name}, on {audio.name}", output or path.with_suffix(".toml"), say)
+    board, left = board_of(story, places_of(audio, say))
+    if left:
+        say(f"{len(left)} of {len(story.passages)} sentences have no scene of their own, such as: {left[0]}")
+    _write(board, f"{path.name}, on {audio.name}", output, say)
 
 
-def from_lyrics(path: Path, audio: Path, output: Path | None, say: Say) -> Path:
+def from_lyrics(path: Path, audio: Path, output: Path, titles: bool, say: Say) -> None:
     """Write the storyboard of lyrics. Raises VJError."""
-    rows = _told_of(path, read_lyrics)
-    board = board_of_lyrics(rows, places_of(audio, say))
-    return _write(board, f"{path.name}, on {audio.name}", output or path.with_suffix(".toml"), say)
+    lyrics = _told_of(path, read_lyrics)
+    places = places_of(audio, say)
+    late = [line.words for line in lyrics.lines if line.words and line.begin_s >= places.seconds]
+    if late:
+        say(f"{len(late)} lines begin after the song's end ({clock(places.seconds)}), such as: {late[0]}")
+    _write(board_of_lyrics(lyrics, places, titles), f"{path.name}, on {audio.name}", output, say)
 
 
-def from_schedule(path: Path, output: Path | None, kind: str, say: Say) -> Path:
+def from_schedule(path: Path, output: Path, kind: str, say: Say) -> None:
     """Write the storyboard of a Parseq or Deforum file. Raises VJError."""
     reader = board_of_parseq if kind == "parseq" else board_of_deforum
     board, fps, lost = reader(_text(path), str(path))
     for why in lost:
         say(why)
     what = f"{path.name}, from {kind.capitalize()}: its own rate is --fps {Fraction(fps).limit_denominator(1001)}"
-    return _write(board, what, output or path.with_suffix(".toml"), say)
+    _write(board, what, output, say)
 
 
 def _told_of(path: Path, read: Callable[[str], Any]) -> Any:
     """Read a file; a fault is told with its name."""
+    text = _text(path)
     try:
-        return read(_text(path))
+        return read(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -90,7 +97,7 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> Path:
+def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> None:
     plain = {key: value for key, value in board.items() if value not in ("", {}) or key == "style"}
     try:
         Storyboard.model_validate(plain, context={"registry": installed()})
@@ -104,31 +111,31 @@ def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> Path:
     except UnicodeEncodeError:
         raise ConfigError("half a sign is in it, which is no text") from None
     say(f"{output}: {len(board['scenes'])} scenes")
-    return output
 
 
-def placed(board: Path, audio: Path, say: Say, on_stage: bool = False) -> Ready:
-    """Return a storyboard on a song, as a small film that can be asked for single pictures. Raises VJError."""
-    order = Order(audio, Path("sheet.mkv"), storyboard=board, fps=SHEET_FPS, size=SHEET_SIZE, codec="ffv1")
-    return prepared(order, say, on_stage)
+def placed(board: Path, audio: Path, show: Path | None, say: Say, on_stage: bool = False) -> tuple[Ready, Board]:
+    """Return a storyboard on a song, and as a small film that can be asked for single pictures. Raises VJError."""
+    order = Order(audio, Path("sheet.mkv"), storyboard=board, show=show, fps=SHEET_FPS, size=SHEET_SIZE, codec="ffv1")
+    ready = prepared(order, say, on_stage)
+    assert ready.board is not None
+    return ready, ready.board
 
 
-def draw_sheet(board: Path, audio: Path, output: Path, say: Say) -> None:
+def draw_sheet(board: Path, audio: Path, show: Path | None, output: Path, say: Say) -> None:
     """Draw every scene small, with its time, its bars and its words. Raises VJError."""
     if output.suffix.lower() not in (".png", ".pdf"):
         raise ConfigError(f"a sheet is a .png or a .pdf: got {output.name!r}")
-    ready = placed(board, audio, say)
-    assert ready.board is not None
+    ready, on_song = placed(board, audio, show, say)
     film, places = ready.film, Places(ready.hearing)
     cells = []
-    for one in ready.board.scenes:
+    for one in on_song.scenes:
         middle = film.frame_at(round((one.begin_s + one.end_s) / 2 * 1e9))
         begin = film.frame_at(round(one.begin_s * 1e9))
         lead = min(middle - begin, round(LEAD_S * film.rate))
         pixels = still(film, begin, lead, min(middle, film.last - 1), lambda *_: None)[..., :3]
         cells.append(sheet.Cell(pixels, _head(one, places), _words(one)))
-        say(f"scene {one.number} of {len(ready.board.scenes)}")
-    sheet.draw(output, board.stem, cells)
+        say(f"scene {one.number} of {len(on_song.scenes)}")
+    sheet.draw(output, on_song.title or board.stem, cells)
     say(f"{output}: {len(cells)} scenes")
 
 
@@ -142,22 +149,23 @@ def _words(one: Placed) -> str:
     return " · ".join(text for text in one.look.texts if text) or one.look.preset_name
 
 
-def write_score(board: Path, audio: Path, output: Path, say: Say) -> None:
+def write_score(board: Path, audio: Path, show: Path | None, output: Path, say: Say) -> None:
     """Write a storyboard as a score take, which a cue of a show plays. Raises VJError."""
-    ready = placed(board, audio, say, on_stage=True)
-    assert ready.board is not None
-    take = ready.board.take
+    _, on_song = placed(board, audio, show, say, on_stage=True)
+    take = on_song.take
     data = head(take.state, take.seed, score=True) + b"".join(line(row, 0) for row in take.rows)
     put(output, data)
-    say(f'{output}: {len(ready.board.scenes)} scenes; in a show file: [[cues]] id = "film", take = "{output.stem}"')
-    for name, path in ready.board.inputs.items():
+    say(f'{output}: {len(on_song.scenes)} scenes; in a show file: [[cues]] id = "film", take = "{output.stem}"')
+    for name, path in on_song.inputs.items():
         say(f'and [inputs.{name}] kind = "file", path = "{path}"')
 
 
-def write_markers(audio: Path, board: Path | None, output: Path, fps: str, bars: bool, say: Say) -> None:
+def write_markers(
+    audio: Path, board: Path | None, show: Path | None, output: Path, fps: str, bars: bool, say: Say
+) -> None:
     """Write scenes, parts, drops (and bars) as markers for other programs. Raises VJError."""
     if output.suffix.lower() not in markers.WRITERS:
-        markers.write([], output, "", Fraction(30))
+        markers.write([], output, "", Fraction(30))  # says what is allowed
     places = places_of(audio, say)
     rows = [
         markers.Marker(part.begin_s, part.end_s - part.begin_s, "part", f"Part {part.label}") for part in places.parts
@@ -166,33 +174,35 @@ def write_markers(audio: Path, board: Path | None, output: Path, fps: str, bars:
     if bars:
         rows += [markers.Marker(at, 0.0, "bar", f"Bar {i}") for i, at in enumerate(places.bars, 1)]
     if board is not None:
-        ready = placed(board, audio, say)
-        assert ready.board is not None
-        rows += [markers.Marker(s.begin_s, s.end_s - s.begin_s, "scene", s.title) for s in ready.board.scenes]
-    text = markers.write(rows, output, output.stem, rate_of(fps))
+        _, on_song = placed(board, audio, show, say)
+        rows += [markers.Marker(s.begin_s, s.end_s - s.begin_s, "scene", s.title) for s in on_song.scenes]
+    text, count = markers.write(rows, output, output.stem, rate_of(fps))
     put(output, text.encode())
-    say(f"{output}: {len(rows)} markers")
+    say(f"{output}: {count} markers")
 
 
-def check(board: Path, audio: Path | None, say: Say) -> None:
-    """Read a storyboard, and place it on a song if one is given. Raises ConfigError."""
+def check(board: Path, audio: Path | None, show: Path | None, say: Say) -> None:
+    """Read a storyboard; with a song, place it there and try its expressions all along. Raises ConfigError."""
     registry = installed()
     read = read_storyboard(board, registry)
     if audio is not None:
-        ready = placed(board, audio, say)
-        assert ready.board is not None
-        for one in ready.board.scenes:
+        ready, on_song = placed(board, audio, show, say)
+        for one in on_song.scenes:
             print(f"{clock(one.begin_s):>9}  {one.title}")
-        for note in ready.board.notes:
+        for note in ready.notes:
             say(note)
+        planned(ready.film, lambda what, why, mended: None if mended else say(f"{what}: {why}"))
     print(f"{board}: {len(read.scenes)} scenes, well formed")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``vjserver storyboard``."""
-    output = getattr(args, "output", None)
-    if args.verb.startswith("from-") and output is None:
-        output = args.file.with_suffix(".toml")
+    output: Any = getattr(args, "output", None)
+    show: Path | None = getattr(args, "show", None)
+    if args.verb.startswith("from-"):
+        output = output or args.file.with_suffix(".toml")
+        if output.exists() and not args.force:
+            raise ConfigError(f"{output} is there, and may be your work: give another -o, or --force to write over it")
     if output is not None:
         check_not_source(output, getattr(args, "file", None), getattr(args, "audio", None))
 
@@ -203,17 +213,17 @@ def run(args: argparse.Namespace) -> int:
         case "schema":
             print(json.dumps(Storyboard.model_json_schema(), indent=2))
         case "check":
-            check(args.file, args.audio, say)
+            check(args.file, args.audio, show, say)
         case "from-story":
-            from_story(args.file, args.audio, args.output, say)
+            from_story(args.file, args.audio, output, say)
         case "from-lyrics":
-            from_lyrics(args.file, args.audio, args.output, say)
+            from_lyrics(args.file, args.audio, output, args.titles, say)
         case "from-parseq" | "from-deforum":
-            from_schedule(args.file, args.output, args.verb.removeprefix("from-"), say)
+            from_schedule(args.file, output, args.verb.removeprefix("from-"), say)
         case "sheet":
-            draw_sheet(args.file, args.audio, args.output, say)
+            draw_sheet(args.file, args.audio, show, output, say)
         case "score":
-            write_score(args.file, args.audio, args.output, say)
+            write_score(args.file, args.audio, show, output, say)
         case "markers":
-            write_markers(args.audio, args.file, args.output, args.fps, args.bars, say)
+            write_markers(args.audio, args.file, show, output, args.fps, args.bars, say)
     return 0

@@ -34,6 +34,7 @@ def join(
     rate: Fraction,
     sound: "Sound | None" = None,
     chapters: Sequence[tuple[float, float, str]] = (),
+    title: str = "",
 ) -> None:
     """Write the film. It appears whole or not at all. Raises OutputError."""
     if not codec.container:
@@ -45,7 +46,7 @@ def join(
             remove(left)  # of one that was killed
     try:
         with told(target):
-            _mux(segments, part, codec, rate, sound, chapters)
+            _mux(segments, part, codec, rate, sound, chapters, title)
             os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -154,7 +155,7 @@ def _resampled(av: Any, blocks: Iterable[Float32], rate_hz: int, wanted_hz: int,
 
 def _mux(
     segments: Sequence[Path], part: Path, codec: Codec, rate: Fraction, sound: "Sound | None",
-    chapters: Sequence[tuple[float, float, str]],
+    chapters: Sequence[tuple[float, float, str]], title: str,
 ) -> None:  # fmt: skip
     av = pyav()
     options = {"movflags": "+faststart"} if codec.container == "mp4" else {}
@@ -169,6 +170,8 @@ def _mux(
         tracks = [pictures]
         if sound is not None and codec.sound:
             tracks.append(sound.packets(av, out, codec))
+        if title:
+            out.metadata["title"] = title
         if chapters and hasattr(out, "set_chapters"):
             out.set_chapters([_chapter(i + 1, *chapter) for i, chapter in enumerate(chapters)])
         for packet in heapq.merge(*tracks, key=lambda p: p.dts * p.time_base):

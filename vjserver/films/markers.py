@@ -25,15 +25,21 @@ class Marker:
     name: str
 
 
-def write(markers: Sequence[Marker], path: Path, title: str, rate: Fraction) -> str:
-    """Return a list of markers as the file's ending asks for it. Raises ConfigError for another ending."""
+def write(markers: Sequence[Marker], path: Path, title: str, rate: Fraction) -> tuple[str, int]:
+    """Return a list of markers as the file's ending asks for it, and how many are in it.
+
+    Raises ConfigError for another ending.
+    """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise ConfigError(
             f"markers are written as .csv, .edl (Resolve), .xml (Premiere) or .txt (chapters): got {path.name!r}"
         )
     rows = sorted(markers, key=lambda m: (m.at_s, m.kind))
-    return writer(rows, title, rate)
+    if writer is _chapters:  # chapters are of one kind, one after another
+        kind = "scene" if any(m.kind == "scene" for m in rows) else "part"
+        rows = [m for m in rows if m.kind == kind]
+    return writer(rows, title, rate), len(rows)
 
 
 def timecode(frame: int, rate: Fraction, begin_s: int = HOUR) -> str:
@@ -102,10 +108,9 @@ def _xml(markers: Sequence[Marker], title: str, rate: Fraction) -> str:
 
 
 def _chapters(markers: Sequence[Marker], _title: str, _rate: Fraction) -> str:
-    kind = "scene" if any(m.kind == "scene" for m in markers) else "part"
     rows = []
-    for m in (m for m in markers if m.kind == kind):
-        minutes, seconds = divmod(int(m.at_s), 60)
+    for m in markers:
+        minutes, seconds = divmod(round(m.at_s), 60)
         hours, minutes = divmod(minutes, 60)
         rows.append(
             f"{hours}:{minutes:02d}:{seconds:02d} {_line(m.name)}"

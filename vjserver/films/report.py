@@ -2,6 +2,8 @@
 
 import json
 from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +39,31 @@ def put(path: Path, data: bytes) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def write(output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, Any]) -> None:
-    """Write report and contact sheet. Raises OutputError."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a film shows from a frame on: a name, and the prompts."""
+
+    frame: int
+    name: str
+    prompts: tuple[str, ...]
+
+
+def write(
+    output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, Any], title: str, shown: Sequence[Shown]
+) -> None:
+    """Write report and contact sheet: a picture of all that is shown. Raises OutputError."""
     put(report_path(output), json.dumps(told, indent=1, ensure_ascii=False).encode())
     cells = []
     begins = [segment.first for segment in plan.segments]
-    looks = [*plan.looks]
-    for i, look in enumerate(looks):
-        begin = max(look.frame, film.first)
-        end = looks[i + 1].frame if i + 1 < len(looks) else film.last
+    rows = [row for row in shown if row.frame < film.last]
+    for i, row in enumerate(rows):
+        begin = max(row.frame, film.first)
+        end = rows[i + 1].frame if i + 1 < len(rows) else film.last
+        if end <= begin:
+            continue
         segment = plan.segments[max(0, bisect_right(begins, (begin + end) // 2) - 1)]
-        head = f"{clock(begin / float(film.rate))}  {look.preset or look.generator}"
-        cells.append(sheet.Cell(_thumb(folder, segment), head, _words(look.prompts)))
+        head = f"{clock(begin / float(film.rate))}  {row.name}"
+        cells.append(sheet.Cell(_thumb(folder, segment), head, _words(row.prompts)))
     if len(cells) == 1:  # one look: let the sheet show how it goes on
         cells = [
             sheet.Cell(
@@ -57,7 +72,7 @@ def write(output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, An
             )
             for one in plan.segments
         ]
-    sheet.draw(sheet_path(output), output.stem, cells[:: max(1, -(-len(cells) // MOST_CELLS))])
+    sheet.draw(sheet_path(output), title or output.stem, cells[:: max(1, -(-len(cells) // MOST_CELLS))])
 
 
 def _thumb(folder: Path, segment: Segment) -> Pixels | None:

@@ -92,7 +92,7 @@ def _picture(title: str, cells: Sequence[Cell]) -> Any:
         font = ImageFont.truetype(font_file(bold), points * DPI / 72)
         pen.text(_dots(*at), text, ink, font, anchor, spacing=points * DPI / 72 * 0.25)
 
-    write((MARGIN, 0.5), _plain(title), 17, INK, True, "lm")
+    write((MARGIN, 0.5), drawable(title), 17, INK, True, "lm")
     for i, cell in enumerate(cells):
         left, top = page.corner(i)
         box = _dots(WIDE, page.high)
@@ -132,7 +132,7 @@ def _figure(title: str, cells: Sequence[Cell], shape: tuple[int, int]) -> Any:
     def write(at: tuple[float, float], text: str, points: float, **look: Any) -> None:
         figure.text(at[0] / width, 1 - at[1] / height, text.replace("$", "\\$"), fontsize=points, **look)
 
-    write((MARGIN, 0.5), _plain(title), 17, color=INK, fontweight="bold", va="center")
+    write((MARGIN, 0.5), drawable(title), 17, color=INK, fontweight="bold", va="center")
     for i, cell in enumerate(cells):
         left, top = page.corner(i)
         axes = figure.add_axes((
@@ -154,12 +154,25 @@ def _shape(cells: Sequence[Cell]) -> tuple[int, int]:
 
 
 def _head(cell: Cell) -> str:
-    return _plain(textwrap.shorten(cell.head, HEAD, placeholder=" ..."))
+    return drawable(textwrap.shorten(cell.head, HEAD, placeholder=" ..."))
 
 
-def _plain(text: str) -> str:
-    """Return a text as it can be drawn: without half signs, as names of files may have."""
-    return text.encode("utf-8", "replace").decode()
+@cache
+def _signs() -> frozenset[str]:
+    """Return what the font can draw."""
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(map(chr, FT2Font(str(font_file(bold=True))).get_charmap()))
+
+
+def drawable(text: str) -> str:
+    """Return a text without the signs that the font does not have."""
+    return "".join(sign for sign in text if sign in _signs() or sign.isspace())
+
+
+def undrawable(text: str) -> str:
+    """Return the signs of a text that the font does not have, each once."""
+    return "".join(dict.fromkeys(sign for sign in text if sign not in _signs() and not sign.isspace()))
 
 
 def _wrapped(text: str) -> str:
@@ -167,7 +180,7 @@ def _wrapped(text: str) -> str:
     kept = lines[:LINES]
     if len(lines) > LINES:
         kept[-1] = f"{kept[-1][: SIGNS - 2]} ..."
-    return _plain("\n".join(kept))
+    return drawable("\n".join(kept))
 
 
 def picture(data: bytes) -> Pixels | None:

@@ -67,7 +67,8 @@ class Song:
             with av.open(str(path), metadata_errors="ignore") as container:
                 return cls(path, *_look(av, container))
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise DeviceError(f"{path} is not a sound file that can be read: {error}") from None
+            why = getattr(error, "strerror", None) or error
+            raise DeviceError(f"{path} is not a sound file that can be read: {why}") from None
 
     @property
     def seconds(self) -> Fraction:

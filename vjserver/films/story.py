@@ -14,7 +14,8 @@ from typing import Any
 from vjserver.films.places import Places
 from vjserver.types.errors import ConfigError
 
-BARS_A_SCENE = 4
+BARS_A_SCENE, SHORTEST_BARS = 4, 2
+"""A scene lasts so many bars; half of it where each sentence of the story can have its own then."""
 LONGEST_PROMPT = 220
 SHORTEST_LINE_S = 1.5
 _SENTENCE = re.compile(r"[^.!?…。！？؟।]+(?:[.!?…。！？؟।]+[\"'”’)」]*|$)")
@@ -199,17 +200,19 @@ def worth(passage: Passage) -> float:
     )  # fmt: skip
 
 
-def board_of(story: Story, places: Places) -> dict[str, Any]:
-    """Return the storyboard of a story on a song, as a file holds it."""
+def board_of(story: Story, places: Places) -> tuple[dict[str, Any], list[str]]:
+    """Return the storyboard of a story on a song, as a file holds it, and the sentences that have no scene."""
     slots = _slots(places, len(story.passages))
     passages = story.passages
     shares = [round(i * len(passages) / len(slots)) for i in range(len(slots) + 1)]
     scenes: list[dict[str, Any]] = []
     used: set[str] = set()
+    left: list[str] = []
     for i, (begin_s, _, new_part) in enumerate(slots):
         group = passages[shares[i] : max(shares[i] + 1, shares[i + 1])]
         best = max(group, key=worth)
         used |= set(best.who)
+        left += [passage.text for passage in group if passage is not best]
         scene: dict[str, Any] = {"name": _short(best.text, 40), "at": _at(places, begin_s), "prompts": [_prompt(best)]}
         drop = places.nearest("drop", begin_s, 0.3)
         if i and drop is None:
@@ -219,7 +222,7 @@ def board_of(story: Story, places: Places) -> dict[str, Any]:
         scenes.append(scene)
     board: dict[str, Any] = {"title": story.title or "", "style": ""}
     cast = {name: {"look": look} for name, look in story.cast.items() if name in used}
-    return {**board, **({"cast": cast} if cast else {}), "scenes": scenes}
+    return {**board, **({"cast": cast} if cast else {}), "scenes": scenes}, left
 
 
 def _slots(places: Places, most: int) -> list[tuple[float, float, bool]]:
@@ -229,6 +232,12 @@ def _slots(places: Places, most: int) -> list[tuple[float, float, bool]]:
     wanted = [max(1, round(sum(a - 0.05 <= bar < b - 0.05 for bar in bars) / BARS_A_SCENE)) for a, b in bounds]
     if len(bars) < 3:
         wanted = [max(1, round((b - a) / 8.0)) for a, b in bounds]
+    fitting = [max(count, int(sum(a - 0.05 <= bar < b - 0.05 for bar in bars) / SHORTEST_BARS))
+               for count, (a, b) in zip(wanted, bounds, strict=True)]  # fmt: skip
+    if sum(wanted) < most <= sum(fitting):  # there is room for every sentence
+        while sum(wanted) < most:
+            longest = max(range(len(wanted)), key=lambda k: fitting[k] / wanted[k])
+            wanted[longest] += 1
     while sum(wanted) > most and max(wanted) > 1:
         wanted[wanted.index(max(wanted))] -= 1
     while sum(wanted) > most and len(bounds) > 1:  # fewer sentences than parts: let the shortest join its neighbour
@@ -280,23 +289,46 @@ def _short(text: str, most: int) -> str:
 # -- lyrics --------------------------------------------------------------------------------------------------------
 
 
-def read_lyrics(text: str) -> list[tuple[float, float | None, str]]:
-    """Return the lines of LRC or SRT: when each is sung, until when where that is told, and its words.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a song: when it is sung, until when where that is told, and its words; none where nobody sings."""
 
-    Raises ConfigError with the line for a time that is none, or where there are no lines.
+    begin_s: float
+    end_s: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lyrics:
+    """The lines of a song, in order, and its title where it is told."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def read_lyrics(text: str) -> Lyrics:
+    """Return the lines of LRC or SRT.
+
+    Raises ConfigError with the line for a time that is none, or where there are no words.
     """
-    rows = _read_srt(text) if "-->" in text else _read_lrc(text)
-    rows = sorted((row for row in rows if row[2]), key=lambda row: row[0])
-    if not rows:
+    title = re.search(r"(?m)^\s*\[ti:\s*(.*?)\s*\]", text)
+    rows = sorted(_read_srt(text) if "-->" in text else _read_lrc(text), key=lambda row: row.begin_s)
+    if not any(row.words for row in rows):
         raise ConfigError(
             "no line with a time is in it: [mm:ss.xx] words (LRC), or 00:00:01,000 --> 00:00:02,000 (SRT)"
         )
-    return rows
+    return Lyrics(title.group(1) if title else "", tuple(rows))
 
 
-def _read_lrc(text: str) -> list[tuple[float, float | None, str]]:
+def _sung(words: str) -> str:
+    """Return the words of a line; signs that only say that there is music are none."""
+    words = " ".join(words.split())
+    return words if any(c.isalnum() for c in words) else ""
+
+
+def _read_lrc(text: str) -> list[Line]:
     offset = 0.0
-    rows: list[tuple[float, float | None, str]] = []
+    rows: list[tuple[float, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         tag = re.match(r"\s*\[offset:\s*([+-]?\d{1,9})\s*\]", line)
         if tag:
@@ -306,16 +338,16 @@ def _read_lrc(text: str) -> list[tuple[float, float | None, str]]:
             if re.match(r"\s*\[\s*\d", line):
                 raise ConfigError(f"line {number}: a time is [mm:ss.xx]: got {line.strip()[:40]!r}")
             continue
-        words = " ".join(re.sub(r"<[\d:.]+>", "", stamps.group(2)).split())
+        words = _sung(re.sub(r"<[\d:.]+>", "", stamps.group(2)))
         for minutes, seconds, rest in re.findall(r"\[\s*(\d{1,5}):(\d{1,2})(?:[.:](\d{1,3}))?\s*\]", stamps.group(1)):
             at = 60 * int(minutes) + int(seconds) + (int(rest) / 10 ** len(rest) if rest else 0.0)
-            rows.append((at, None, words))
-    return [(max(0.0, at - offset), until, words) for at, until, words in rows]
+            rows.append((at, words))
+    return [Line(max(0.0, at - offset), None, words) for at, words in rows]
 
 
-def _read_srt(text: str) -> list[tuple[float, float | None, str]]:
+def _read_srt(text: str) -> list[Line]:
     lines = text.splitlines()
-    rows: list[tuple[float, float | None, str]] = []
+    rows: list[Line] = []
     for i, line in enumerate(lines):
         if "-->" not in line:
             continue
@@ -333,31 +365,42 @@ def _read_srt(text: str) -> list[tuple[float, float | None, str]]:
             if not row.strip():
                 break
             said.append(row)
-        rows.append((begin, end, " ".join(re.sub(r"<[^>]*>|\{[^}]*\}", "", " ".join(said)).split())))
+        rows.append(Line(begin, end, _sung(re.sub(r"<[^>]*>|\{[^}]*\}", "", " ".join(said)))))
     return rows
 
 
-def board_of_lyrics(rows: Sequence[tuple[float, float | None, str]], places: Places) -> dict[str, Any]:
-    """Return the storyboard of lyrics: a scene for each line, in its time; short lines are drawn together."""
-    groups: list[tuple[float, list[str]]] = []
-    for at, _, words in rows:
-        if at >= places.seconds:
+def board_of_lyrics(lyrics: Lyrics, places: Places, titles: bool = False) -> dict[str, Any]:
+    """Return the storyboard of lyrics: a scene for each line, in its time; short lines are drawn together.
+
+    With ``titles`` the words are written over the picture, too, while they are sung.
+    """
+    lines = [line for line in lyrics.lines if line.begin_s < places.seconds]
+    groups: list[list[Line]] = []
+    for line in lines:
+        if not line.words:
             continue
-        if groups and at - groups[-1][0] < SHORTEST_LINE_S:
-            groups[-1][1].append(words)
+        if groups and line.begin_s - groups[-1][0].begin_s < SHORTEST_LINE_S:
+            groups[-1].append(line)
         else:
-            groups.append((at, [words]))
+            groups.append([line])
     if not groups:
         raise ConfigError("all lines are behind the end of the song")
+    ends = {line: line.end_s or next((n.begin_s for n in lines[i + 1 :] if n.begin_s > line.begin_s), places.seconds)
+            for i, line in enumerate(lines)}  # fmt: skip
     scenes: list[dict[str, Any]] = []
-    if groups[0][0] > SHORTEST_LINE_S:
-        scenes.append({"name": "Before the words", "at": "0", "prompts": [groups[0][1][0]]})
-    elif groups[0][0] > 0.0:
-        groups[0] = (0.0, groups[0][1])
-    for at, lines in groups:
-        said = ", ".join(lines)
+    begin_s = groups[0][0].begin_s
+    if begin_s > SHORTEST_LINE_S:
+        scenes.append({"name": "Before the words", "at": "0", "prompts": [groups[0][0].words]})
+    for i, group in enumerate(groups):
+        at = 0.0 if not scenes and i == 0 else group[0].begin_s
+        said = ", ".join(line.words for line in group)
         scene: dict[str, Any] = {"name": _short(said, 40), "at": f"{at:.3f}", "prompts": [_short(said, LONGEST_PROMPT)]}
+        if titles:
+            scene["titles"] = [
+                {"text": line.words, "at": round(line.begin_s - at, 3), "lasts": round(ends[line] - line.begin_s, 3)}
+                for line in group if ends[line] - line.begin_s > 0.05
+            ]  # fmt: skip
         if scenes:
             scene["transition"] = {"kind": "crossfade", "beats": 1.0}
         scenes.append(scene)
-    return {"style": "", "scenes": scenes}
+    return {"title": lyrics.title, "style": "", "scenes": scenes}

@@ -31,7 +31,7 @@ from vjserver.show.registry import Registry
 from vjserver.show.state import FEEDBACK, Look, MappingRow, ShowState, Travel, look_of, look_of_preset
 from vjserver.show.take import Played, Take
 from vjserver.stages.hearing import NS
-from vjserver.types.errors import ConfigError, nearest
+from vjserver.types.errors import ConfigError, UnknownNameError, nearest
 
 LARGEST = 8 << 20
 MOST_SCENES, MOST_KEYS = 2000, 100_000
@@ -230,6 +230,7 @@ class Board:
     inputs: dict[str, Path]
     scenes: tuple[Placed, ...]
     notes: tuple[str, ...]
+    title: str = ""
 
 
 def compiled(
@@ -258,9 +259,15 @@ def compiled(
         for one in placed
         for t in one.scene.titles
     )
+    notes += [
+        f"scene {one.number}: its title {t.text[:40]!r} begins after the song's end"
+        for one in placed
+        for t in one.scene.titles
+        if one.begin_s + t.at >= places.seconds
+    ]
     names = tuple(Look.__dataclass_fields__)
     take = Take(first, tuple(rows), score=True, seed=board.seed, names=names)
-    return Board(first, take, tuple(fades), titles, inputs, tuple(placed), tuple(notes))
+    return Board(first, take, tuple(fades), titles, inputs, tuple(placed), tuple(notes), board.title)
 
 
 class _where:  # noqa: N801 - reads as what it is: with _where(...)
@@ -274,7 +281,8 @@ class _where:  # noqa: N801 - reads as what it is: with _where(...)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, ConfigError):
-            raise ConfigError(f"{self._head}: {error}") from None
+            hint = "; a show's own presets come with --show FILE" if isinstance(error, UnknownNameError) else ""
+            raise ConfigError(f"{self._head}: {error}{hint}") from None
 
 
 def _begins(board: Storyboard, path: Path, places: Places, notes: list[str]) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjserver.films.film import Title
-from vjserver.films.sheet import font_file
+from vjserver.films.sheet import drawable, font_file
 from vjserver.types.frames import Pixels
 
 FADE_NS = 500_000_000
@@ -42,7 +42,7 @@ def drawn(text: str, width: int, height: int) -> tuple[NDArray[np.float32], NDAr
     picture = Image.new("L", (width, height))
     draw = ImageDraw.Draw(picture)
     size, path = max(10, height // 14), font_file(bold=True)
-    text = "\n".join(textwrap.fill(line, SIGNS_A_LINE) for line in text.splitlines()[:MOST_LINES])
+    text = "\n".join(textwrap.fill(line, SIGNS_A_LINE) for line in drawable(text).splitlines()[:MOST_LINES])
     font = ImageFont.truetype(path, size)
     while size > 8 and draw.multiline_textbbox((0, 0), text, font=font)[2] > 0.9 * width:
         size = size * 9 // 10

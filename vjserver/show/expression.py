@@ -193,7 +193,10 @@ def _read(node: ast.expr, text: str, names: set[str], depth: int) -> Value:
             raise ConfigError(
                 f"{text[:80]!r}: no function {name!r}{nearest(name, FUNCTIONS)}; there are: {', '.join(FUNCTIONS)}"
             )
-    raise ConfigError(f"{text[:80]!r}: column {node.col_offset + 1}: only numbers, names, arithmetic and functions")
+    hint = "; a power is t ** 2" if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) else ""
+    raise ConfigError(
+        f"{text[:80]!r}: column {node.col_offset + 1}: only numbers, names, arithmetic and functions{hint}"
+    )
 
 
 def _named(name: str, node: ast.expr, text: str, names: set[str]) -> Value:

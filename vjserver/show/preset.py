@@ -448,10 +448,29 @@ def _fault(model: type[BaseModel], text: str, where: str, fault: object, columns
         allowed = _allowed_keys(model, location[:-1])
         message = f"unknown key{nearest(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     elif fault["type"] not in ("value_error", "missing"):
-        message = f"{message}: got {fault['input']!r}"
+        message = f"{_PLAIN.get(fault['type'], message)}: got {fault['input']!r}"
+        if fault["type"] == "tuple_type" and isinstance(fault["input"], dict):
+            message = f"there may be several: each begins with [[{key}]], in two brackets"
     line = line_of(text, location)
     place = f"{line}:{_column(text, line, path)}" if columns else f"{line}"
     return f"{where}:{place}: {key}: {message}"
+
+
+_PLAIN = {
+    "model_type": "must be a table, such as { key = value } or a [section] of its own",
+    "model_attributes_type": "must be a table, such as { key = value } or a [section] of its own",
+    "dict_type": "must be a table, such as { key = value } or a [section] of its own",
+    "tuple_type": "must be a list, such as [1, 2]",
+    "list_type": "must be a list, such as [1, 2]",
+    "string_type": "must be a text in quotes",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
 
 
 def _column(text: str, line: int, path: Sequence[str]) -> int:
