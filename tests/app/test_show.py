@@ -67,7 +67,7 @@ def test_a_show_is_read(tmp_path):
             13,
             "unknown key; nearest: width, height; allowed: width, height, fps, output_fps, standby, lookahead_ms",
         ),
-        ("width = 640", 'width = "wide"', 13, "valid integer"),
+        ("width = 640", 'width = "wide"', 13, "must be a whole number"),
         ("width = 640", "width = 639", 13, "multiple of 2"),
         ("min_bpm = 70", "min_bpm = 160", 8, "at least 1.1 x min_bpm: got 160..170"),
         ("min_bpm = 70", "min_bpm = 7", 9, "greater than or equal to 40"),

@@ -35,7 +35,7 @@ def test_a_preset_is_read():
     [
         ("zoom = 0.6", "zom = 0.6", 7, "nearest: /vj/param/zoom"),
         ("zoom = 0.6", "zoom = 1.6", 7, "less than or equal to 1"),
-        ("zoom = 0.6", 'zoom = "big"', 7, "valid number"),
+        ("zoom = 0.6", 'zoom = "big"', 7, "must be a number"),
         ('from = "bass"', 'from = "base"', 9, "nearest: bass"),
         ('to = "/vj/param/zoom"', 'to = "/vj/param/zooom"', 10, "nearest: /vj/param/zoom"),
         ('to = "/vj/param/zoom"', 'to = "/vj/master/fade"', 10, "a mapping drives"),
