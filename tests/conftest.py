@@ -18,7 +18,7 @@ import soundfile
 from hypothesis import settings
 
 from vjserver.cli import main
-from vjserver.generators.diffusion import store
+from vjserver.generators import store
 from vjserver.generators.pattern.generator import PatternGenerator, PatternOptions
 from vjserver.outputs import uyvy
 from vjserver.sources.song import demo_song

@@ -532,7 +532,7 @@ def _presets_show(args: argparse.Namespace) -> int:
 
 
 def _models_list(_args: argparse.Namespace) -> int:
-    from vjserver.generators.diffusion.store import KNOWN, models, store_folder
+    from vjserver.generators.store import KNOWN, models, store_folder
 
     here = models()
     for model in here:
@@ -545,7 +545,7 @@ def _models_list(_args: argparse.Namespace) -> int:
 
 
 def _models_pull(args: argparse.Namespace) -> int:
-    from vjserver.generators.diffusion.store import KNOWN, pull
+    from vjserver.generators.store import KNOWN, pull
 
     if args.name in KNOWN:
         known = KNOWN[args.name]
@@ -556,7 +556,7 @@ def _models_pull(args: argparse.Namespace) -> int:
 
 
 def _models_add(args: argparse.Namespace) -> int:
-    from vjserver.generators.diffusion.store import add
+    from vjserver.generators.store import add
 
     model, remarks = add(args.path, args.name, args.licence)
     for remark in remarks:
@@ -566,7 +566,7 @@ def _models_add(args: argparse.Namespace) -> int:
 
 
 def _models_verify(args: argparse.Namespace) -> int:
-    from vjserver.generators.diffusion.store import models, verify
+    from vjserver.generators.store import models, verify
     from vjserver.types.errors import ConfigError, nearest
 
     here = {model.name: model for model in models()}

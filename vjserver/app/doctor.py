@@ -14,7 +14,7 @@ from typing import Any
 from vjserver.app.holder import holder_of
 from vjserver.app.show import Show, load_bank
 from vjserver.controls.midi import MidiPorts
-from vjserver.generators.diffusion.store import models, store_folder
+from vjserver.generators.store import models, store_folder
 from vjserver.ports import OURS
 from vjserver.runtime import shared
 from vjserver.runtime.installed import installed

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.random_models import make_lora
-from vjserver.generators.diffusion.engine import CANVASES, PLACE, WARM, Engine, Inputs, Shape, _start
+from vjserver.generators.captured import CANVASES, WARM
+from vjserver.generators.diffusion.engine import PLACE, Engine, Inputs, Shape, _start
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.types.errors import OutOfMemoryError
@@ -225,7 +226,7 @@ def fake_cuda(monkeypatch):
     """
     pools, capturing, here, usual = {}, threading.Lock(), threading.local(), FakeStream()
     FakeStream.made = []
-    monkeypatch.setattr("vjserver.generators.diffusion.engine._STREAMS", [])
+    monkeypatch.setattr("vjserver.generators.captured._STREAMS", [])
 
     def current():
         return getattr(here, "streams", [usual])[-1]

@@ -586,7 +586,7 @@ def test_a_device_that_is_not_there_is_told(stocked):
 
 
 def test_half_precision_is_the_kind_that_rounds_less():
-    from vjserver.generators.diffusion.model import choose_dtype
+    from vjserver.generators.captured import choose_dtype
 
     assert choose_dtype("auto", torch.device("cuda")) == torch.float16
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
@@ -672,7 +672,7 @@ def test_without_torch_everything_but_diffusion_is_there_and_it_says_what_to_ins
         "import sys\n"
         "for name in ('torch', 'diffusers', 'transformers', 'huggingface_hub'): sys.modules[name] = None\n"
         "import vjserver.app.generate, vjserver.app.offline, vjserver.app.doctor\n"
-        "from vjserver.generators.diffusion import store\n"
+        "from vjserver.generators import store\n"
         "from vjserver.generators.diffusion.generator import DiffusionGenerator\n"
         "from vjserver.generators.diffusion.options import DiffusionOptions\n"
         "from vjserver.types.errors import ConfigError, GeneratorError\n"

@@ -11,7 +11,7 @@ import pytest
 from hub import Hub
 
 from vjserver import cli
-from vjserver.generators.diffusion import store
+from vjserver.generators import store
 from vjserver.types.errors import ConfigError, GeneratorError
 
 

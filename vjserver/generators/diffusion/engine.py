@@ -9,14 +9,11 @@ stays while prompts, timesteps, guidance and LoRA weights stay (:class:`Conditio
 Without CUDA the same functions run as they are, on the CPU and on MPS.
 """
 
-import gc
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,27 +22,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vjserver.generators.captured import LUMA, Captured, Program, covering, graded, searching
 from vjserver.generators.diffusion.info import N_DIRECTIONS as DIRECTIONS
 from vjserver.generators.diffusion.model import Parts
 from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
 from vjserver.generators.diffusion.text import Encoded, blend
-from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Pixels
 
 BANK = 64  # prompts that may be blended in one frame: eight slots, each on its way from several texts, and a negative
 DIRECTION_SEED = 1_000_003
 NOISES = MAX_STEPS + 1
-CANVASES = 10
-WARM = 3
-"""So often a frame runs as it is before it is captured: libraries make what they need, and compile."""
-TIMED = 5
-LATER = 2000  # frames until a capture that had no room is tried again
-_CAPTURING = threading.Lock()
-"""One capture at a time in a process, and no memory goes back to the device meanwhile."""
-_STREAMS: list[Any] = []
-"""Streams that no engine has now. cuBLAS keeps 32 MiB and more for each that there ever was, so few are made."""
-OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 Float32 = NDArray[np.float32]
 Weighted = Sequence[tuple[Encoded, float]]
 
@@ -71,10 +57,6 @@ NEUTRAL = {
     "warp": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
     "grade": (1.0, 1.0, 1.0, 0.0, 0.0),
 }
-
-
-class GpuFaultError(GeneratorError):
-    """The GPU failed in a way after which this process can compute nothing more on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +137,6 @@ class Conditions:
         self.times.copy_(unet.time_biases(timesteps, guidance, pooled, self._ids, lora).unflatten(0, (MAX_STEPS, rows)))
 
 
-@dataclass(slots=True)
-class Program:
-    """What computes one kind of frame on one canvas: ``run`` as it is, or ``replay`` once it is captured."""
-
-    run: Callable[[], None]
-    replay: Callable[[], None] | None = None
-    runs: int = 0
-
-
 class Canvas:
     """The static buffers of one shape, and the frames captured on them."""
 
@@ -204,7 +177,7 @@ class Canvas:
         """Made ready before the show: it stays when room is needed for another."""
 
 
-class Engine:
+class Engine(Captured):
     """Renders frames of one model. Every call belongs to one thread at a time; ``lock`` guards captures."""
 
     def __init__(
@@ -214,14 +187,12 @@ class Engine:
         lock: "threading.Lock | None" = None,
         classify: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        super().__init__(parts.device, lock)
         self.parts, self._classify = parts, classify
         device, width = parts.device, parts.unet.prompts.weight.shape[1]
         self.bank = torch.zeros(BANK, 77, width, device=device)
         self.pooled = torch.zeros(BANK, 1, self._pooled_width(), device=device) if parts.sdxl else None
         self._places: dict[str, int] = {}
-        self._canvases: dict[Shape, Canvas] = {}
-        self._newest: Canvas | None = None
-        self._lock = lock or threading.Lock()
         self._unet: Callable[..., Tensor] = parts.unet
         self._encode: Callable[..., Tensor] = parts.decoder.encode
         self._decode: Callable[..., Tensor] = parts.decoder.decode
@@ -234,12 +205,6 @@ class Engine:
                     setattr(torch._dynamo.config, limit, 64)
             whole = partial(torch.compile, dynamic=False, fullgraph=True)
             self._fused = whole(parts.unet), whole(parts.decoder.encode), whole(parts.decoder.decode)
-        self._cuda = device.type == "cuda"
-        # One pool for all captured frames: they never run at once, and what outlives them lies in the canvases.
-        self._pool: Any = None
-        # All of an engine's work is on one stream, which goes before what others have the device do: their loading
-        # holds no frame up, and cuBLAS's workspace of the stream is made by the first frames, outside the pool.
-        self._stream: Any = None
 
     def _pooled_width(self) -> int:
         unet = self.parts.unet
@@ -275,8 +240,8 @@ class Engine:
             canvas.kept = True
             canvas.fused = canvas.fused or (self.compiled and not canvas.programs)
             programs = [self._program(canvas, from_picture, steps) for from_picture in pictures]
-            with _keeping(canvas), _searching(self._cuda):
-                times = [self._prepare(program) for program in (canvas.condition, *programs)]
+            with _keeping(canvas), searching(self._cuda):
+                times = [self._prepare(program, int(self.compiled)) for program in (canvas.condition, *programs)]
             if canvas.fused:
                 self.fused_shapes.add(shape)
             return max(times)
@@ -351,46 +316,6 @@ class Engine:
                 buffer.copy_(torch.from_numpy(values).to(buffer.dtype))
 
     @property
-    def captures(self) -> bool:
-        """Whether frames are captured, which they are on CUDA."""
-        return self._cuda
-
-    def memory_mib(self) -> int:
-        """Return how much of the GPU's memory this process holds, MiB; 0 on other devices."""
-        return round(torch.cuda.memory_reserved() / 2**20) if self.parts.device.type == "cuda" else 0
-
-    def free(self) -> None:
-        """Give all buffers and captured frames back."""
-        for canvas in self._canvases.values():
-            canvas.programs.clear()  # they refer to their canvas, whose memory is wanted now and not some day
-        self._canvases.clear()
-        self._newest = None
-        self._pool = None  # a pool whose graphs are all gone may not be captured into again
-        if self._cuda:
-            with _CAPTURING, suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
-                torch.cuda.empty_cache()
-
-    def close(self) -> None:
-        """Give everything back; the next engine goes on with the stream of this one."""
-        self.free()
-        if self._stream is not None:
-            _STREAMS.append(self._stream)
-            self._stream = None
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Have the device work for this engine, on its stream; faults are told apart."""
-        with _told(self):
-            if not self._cuda:
-                yield
-                return
-            if self._stream is None:
-                self._stream = _STREAMS.pop() if _STREAMS else torch.cuda.Stream(self.parts.device, priority=-1)
-                self._stream.wait_stream(torch.cuda.current_stream())  # the model was loaded there
-            with torch.cuda.stream(self._stream):
-                yield
-
-    @property
     def decoded(self) -> Tensor:
         """The newest frame before grading, float32 ``(decks, 3, height, width)``, 0..1."""
         assert self._newest is not None
@@ -399,13 +324,7 @@ class Engine:
     # -- what a frame is laid out with ---------------------------------------------------------------------
 
     def _canvas(self, shape: Shape) -> Canvas:
-        canvas = self._canvases.pop(shape, None)
-        if canvas is None:
-            if len(self._canvases) >= CANVASES:
-                oldest = min(self._canvases, key=lambda one: self._canvases[one].kept)
-                self._canvases.pop(oldest).programs.clear()
-            canvas = Canvas(self, shape)
-        self._canvases[shape] = canvas  # the newest is the last to go
+        canvas: Canvas = self._canvas_of(shape, lambda: Canvas(self, shape))
         if self._newest is not None and self._newest is not canvas:
             _carry_over(self._newest, canvas)
         self._newest = canvas
@@ -517,66 +436,6 @@ class Engine:
             canvas.programs[key] = Program(self._frame_of(canvas, from_picture, steps))
         return canvas.programs[key]
 
-    def _play(self, program: Program) -> None:
-        """Replay what was captured; what was not yet runs as it is, and is captured once it ran often enough.
-
-        So a new size costs the show a few slower frames and no stall. Who encodes a prompt is not waited for.
-        """
-        if self._cuda and program.replay is None and program.runs >= WARM and self._lock.acquire(blocking=False):
-            try:
-                program.replay = self._captured(program.run)
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-                program.runs = -LATER  # there was room for the frame, so it plays on as it is
-            finally:
-                self._lock.release()
-        (program.replay or program.run)()
-        program.runs += 1
-
-    def _prepare(self, program: Program) -> float:
-        """Run, compile and capture, whatever that takes; return how long a replay takes, in seconds."""
-        if program.replay is None:
-            for _ in range(WARM if self._cuda else self.compiled):
-                program.run()
-        if not self._cuda:
-            return 0.0
-        if program.replay is None:
-            with _CAPTURING:
-                torch.cuda.empty_cache()  # what the runs took lies beside the graphs' pool
-            with self._lock:
-                program.replay = self._captured(program.run)
-        times = []
-        for _ in range(TIMED):
-            self._stream.synchronize()
-            began_s = time.perf_counter()
-            program.replay()
-            self._stream.synchronize()
-            times.append(time.perf_counter() - began_s)
-        return median(times)
-
-    def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Return ``run`` as a CUDA graph of the work on this engine's stream; nothing is computed meanwhile."""
-        collects = gc.isenabled()
-        with _CAPTURING:
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
-            graph = torch.cuda.CUDAGraph()
-            try:
-                gc.disable()  # what it finds might give the device something back
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    run()
-                except BaseException:
-                    with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
-                        graph.capture_end()
-                    raise
-                graph.capture_end()
-            finally:
-                if collects:
-                    gc.enable()
-        return graph.replay
-
     def _fetch(self, canvas: Canvas) -> Result:
         canvas.turn = 1 - canvas.turn
         host = canvas.host[canvas.turn]
@@ -643,12 +502,12 @@ def _keep(canvas: Canvas, latent: Tensor, picture: Tensor) -> None:
 def _show(canvas: Canvas, classify: Callable[[Tensor], Tensor] | None) -> None:
     """Grade and crossfade the decoded decks and write them as RGBA8 at the picture's size."""
     c, shape = canvas.controls, canvas.shape
-    picture = _graded(canvas.decoded, c[PLACE["grade"]], canvas.luma)
+    picture = graded(canvas.decoded, c[PLACE["grade"]], canvas.luma)
     if shape.decks == 2:
         fader = c[PLACE["fader"]]
         picture = torch.cat([torch.lerp(picture[:1], picture[1:], fader), torch.lerp(picture[1:], picture[:1], fader)])
     if (shape.out_width, shape.out_height) != (shape.width, shape.height):
-        picture = _covering(picture, shape).clamp_(0.0, 1.0)
+        picture = covering(picture, shape.out_width, shape.out_height).clamp_(0.0, 1.0)
     if classify is not None:
         canvas.report[3].copy_(classify(picture[:1]))
     pixels = (picture * 255.0).round_().to(torch.uint8).permute(0, 2, 3, 1)
@@ -656,33 +515,6 @@ def _show(canvas: Canvas, classify: Callable[[Tensor], Tensor] | None) -> None:
     change = pixels[coarse].float() - canvas.rgba[(*coarse, slice(0, 3))].float()
     canvas.report[2].copy_(change.abs_().mean() / 255.0)
     canvas.rgba[..., :3].copy_(pixels)
-
-
-def _graded(picture: Tensor, grade: Tensor, luma: Tensor) -> Tensor:
-    """Return the picture graded: hue turned about the grey axis, then saturation, contrast, brightness and flash.
-
-    All of it is one affine map of the colours: a matrix product over the pixels. ``luma`` is a 3 x 3 matrix whose rows
-    are the weights of grey.
-    """
-    saturation, contrast, brightness, flash, turns = grade.unbind()
-    angle = turns * (2.0 * torch.pi)
-    cos, sin = torch.cos(angle), torch.sin(angle) * 3.0**-0.5
-    third = (1.0 - cos) / 3.0
-    same, next_, before = cos + third, third + sin, third - sin
-    hue = torch.stack([same, before, next_, next_, same, before, before, next_, same]).reshape(3, 3)
-    matrix = torch.lerp(luma @ hue, hue, saturation) * (contrast * brightness)
-    offset = (0.5 - 0.5 * contrast) * brightness + flash
-    return (torch.matmul(matrix, picture.flatten(2)) + offset).clamp_(0.0, 1.0).reshape(picture.shape)
-
-
-def _covering(picture: Tensor, shape: Shape) -> Tensor:
-    """Return the picture at its output's size; where the shapes differ the sides that stick out are cut off."""
-    scale = max(shape.out_width / shape.width, shape.out_height / shape.height)
-    width, height = round(shape.out_width / scale), round(shape.out_height / scale)
-    left, top = (shape.width - width) // 2, (shape.height - height) // 2
-    cut = picture[..., top : top + height, left : left + width]
-    size = (shape.out_height, shape.out_width)
-    return F.interpolate(cut, size=size, mode="bicubic", align_corners=False, antialias=False)
 
 
 def _carry_over(old: Canvas, new: Canvas) -> None:
@@ -705,32 +537,3 @@ def _keeping(canvas: Canvas) -> Iterator[None]:
     yield
     for buffer, old in zip(carried, before, strict=True):
         buffer.copy_(old)
-
-
-@contextmanager
-def _searching(cuda: bool) -> Iterator[None]:
-    """Let cuDNN try its ways meanwhile, which it does for a shape that it sees for the first time."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = cuda or before
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
-
-
-@contextmanager
-def _told(engine: Engine) -> Iterator[None]:
-    """Tell torch's faults apart: memory that ran out is freed; what CUDA itself reports ends the process."""
-    try:
-        yield
-    except RuntimeError as error:
-        if _is_out_of_memory(error):
-            engine.free()
-            raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
-        if "CUDA error" in str(error):
-            raise GpuFaultError(f"the GPU failed: {str(error).splitlines()[0]}") from error
-        raise

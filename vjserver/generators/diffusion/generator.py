@@ -18,7 +18,7 @@ from vjserver.generators.diffusion.coherence import Place, Thread, place, thread
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.generators.diffusion.store import find_model, models
+from vjserver.generators.store import find_model, models
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevice, Pixels, Prompts, on_host
@@ -234,7 +234,7 @@ class DiffusionGenerator:
 
     def _overcome(self, error: GeneratorError | RuntimeError) -> None:
         """Find a way past what went wrong in a frame, or raise."""
-        from vjserver.generators.diffusion.engine import GpuFaultError
+        from vjserver.generators.captured import GpuFaultError
 
         if isinstance(error, GpuFaultError):
             raise WorkerFault(str(error)) from error

@@ -16,10 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vjserver.generators.captured import choose_device, choose_dtype
 from vjserver.generators.diffusion.lora import read_loras
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.sampler import Sampler
-from vjserver.generators.diffusion.store import (
+from vjserver.generators.diffusion.text import TextEncoder
+from vjserver.generators.diffusion.unet import UNet, Weights
+from vjserver.generators.store import (
     check_layout,
     check_vae,
     find_decoder,
@@ -28,8 +31,6 @@ from vjserver.generators.diffusion.store import (
     read_json,
     variant_of,
 )
-from vjserver.generators.diffusion.text import TextEncoder
-from vjserver.generators.diffusion.unet import UNet, Weights
 from vjserver.types.errors import ConfigError, GeneratorError
 
 for _library in (diffusers, transformers):  # what matters is told by us; their bars and hints would fill the terminal
@@ -38,7 +39,6 @@ for _library in (diffusers, transformers):  # what matters is told by us; their 
 
 # How guidance reaches a model: not at all, as an embedded number (LCM), or by a second, negative prompt.
 Guidance = Literal["none", "embedded", "negative"]
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 class Decoder(nn.Module):
@@ -88,28 +88,6 @@ class Parts:
     loras: int
     empty_is_zero: bool = False
     remarks: list[str] = field(default_factory=list)
-
-
-def choose_device(asked: str) -> torch.device:
-    """Return the device to compute on. Raises GeneratorError where the one asked for is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        return torch.device(next(name for name, is_there in there.items() if is_there))
-    if not there[asked]:
-        remedy = "see 'Use your GPU' in the README" if asked == "cuda" else "it needs a Mac with Apple silicon"
-        raise GeneratorError(f"this torch ({torch.__version__}) finds no {asked} device: {remedy}")
-    return torch.device(asked)
-
-
-def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """Return the number format: float16 on a GPU, float32 on the CPU.
-
-    A step from pure noise multiplies the UNet's rounding by a sigma of 14.6. SD-Turbo's layout with random weights
-    rounds to 0.13 % of its prediction in float16 and to 1.1 % in bfloat16, which would be grain one can see.
-    """
-    if asked != "auto":
-        return DTYPES[asked]
-    return torch.float32 if device.type == "cpu" else torch.float16
 
 
 def load(options: DiffusionOptions) -> Parts:

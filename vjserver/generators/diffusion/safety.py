@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjserver.generators.diffusion.store import find_model, read_json
+from vjserver.generators.store import find_model, read_json
 from vjserver.types.errors import GeneratorError
 
 

@@ -1,11 +1,13 @@
-"""The model store: folders in the diffusers layout, safetensors only, each with a manifest of SHA-256 sums.
+"""The model store: folders of safetensors, each with a manifest of SHA-256 sums.
 
-    DATA/models/NAME/...                the files as their maker laid them out
+    DATA/models/NAME/...                the files as their maker laid them out (diffusion), or as convert wrote them
     DATA/models/NAME/vjserver.json      where they came from, licence, size and sum of each
+    DATA/models/NAME/.ran               it has made pictures here
 
 DATA is the user's data folder (platformdirs), or ``$VJSERVER_DATA``. Nothing here imports torch.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +22,7 @@ from vjserver.generators.diffusion.singlefile import check_channels, unpack
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
-MANIFEST = "vjserver.json"
+MANIFEST, RAN = "vjserver.json", ".ran"
 PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
 KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -54,6 +56,37 @@ KNOWN = {
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """A family of GANs: what it draws, under which terms, how much of a card it takes, and where models of it are."""
+
+    what: str
+    licence: str
+    commercial: str
+    gigabytes: float
+    where: str
+
+
+GANS = {
+    "StyleGAN2": Family(
+        "one kind of thing (faces, churches, paintings), 256 to 1024 px, no text", "NVIDIA Source Code License-NC",
+        "the official models: no; one that you train: yours, with this program's own code", 1.0,
+        "catalog.ngc.nvidia.com (stylegan2 and stylegan2-ada models), justinpinkney/awesome-pretrained-stylegan2",
+    ),
+    "StyleGAN3": Family(
+        "as StyleGAN2, moves and turns without stuck textures, 256 to 1024 px", "NVIDIA Source Code License-NC",
+        "the official models: no; one that you train: yours, with this program's own code", 1.5,
+        "catalog.ngc.nvidia.com (stylegan3 models), justinpinkney/awesome-pretrained-stylegan3",
+    ),
+    "BigGAN-deep": Family(
+        "the 1000 classes of ImageNet by name, 128 to 512 px", "MIT (huggingface's weights are of DeepMind's)",
+        "the licence allows it; the pictures that it learnt from are others'", 1.0,
+        "huggingface/pytorch-pretrained-BigGAN (biggan-deep-128, -256, -512)",
+    ),
+}  # fmt: skip
+"""Families of GANs by the name that their folders tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that is here: where, since when, under which licence, with which files (name -> size and SHA-256)."""
 
@@ -62,6 +95,16 @@ class Model:
     source: str
     licence: str
     files: dict[str, dict[str, Any]] = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        """What it is: ``diffusion``, ``decoder``, or the name of a GAN's family."""
+        return kind_of(self.folder)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it has made pictures here."""
+        return (self.folder / RAN).exists()
 
     @property
     def size(self) -> int:
@@ -86,6 +129,45 @@ def models() -> list[Model]:
     return found
 
 
+def kind_of(folder: Path) -> str:
+    """Return what lies in a folder: ``diffusion``, ``decoder``, the name of a GAN's family, or nothing."""
+    if (folder / "model_index.json").is_file():
+        return "diffusion"
+    try:
+        name = str(read_json(folder / "config.json", ConfigError).get("_class_name", ""))
+    except ConfigError:
+        return ""
+    return name if name in GANS else "decoder"
+
+
+def mark_run(folder: Path) -> None:
+    """Keep in mind that a model of the store has made pictures here."""
+    if (folder / MANIFEST).is_file() and not (folder / RAN).exists():
+        with contextlib.suppress(OSError):
+            (folder / RAN).touch()
+
+
+def find_gan(name: str) -> Path:
+    """Return the folder of a GAN given by its name in the store, or by its path.
+
+    Raises GeneratorError: what it is instead, or how to get one.
+    """
+    here = {model.name: model.folder for model in models()}
+    folder = here.get(name, Path(name).expanduser())
+    if not folder.is_dir():
+        if folder.suffix.lower() in (*PICKLES, ".safetensors") and folder.is_file():
+            raise GeneratorError(f"{folder} is a checkpoint; this makes a folder of it once: "
+                                 f"vjserver models convert {folder} -o {folder.stem}")  # fmt: skip
+        gans = sorted(one for one, place in here.items() if kind_of(place) in GANS)
+        raise GeneratorError(
+            f"unknown GAN {name!r}{nearest(name, gans)}; here: {', '.join(gans) or 'none'}, or a folder"
+        )
+    kind = kind_of(folder)
+    if kind not in GANS:
+        raise GeneratorError(f"{name} is no GAN: it is {f'a {kind} model' if kind else 'no model at all'}")
+    return folder
+
+
 def find_model(name: str) -> Path:
     """Return the folder of a model given by its name in the store, or by its path.
 
@@ -93,6 +175,8 @@ def find_model(name: str) -> Path:
     """
     for model in models():
         if model.name == name:
+            if model.kind in GANS:
+                raise GeneratorError(f'{name} is a GAN ({model.kind}): generator = "gan" plays it')
             return model.folder
     path = Path(name).expanduser()
     if path.suffix.lower() in PICKLES:
@@ -194,7 +278,7 @@ def verify(model: Model) -> list[str]:
             faults.append(f"{file} has {file.stat().st_size} bytes, the manifest says {row['size']}")
         elif sha256(file) != row["sha256"]:
             faults.append(f"{file} was changed: its SHA-256 is not the manifest's")
-    known = set(model.files) | {MANIFEST}
+    known = set(model.files) | {MANIFEST, RAN}
     for file in _files(model.folder):
         relative = file.relative_to(model.folder).as_posix()
         if relative not in known:
@@ -205,11 +289,13 @@ def verify(model: Model) -> list[str]:
 def check_layout(folder: Path) -> None:
     """Raise ConfigError unless ``folder`` is a whole model or decoder, with safetensors for every part."""
     index = folder / "model_index.json"
-    if not index.is_file():
+    if kind_of(folder) in GANS:
+        parts: Sequence[Path] = [folder]
+    elif not index.is_file():
         config = folder / "config.json"
         if not config.is_file():
             raise ConfigError(f"{folder} is no model: it has neither model_index.json nor config.json")
-        parts: Sequence[Path] = [folder]
+        parts = [folder]
     else:
         row = read_json(index, ConfigError)
         missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if part not in row]

@@ -1,0 +1,125 @@
+"""The networks against what the papers say, done plainly; and against what they must be whatever the weights say."""
+
+import plain
+import pytest
+import torch
+
+from bench.random_gans import stylegan2, stylegan3
+from vjserver.generators.gan.layers import Drive, Grid, mirror
+from vjserver.generators.gan.stylegan2 import StyleGAN2
+from vjserver.generators.gan.stylegan3 import StyleGAN3
+
+SQUARE = Grid()
+
+
+def drive(network, seed=1, psi=0.7, mix=(), label=None, noise=1.0, transform=None):
+    draw = torch.Generator().manual_seed(seed)
+    mixed = torch.zeros(network.styles)
+    mixed[list(mix)] = 1.0
+    return Drive(
+        torch.randn(2, network.z_dim, generator=draw),
+        torch.zeros(network.classes) if label is None else label,
+        torch.full((network.styles,), psi),
+        mixed,
+        torch.tensor(noise),
+        torch.tensor(0.4),
+        torch.eye(3) if transform is None else transform,
+    )
+
+
+def styles(tensors, d):
+    """Return the styles by the papers: mapped, mixed, truncated."""
+    label = d.label if len(d.label) else None
+    main, other = (plain.mapping(tensors, z, label) for z in d.z)
+    rows = [other if share > 0.5 else main for share in d.mix.tolist()]
+    average = tensors["mapping.w_avg"].double()
+    return torch.stack([average + p * (row - average) for row, p in zip(rows, d.psi.tolist(), strict=True)])
+
+
+def near(found, wanted, share=2e-5):
+    found, wanted = found.double(), wanted.double()
+    assert found.shape == wanted.shape
+    assert (found - wanted).abs().max() <= share * wanted.abs().max()
+
+
+TINY2 = {"resolution": 32, "base": 128, "most": 16, "z": 24, "w": 32}
+TINY3 = {"resolution": 32, "base": 256, "most": 16, "z": 24, "w": 32, "layers": 6}
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_stylegan2_is_what_the_paper_says(classes, seed):
+    tensors = stylegan2(**TINY2, classes=classes, seed=seed)
+    network = StyleGAN2(tensors)
+    label = torch.rand(classes) if classes else None
+    d = drive(network, seed, mix=(2, 3), label=label, noise=0.5)
+    near(network(d, SQUARE)[0], plain.stylegan2(tensors, styles(tensors, d), 0.5))
+
+
+@pytest.mark.parametrize("radial", [False, True], ids=["T", "R"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_stylegan3_is_what_the_paper_says(radial, seed):
+    tensors = stylegan3(**TINY3, radial=radial, seed=seed)
+    network = StyleGAN3(tensors)
+    turn = torch.tensor([[0.8, -0.6, 0.1], [0.6, 0.8, -0.2], [0.0, 0.0, 1.0]])
+    d = drive(network, seed, mix=(1, 4), transform=turn)
+    near(network(d, SQUARE)[0], plain.stylegan3(tensors, styles(tensors, d), turn))
+
+
+def test_without_truncation_left_all_latents_give_the_average():
+    for network in (StyleGAN2(stylegan2(**TINY2)), StyleGAN3(stylegan3(**TINY3))):
+        one, other = (network(drive(network, seed, psi=0.0), SQUARE) for seed in (1, 2))
+        assert torch.equal(one, other)
+        assert not torch.equal(network(drive(network, 1, psi=0.5), SQUARE), one)
+
+
+def test_noise_is_off_at_0_and_the_same_at_1():
+    network = StyleGAN2(stylegan2(**TINY2))
+    on, again, off = (network(drive(network, 1, noise=amount), SQUARE) for amount in (1.0, 1.0, 0.0))
+    assert torch.equal(on, again)
+    assert (on - off).abs().mean() > 1e-3
+
+
+@pytest.mark.parametrize("radial", [False, True], ids=["T", "R"])
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (0, -5), (-7, 4)])
+def test_stylegan3_moves_as_a_whole(radial, right, down):
+    """Moved by whole pixels the picture is the same, moved: by 60 dB, as the paper has it (arXiv 2106.12423, EQ-T)."""
+    tensors = stylegan3(resolution=64, base=1024, most=16, z=24, w=32, radial=radial)
+    network = StyleGAN3(tensors)
+    here = network(drive(network), SQUARE)[0]
+    shift = torch.eye(3)
+    shift[:2, 2] = torch.tensor([-right / 64, -down / 64])
+    there = network(drive(network, transform=shift), SQUARE)[0]
+    inner = 12  # beyond the margin the signal is unknown, and filters reach a few pixels in
+    wanted = torch.roll(here, (down, right), (1, 2))[:, inner:-inner, inner:-inner]
+    apart, peak = there[:, inner:-inner, inner:-inner] - wanted, wanted.abs().max()
+    assert apart.square().mean().sqrt() <= 1e-3 * peak
+    assert apart.abs().max() <= 1e-2 * peak
+    assert (torch.roll(wanted, 1, 2) - wanted).abs().max() > 2e-2 * peak, "a pixel aside would be seen"
+
+
+@pytest.mark.parametrize(("width", "height", "grid"), [
+    (1920, 1080, Grid(4, 7)), (512, 512, Grid()), (1080, 1920, Grid(7, 4)), (4000, 500, Grid(4, 12)),
+    (640, 480, Grid(4, 5)),
+])  # fmt: skip
+def test_a_grid_is_as_wide_as_the_picture(width, height, grid):
+    assert Grid.of(width, height) == grid
+
+
+def test_what_is_mirrored_goes_back_at_the_ends():
+    assert mirror(4, 4) == [0, 1, 2, 3]
+    assert mirror(7, 4) == [1, 0, 1, 2, 3, 2, 1]
+    assert mirror(8, 4, True) == [1, 0, 0, 1, 2, 3, 3, 2]
+
+
+@pytest.mark.parametrize("make", [
+    lambda: StyleGAN2(stylegan2(**TINY2)), lambda: StyleGAN3(stylegan3(**TINY3)),
+])  # fmt: skip
+@pytest.mark.parametrize("grid", [Grid(4, 7), Grid(7, 4), Grid(4, 5)])
+def test_wider_pictures_are_made_wider_and_not_stretched(make, grid):
+    network = make()
+    width, height = network.size(grid)
+    assert (width, height) == (32 * grid.columns // 4, 32 * grid.rows // 4)
+    picture = network(drive(network), grid)
+    assert picture.shape == (1, 3, height, width)
+    assert picture.std() > 0.01

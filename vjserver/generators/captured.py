@@ -1,0 +1,269 @@
+"""Captured frames: what every engine shares that computes a frame of one shape again and again on one device.
+
+On CUDA a frame is captured once as a graph and replayed; nothing is allocated in it and nobody waits, until the
+finished picture lies in pinned memory. Without CUDA the same functions run as they are.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vjserver.types.errors import GeneratorError, OutOfMemoryError
+
+CANVASES = 10
+WARM = 3
+"""So often a frame runs as it is before it is captured: libraries make what they need, and compile."""
+TIMED = 5
+LATER = 2000  # frames until a capture that had no room is tried again
+_CAPTURING = threading.Lock()
+"""One capture at a time in a process, and no memory goes back to the device meanwhile."""
+_STREAMS: list[Any] = []
+"""Streams that no engine has now. cuBLAS keeps 32 MiB and more for each that there ever was, so few are made."""
+OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
+
+
+class GpuFaultError(GeneratorError):
+    """The GPU failed in a way after which this process can compute nothing more on it."""
+
+
+@dataclass(slots=True)
+class Program:
+    """What computes one kind of frame on one canvas: ``run`` as it is, or ``replay`` once it is captured."""
+
+    run: Callable[[], None]
+    replay: Callable[[], None] | None = None
+    runs: int = 0
+
+
+class Canvas(Protocol):
+    """The static buffers of one shape, and the frames captured on them."""
+
+    programs: dict[Any, Program]
+    kept: bool
+    """Made ready before the show: it stays when room is needed for another."""
+
+
+class Captured:
+    """Computes frames on one device. Every call belongs to one thread at a time; ``lock`` guards captures."""
+
+    def __init__(self, device: torch.device, lock: "threading.Lock | None" = None) -> None:
+        self.device = device
+        self._canvases: dict[Any, Any] = {}
+        self._newest: Any = None
+        self._lock = lock or threading.Lock()
+        self._cuda = device.type == "cuda"
+        # One pool for all captured frames: they never run at once, and what outlives them lies in the canvases.
+        self._pool: Any = None
+        # All of an engine's work is on one stream, which goes before what others have the device do: their loading
+        # holds no frame up, and cuBLAS's workspace of the stream is made by the first frames, outside the pool.
+        self._stream: Any = None
+
+    @property
+    def captures(self) -> bool:
+        """Whether frames are captured, which they are on CUDA."""
+        return self._cuda
+
+    def memory_mib(self) -> int:
+        """Return how much of the GPU's memory this process holds, MiB; 0 on other devices."""
+        return round(torch.cuda.memory_reserved() / 2**20) if self.device.type == "cuda" else 0
+
+    def free(self) -> None:
+        """Give all buffers and captured frames back."""
+        for canvas in self._canvases.values():
+            canvas.programs.clear()  # they refer to their canvas, whose memory is wanted now and not some day
+        self._canvases.clear()
+        self._newest = None
+        self._pool = None  # a pool whose graphs are all gone may not be captured into again
+        if self._cuda:
+            with _CAPTURING, suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
+                torch.cuda.empty_cache()
+
+    def close(self) -> None:
+        """Give everything back; the next engine goes on with the stream of this one."""
+        self.free()
+        if self._stream is not None:
+            _STREAMS.append(self._stream)
+            self._stream = None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have the device work for this engine, on its stream; faults are told apart."""
+        with _told(self):
+            if not self._cuda:
+                yield
+                return
+            if self._stream is None:
+                self._stream = _STREAMS.pop() if _STREAMS else torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
+                self._stream.wait_stream(torch.cuda.current_stream())  # the model was loaded there
+            with torch.cuda.stream(self._stream):
+                yield
+
+    def _canvas_of(self, shape: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the canvas of a shape, the newest from now on; the oldest goes where there are too many."""
+        canvas = self._canvases.pop(shape, None)
+        if canvas is None:
+            if len(self._canvases) >= CANVASES:
+                oldest = min(self._canvases, key=lambda one: self._canvases[one].kept)
+                self._canvases.pop(oldest).programs.clear()
+            canvas = make()
+        self._canvases[shape] = canvas  # the newest is the last to go
+        return canvas
+
+    def _play(self, program: Program) -> None:
+        """Replay what was captured; what was not yet runs as it is, and is captured once it ran often enough.
+
+        So a new size costs the show a few slower frames and no stall. Who encodes a prompt is not waited for.
+        """
+        if self._cuda and program.replay is None and program.runs >= WARM and self._lock.acquire(blocking=False):
+            try:
+                program.replay = self._captured(program.run)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                program.runs = -LATER  # there was room for the frame, so it plays on as it is
+            finally:
+                self._lock.release()
+        (program.replay or program.run)()
+        program.runs += 1
+
+    def _prepare(self, program: Program, warm: int = 0) -> float:
+        """Run, compile and capture, whatever that takes; return how long a replay takes, in seconds.
+
+        ``warm`` is how often what is not captured runs.
+        """
+        if program.replay is None:
+            for _ in range(WARM if self._cuda else warm):
+                program.run()
+        if not self._cuda:
+            return 0.0
+        if program.replay is None:
+            with _CAPTURING:
+                torch.cuda.empty_cache()  # what the runs took lies beside the graphs' pool
+            with self._lock:
+                program.replay = self._captured(program.run)
+        times = []
+        for _ in range(TIMED):
+            self._stream.synchronize()
+            began_s = time.perf_counter()
+            program.replay()
+            self._stream.synchronize()
+            times.append(time.perf_counter() - began_s)
+        return median(times)
+
+    def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Return ``run`` as a CUDA graph of the work on this engine's stream; nothing is computed meanwhile."""
+        collects = gc.isenabled()
+        with _CAPTURING:
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            graph = torch.cuda.CUDAGraph()
+            try:
+                gc.disable()  # what it finds might give the device something back
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    run()
+                except BaseException:
+                    with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
+                        graph.capture_end()
+                    raise
+                graph.capture_end()
+            finally:
+                if collects:
+                    gc.enable()
+        return graph.replay
+
+
+# -- where and how precisely ------------------------------------------------------------------------------------
+
+
+def choose_device(asked: str) -> torch.device:
+    """Return the device to compute on. Raises GeneratorError where the one asked for is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if not there[asked]:
+        remedy = "see 'Use your GPU' in the README" if asked == "cuda" else "it needs a Mac with Apple silicon"
+        raise GeneratorError(f"this torch ({torch.__version__}) finds no {asked} device: {remedy}")
+    return torch.device(asked)
+
+
+def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
+    """Return the number format: float16 on a GPU, float32 on the CPU.
+
+    A step from pure noise multiplies the UNet's rounding by a sigma of 14.6. SD-Turbo's layout with random weights
+    rounds to 0.13 % of its prediction in float16 and to 1.1 % in bfloat16, which would be grain one can see.
+    """
+    if asked != "auto":
+        return DTYPES[asked]
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+# -- the end of a frame ----------------------------------------------------------------------------------------
+
+
+def graded(picture: Tensor, grade: Tensor, luma: Tensor) -> Tensor:
+    """Return the picture graded: hue turned about the grey axis, then saturation, contrast, brightness and flash.
+
+    All of it is one affine map of the colours: a matrix product over the pixels. ``luma`` is a 3 x 3 matrix whose rows
+    are the weights of grey.
+    """
+    saturation, contrast, brightness, flash, turns = grade.unbind()
+    angle = turns * (2.0 * torch.pi)
+    cos, sin = torch.cos(angle), torch.sin(angle) * 3.0**-0.5
+    third = (1.0 - cos) / 3.0
+    same, next_, before = cos + third, third + sin, third - sin
+    hue = torch.stack([same, before, next_, next_, same, before, before, next_, same]).reshape(3, 3)
+    matrix = torch.lerp(luma @ hue, hue, saturation) * (contrast * brightness)
+    offset = (0.5 - 0.5 * contrast) * brightness + flash
+    return (torch.matmul(matrix, picture.flatten(2)) + offset).clamp_(0.0, 1.0).reshape(picture.shape)
+
+
+def covering(picture: Tensor, width: int, height: int) -> Tensor:
+    """Return the picture at its output's size; where the shapes differ the sides that stick out are cut off."""
+    have_height, have_width = picture.shape[-2:]
+    scale = max(width / have_width, height / have_height)
+    wide, high = round(width / scale), round(height / scale)
+    left, top = (have_width - wide) // 2, (have_height - high) // 2
+    cut = picture[..., top : top + high, left : left + wide]
+    return F.interpolate(cut, size=(height, width), mode="bicubic", align_corners=False, antialias=False)
+
+
+@contextmanager
+def searching(cuda: bool) -> Iterator[None]:
+    """Let cuDNN try its ways meanwhile, which it does for a shape that it sees for the first time."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = cuda or before
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
+@contextmanager
+def _told(engine: Captured) -> Iterator[None]:
+    """Tell torch's faults apart: memory that ran out is freed; what CUDA itself reports ends the process."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            engine.free()
+            raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from error
+        if "CUDA error" in str(error):
+            raise GpuFaultError(f"the GPU failed: {str(error).splitlines()[0]}") from error
+        raise
