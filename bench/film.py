@@ -112,13 +112,13 @@ def song_of(folder: Path, seconds: float) -> Path:
     return path
 
 
-def time_of_render(folder: Path, seconds: float) -> Row:
+def time_of_render(folder: Path, seconds: float, times: int = 3) -> Row:
     """The wall time of render over the bare loop, with the encoder on a second core."""
     sound = demo_song()
     song = song_of(folder, seconds)
     vj(song, "-o", folder / "warm.mp4", "--size", "160x96", "--to", "2")  # the song is heard, kernels are compiled
     ratios, rows = [], []
-    for i in range(3):
+    for i in range(times):
         bare_s, count = bare(sound, seconds, SIZE)
         said, wall_s, _ = vj(song, "-o", folder / f"{i}.mp4", "--size", "{}x{}".format(*SIZE), "--fps", "30")
         rows.append((bare_s / count * 1e3, wall_s / said["frames"] * 1e3))
@@ -145,11 +145,13 @@ def workers(folder: Path, seconds: float) -> Row:
 
 
 def memory(folder: Path, counts: tuple[int, ...]) -> Row:
-    """Peak memory by the number of frames, at 10 a second."""
+    """Peak memory by the number of frames, of one song of 100 s that was heard before."""
     rows = {}
+    song = song_of(folder, 100.0)
+    vj(song, "-o", folder / "warm.mp4", "--size", "160x96", "--to", "2")
     for count in counts:
-        song = song_of(folder, count / 10)
-        _, _, peak = vj(song, "-o", folder / "m.mp4", "--size", "160x96", "--fps", "10", "--preset", "outrun")
+        out = ("-o", folder / f"m{count}.mp4", "--size", "160x96", "--preset", "outrun")
+        _, _, peak = vj(song, *out, "--fps", str(count // 100))
         rows[str(count)] = round(peak, 1)
     return rows
 
@@ -223,6 +225,7 @@ def main() -> None:
         folder = Path(name)
         deeds: tuple[tuple[str, Callable[[], Row]], ...] = (
             ("render over bare loop, 1280x720", lambda: time_of_render(folder, 20.0 if quick else 60.0)),
+            ("the same, a longer song", lambda: time_of_render(folder, 40.0 if quick else 180.0, 1 if quick else 2)),
             ("two workers", lambda: workers(folder, 24.0 if quick else 240.0)),
             ("draft", lambda: draft(folder, 20.0 if quick else 40.0)),
             ("memory by frames, MiB", lambda: memory(folder, (300, 1500) if quick else (300, 3000, 10_000))),

@@ -1,10 +1,15 @@
 """The networks against what the papers say, done plainly; and against what they must be whatever the weights say."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import plain
 import pytest
 import torch
 
-from bench.random_gans import stylegan2, stylegan3
+from bench.random_gans import BIGGAN_MULTIPLES, biggan, stylegan2, stylegan3
+from vjserver.generators.gan.biggan import BigGAN, truncated_normal
+from vjserver.generators.gan.convert import of_tensors
 from vjserver.generators.gan.layers import Drive, Grid, mirror
 from vjserver.generators.gan.stylegan2 import StyleGAN2
 from vjserver.generators.gan.stylegan3 import StyleGAN3
@@ -123,3 +128,43 @@ def test_wider_pictures_are_made_wider_and_not_stretched(make, grid):
     picture = network(drive(network), grid)
     assert picture.shape == (1, 3, height, width)
     assert picture.std() > 0.01
+
+
+# -- BigGAN-deep, against huggingface's ------------------------------------------------------------------------
+
+
+def theirs(tensors, width, classes, resolution=128):
+    """Return huggingface's BigGAN with weights of ours."""
+    library = pytest.importorskip("pytorch_pretrained_biggan", reason="pytorch-pretrained-biggan is not installed")
+    config = library.BigGANConfig(
+        output_dim=resolution, channel_width=width, num_classes=classes,
+        layers=[(i % 2 == 1, a, b) for i, (a, b) in enumerate(pairwise(BIGGAN_MULTIPLES[resolution]))],
+    )  # fmt: skip
+    model = library.BigGAN(config)
+    missing, unknown = model.load_state_dict(tensors, strict=False)
+    assert not unknown
+    assert not missing
+    return model.eval()
+
+
+@pytest.mark.parametrize("resolution", [128, 256])
+@pytest.mark.parametrize("truncation", [0.4, 0.71, 1.0])
+def test_biggan_is_huggingfaces(truncation, resolution):
+    tensors = biggan(resolution, width=8, classes=6, seed=3)
+    network = BigGAN(of_tensors(Path("x"), tensors).tensors)
+    d = drive(network, label=torch.tensor([0.0, 0.7, 0.0, 0.3, 0.0, 0.0]))
+    d.truncation = torch.tensor(truncation)
+    z = truncated_normal(d.z[:1]) * truncation
+    with torch.no_grad():
+        wanted = theirs(tensors, 8, 6, resolution)(z, d.label[None], truncation)
+        near(network(d, SQUARE), wanted, 1e-4)
+
+
+def test_truncated_numbers_stay_within_two_spreads_in_their_order():
+    z = torch.linspace(-6, 6, 101)
+    cut = truncated_normal(z)
+    assert cut.abs().max() <= 2.0 + 1e-5
+    assert (cut.diff() >= 0).all()
+    assert truncated_normal(torch.zeros(1)).abs() < 1e-6
+    draws = truncated_normal(torch.randn(20_000, generator=torch.Generator().manual_seed(1)))
+    assert draws.std() == pytest.approx(0.88, abs=0.01)  # of a normal cut off at two spreads

@@ -8,6 +8,7 @@ Written from the papers: T. Karras et al., "Analyzing and Improving the Image Qu
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -133,13 +134,23 @@ class Mapping_(nn.Module):  # noqa: N801 - the field's word, which Python has to
 
 def widened(x: Tensor, grid: Grid) -> Tensor:
     """Return what a square network begins with, ``(..., 4, 4)``, over a larger grid, mirrored beyond its sides."""
-    return x[..., mirror(grid.rows, 4), :][..., mirror(grid.columns, 4)]
+    return _spread(_spread(x, -2, grid.rows, 4, False), -1, grid.columns, 4, False)
 
 
 def widened_noise(x: Tensor, grid: Grid) -> Tensor:
     """Return a square layer's noise ``(s, s)`` over a larger grid."""
     side = x.shape[-1]
-    return x[mirror(side * grid.rows // 4, side, True)][:, mirror(side * grid.columns // 4, side, True)]
+    return _spread(_spread(x, -2, side * grid.rows // 4, side, True), -1, side * grid.columns // 4, side, True)
+
+
+def _spread(x: Tensor, axis: int, count: int, size: int, twice: bool) -> Tensor:
+    return x if count == size else x.index_select(axis, _places(count, size, twice, x.device))
+
+
+@cache
+def _places(count: int, size: int, twice: bool, device: torch.device) -> Tensor:
+    """Return :func:`mirror` on a device: made once, since a captured frame can bring nothing there."""
+    return torch.tensor(mirror(count, size, twice), device=device)
 
 
 def mirror(count: int, size: int, twice: bool = False) -> list[int]:
