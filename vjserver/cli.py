@@ -122,14 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--png", type=Path, metavar="OUT.png", help="draw four seconds into it, at 124 bpm")
     show.set_defaults(run=_presets_show)
 
-    models = commands.add_parser("models", help="list, fetch, take in or verify diffusion models")
+    models = commands.add_parser("models", help="list, fetch, convert, take in or verify models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list what is here and what can be fetched").set_defaults(run=_models_list)
     pull = actions.add_parser("pull", help="fetch a known model; one that was broken off goes on")
     pull.add_argument("name")
     pull.set_defaults(run=_models_pull)
     add = actions.add_parser(
-        "add", help="take in a checkpoint: a .safetensors file, or a folder in the diffusers layout"
+        "add", help="take in a checkpoint: a .safetensors file, a folder in the diffusers layout, or a converted one"
     )
     add.add_argument("path", type=Path)
     add.add_argument("--name", default="", help="what to call it (default: its own name)")
@@ -139,9 +139,22 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("names", nargs="*")
     verify.set_defaults(run=_models_verify)
 
-    frame = commands.add_parser("frame", help="make one picture with a diffusion model")
-    frame.add_argument("--model", required=True, metavar="NAME|PATH", help="a model of the store, or a folder")
-    frame.add_argument("--prompt", required=True)
+    convert = actions.add_parser("convert", help="make a folder of safetensors of a GAN's checkpoint (.pkl, .pt, .bin)")
+    convert.add_argument("file", type=Path, metavar="FILE")
+    convert.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="a folder that is not there"
+    )
+    convert.set_defaults(run=_models_convert)
+    classes = actions.add_parser("classes", help="list what a GAN can draw by name")
+    classes.add_argument("model", metavar="NAME|FOLDER")
+    classes.add_argument("words", nargs="*", help="only classes that are called so")
+    classes.set_defaults(run=_models_classes)
+
+    frame = commands.add_parser("frame", help="make one picture")
+    frame.add_argument("--generator", default="diffusion", metavar="KIND", help="who draws (default diffusion)")
+    frame.add_argument("--model", default="", metavar="NAME|PATH", help="a model of the store, or a folder")
+    frame.add_argument("--prompt", default="")
+    frame.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob, in its own unit")
     frame.add_argument("--negative", default="", help="what it shall not be, where the model can")
     frame.add_argument("--image", type=Path, metavar="IN.png", help="start from this picture")
     frame.add_argument("--strength", type=float, default=0.5, help="how far it is made anew, 0..1 (default 0.5)")
@@ -532,14 +545,21 @@ def _presets_show(args: argparse.Namespace) -> int:
 
 
 def _models_list(_args: argparse.Namespace) -> int:
-    from vjserver.generators.store import KNOWN, models, store_folder
+    from vjserver.generators.store import GANS, KNOWN, models, store_folder
 
     here = models()
     for model in here:
-        print(f"here  {model.name:20s} {model.size / 1e9:6.2f} GB  {model.licence:32s} {model.source}")
+        ran = "has run here" if model.has_run else "has not run here yet"
+        row = f"here  {model.name:20s} {model.size / 1e9:6.2f} GB  {model.licence:32s} {model.kind}, {ran}"
+        print(f"{row}; {model.source}")
     for name, known in KNOWN.items():
         if name not in {model.name for model in here}:
             print(f"pull  {name:20s} {known.gigabytes:6.2f} GB  {known.licence:32s} {known.what}")
+    for name, family in GANS.items():
+        print(f"\n{name}: {family.what}")
+        print(f"    licence: {family.licence}. For money? {family.commercial}")
+        print(f"    about {family.gigabytes:g} GB of a card; from {family.where}")
+        print("    then: vjserver models convert FILE -o FOLDER, and vjserver models add FOLDER")
     print(f"in {store_folder()}")
     return 0
 
@@ -579,6 +599,27 @@ def _models_verify(args: argparse.Namespace) -> int:
         faults += len(found)
         print("\n".join(found) if found else f"{name}: whole, {len(here[name].files)} files")
     return 1 if faults else 0
+
+
+def _models_convert(args: argparse.Namespace) -> int:
+    try:
+        from vjserver.generators.gan.convert import convert
+    except ImportError as error:
+        raise VJError(f"checkpoints are read with torch: pip install 'vjserver[diffusion]' ({error})") from None
+
+    print(f"{args.output}: {convert(args.file, args.output)}")
+    print(
+        f'play it as it is, [generators.gan] model = "{args.output}", or take it in: vjserver models add {args.output}'
+    )
+    return 0
+
+
+def _models_classes(args: argparse.Namespace) -> int:
+    from vjserver.generators.gan.classes import classes_of
+
+    for number, name in classes_of(args.model, " ".join(args.words)):
+        print(f"{number:4d}  {name}")
+    return 0
 
 
 def _frame(args: argparse.Namespace) -> int:

@@ -1,18 +1,23 @@
 """The storyboards that come with us, rendered small; and what a film of two generators hangs on."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from test_render import pictures
 
+from bench.random_gans import biggan
 from vjserver.films import codecs, segment
+from vjserver.generators import store
+from vjserver.generators.gan.convert import of_tensors, write
 from vjserver.rendering.renderer import Renderer
 
-FILMS = Path(__file__).parents[2] / "examples" / "films"
+FILMS, GANS = (Path(__file__).parents[2] / "examples" / name for name in ("films", "gan"))
 
 
 def test_harbour_is_a_film_of_five_scenes(song, tmp_path, vj):
@@ -45,6 +50,60 @@ def test_first_light_draws_a_picture_again_and_is_the_same_twice_and_resumed(son
     report = json.loads((tmp_path / "a.mkv.json").read_text())
     assert {row["generator"] for row in report["models"]} == {"diffusion"}
     assert report["models"][0]["licence"] is not None
+
+
+@pytest.fixture
+def with_gan(filled_store, tmp_path, monkeypatch):
+    """Use a store with a tiny diffusion model, and a tiny BigGAN in the layout of the real one."""
+    shutil.copytree(filled_store / "models" / "sd-turbo", tmp_path / "data" / "models" / "sd-turbo")
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
+    folder = tmp_path / "biggan-deep-256"
+    folder.mkdir()
+    write(of_tensors(folder, biggan(128, width=4)), folder)
+    store.add(folder, licence="MIT")
+
+
+@pytest.mark.usefixtures("with_gan")
+def test_from_a_song_a_gan_walks_diffusion_draws_it_again_and_the_music_goes_with_it(song, tmp_path, vj):
+    """The way of the founding documents, in one command: song, spectra, band sums, BigGAN, img2img, film."""
+    args = (
+        "--show",
+        GANS / "show.toml",
+        "--storyboard",
+        GANS / "song-to-film.toml",
+        "--size",
+        "96x54",
+        "--fps",
+        "6",
+        "--json",
+    )
+    code, said, heard = vj("render", song, "-o", tmp_path / "a.mp4", *args)
+    assert code == 0, heard
+    frames = np.stack(pictures(tmp_path / "a.mp4")).astype(int)[..., :3]
+    assert len(frames) == said["frames"] == 72
+    assert np.abs(np.diff(frames, axis=0)).mean() > 0.5
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        assert film.streams.audio[0].codec_context.name == "aac"
+        assert abs(float(film.duration / av.time_base) - 12.0) < 0.1
+    report = json.loads((tmp_path / "a.mp4.json").read_text())
+    models = {row["generator"]: (row["model"], row["licence"]) for row in report["models"]}
+    assert models.keys() == {"gan", "diffusion"}
+    assert models["gan"] == ("biggan-deep-256", "MIT")
+    last = sorted((tmp_path / "a.mp4.parts").glob("*.sha256"))[-1]
+    last.unlink()
+    again = vj("render", song, "-o", tmp_path / "a.mp4", *args, "--workers", "2")[1]
+    assert again == {**said, "made": 1}
+
+
+@pytest.mark.usefixtures("with_gan")
+def test_a_gan_walks_to_the_music_alone(song, tmp_path, vj):
+    args = ("--show", GANS / "show.toml", "--size", "96x54", "--fps", "12", "--to", "6", "--codec", "ffv1", "--json")
+    code, said, heard = vj("render", song, "-o", tmp_path / "a.mkv", *args)
+    assert code == 0, heard
+    frames = np.stack(pictures(tmp_path / "a.mkv")).astype(int)[..., :3]
+    assert len(frames) == said["frames"] == 72
+    assert np.abs(np.diff(frames, axis=0)).mean() > 0.3
+    assert frames.std(axis=(1, 2, 3)).min() > 2.0
 
 
 def test_a_picture_that_waits_to_be_written_is_not_drawn_over(song, tmp_path, vj, monkeypatch):

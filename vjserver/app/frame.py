@@ -1,5 +1,6 @@
-"""One picture from the shell: the engine of the show with a prompt and a seed, comparable with diffusers' own."""
+"""One picture from the shell: a generator of the show with a prompt and a seed, comparable with what others draw."""
 
+import math
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -9,10 +10,13 @@ import numpy as np
 
 from vjserver.generators.diffusion.info import N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.ports import open_door
+from vjserver.runtime.installed import installed
 from vjserver.runtime.picture import read_picture
-from vjserver.show.addresses import MAX_SEED, size_of
-from vjserver.types.errors import ConfigError, VJError
-from vjserver.types.frames import Pixels
+from vjserver.show.addresses import COMMON, MAX_SEED, size_of
+from vjserver.types.errors import ConfigError, VJError, nearest
+from vjserver.types.frames import FrameRequest, Pixels, TextConditioning
+from vjserver.types.knobs import Parameter
 
 
 def make_frame(args: Namespace) -> str:
@@ -21,6 +25,10 @@ def make_frame(args: Namespace) -> str:
     The seed gives the noise that diffusers draws with ``torch.Generator("cpu").manual_seed(seed)``; in float32 on the
     CPU the pictures agree. Raises ConfigError, GeneratorError.
     """
+    if args.generator != "diffusion":
+        return _made_by(args)
+    if not args.model or not args.prompt:
+        raise ConfigError("a diffusion model needs --model NAME|PATH and --prompt TEXT")
     _check(args)
     width, height = size_of(args.size)
     picture = None if args.image is None else _read(args.image, width, height)
@@ -59,6 +67,61 @@ def make_frame(args: Namespace) -> str:
     told = "".join(f"\nnote: {remark}" for remark in remarks)
     dtype = str(parts.dtype).removeprefix("torch.")
     return f"{args.output}: {width}x{height}, {args.steps} step(s), {took_s:.2f} s on {parts.device} in {dtype}{told}"
+
+
+def _made_by(args: Namespace) -> str:
+    """Make a picture with any generator, as a film's first frame."""
+    registry = installed()
+    info = registry.infos.get(args.generator)
+    if info is None:
+        raise ConfigError(
+            f"unknown generator {args.generator!r}{nearest(args.generator, registry.infos)}; "
+            f"there are: {', '.join(registry.infos)}"
+        )
+    if args.image is not None and not info.accepts_image:
+        raise ConfigError(f"{args.generator} starts from no picture: leave --image out")
+    _check(args)
+    width, height = size_of(args.size)
+    params = {name: knob.default for name, knob in COMMON.items()}
+    own = {knob.name: knob.default for knob in info.parameters}
+    for row in args.set:
+        name, sign, text = row.partition("=")
+        knob = {**COMMON, **{one.name: one for one in info.parameters}}.get(name)
+        if not sign or knob is None:
+            known = sorted({*own, *info.uses})
+            raise ConfigError(f"--set is KNOB=VALUE: got {row[:60]!r}{nearest(name, known)}; knobs: {', '.join(known)}")
+        (own if name in own else params)[name] = _value(knob, text)
+    given = {"model": args.model} if args.model and info.takes_model else {}
+    if args.device != "auto":
+        given["device"] = args.device
+    prompts = ((args.prompt, 1.0),) if args.prompt else ()
+    text = TextConditioning(prompts, negative=args.negative)
+    image = None if args.image is None else _read(args.image, width, height)
+    request = FrameRequest(0, width, height, text, params, args.seed, 0.0, own=own, mode="film", image=image)
+    generator = open_door("generators", {"kind": args.generator, **given})
+    try:
+        began = time.perf_counter()
+        frame, _ = generator.render(request, None)
+        took_s = time.perf_counter() - began
+        write_picture(args.output, frame.pixels)
+    finally:
+        generator.close()
+    told = "".join(f"\nnote: {notice.what}: {notice.why}" for notice in frame.notices)
+    return f"{args.output}: {width}x{height} by {args.generator}, {took_s:.2f} s{told}"
+
+
+def _value(knob: Parameter, text: str) -> float:
+    """Return what somebody set a knob to: a number in its range, or one of its choices."""
+    if text in knob.choices:
+        return float(knob.choices.index(text))
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not knob.low <= value <= knob.high:
+        allowed = ", ".join(knob.choices) or f"{knob.low:g}..{knob.high:g} {knob.unit}".rstrip()
+        raise ConfigError(f"{knob.name} is {allowed}: got {text[:40]!r}")
+    return value
 
 
 def _check(args: Namespace) -> None:

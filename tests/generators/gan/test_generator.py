@@ -1,12 +1,16 @@
 """The GAN generator as the generate loop and a film use it, on tiny models: every knob, every fault."""
 
+from pathlib import Path
+
+import checkpoints
 import numpy as np
 import pytest
 from test_networks import TINY2, TINY3
 
 from bench.random_gans import biggan, stylegan2, stylegan3
+from vjserver.generators.gan.classes import classes_of, find_class, labels_of
 from vjserver.generators.gan.convert import of_tensors, write
-from vjserver.generators.gan.generator import GanGenerator, find_class, matrix
+from vjserver.generators.gan.generator import GanGenerator, matrix
 from vjserver.generators.gan.info import INFO, TONES
 from vjserver.generators.gan.options import GanOptions
 from vjserver.show.addresses import COMMON
@@ -203,9 +207,7 @@ def test_a_class_is_found_by_what_it_is_called(text, place):
 
 
 def test_imagenets_classes_have_their_names():
-    from vjserver.generators.gan.model import labels_of
-
-    labels = labels_of(__import__("pathlib").Path("/nowhere"), 1000)
+    labels = labels_of(Path("/nowhere"), 1000)
     assert len(labels) == 1000
     assert (labels[0], labels[207], labels[985]) == ("tench, Tinca tinca", "golden retriever", "daisy")
 
@@ -301,3 +303,68 @@ def test_where_the_picture_is_mirrored_no_seam_shows(folders):
 def test_every_tone_has_a_knob():
     assert len(TONES) == 12
     assert {f"tone_{name}" for name in TONES} <= OWN.keys()
+
+
+# -- from the shell --------------------------------------------------------------------------------------------
+
+
+def test_classes_are_listed_and_searched(folders, vj):
+    code, _, said = vj("models", "classes", folders["big"], "bbb")
+    assert (code, said.split()) == (0, ["1", "thing", "1,", "bbb", "bird"])
+    assert len(classes_of(str(folders["big"]))) == 12
+    assert vj("models", "classes", folders["big"], "whale")[2].startswith("vjserver: ")
+    assert "has no classes" in vj("models", "classes", folders["sg2"])[2]
+
+
+def test_a_picture_from_the_shell(folders, tmp_path, vj):
+    args = (
+        "frame",
+        "--generator",
+        "gan",
+        "--model",
+        folders["sg2"],
+        "--seed",
+        7,
+        "--size",
+        "64x64",
+        "-o",
+        tmp_path / "a.png",
+    )
+    code, _, said = vj(*args)
+    assert (code, "64x64 by gan" in said) == (0, True)
+    import cv2
+
+    plain = cv2.imread(str(tmp_path / "a.png")).astype(int)
+    assert plain.shape == (64, 64, 3)
+    assert vj(*args, "--set", "truncation=0.1", "--set", "walk=loop")[0] == 0
+    assert np.abs(cv2.imread(str(tmp_path / "a.png")) - plain).mean() > 1
+    for wrong, told in (
+        (("--set", "truncaton=1"), "nearest: truncation"), (("--set", "truncation=9"), "truncation is 0..1.2"),
+        (("--set", "walk=sideways"), "walk is still, loop, seeds"),
+        (("--image", tmp_path / "a.png"), "from no picture"),
+    ):  # fmt: skip
+        code, _, said = vj(*args, *wrong)
+        assert (code, told in said) == (1, True), said
+    assert "unknown generator 'gann'; nearest: gan" in vj("frame", "--generator", "gann", "-o", tmp_path / "a.png")[2]
+    assert "needs --model" in vj("frame", "-o", tmp_path / "a.png")[2]
+    assert (
+        vj("frame", "--generator", "pattern", "--prompt", "red tunnel", "--size", "64x64", "-o", tmp_path / "b.png")[0]
+        == 0
+    )
+
+
+def test_a_checkpoint_goes_into_the_store_and_plays_by_its_name(tmp_path, vj, monkeypatch):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
+    pickle_ = checkpoints.official(tmp_path / "faces.pkl", stylegan2(**TINY2))
+    code, _, said = vj("models", "convert", pickle_, "-o", tmp_path / "faces")
+    assert (code, "StyleGAN2, 32x32" in said) == (0, True)
+    assert vj("models", "add", tmp_path / "faces", "--licence", "mine")[0] == 0
+    assert "StyleGAN2, has not run here yet" in vj("models", "list")[2]
+    assert "For money? the official models: no" in vj("models", "list")[2]
+    args = ("frame", "--generator", "gan", "--model", "faces", "--size", "64x64", "-o", tmp_path / "a.png")
+    code, _, said = vj(*args)
+    assert code == 0, said
+    assert "StyleGAN2, has run here" in vj("models", "list")[2]
+    assert vj("models", "verify")[0] == 0
+    assert 'generator = "gan" plays it' in vj("frame", "--model", "faces", "--prompt", "x", "-o", tmp_path / "a.png")[2]
+    assert vj("models", "convert", pickle_, "-o", tmp_path / "faces")[0] == 1

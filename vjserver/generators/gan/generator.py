@@ -4,7 +4,6 @@ torch is imported when a model is opened, not before: a show file can be checked
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from vjserver.generators.gan.classes import find_class
 from vjserver.generators.gan.info import INFO, TONES
 from vjserver.generators.gan.options import GanOptions
 from vjserver.generators.store import find_gan, mark_run, models
@@ -28,7 +28,6 @@ VERSION = 1
 """Of a checkpoint; another one is refused."""
 PATIENCE = 30  # broken frames in a row that are borne
 LOW_SEED, HIGH_SEED, MIX_SEED = 0x10, 0x41, 0x515
-WORD = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,21 +312,3 @@ def matrix(
     shift_x, shift_y = a * x + b * y, c * x + d * y
     narrow = flip if abs(flip) > 1e-3 else 1e-3
     return (a / narrow, b / aspect / narrow, shift_x / aspect / narrow, c * aspect, d, shift_y)
-
-
-def find_class(text: str, labels: Sequence[str]) -> int | None:
-    """Return the class that a text names: a number, a name as it stands, or the name whose words it all has."""
-    text = text.strip().lower()
-    if text.isdecimal():
-        return int(text) if int(text) < max(len(labels), 1000) else None
-    words = set(WORD.findall(text))
-    best: tuple[float, int] | None = None
-    for place, label in enumerate(labels):
-        for name in label.lower().split(","):
-            have = WORD.findall(name)
-            if not have or not set(have) <= words:
-                continue
-            worth = len(have) + len(have) / max(1, len(words)) + (5.0 if name.strip() == text else 0.0)
-            if best is None or worth > best[0]:
-                best = worth, place
-    return best[1] if best is not None else None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vjserver.generators.captured import choose_device, choose_dtype
 from vjserver.generators.gan.biggan import BigGAN
+from vjserver.generators.gan.classes import labels_of
 from vjserver.generators.gan.layers import Network
 from vjserver.generators.gan.options import GanOptions
 from vjserver.generators.gan.stylegan2 import StyleGAN2
@@ -77,15 +78,3 @@ def halved(network: nn.Module, dtype: torch.dtype) -> nn.Module:
                         module, name, value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
                     )
     return network
-
-
-def labels_of(folder: Path, classes: int) -> tuple[str, ...]:
-    """Return what a model's classes are called: as its folder tells, or ImageNet's where there are 1000."""
-    own = folder / "classes.txt"
-    if own.is_file():
-        rows = own.read_text(encoding="utf-8").splitlines()
-    elif classes == 1000:
-        rows = (Path(__file__).parent / "imagenet.txt").read_text(encoding="utf-8").splitlines()
-    else:
-        rows = []
-    return tuple(rows[:classes])
