@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from bench.report import commit, percentiles
+from vjserver.types.errors import VJError
 
 try:
     import torch
@@ -45,6 +46,7 @@ WARM, FRAMES, SECONDS = 8, 200, 2.0
 CHANGES, EVERY = 2000, 10
 BUDGET_S = 465.0
 COMPILED_S = 270.0  # of it, for what compiles
+GANS_S = 45.0  # of it, for GANs
 LEAST_S = 8.0  # no row is begun with less
 PROMPTS = ("deep ocean, silk", "burning forest, embers", "glass city at night", "golden mandala")
 
@@ -524,6 +526,21 @@ def part(report: Report, bench: Bench, contenders: Iterator[Contender], fused: b
                     report.add("extras", {"contender": "ours+" if fused else "ours", **probe(bench, first, fused)})
 
 
+def gans(report: Report, smoke: bool, until_s: float) -> None:
+    """Measure GANs, captured, until the time is over."""
+    from bench.gan import layouts, on_cuda, on_the_cpu
+
+    for name, make in layouts(smoke).items():
+        if time.perf_counter() > until_s - LEAST_S:
+            report.add("not_reached", name)
+            continue
+        with clean("cpu" if smoke else "cuda"):
+            try:
+                report.add("extras", on_the_cpu(name, make()) if smoke else on_cuda(name, make()))
+            except (RuntimeError, VJError) as error:
+                report.add("extras", {"what": name, "failed": str(error).splitlines()[0][:200]})
+
+
 def compiled_apart(report: Report, home: Path, options: list[str], limit_s: float) -> None:
     """Have the compiled rows measured by another process, which is ended after ``limit_s``; take what it found."""
     out = home / "compiled.json"
@@ -599,6 +616,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         bench = Bench(Path(home), device, not args.smoke, dtype)
         part(report, bench, plain_rows(bench, todo), False, until_s - COMPILED_S)
+        gans(report, args.smoke, until_s - COMPILED_S + GANS_S)
         options = ["--smoke"] if args.smoke else ["--dtype", dtype]
         compiled_apart(report, Path(home), options, until_s - time.perf_counter())
     table(report.found)
