@@ -164,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("--size", default="512x512", metavar="WxH")
     frame.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="up to four")
     frame.add_argument("--decoder", choices=("auto", "taesd", "full"), default="auto")
+    frame.add_argument("--dtype", choices=("auto", "float16", "bfloat16", "float32"), default="auto")
     frame.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     frame.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
     frame.set_defaults(run=_frame)
@@ -602,10 +603,7 @@ def _models_verify(args: argparse.Namespace) -> int:
 
 
 def _models_convert(args: argparse.Namespace) -> int:
-    try:
-        from vjserver.generators.gan.convert import convert
-    except ImportError as error:
-        raise VJError(f"checkpoints are read with torch: pip install 'vjserver[diffusion]' ({error})") from None
+    from vjserver.generators.gan.convert import convert
 
     print(f"{args.output}: {convert(args.file, args.output)}")
     print(

@@ -53,7 +53,10 @@ def test_only_what_changed_is_changed():
     )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(PARAMS)), st.floats(0, 1)), st.lists(st.text(max_size=20), max_size=8),
+PLAYED = sorted(name for name in PARAMS if not name.startswith("gan/"))
+
+
+@given(st.dictionaries(st.sampled_from(PLAYED), st.floats(0, 1)), st.lists(st.text(max_size=20), max_size=8),
        st.text(min_size=1, max_size=20), st.integers(0, 99))  # fmt: skip
 def test_what_is_saved_is_what_is_read(params, texts, name, seed):
     preset = made(

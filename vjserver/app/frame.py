@@ -10,7 +10,9 @@ import numpy as np
 
 from vjserver.generators.diffusion.info import N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.generators.store import mark_run
 from vjserver.ports import open_door
+from vjserver.runtime.files import at_home
 from vjserver.runtime.installed import installed
 from vjserver.runtime.picture import read_picture
 from vjserver.show.addresses import COMMON, MAX_SEED, size_of
@@ -34,7 +36,12 @@ def make_frame(args: Namespace) -> str:
     picture = None if args.image is None else _read(args.image, width, height)
     loras = [_lora(text) for text in args.lora]
     options = DiffusionOptions(
-        model=args.model, device=args.device, decoder=args.decoder, compile="off", loras=tuple(p for p, _ in loras)
+        model=args.model,
+        device=args.device,
+        dtype=args.dtype,
+        decoder=args.decoder,
+        compile="off",
+        loras=tuple(p for p, _ in loras),
     )
     try:
         from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
@@ -61,6 +68,7 @@ def make_frame(args: Namespace) -> str:
     )
     took_s = time.perf_counter() - began
     write_picture(args.output, result.pixels[0])
+    mark_run(parts.folder)
     remarks = [*parts.remarks, *([f"cut off after 77 tokens: {prompt.lost!r}"] if prompt.lost else [])]
     if args.negative and parts.guidance != "negative":
         remarks.append("this model takes no negative prompt: it was left out")
@@ -81,6 +89,12 @@ def _made_by(args: Namespace) -> str:
     if args.image is not None and not info.accepts_image:
         raise ConfigError(f"{args.generator} starts from no picture: leave --image out")
     _check(args)
+    usual = {"steps": 1, "guidance": 8.0, "lora": [], "decoder": "auto"}
+    idle = [f"--{name}" for name, value in usual.items() if getattr(args, name) != value]
+    if idle:
+        raise ConfigError(f"{' and '.join(idle)}: only diffusion has that; knobs of {args.generator}: --set KNOB=VALUE")
+    if args.model and not info.takes_model:
+        raise ConfigError(f"{args.generator} plays no model: leave --model out")
     width, height = size_of(args.size)
     params = {name: knob.default for name, knob in COMMON.items()}
     own = {knob.name: knob.default for knob in info.parameters}
@@ -91,9 +105,9 @@ def _made_by(args: Namespace) -> str:
             known = sorted({*own, *info.uses})
             raise ConfigError(f"--set is KNOB=VALUE: got {row[:60]!r}{nearest(name, known)}; knobs: {', '.join(known)}")
         (own if name in own else params)[name] = _value(knob, text)
-    given = {"model": args.model} if args.model and info.takes_model else {}
-    if args.device != "auto":
-        given["device"] = args.device
+    params["strength"] = args.strength
+    rows = (("model", args.model, ""), ("device", args.device, "auto"), ("dtype", args.dtype, "auto"))
+    given = {name: value for name, value, usually in rows if value != usually}
     prompts = ((args.prompt, 1.0),) if args.prompt else ()
     text = TextConditioning(prompts, negative=args.negative)
     image = None if args.image is None else _read(args.image, width, height)
@@ -151,7 +165,7 @@ def _lora(text: str) -> tuple[Path, float]:
 
 def _read(path: Path, width: int, height: int) -> Pixels:
     try:
-        image = read_picture(path.expanduser())
+        image = read_picture(at_home(path))
     except (VJError, OSError) as error:
         raise ConfigError(f"{path} is no picture that can be read (PNG, JPEG, WebP, TIFF): {error}") from None
     if image.shape[:2] != (height, width):

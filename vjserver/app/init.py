@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from vjserver.app.show import SHOW_FILE, Show, config_folder
 from vjserver.ports import Room, find
+from vjserver.runtime.files import at_home
 from vjserver.runtime.installed import shipped
 from vjserver.types.errors import ConfigError
 
@@ -111,7 +112,7 @@ def _inline(rows: list[dict[str, Any]]) -> str:
 
 def write_show(path: Path | None) -> Path:
     """Write the file; one that is there already stays. Return where it is. Raises ConfigError."""
-    target = (path or config_folder() / SHOW_FILE).expanduser()
+    target = at_home(path or config_folder() / SHOW_FILE)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as file:

@@ -17,7 +17,7 @@ from vjserver.controls.midi import MidiOptions
 from vjserver.dsp.options import EarOptions
 from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, find, options_of
-from vjserver.runtime.files import data_folder
+from vjserver.runtime.files import at_home, data_folder
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.cues import Cue, CueList
@@ -354,7 +354,7 @@ def anchored(show: Show, folder: Path) -> Show:
         text = str(path)
         if not text or "://" in text:
             return path
-        return folder / Path(text).expanduser()
+        return folder / at_home(Path(text))
 
     def door(room: Room, config: Door, kind: str = "") -> Door:
         fields = find(room, kind or str(config["kind"])).Options.model_fields

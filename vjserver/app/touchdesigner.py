@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+from vjserver.runtime.files import at_home
 from vjserver.runtime.installed import installed
 from vjserver.types.errors import ConfigError
 
@@ -12,7 +13,7 @@ PAGES = "vjserver.touchdesigner"
 
 def write_patch(folder: Path) -> Path:
     """Write the builder, with the knobs of all that is installed; return where it is. Raises ConfigError."""
-    target = folder.expanduser().resolve() / SCRIPT
+    target = at_home(folder).resolve() / SCRIPT
     declared = importlib.import_module(f"{PAGES}.patches").patches(installed())
     text = importlib.import_module(f"{PAGES}.generate").build_patch(declared)
     try:

@@ -302,6 +302,12 @@ def planned(film: Film, tell: Tell) -> Plan:
     longest = math.ceil(max((info.lead_in_s for info in film.registry.infos.values()), default=0.0) * film.rate)
     began, ended = film.first, -1
 
+    @cache
+    def mark(part: Part) -> str:
+        """Return what changes when the files of a part's model do."""
+        told_by = getattr(find("generators", part.kind), "mark_of", None)
+        return told_by(part.model or film.own_model(part.kind)) if told_by is not None else ""
+
     def end_segment() -> None:
         nonlocal place, ended
         first, last = begins[place], ended
@@ -317,7 +323,7 @@ def planned(film: Film, tell: Tell) -> Plan:
         chain = renderer.asked(moment, memory)
         image = renderer.input_of(moment)
         hands = moment.state.freeze, moment.state.blackout, moment.state.fade
-        asked = b"".join(msgspec.msgpack.encode((part, request, image, hands)) for part, request in chain)
+        asked = b"".join(msgspec.msgpack.encode((part, mark(part), request, image, hands)) for part, request in chain)
         scene = scenes.get(number)
         if ended == number:
             if scene is None:  # the last pictures before are made of this one, too

@@ -110,7 +110,7 @@ class Captured:
                 yield
 
     def _canvas_of(self, shape: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the canvas of a shape, the newest from now on; the oldest goes where there are too many."""
+        """Return the canvas of a shape, which is the last to go; the oldest goes where there are too many."""
         canvas = self._canvases.pop(shape, None)
         if canvas is None:
             if len(self._canvases) >= CANVASES:
@@ -236,7 +236,8 @@ def covering(picture: Tensor, width: int, height: int) -> Tensor:
     wide, high = round(width / scale), round(height / scale)
     left, top = (have_width - wide) // 2, (have_height - high) // 2
     cut = picture[..., top : top + high, left : left + wide]
-    return F.interpolate(cut, size=(height, width), mode="bicubic", align_corners=False, antialias=False)
+    softens = scale < 0.95 and picture.device.type != "mps"  # Metal has no filter of that kind
+    return F.interpolate(cut, size=(height, width), mode="bicubic", align_corners=False, antialias=softens)
 
 
 @contextmanager

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from vjserver.generators.diffusion.singlefile import check_channels, unpack
-from vjserver.runtime.files import data_folder
+from vjserver.runtime.files import at_home, data_folder
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
-MANIFEST, RAN = "vjserver.json", ".ran"
+MANIFEST, RAN, CLASSES = "vjserver.json", ".ran", "classes.txt"
 PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
 KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -30,7 +32,8 @@ TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 FOLDERS = (*PARTS, "tokenizer", "tokenizer_2", "scheduler")
 WHY_NOT_PICKLES = (
     "such a file is a Python pickle, which can run any code when it is opened; "
-    "take the .safetensors version, or convert it once on a machine you trust (see docs/models.md)"
+    "take the .safetensors version; of a GAN this makes one and runs nothing: vjserver models convert FILE -o FOLDER; "
+    "any other, convert once on a machine that you can lose (see docs/models.md)"
 )
 
 
@@ -121,12 +124,36 @@ def models() -> list[Model]:
     """Return what is in the store, by name. A folder whose manifest cannot be read is left out."""
     found = []
     for manifest in sorted(store_folder().glob(f"*/{MANIFEST}")):
-        try:
-            row = json.loads(manifest.read_text(encoding="utf-8"))
-            found.append(Model(manifest.parent.name, manifest.parent, row["source"], row["licence"], row["files"]))
-        except (OSError, ValueError, KeyError):
-            continue
+        with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
+            row = msgspec.json.decode(manifest.read_bytes(), type=_Manifest)
+            files = {name: {"size": one.size, "sha256": one.sha256} for name, one in row.files.items() if _within(name)}
+            found.append(Model(manifest.parent.name, manifest.parent, row.source, row.licence, files))
     return found
+
+
+class _Listed(msgspec.Struct):
+    """A file in a manifest."""
+
+    size: int
+    sha256: str
+
+
+class _Manifest(msgspec.Struct):
+    """A manifest, as it is on the disk."""
+
+    source: str
+    licence: str
+    files: dict[str, _Listed]
+
+
+def _within(name: str) -> bool:
+    """Tell whether a file that a manifest names lies in the manifest's folder."""
+    return (
+        0 < len(name) < 256
+        and not name.startswith("/")
+        and not {"..", ""} & set(re.split(r"[/\\]", name))
+        and ":" not in name
+    )
 
 
 def kind_of(folder: Path) -> str:
@@ -147,13 +174,31 @@ def mark_run(folder: Path) -> None:
             (folder / RAN).touch()
 
 
+def marked(name: str) -> str:
+    """Return what changes when a model's files do: sums of its manifest, else sizes and times; empty where none is."""
+    model = next((one for one in models() if one.name == name), None)
+    rows: Any
+    if model is not None:
+        rows = sorted((key, row["sha256"]) for key, row in model.files.items())
+        folder = model.folder
+    else:
+        folder = at_home(Path(name))
+        if not name or not folder.is_dir():
+            return ""
+        rows = [(f.relative_to(folder).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in _files(folder)]
+    classes = folder / CLASSES
+    if classes.is_file():
+        rows = [*rows, sha256(classes)]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
 def find_gan(name: str) -> Path:
     """Return the folder of a GAN given by its name in the store, or by its path.
 
     Raises GeneratorError: what it is instead, or how to get one.
     """
     here = {model.name: model.folder for model in models()}
-    folder = here.get(name, Path(name).expanduser())
+    folder = here.get(name, at_home(Path(name)))
     if not folder.is_dir():
         if folder.suffix.lower() in (*PICKLES, ".safetensors") and folder.is_file():
             raise GeneratorError(f"{folder} is a checkpoint; this makes a folder of it once: "
@@ -178,10 +223,12 @@ def find_model(name: str) -> Path:
             if model.kind in GANS:
                 raise GeneratorError(f'{name} is a GAN ({model.kind}): generator = "gan" plays it')
             return model.folder
-    path = Path(name).expanduser()
+    path = at_home(Path(name))
     if path.suffix.lower() in PICKLES:
         raise GeneratorError(f"{path} is refused: {WHY_NOT_PICKLES}")
     if path.is_dir():
+        if (kind := kind_of(path)) in GANS:
+            raise GeneratorError(f'{name} is a GAN ({kind}): generator = "gan" plays it')
         return path
     if path.suffix == ".safetensors" and path.is_file():
         raise GeneratorError(f"{path} is a single file; this takes it in once: vjserver models add {path}")
@@ -203,7 +250,7 @@ def add(path: Path, name: str = "", licence: str = "") -> tuple[Model, list[str]
     Return the model, and sentences on what was left behind or assumed. Files are linked where they can be, else copied;
     a single file is taken apart, which needs its size again. Raises ConfigError for what is no model, or a pickled one.
     """
-    path = path.expanduser()
+    path = at_home(path)
     if path.suffix.lower() in PICKLES:
         raise ConfigError(f"{path} is refused: {WHY_NOT_PICKLES}")
     single = path.suffix == ".safetensors" and path.is_file()
@@ -272,13 +319,16 @@ def verify(model: Model) -> list[str]:
     faults = []
     for relative, row in model.files.items():
         file = model.folder / relative
-        if not file.is_file():
-            faults.append(f"{file} is missing")
-        elif file.stat().st_size != row["size"]:
-            faults.append(f"{file} has {file.stat().st_size} bytes, the manifest says {row['size']}")
-        elif sha256(file) != row["sha256"]:
-            faults.append(f"{file} was changed: its SHA-256 is not the manifest's")
-    known = set(model.files) | {MANIFEST, RAN}
+        try:
+            if not file.is_file():
+                faults.append(f"{file} is missing")
+            elif file.stat().st_size != row["size"]:
+                faults.append(f"{file} has {file.stat().st_size} bytes, the manifest says {row['size']}")
+            elif sha256(file) != row["sha256"]:
+                faults.append(f"{file} was changed: its SHA-256 is not the manifest's")
+        except OSError as error:
+            faults.append(f"{file} cannot be read: {error.strerror}")
+    known = set(model.files) | {MANIFEST, RAN, CLASSES}
     for file in _files(model.folder):
         relative = file.relative_to(model.folder).as_posix()
         if relative not in known:
@@ -453,8 +503,10 @@ def variant_of(folder: Path) -> str | None:
 def read_json(path: Path, fault: type[VJError] = GeneratorError) -> dict[str, Any]:
     """Return a configuration. Raises ``fault`` naming the file."""
     try:
+        if path.exists() and not path.is_file():
+            raise fault(f"{path} is no file")
         row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise fault(f"{path} cannot be read: {error}") from None
     if not isinstance(row, dict):
         raise fault(f"{path} is no JSON object")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vjserver.runtime.files import at_home
 from vjserver.runtime.film import Film
 from vjserver.runtime.picture import is_picture, read_picture
 from vjserver.types.errors import InputError, VJError
@@ -38,7 +39,7 @@ class FileInput:
 
     def open(self) -> None:
         """Open the file. Raises InputError if it is missing or neither picture nor video."""
-        path = self._o.path.expanduser()
+        path = at_home(self._o.path)
         if not path.is_file():
             raise InputError(f"no such file: {path}")
         try:

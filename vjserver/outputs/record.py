@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vjserver.outputs import uyvy
 from vjserver.outputs.soundtrack import Soundtrack
 from vjserver.runtime.clock import NS
+from vjserver.runtime.files import at_home
 from vjserver.runtime.soundring import SoundReader
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import OutputError
@@ -79,7 +80,7 @@ class RecordOutput:
         self._start_ns = 0
         self._place = -1
         self._frames = 0
-        self._folder = options.folder.expanduser()
+        self._folder = at_home(options.folder)
         self.path: Path | None = None
 
     def open(self) -> None:

@@ -58,3 +58,11 @@ def slug_of(name: str) -> str:
     """Return a file's name (no folder, no dot) for what a user calls something; ``""`` where nothing is left of it."""
     letters = "".join(c if c.isalnum() and c.isascii() else "-" for c in name.strip().lower())
     return "-".join(filter(None, letters.split("-")))[:60]
+
+
+def at_home(path: Path) -> Path:
+    """Return a path whose ``~`` is the user's folder; one of nobody known is left as it is."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

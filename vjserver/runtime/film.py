@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vjserver.runtime.files import at_home
 from vjserver.types.errors import VJError
 from vjserver.types.frames import MAX_SIDE, Pixels
 
@@ -29,7 +30,7 @@ class Film:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path = path.expanduser()
+        self._path = path = at_home(path)
         self.period_s = USUAL_S
         self._reader: _AvReader | _CvReader
         av = _pyav()

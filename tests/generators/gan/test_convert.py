@@ -4,6 +4,10 @@ import io
 import json
 import os
 import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import checkpoints
 import numpy as np
@@ -15,7 +19,7 @@ from test_networks import SQUARE, TINY2, TINY3, drive
 from bench.random_gans import biggan, stylegan2, stylegan3
 from vjserver.generators.gan import convert as conversion
 from vjserver.generators.gan import pickles
-from vjserver.generators.gan.convert import convert, recognised
+from vjserver.generators.gan.convert import convert, of_tensors, recognised
 from vjserver.generators.gan.model import load, network_of
 from vjserver.generators.gan.options import GanOptions
 from vjserver.types.errors import ConfigError, GeneratorError
@@ -133,17 +137,126 @@ def test_a_tensor_claims_no_more_than_is_there(tmp_path, size, stride):
 
 def test_an_array_claims_no_more_than_is_there(tmp_path):
     data = pickle.dumps(np.zeros((4, 4), np.float32), 2)
-    assert np.array_equal(pickles._Reader(io.BytesIO(data)).load(), np.zeros((4, 4)))
+    assert np.array_equal(pickles._Reader(io.BytesIO(data)).load().values, np.zeros((4, 4)))
     for wrong in (data.replace(b"K\x04K\x04\x86", b"J\xff\xff\xff\x7fK\x04\x86"), data.replace(b"f4", b"O8")):
         assert wrong != data
         with pytest.raises(Exception, match=r"claimed|in it|bytes"):
             pickles._Reader(io.BytesIO(wrong)).load()
 
 
+def opcodes(*parts):
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+DTYPE = b"cnumpy\ndtype\n"
+FORGED = DTYPE + b"(X\x02\x00\x00\x00O8K\x00K\x01tR(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+"""A number format of objects that says it has none: numpy would take bytes for pointers."""
+
+
+@pytest.mark.parametrize("data", [
+    opcodes(FORGED),
+    opcodes(FORGED.replace(b"O8", b"V8")),
+    opcodes(DTYPE, b"(X\x02\x00\x00\x00f4K\x00K\x01tR(K\x03X\x01\x00\x00\x00<X\x01\x00\x00\x00xNNK\x00K\x00K\x00tb"),
+    opcodes(b"cnumpy._core.multiarray\nscalar\n(", FORGED, b"U\x08AAAAAAAAtR"),
+    opcodes(b"cnumpy\nndarray\n(K\x05tR"),
+    opcodes(b"(K\x01K\x02tQ"),
+    opcodes(b"c_codecs\nencode\n(]tR"),
+])  # fmt: skip
+def test_no_number_format_is_forged(data):
+    with pytest.raises((pickles.RefusedError, pickle.UnpicklingError, TypeError)):
+        pickles._Reader(io.BytesIO(data)).load()
+
+
+def test_a_network_within_itself_over_and_over_is_told():
+    inner = pickles.Held({"_modules": {}})
+    for _ in range(38):
+        inner = pickles.Held({"_modules": {"a": inner, "b": inner}})
+    with pytest.raises(ConfigError, match="more than 20000"):
+        pickles.tensors_of(inner)
+    loop = pickles.TensorFlowNetwork()
+    loop.state = {"components": {str(i): loop for i in range(400)}, "variables": None}
+    with pytest.raises(ConfigError, match="StyleGAN1 or older"):
+        conversion._of_tensorflow(Path("x.pkl"), loop)
+
+
+@pytest.mark.parametrize("value", [
+    torch.zeros(1).expand(3 * 10**8), torch.zeros(4, dtype=torch.complex64), torch.zeros(2, device="meta"),
+    torch.zeros(3, 3).to_sparse(),
+])  # fmt: skip
+def test_a_tensor_that_is_no_plain_array_is_told(value):
+    with pytest.raises(ConfigError, match=r"no plain array|holds less"):
+        of_tensors(Path("x.pt"), {**stylegan2(**TINY2), "mapping.w_avg": value})
+
+
+@pytest.mark.parametrize("rows", [{1: torch.zeros(1)}, {"g_ema": {2: torch.zeros(1)}}, {"G_ema": 5}, [1], 7, None])
+def test_odd_contents_are_told(tmp_path, rows):
+    torch.save(rows, tmp_path / "model.pt")
+    with pytest.raises(ConfigError, match=r"model\.pt"):
+        convert(tmp_path / "model.pt", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "shape"), [
+    ("synthesis.b8.conv1.affine.weight", (3, 3)), ("synthesis.b4.const", (16, 9, 7)), ("mapping.w_avg", (5,)),
+    ("synthesis.b16.torgb.bias", (4,)), ("synthesis.b8.conv0.weight", (0, 16, 3, 3)), ("mapping.fc0.weight", (32, 0)),
+])  # fmt: skip
+def test_tensors_that_do_not_fit_together_are_told(tmp_path, name, shape):
+    tensors = {**stylegan2(**TINY2), name: torch.ones(shape)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="do not fit together"):
+        convert(tmp_path / "model.safetensors", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_download_that_broke_off_is_told(tmp_path):
+    save_file(stylegan2(**TINY2), tmp_path / "model.safetensors")
+    data = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ConfigError, match=r"model\.safetensors is damaged, or no checkpoint"):
+        convert(tmp_path / "model.safetensors", tmp_path / "out")
+
+
+def test_nothing_is_removed_that_was_there_before(tmp_path):
+    (tmp_path / ".out.part").mkdir()
+    path = checkpoints.official(tmp_path / ".out.part" / "good.pkl", stylegan2(**TINY2))
+    convert(path, tmp_path / "out")
+    assert path.exists()
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".out.part", "out"]
+
+
+@pytest.mark.parametrize("output", [".", "", "x" * 300])
+def test_an_odd_place_is_told_or_taken(tmp_path, monkeypatch, output):
+    path = checkpoints.official(tmp_path / "good.pkl", stylegan2(**TINY2))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    if len(output) > 255:
+        with pytest.raises(ConfigError, match="cannot be written"):
+            convert(path, Path(output))
+    else:
+        convert(path, Path(output))
+        assert (tmp_path / "here" / "config.json").exists()
+    with pytest.raises(ConfigError, match="no such file"):
+        convert(Path("~nobody-of-that-name/x.pkl"), tmp_path / "other")
+
+
+def test_a_file_that_computes_for_ever_is_ended(tmp_path):
+    """A key that takes 2^45 steps to hash: the process that reads it is ended by the system."""
+    bomb = (
+        b"\x80\x02}("
+        + b"K\x01"
+        + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(45))
+        + b"K\x01u."
+    )
+    (tmp_path / "bomb.pkl").write_bytes(bomb)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom vjserver.generators.gan import convert, pickles\n"
+        "convert.SECONDS = 1\nconvert._bound(Path(sys.argv[1]))\npickles.read(Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bomb.pkl")], capture_output=True, timeout=120)
+    assert done.returncode in (-signal.SIGXCPU, -signal.SIGKILL), done.stderr[-300:]
+
+
 def nested(depth):
-    value = None
-    for _ in range(depth):
-        value = b"(" if value is None else value
     return b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b"."
 
 
@@ -195,7 +308,7 @@ def test_what_is_not_whole_is_told(tmp_path):
         save_file({k: v.contiguous() for k, v in tensors.items() if k != missing}, tmp_path / "model.safetensors")
         with pytest.raises(ConfigError, match=r"it is not whole: .* is missing"):
             convert(tmp_path / "model.safetensors", tmp_path / "out")
-    wrong = {**tensors, "synthesis.b8.conv0.bias": torch.full((3,), float("nan"))}
+    wrong = {**tensors, "synthesis.b8.conv0.bias": torch.full_like(tensors["synthesis.b8.conv0.bias"], float("nan"))}
     save_file(wrong, tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="numbers that are none"):
         convert(tmp_path / "model.safetensors", tmp_path / "out")
@@ -210,9 +323,6 @@ def test_the_process_that_reads_has_no_network(tmp_path, monkeypatch):
         "_give_up_network()\n"
         "try:\n    socket.create_connection(server.getsockname(), 2)\nexcept OSError:\n    sys.exit(0)\nsys.exit(1)\n"
     )
-    import subprocess
-    import sys
-
     if sys.platform != "linux":
         pytest.skip("only Linux lets a process leave the network")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -230,6 +340,31 @@ def test_a_process_that_ends_by_itself_is_told(tmp_path, monkeypatch):
 
 def _dies(*_args):
     os._exit(3)
+
+
+@pytest.mark.parametrize("text", [
+    "[]", "5", "null", "[" * 100_000, '{"source": 1}', '{"source": "a", "licence": null, "files": {}}',
+    '{"source": "a", "licence": "b", "files": {"../../x": {"size": 1, "sha256": ""}}}', "{",
+])  # fmt: skip
+def test_a_damaged_manifest_costs_no_other_model(tmp_path, monkeypatch, vj, text):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
+    convert(checkpoints.official(tmp_path / "good.pkl", stylegan2(**TINY2)), tmp_path / "good")
+    assert vj("models", "add", tmp_path / "good")[0] == 0
+    bad = tmp_path / "data" / "models" / "bad"
+    bad.mkdir()
+    (bad / "vjserver.json").write_text(text)
+    assert vj("models", "list")[0] == 0
+    assert vj("models", "verify")[0] == 0
+    assert "has no classes" in vj("models", "classes", "good")[2]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", '{"_class_name": "BigGAN-deep", "classes": "x"}',
+                                  '{"_class_name": "BigGAN-deep", "classes": 1e400}', ""])  # fmt: skip
+def test_a_damaged_configuration_is_told(tmp_path, vj, text):
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "classes.txt").write_bytes(bytes(range(256)))
+    assert vj("models", "classes", tmp_path)[0] == 1
+    assert vj("frame", "--generator", "gan", "--model", tmp_path, "--size", "64x64", "-o", tmp_path / "a.png")[0] == 1
 
 
 def test_a_folder_that_is_no_gan_is_told(tmp_path):

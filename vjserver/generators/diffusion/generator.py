@@ -18,7 +18,7 @@ from vjserver.generators.diffusion.coherence import Place, Thread, place, thread
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
-from vjserver.generators.store import find_model, models
+from vjserver.generators.store import find_model, mark_run, marked, models
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevice, Pixels, Prompts, on_host
@@ -277,6 +277,8 @@ class DiffusionGenerator:
         for remark in cache.remarks():
             self._tell("prompt", remark)
         self._serial += 1
+        if self._serial == 1 and result.finite:
+            mark_run(engine.parts.folder)
         here = DiffusionState(
             self._serial, noise, size, place(p), prompts, _frame(request, result), thumb,
             jumps=() if state is None else state.jumps,
@@ -315,6 +317,11 @@ class DiffusionGenerator:
     def licence_of(model: str) -> str:
         """Return the licence of a model, as it was told when it was taken in."""
         return next((one.licence for one in models() if one.name == model), "")
+
+    @staticmethod
+    def mark_of(model: str) -> str:
+        """Return what changes when a model's files do."""
+        return marked(model)
 
     def _points(self, size: tuple[int, int]) -> Callable[[int], Array]:
         """Return what draws the noise of a seed, and remembers the last ones: a walk passes them again and again."""

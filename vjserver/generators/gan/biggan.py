@@ -153,9 +153,8 @@ class BigGAN(nn.Module):
 
 def truncated_normal(z: Tensor) -> Tensor:
     """Return Gaussian numbers as those of a Gaussian that is cut off at two spreads: the order stays."""
-    tail = 0.5 * math.erfc(2.0 / math.sqrt(2.0))
-    result: Tensor = torch.special.ndtri(tail + (1.0 - 2.0 * tail) * torch.special.ndtr(z))
-    return result
+    most = math.erf(2.0 / math.sqrt(2.0))
+    return math.sqrt(2.0) * torch.erfinv(most * torch.erf(z / math.sqrt(2.0)))
 
 
 def _first(bias: Tensor | None) -> Tensor | None:

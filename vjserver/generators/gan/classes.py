@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vjserver.generators.store import find_gan, read_json
+from vjserver.generators.store import CLASSES, find_gan, read_json
 from vjserver.types.errors import ConfigError
 
+MOST = 100_000
 WORD = re.compile(r"[a-z0-9]+")
-OWN = "classes.txt"
 
 
 def labels_of(folder: Path, classes: int) -> tuple[str, ...]:
@@ -16,9 +16,9 @@ def labels_of(folder: Path, classes: int) -> tuple[str, ...]:
 
     ImageNet's names are WordNet's, in the order of its synsets (as the package timm has them).
     """
-    own = folder / OWN
+    own = folder / CLASSES
     if own.is_file():
-        rows = own.read_text(encoding="utf-8").splitlines()
+        rows = own.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     elif classes == 1000:
         rows = (Path(__file__).parent / "imagenet.txt").read_text(encoding="utf-8").splitlines()
     else:
@@ -32,8 +32,8 @@ def classes_of(model: str, wanted: str = "") -> list[tuple[int, str]]:
     Raises GeneratorError for no GAN, ConfigError for one without classes, or where none is called so.
     """
     folder = find_gan(model)
-    count = int(read_json(folder / "config.json").get("classes", 0))
-    if not count:
+    count = read_json(folder / "config.json").get("classes", 0)
+    if not isinstance(count, int) or not 0 < count <= MOST:
         raise ConfigError(f"{model} has no classes: its seed says what it draws")
     labels = labels_of(folder, count) or tuple(f"class {i}" for i in range(count))
     words = WORD.findall(wanted.lower())
@@ -46,7 +46,7 @@ def classes_of(model: str, wanted: str = "") -> list[tuple[int, str]]:
 def find_class(text: str, labels: Sequence[str]) -> int | None:
     """Return the class that a text names: a number, a name as it stands, or the longest name whose words it all has."""
     text = text.strip().lower()
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < 7:
         return int(text) if int(text) < max(len(labels), 1000) else None
     words = set(WORD.findall(text))
     best: tuple[float, int] | None = None

@@ -1,7 +1,7 @@
 """Conversion: somebody's checkpoint goes in, a folder of safetensors with a manifest comes out.
 
-The file is read in a process of its own that has no network (where the system lets it give that up) and a bounded
-memory; what comes out of it is tensors and nothing else.
+The file is read in a process of its own that, on Linux, has a bounded memory and no network (where the system lets it
+give that up); what comes out of it is tensors and nothing else.
 """
 
 import contextlib
@@ -9,19 +9,25 @@ import ctypes
 import json
 import multiprocessing as mp
 import re
-import shutil
+import signal
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vjserver.runtime.files import remove
+from vjserver.runtime.files import at_home, remove
 from vjserver.types.errors import ConfigError
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-PATIENCE_S = 1800.0
+PATIENCE_S = 900.0
+SECONDS, SECONDS_A_GIB = 120, 120
+"""So much computing a file may ask for, and more for each gibibyte of it."""
 SPARE_BYTES = 6 << 30
+TOO_LONG = "takes too long to read: it is no checkpoint"
+TOO_LARGE = "wants more memory than a checkpoint of its size needs"
 NEWNET, NEWUSER = 0x40000000, 0x10000000
 
 
@@ -36,17 +42,17 @@ class Converted:
 
 def convert(path: Path, folder: Path) -> str:
     """Write a checkpoint's tensors into a new folder; return a sentence on what it is. Raises ConfigError."""
-    path = path.expanduser()
-    if not path.is_file():
-        raise ConfigError(f"no such file: {path}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already: give a folder that is not")
-    if not folder.absolute().parent.is_dir():
-        raise ConfigError(f"there is no folder {folder.absolute().parent}")
-    part = folder.with_name(f".{folder.name}.part")
-    remove(part)
+    path, folder = at_home(path), at_home(folder).absolute()
+    part: Path | None = None
     try:
-        part.mkdir()
+        if not path.is_file():
+            raise ConfigError(f"no such file: {path}")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} is there already: give a folder that is not")
+        if not folder.parent.is_dir():
+            raise ConfigError(f"there is no folder {folder.parent}")
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", suffix=".part", dir=folder.parent))
+        part.chmod(0o755)
         told = _apart(path, part)
         if folder.exists():
             folder.rmdir()
@@ -54,7 +60,8 @@ def convert(path: Path, folder: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
     finally:
-        remove(part)
+        if part is not None:
+            remove(part)
     return told
 
 
@@ -67,10 +74,12 @@ def _apart(path: Path, part: Path) -> str:
     theirs.close()
     try:
         if not ours.poll(PATIENCE_S):
-            raise ConfigError(f"{path.name}: it takes too long to read")
+            raise ConfigError(f"{path.name} {TOO_LONG}")
         well, told = ours.recv()
     except EOFError:
         process.join(10.0)
+        if process.exitcode == -24:  # SIGXCPU
+            raise ConfigError(f"{path.name} {TOO_LONG}") from None
         raise ConfigError(
             f"{path.name}: the process that read it ended by itself (exit code {process.exitcode}): "
             "it is damaged, or wants more memory than there is"
@@ -88,18 +97,25 @@ def _apart(path: Path, part: Path) -> str:
 def _work(path: str, part: str, out: Any) -> None:
     """Convert, in a process of its own."""
     _give_up_network()
+    _end_with_parent()
     try:
         import torch  # before the memory is bounded: its libraries take much address space
 
         torch.set_num_threads(1)
-        _bound_memory(Path(path).stat().st_size)
+        _bound(Path(path))
         out.send((True, write(recognised(Path(path)), Path(part))))
     except ConfigError as error:
         out.send((False, str(error)))
+    except ImportError as error:
+        out.send((False, f"checkpoints are read with torch: pip install 'vjserver[diffusion]' ({error})"))
     except MemoryError:
-        out.send((False, f"{Path(path).name} wants more memory than a checkpoint of its size needs"))
+        out.send((False, f"{Path(path).name} {TOO_LARGE}"))
     except OSError as error:
-        out.send((False, f"{part} cannot be written: {error.strerror}"))
+        out.send((False, f"{error.filename or path} cannot be read or written: {error.strerror or error}"))
+    except Exception as error:  # noqa: BLE001 - what somebody made up lets libraries raise anything
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        told = TOO_LARGE if "allocate memory" in why else f"is damaged, or no checkpoint: {why}"
+        out.send((False, f"{Path(path).name} {told}"))
 
 
 def _give_up_network() -> None:
@@ -111,10 +127,22 @@ def _give_up_network() -> None:
                 libc.unshare(NEWUSER | NEWNET)
 
 
-def _bound_memory(size: int) -> None:
+def _end_with_parent() -> None:
+    """End when the process that started us does, however that ends: on Linux."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _bound(path: Path) -> None:
+    """Bound computing and, on Linux, memory, by what the file really holds: holes in it count for nothing."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
+        about = path.stat()
+        size = min(about.st_size, 512 * about.st_blocks)
+        seconds = int(time.process_time()) + SECONDS + SECONDS_A_GIB * size // 2**30
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         most = now + 6 * size + SPARE_BYTES
@@ -133,6 +161,7 @@ def recognised(path: Path) -> Converted:
     if isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], pickles.TensorFlowNetwork):
         return _of_tensorflow(path, found[2])
     if isinstance(found, Mapping):
+        found = {str(key): value for key, value in found.items() if isinstance(key, str)}
         network = found.get("G_ema")
         if hasattr(network, "state"):
             return of_tensors(path, pickles.tensors_of(network))
@@ -146,7 +175,7 @@ def recognised(path: Path) -> Converted:
 def _flat(rows: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
-    tensors = {name: value for name, value in rows.items() if isinstance(value, torch.Tensor)}
+    tensors = {str(k): value for k, value in rows.items() if isinstance(k, str) and isinstance(value, torch.Tensor)}
     if isinstance(whole.get("latent_avg"), torch.Tensor):
         tensors["latent_avg"] = whole["latent_avg"]
     return tensors
@@ -154,6 +183,8 @@ def _flat(rows: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_tensors(path: Path, tensors: Mapping[str, Any]) -> Converted:
     """Return what named tensors are, by their names. Raises ConfigError."""
+    for name, value in tensors.items():
+        _check(name, value)
     names = set(tensors)
     if "generator.gen_z.weight_orig" in names or "generator.gen_z.weight" in names:
         return _biggan(tensors)
@@ -166,6 +197,17 @@ def of_tensors(path: Path, tensors: Mapping[str, Any]) -> Converted:
     if "input.input" in names and "conv1.conv.weight" in names:
         return _rosinality(tensors)
     raise ConfigError(f"{path.name} is no GAN that is known: {told_kind(names)}")
+
+
+def _check(name: str, value: Any) -> None:
+    """Raise ConfigError for a tensor that is no plain array of real numbers, or claims more than its file holds."""
+    import torch
+
+    plain = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+    if not plain or value.is_complex():
+        raise ConfigError(f"{name[:80]} is no plain array of real numbers")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ConfigError(f"{name[:80]} is claimed to be {tuple(value.shape)}, and its file holds less")
 
 
 def told_kind(names: set[str]) -> str:
@@ -262,7 +304,7 @@ def _of_tensorflow(path: Path, network: Any) -> Converted:
     import torch
 
     rows: dict[str, Any] = {}
-    _collect_tensorflow(network, rows, 0)
+    _collect_tensorflow(network, rows)
     if not any(name.endswith("mod_weight") for name in rows):
         raise ConfigError(f"{path.name} is a TensorFlow pickle of StyleGAN1 or older, which is not taken")
     kept: dict[str, Any] = {}
@@ -298,16 +340,19 @@ def _of_tensorflow(path: Path, network: Any) -> Converted:
     return Converted("StyleGAN2", {}, kept)
 
 
-def _collect_tensorflow(network: Any, rows: dict[str, Any], depth: int) -> None:
-    import numpy as np
+def _collect_tensorflow(network: Any, rows: dict[str, Any]) -> None:
+    """Gather the variables of a network and of its parts."""
+    from vjserver.generators.gan.pickles import Array, TensorFlowNetwork
 
-    state = getattr(network, "state", {})
-    for row in state.get("variables", ()):
-        if isinstance(row, (tuple, list)) and len(row) == 2 and isinstance(row[1], np.ndarray):
-            rows[str(row[0])] = row[1]
-    for part in (state.get("components") or {}).values():
-        if depth < 4:
-            _collect_tensorflow(part, rows, depth + 1)
+    parts = network.state.get("components")
+    inner = [one for one in parts.values() if isinstance(one, TensorFlowNetwork)] if isinstance(parts, dict) else []
+    for one in (network, *inner[:16]):
+        variables = one.state.get("variables")
+        for row in variables if isinstance(variables, (list, tuple)) else ():
+            if isinstance(row, (tuple, list)) and len(row) == 2 and isinstance(row[0], str):
+                values = row[1].values if isinstance(row[1], Array) else row[1]
+                if hasattr(values, "shape"):
+                    rows[row[0]] = values
 
 
 def write(found: Converted, folder: Path) -> str:
@@ -315,9 +360,10 @@ def write(found: Converted, folder: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from vjserver.generators.gan.model import network_of
+    from vjserver.generators.gan.model import check_shapes, network_of
 
     network = network_of(found.kind, found.tensors)
+    check_shapes(network)
     bad = next((name for name, value in found.tensors.items() if not torch.isfinite(value).all()), None)
     if bad is not None:
         raise ConfigError(f"it is damaged: {bad} has numbers that are none")
@@ -327,7 +373,6 @@ def write(found: Converted, folder: Path) -> str:
     }  # fmt: skip
     save_file(dict(found.tensors), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(about, indent=1), encoding="utf-8")
-    shutil.copymode(folder.parent, folder)
     count = sum(value.numel() for value in found.tensors.values())
     classes = f", {network.classes} classes" if network.classes else ""
     return f"{found.kind}, {network.resolution}x{network.resolution}{classes}, {count / 1e6:.1f} million numbers"

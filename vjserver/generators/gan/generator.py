@@ -14,7 +14,7 @@ import numpy as np
 from vjserver.generators.gan.classes import find_class
 from vjserver.generators.gan.info import INFO, TONES
 from vjserver.generators.gan.options import GanOptions
-from vjserver.generators.store import find_gan, mark_run, models
+from vjserver.generators.store import find_gan, mark_run, marked, models
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice
 from vjserver.walk.latent import directions, pulled, walked, weighed
@@ -107,6 +107,11 @@ class GanGenerator:
     def licence_of(model: str) -> str:
         """Return the licence of a model, as it was told when it was taken in."""
         return next((one.licence for one in models() if one.name == model), "")
+
+    @staticmethod
+    def mark_of(model: str) -> str:
+        """Return what changes when a model's files do."""
+        return marked(model)
 
     # -- a frame -------------------------------------------------------------------------------------------
 
@@ -201,6 +206,8 @@ class GanGenerator:
         first, behind = round(own["mix_from"]), round(own["mix_to"])
         other = self._draw((round(own["mix_seed"]) + MIX_SEED) & MASK)
         bend_x, bend_y, flip = own["bend_x"], own["bend_y"], 1.0 - 2.0 * own["bend_flip"]
+        width, height = gan.network.size(self._shape(request.width, request.height).grid)
+        seen = min(1.0, width / height * request.height / request.width)  # of its height, where rows are cut off
         return Inputs(
             z=np.stack([self._latent(request, here), other]),
             psi=[own["truncation"] if i < round(own["cutoff"]) else 1.0 for i in range(styles)],
@@ -209,7 +216,7 @@ class GanGenerator:
             noise=own["noise"],
             truncation=min(1.0, max(0.02, own["truncation"])),
             camera=matrix(
-                p["scale"], here.angle, p["shift_x"] + here.x, p["shift_y"] + here.y, request.width / request.height
+                p["scale"], here.angle, seen * (p["shift_x"] + here.x), seen * (p["shift_y"] + here.y), width / height
             ),
             bend=matrix(own["bend_zoom"], own["bend_turn"], bend_x, bend_y, 1.0, flip),
             bend_layer=round(own["bend_layer"]),

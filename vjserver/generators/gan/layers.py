@@ -166,5 +166,6 @@ def mirror(count: int, size: int, twice: bool = False) -> list[int]:
 
 def bent(x: Tensor, matrix: Tensor) -> Tensor:
     """Return features whose every point was where ``matrix`` ``(2, 3)`` says, in halves of the sides; mirrored."""
-    grid = F.affine_grid(matrix[None].to(x.dtype), [1, *x.shape[1:]], align_corners=False)
-    return F.grid_sample(x, grid.expand(len(x), -1, -1, -1), padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(matrix[None].float(), [1, *x.shape[1:]], align_corners=False)  # half is too coarse for places
+    moved = F.grid_sample(x.float(), grid, padding_mode="reflection", align_corners=False)
+    return moved.to(x.dtype)

@@ -1,5 +1,6 @@
 """A GAN out of a folder: tensors go in, a network comes out, on its device and in its precision."""
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from vjserver.generators.captured import choose_device, choose_dtype
 from vjserver.generators.gan.biggan import BigGAN
 from vjserver.generators.gan.classes import labels_of
-from vjserver.generators.gan.layers import Network
+from vjserver.generators.gan.layers import Drive, Grid, Network
 from vjserver.generators.gan.options import GanOptions
 from vjserver.generators.gan.stylegan2 import StyleGAN2
 from vjserver.generators.gan.stylegan3 import StyleGAN3
@@ -44,8 +45,24 @@ def network_of(kind: str, tensors: Mapping[str, Tensor]) -> Network:
         return network
     except KeyError as error:
         raise ConfigError(f"it is not whole: {error.args[0]} is missing") from None
-    except (ValueError, IndexError, RuntimeError) as error:
+    except (ValueError, IndexError, RuntimeError, ZeroDivisionError, TypeError) as error:
         raise ConfigError(f"its tensors do not fit together: {str(error).splitlines()[0]}") from None
+
+
+def check_shapes(network: Any) -> None:
+    """Draw without computing, to see that all tensors fit together. Raises ConfigError."""
+    shadow, meta = copy.deepcopy(network).to("meta"), torch.device("meta")
+    sizes = ((2, network.z_dim), (network.classes,), (network.styles,), (network.styles,), (), (), (3, 3))
+    z, label, psi, mix, noise, truncation, transform = (torch.zeros(size, device=meta) for size in sizes)
+    drive = Drive(z, label, psi, mix, noise, truncation, transform)
+    for grid in (Grid(), Grid(4, 7)):
+        width, height = network.size(grid)
+        try:
+            shape = tuple(shadow(drive, grid).shape)
+        except (ValueError, IndexError, RuntimeError, ZeroDivisionError) as error:
+            raise ConfigError(f"its tensors do not fit together: {str(error).splitlines()[0]}") from None
+        if shape != (1, 3, height, width):
+            raise ConfigError(f"its tensors do not fit together: they draw {shape[1:]}, not {(3, height, width)}")
 
 
 def load(folder: Path, options: GanOptions) -> Gan:
@@ -57,7 +74,8 @@ def load(folder: Path, options: GanOptions) -> Gan:
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "model.safetensors")
         network: Any = network_of(str(about.get("_class_name")), tensors)
-    except (OSError, ValueError, AttributeError, SafetensorError, ConfigError) as error:
+        check_shapes(network)
+    except (OSError, ValueError, AttributeError, RecursionError, SafetensorError, ConfigError) as error:
         raise GeneratorError(f"{folder} is no GAN that can be played: {error}") from None
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device)

@@ -5,6 +5,7 @@ plain holders of what they kept. Only :mod:`convert` reads such files, in a proc
 """
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -21,6 +22,9 @@ from vjserver.types.errors import ConfigError
 
 DEEPEST = 40
 MOST_TENSORS = 20_000
+MOST_MODULES = 20_000
+KINDS = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"))
+"""Number formats of numpy's that arrays may have."""
 LARGEST_TENSOR = 1 << 31
 """Bytes that one tensor may have; the largest of a known model has a fiftieth of it."""
 
@@ -97,33 +101,64 @@ def _parameter(data: Any, *_rest: object) -> Any:
     return data
 
 
-def _array(_kind: object, shape: tuple[int, ...], _code: object) -> np.ndarray[Any, Any]:
-    """Return an empty array, which its state fills. Raises RefusedError where it is not empty."""
-    if shape not in ((0,), ()):
-        raise RefusedError("an array in it begins with a size")
-    return np.ndarray.__new__(_Array, shape, np.int8)
+class _Kind:
+    """Stands for a number format of numpy's: only its name is kept, and it can be asked for nothing else."""
+
+    def __init__(self, name: object = None, *_rest: object) -> None:
+        if not isinstance(name, str) or name not in KINDS:
+            raise RefusedError(f"an array of {str(name)[:20] if isinstance(name, str) else 'something'} is in it")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", "|", ">", "=") or any(state[2:5]):
+            raise RefusedError("an array of an unknown kind is in it")
+        self.order = state[1]
+
+    @property
+    def plain(self) -> "np.dtype[Any]":
+        """The format, as numpy has it."""
+        return np.dtype(f"{self.order if self.order != '|' else '='}{self.name}")
 
 
-class _Array(np.ndarray[Any, Any]):
-    """An array whose state is looked at before it is taken."""
+class Array:
+    """Stands for an array of numpy's: ``values`` is made of the bytes that are there, and of nothing else."""
 
-    def __setstate__(self, state: Any, *_rest: object) -> None:
-        _version, shape, kind, _fortran, data = state
-        count = int(np.prod([int(side) for side in shape], dtype=object)) * np.dtype(kind).itemsize
+    values: "np.ndarray[Any, Any]"
+
+    def __setstate__(self, state: Any) -> None:
+        _version, shape, kind, by_columns, data = state
+        if not isinstance(kind, _Kind) or not isinstance(data, bytes) or not isinstance(shape, tuple):
+            raise RefusedError("an array of an unknown kind is in it")
+        if not all(isinstance(side, int) and 0 <= side < 1 << 40 for side in shape) or len(shape) > 8:
+            raise RefusedError("an array of an unknown shape is in it")
+        count = math.prod(shape) * kind.plain.itemsize
         _check_size(count)
-        if np.dtype(kind).hasobject or not isinstance(data, bytes) or len(data) != count:
-            raise RefusedError(f"an array of {tuple(shape)} is claimed, and {len(data)} bytes are there")
-        super().__setstate__(state)
+        if len(data) != count:
+            raise RefusedError(f"an array of {shape} is claimed, and {len(data)} bytes are there")
+        self.values = np.frombuffer(data, kind.plain).reshape(shape, order="F" if by_columns else "C")
+
+
+def _array(*_rest: object) -> Array:
+    """Return an array without values, which its state brings."""
+    return Array()
 
 
 def _latin(text: object, _coding: object = "latin1") -> bytes:
     """Return bytes, which older protocols keep as a text."""
-    return str(text).encode("latin1")
+    if not isinstance(text, str):
+        raise RefusedError("a text in it is none")
+    return text.encode("latin1")
 
 
-def _scalar() -> Any:
-    """Return what makes a number of numpy's out of its bytes, as pickles name it."""
-    return np.float64(0.0).__reduce__()[0]
+def _number(kind: object, data: object = None) -> Any:
+    """Return a number of numpy's out of its bytes."""
+    if not isinstance(kind, _Kind) or not isinstance(data, bytes) or len(data) != kind.plain.itemsize:
+        raise RefusedError("a number in it is none")
+    return np.frombuffer(data, kind.plain)[0]
+
+
+_ARRAY = object()
+"""Stands for the class of arrays, which pickles name and nobody needs."""
 
 
 def _allowed() -> dict[tuple[str, str], Any]:
@@ -141,12 +176,12 @@ def _allowed() -> dict[tuple[str, str], Any]:
         ("dnnlib.util", "EasyDict"): _Attributes,
         ("dnnlib", "EasyDict"): _Attributes,
         ("dnnlib.tflib.network", "Network"): TensorFlowNetwork,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): _Kind,
+        ("numpy", "ndarray"): _ARRAY,
     }
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         rows[module, "_reconstruct"] = _array
-        rows[module, "scalar"] = _scalar()
+        rows[module, "scalar"] = _number
     return rows
 
 
@@ -161,10 +196,10 @@ class _Reader(pickle.Unpickler):
             return found
         if module == "torch.nn" or module.startswith("torch.nn.modules."):
             return _Module
-        raise RefusedError(f"it asks for {module}.{name}, which no checkpoint needs: it is not opened")
+        raise RefusedError(f"it asks for {f'{module}.{name}'[:80]}, which no checkpoint needs: it is not opened")
 
-    def persistent_load(self, pid: object) -> Any:
-        raise RefusedError(f"it refers to something outside of itself ({str(pid)[:40]!r})")
+    def persistent_load(self, _pid: object) -> Any:
+        raise RefusedError("it refers to something outside of itself")
 
 
 def read(path: Path) -> Any:
@@ -202,23 +237,26 @@ def _first_line(error: BaseException) -> str:
 def tensors_of(held: object) -> dict[str, Tensor]:
     """Return the parameters and buffers of a network that was read, by their dotted names. Raises ConfigError."""
     result: dict[str, Tensor] = {}
-    for name, value in _walk(held, "", 0):
-        result[name] = value.detach().clone()
+    for name, value in _walk(held, "", 0, [MOST_MODULES]):
+        result[name] = value.detach()
         if len(result) > MOST_TENSORS:
             raise ConfigError(f"it has more than {MOST_TENSORS} tensors")
     return result
 
 
-def _walk(held: object, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    if depth > DEEPEST:
-        raise ConfigError(f"its modules lie more than {DEEPEST} deep in each other")
-    state = getattr(held, "state", {})
+def _walk(held: object, prefix: str, depth: int, left: list[int]) -> Iterator[tuple[str, Tensor]]:
+    left[0] -= 1
+    if depth > DEEPEST or left[0] < 0:
+        raise ConfigError(f"its modules lie more than {DEEPEST} deep in each other, or are more than {MOST_MODULES}")
+    state = getattr(held, "state", None)
+    if not isinstance(state, dict):
+        return
     for kind in ("_parameters", "_buffers"):
         for name, value in _items(state.get(kind)):
             if isinstance(value, Tensor):
                 yield prefix + name, value
     for name, value in _items(state.get("_modules")):
-        yield from _walk(value, f"{prefix}{name}.", depth + 1)
+        yield from _walk(value, f"{prefix}{name}.", depth + 1, left)
 
 
 def _items(rows: object) -> Iterator[tuple[str, Any]]:
