@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_render import pictures
 
-from bench.random_gans import biggan
+from bench.random_gans import biggan, stylegan2
 from vjserver.films import codecs, segment
 from vjserver.generators import store
 from vjserver.generators.gan.convert import of_tensors, write
@@ -93,6 +93,39 @@ def test_from_a_song_a_gan_walks_diffusion_draws_it_again_and_the_music_goes_wit
     last.unlink()
     again = vj("render", song, "-o", tmp_path / "a.mp4", *args, "--workers", "2")[1]
     assert again == {**said, "made": 1}
+
+
+def test_a_film_is_made_anew_where_its_model_was_changed(song, tmp_path, vj):
+    folder = tmp_path / "mine"
+    show = tmp_path / "show.toml"
+    show.write_text('presets = "presets"\n[generators.gan]\nmodel = "./mine"\n')
+    shutil.copytree(GANS / "presets", tmp_path / "presets")
+    args = (
+        "render",
+        song,
+        "-o",
+        tmp_path / "a.mp4",
+        "--show",
+        show,
+        "--preset",
+        "gan-walk",
+        "--size",
+        "64x64",
+        "--fps",
+        "4",
+    )
+    said = []
+    for seed in (1, 1, 2):
+        if seed == 2:
+            shutil.rmtree(folder)
+        if not folder.exists():
+            folder.mkdir()
+            write(of_tensors(folder, stylegan2(32, base=128, most=16, z=24, w=32, seed=seed)), folder)
+        code, summary, heard = vj(*args, "--to", "4", "--json")
+        assert code == 0, heard
+        said.append(summary)
+    assert [row["made"] > 0 for row in said] == [True, False, True]
+    assert said[0]["sha256"] == said[1]["sha256"] != said[2]["sha256"]
 
 
 @pytest.mark.usefixtures("with_gan")

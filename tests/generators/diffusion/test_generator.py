@@ -14,14 +14,14 @@ import torch
 from conftest import wait_for
 
 from bench.random_models import make_lora
-from vjserver.generators.diffusion.engine import Engine, OutOfMemoryError
+from vjserver.generators.diffusion.engine import Engine
 from vjserver.generators.diffusion.generator import DiffusionGenerator
 from vjserver.generators.diffusion.info import INFO
 from vjserver.generators.diffusion.model import read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.ports import options_of
 from vjserver.show.addresses import COMMON
-from vjserver.types.errors import ConfigError, GeneratorError, WorkerFault
+from vjserver.types.errors import ConfigError, GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import FrameRequest, TextConditioning
 
 DEFAULTS = {name: p.default for name, p in COMMON.items()}

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from bench import random_models
 from bench.random_models import tokenizer
-from vjserver.generators.diffusion import singlefile, store
+from vjserver.generators import store
+from vjserver.generators.diffusion import singlefile
 from vjserver.generators.diffusion.singlefile import FAMILIES, family_of, predicts_v, read_header, write_layout
 from vjserver.types.errors import ConfigError, GeneratorError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from strict import Strict, fake_cuda  # noqa: F401 - a fixture
-from test_generator import MAKERS
+from test_gan import MAKERS
 from test_networks import TINY2
 
 from bench.random_gans import stylegan2

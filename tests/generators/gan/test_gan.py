@@ -1,5 +1,6 @@
 """The GAN generator as the generate loop and a film use it, on tiny models: every knob, every fault."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import checkpoints
@@ -152,6 +153,18 @@ def test_the_camera_moves_what_stylegan3_begins_with_and_other_pictures_as_they_
         assert apart(np.roll(plain, side // 8, 1)[inner, inner], moved[inner, inner]) < 0.35 * apart(
             plain[inner, inner], moved[inner, inner]
         )
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 96), (96, 54), (54, 96)])
+def test_what_is_turned_keeps_its_shape_whatever_the_pictures_is(folders, width, height):
+    """A square network's picture, turned by a quarter, and cut as the picture wants it."""
+    generator = opened(folders["sg2"], shape="square")
+    _, state = generator.render(request(), None)
+    whole = picture(generator, request(width=96, height=96))
+    turned = picture(generator, request(width=width, height=height, seconds=0.0), replace(state, angle=0.25))
+    wanted = np.rot90(whole, -1)[(96 - height) // 2 :, (96 - width) // 2 :][:height, :width]
+    assert apart(turned, wanted) < 2.0
+    assert apart(turned, np.rot90(wanted, 2)) > 4.0
 
 
 def test_rotation_goes_on_and_a_flight_too(sg2):
@@ -339,6 +352,7 @@ def test_a_picture_from_the_shell(folders, tmp_path, vj):
     assert vj(*args, "--set", "truncation=0.1", "--set", "walk=loop")[0] == 0
     assert np.abs(cv2.imread(str(tmp_path / "a.png")) - plain).mean() > 1
     for wrong, told in (
+        (("--steps", "2"), "--steps: only diffusion has that"),
         (("--set", "truncaton=1"), "nearest: truncation"), (("--set", "truncation=9"), "truncation is 0..1.2"),
         (("--set", "walk=sideways"), "walk is still, loop, seeds"),
         (("--image", tmp_path / "a.png"), "from no picture"),
