@@ -95,6 +95,18 @@ def test_from_a_song_a_gan_walks_diffusion_draws_it_again_and_the_music_goes_wit
     assert again == {**said, "made": 1}
 
 
+@pytest.mark.usefixtures("with_gan")
+def test_a_clip_of_a_gan_goes_round_once_and_closes(tmp_path, vj):
+    args = ("loop", "gan-walk", "--show", GANS / "show.toml", "--bars", 2, "--bpm", 120, "--fps", 6, "--size", "64x64")
+    code, rows, heard = vj(*args, "--codec", "ffv1", "-o", tmp_path / "clip.mkv", "--json")
+    assert code == 0, heard
+    frames = np.stack(pictures(tmp_path / rows[0]["file"])).astype(int)[..., :3]
+    assert len(frames) == 24
+    steps = np.abs(frames - np.roll(frames, 1, axis=0)).mean(axis=(1, 2, 3))
+    assert 0.0 < steps[0] <= steps[1:].max(), "over the seam it moves as everywhere"
+    assert np.abs(frames[0] - frames[11]).mean() > np.median(steps), "and it is far away in between"
+
+
 def test_a_film_is_made_anew_where_its_model_was_changed(song, tmp_path, vj):
     folder = tmp_path / "mine"
     show = tmp_path / "show.toml"

@@ -11,7 +11,7 @@ from test_render import pictures
 
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films.codecs import CODECS
-from vjserver.films.loop import LoopFilm, apart, in_turn, pulse, turn_of
+from vjserver.films.loop import LoopFilm, apart, closed, in_turn, pulse, turn_of
 from vjserver.films.segment import Sides
 from vjserver.runtime.installed import installed
 from vjserver.show.state import MappingRow, enter
@@ -132,3 +132,16 @@ def test_a_clip_of_one_file_and_a_bank_in_one_go(tmp_path, vj):
     assert [row["preset"] for row in rows] == ["a", "b"]
     assert rows[0]["codec"]["alpha"] == "straight"
     assert len(list((tmp_path / "pack").glob("*.mov"))) == 2
+
+
+def test_what_walks_through_noise_goes_round_once_in_a_turn():
+    registry, turn = installed(), turn_of(4, 124.0, RATE)
+    bank = load_bank()
+    state = enter(first_state(Show()), *bank.find(1), registry)
+    walk, beats = (registry.parameters[f"gan/{name}"] for name in ("walk", "walk_beats"))
+    for before, after in (("seeds", "loop"), ("loop", "loop"), ("still", "still")):
+        params = {**state.params, "gan/walk": walk.norm(walk.choices.index(before)), "gan/walk_beats": beats.norm(3)}
+        now = closed(replace(state, params=params), turn, registry).params
+        assert walk.choices[round(walk.raw(now["gan/walk"]))] == after
+        assert beats.raw(now["gan/walk_beats"]) == (3 if before == "still" else turn.beats)
+        assert now.keys() == params.keys()

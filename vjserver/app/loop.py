@@ -14,7 +14,7 @@ from vjserver.app.render import SIZE, Meter, file_inputs, sides_of
 from vjserver.app.show import Show, first_state, load_bank, load_show
 from vjserver.films import join
 from vjserver.films.codecs import CODECS, Codec, codec_of, is_here
-from vjserver.films.loop import LoopFilm, Seam, Turn, in_turn, make_loop, turn_of
+from vjserver.films.loop import LoopFilm, Seam, Turn, closed, in_turn, make_loop, turn_of
 from vjserver.films.places import rate_of
 from vjserver.films.report import codec_row, put
 from vjserver.runtime.files import remove, slug_of
@@ -86,7 +86,7 @@ def _make(
 ) -> dict[str, Any]:  # fmt: skip
     preset = in_turn(preset, turn)
     bank = Bank([(slug, preset if i == place else one) for i, (slug, one) in enumerate(bank.presets)], bank.banks)
-    state = enter(first_state(show), place, preset, registry)
+    state = closed(enter(first_state(show), place, preset, registry), turn, registry)
     film = LoopFilm(
         Path(), turn.rate, size, 0, turn.frames, codec, registry, bank, state, seed=order.seed,
         doors=dict(show.generators), turn=turn,

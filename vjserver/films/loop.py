@@ -9,7 +9,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +22,14 @@ from vjserver.films.film import Film, Tell
 from vjserver.films.segment import Sides
 from vjserver.runtime.files import remove
 from vjserver.show.preset import Preset
+from vjserver.show.registry import Registry
+from vjserver.show.state import ShowState
 from vjserver.stages.between import blend
 from vjserver.stages.hearing import KINDS, NS, STEPS, Happened, Hearing, grids_of
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import N_SPECTRUM, PITCH_CLASSES, SCALARS
 from vjserver.types.frames import Pixels
+from vjserver.walk.latent import LOOP, STILL, WALK
 from vjserver.walk.slerp import ease
 
 BEATS_A_BAR, TRIES, GOOD = 4, 4, 1.25
@@ -119,6 +122,18 @@ def in_turn(preset: Preset, turn: Turn) -> Preset:
               "hat": turn.beats, "onset": turn.beats}  # fmt: skip
     kept = tuple(one for one in preset.triggers if one.on in counts and counts[one.on] % (2 * one.every) == 0)
     return preset.model_copy(update={"triggers": kept})
+
+
+def closed(state: ShowState, turn: Turn, registry: Registry) -> ShowState:
+    """Return a state in which what walks through noise goes round once in a turn: then the clip closes by itself."""
+    params = dict(state.params)
+    for key, value in state.params.items():
+        kind, _, name = key.rpartition("/")
+        beats = registry.parameters.get(f"{kind}/walk_beats")
+        knob = registry.parameters.get(key)
+        if kind and name == WALK[0].name and knob is not None and beats is not None and round(knob.raw(value)) != STILL:
+            params |= {key: knob.norm(LOOP), f"{kind}/walk_beats": beats.norm(turn.beats)}
+    return replace(state, params=params)
 
 
 @dataclass(frozen=True, kw_only=True)

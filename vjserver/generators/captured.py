@@ -23,6 +23,7 @@ CANVASES = 10
 WARM = 3
 """So often a frame runs as it is before it is captured: libraries make what they need, and compile."""
 TIMED = 5
+LOOK_EVERY = 30  # frames between two looks at the GPU's memory
 LATER = 2000  # frames until a capture that had no room is tried again
 _CAPTURING = threading.Lock()
 """One capture at a time in a process, and no memory goes back to the device meanwhile."""
@@ -68,6 +69,8 @@ class Captured:
         # All of an engine's work is on one stream, which goes before what others have the device do: their loading
         # holds no frame up, and cuBLAS's workspace of the stream is made by the first frames, outside the pool.
         self._stream: Any = None
+        self._frames = 0
+        self._held: dict[str, float] = {}
 
     @property
     def captures(self) -> bool:
@@ -77,6 +80,14 @@ class Captured:
     def memory_mib(self) -> int:
         """Return how much of the GPU's memory this process holds, MiB; 0 on other devices."""
         return round(torch.cuda.memory_reserved() / 2**20) if self.device.type == "cuda" else 0
+
+    def figures(self) -> dict[str, float]:
+        """Return what there is to tell of the device: asked now and then, since it costs a little."""
+        if self._frames % LOOK_EVERY == 0:
+            held = self.memory_mib()
+            self._held = {"gpu_memory_mib": held} if held else {}
+        self._frames += 1
+        return self._held
 
     def free(self) -> None:
         """Give all buffers and captured frames back."""

@@ -43,7 +43,6 @@ BLACK = 1.0 / 255.0
 JUMPS_S = 2.0
 THUMB = 32
 LONGEST_SKIP = 10
-GPU_EVERY = 30  # frames between two looks at the GPU's memory
 RUNGS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
 POINTS_KEPT = 24
 WALKED = -1
@@ -120,8 +119,6 @@ class DiffusionGenerator:
         self._notices: list[Notice] = []
         self._serial = 0
         self._drawn: dict[tuple[int, tuple[int, int]], Array] = {}
-        self._gpu: dict[str, float] = {}
-        self._dressed_count = 0
         self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
         self._troubled: set[str] = set()
         self._chance = random.Random(0)
@@ -522,18 +519,10 @@ class DiffusionGenerator:
             "steps": effort.steps,
             "decks": effort.decks,
             **self._counts,
-            **self._gpu_figures(),
+            **self._opened()[0].figures(),
         }
         notices, self._notices = tuple(self._notices), []
         return replace(frame, notices=notices, figures=figures)
-
-    def _gpu_figures(self) -> dict[str, float]:
-        """Return how much of the GPU's memory this process holds, MiB; asked now and then, it costs a little."""
-        if self._dressed_count % GPU_EVERY == 0:
-            held = self._opened()[0].memory_mib()
-            self._gpu = {"gpu_memory_mib": held} if held else {}
-        self._dressed_count += 1
-        return self._gpu
 
     def _again(self, state: DiffusionState) -> tuple[Frame, DiffusionState]:
         """Return the last frame once more."""

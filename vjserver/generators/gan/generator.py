@@ -4,7 +4,7 @@ torch is imported when a model is opened, not before: a show file can be checked
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,7 @@ class GanGenerator:
         device: Any = engine.picture() if request.where == "device" and result.finite else None
         notices, self._notices = tuple(self._notices), []
         width, height = gan.network.size(self._shape(request.width, request.height).grid)
-        figures = {"width": width, "height": height, **self._memory()}
+        figures = {"width": width, "height": height, **engine.figures()}
         return replace(frame, device=device, notices=notices, figures=figures), here
 
     def _held(self, frame: Frame, request: FrameRequest) -> Frame:
@@ -293,10 +293,6 @@ class GanGenerator:
 
         grid = Grid() if self._options.shape == "square" else Grid.of(width, height)
         return Shape(grid, width, height)
-
-    def _memory(self) -> Mapping[str, float]:
-        held = self._opened()[0].memory_mib()
-        return {"gpu_memory_mib": held} if held else {}
 
     def _tell_once(self, what: str, why: str) -> None:
         if what not in self._told and len(self._told) < 256:
