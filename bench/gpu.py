@@ -474,7 +474,7 @@ class Report:
 
     def __init__(self, path: Path | None, **head: Any) -> None:
         self._path, self._began = path, time.perf_counter()
-        self.found: dict[str, Any] = {**head, "rows": [], "extras": [], "not_reached": []}
+        self.found: dict[str, Any] = {**head, "rows": [], "extras": [], "gans": [], "not_reached": []}
         print(json.dumps(head), flush=True)
 
     def add(self, kind: str, one: Any) -> None:
@@ -536,9 +536,9 @@ def gans(report: Report, smoke: bool, until_s: float) -> None:
             continue
         with clean("cpu" if smoke else "cuda"):
             try:
-                report.add("extras", on_the_cpu(name, make()) if smoke else on_cuda(name, make()))
+                report.add("gans", on_the_cpu(name, make()) if smoke else on_cuda(name, make()))
             except (RuntimeError, VJError) as error:
-                report.add("extras", {"what": name, "failed": str(error).splitlines()[0][:200]})
+                report.add("gans", {"what": name, "failed": str(error).splitlines()[0][:200]})
 
 
 def compiled_apart(report: Report, home: Path, options: list[str], limit_s: float) -> None:
@@ -579,7 +579,7 @@ def table(report: dict[str, Any]) -> None:
                         else row["failed"][:24] for column in columns])  # fmt: skip
     console = Console(width=160)
     console.print(shown)
-    for row in report["extras"]:
+    for row in (*report["extras"], *report["gans"]):
         console.print(row)
     if report["not_reached"]:
         console.print(f"not reached in time: {len(report['not_reached'])} rows")

@@ -151,9 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     classes.set_defaults(run=_models_classes)
 
     frame = commands.add_parser("frame", help="make one picture")
-    frame.add_argument("--generator", default="diffusion", metavar="KIND", help="who draws (default diffusion)")
+    frame.add_argument("--generator", default="", metavar="KIND", help="who draws (default: diffusion)")
     frame.add_argument("--model", default="", metavar="NAME|PATH", help="a model of the store, or a folder")
-    frame.add_argument("--prompt", default="")
+    frame.add_argument("--prompt")
     frame.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob, in its own unit")
     frame.add_argument("--negative", default="", help="what it shall not be, where the model can")
     frame.add_argument("--image", type=Path, metavar="IN.png", help="start from this picture")

@@ -34,6 +34,8 @@ def test_every_contender_and_probe_runs(tmp_path):
     assert [(one["contender"], one["what"]) for one in report["extras"]] == [
         (name, what) for name in ("ours", "ours+") for what in ("request to ring", "a change every 10 frames")
     ]
+    assert [row["model"] for row in report["gans"]] == ["StyleGAN2 64", "StyleGAN3-T 64", "BigGAN-deep 128 narrow"]
+    assert all(row["engine_ms"] > 0 for row in report["gans"])
     assert report["not_reached"] == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vjserver.generators.diffusion.info import N_LORAS
+from vjserver.generators.diffusion.info import INFO, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.store import mark_run
 from vjserver.ports import open_door
@@ -27,9 +27,9 @@ def make_frame(args: Namespace) -> str:
     The seed gives the noise that diffusers draws with ``torch.Generator("cpu").manual_seed(seed)``; in float32 on the
     CPU the pictures agree. Raises ConfigError, GeneratorError.
     """
-    if args.generator != "diffusion":
+    if args.generator not in ("", INFO.kind):
         return _made_by(args)
-    if not args.model or not args.prompt:
+    if not args.model or args.prompt is None:
         raise ConfigError("a diffusion model needs --model NAME|PATH and --prompt TEXT")
     _check(args)
     width, height = size_of(args.size)
