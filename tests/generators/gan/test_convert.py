@@ -31,6 +31,11 @@ def same(found, wanted):
         torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-6)
 
 
+def here(path, folder):
+    """Convert in this process, which is quicker."""
+    return conversion.write(recognised(path), folder)
+
+
 def ours(tensors):
     return {name: value for name, value in tensors.items() if not name.endswith("resample_filter")}
 
@@ -192,7 +197,7 @@ def test_a_tensor_that_is_no_plain_array_is_told(value):
 def test_odd_contents_are_told(tmp_path, rows):
     torch.save(rows, tmp_path / "model.pt")
     with pytest.raises(ConfigError, match=r"model\.pt"):
-        convert(tmp_path / "model.pt", tmp_path / "out")
+        here(tmp_path / "model.pt", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "shape"), [
@@ -203,8 +208,8 @@ def test_tensors_that_do_not_fit_together_are_told(tmp_path, name, shape):
     tensors = {**stylegan2(**TINY2), name: torch.ones(shape)}
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="do not fit together"):
-        convert(tmp_path / "model.safetensors", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        here(tmp_path / "model.safetensors", tmp_path)
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_a_download_that_broke_off_is_told(tmp_path):
@@ -307,11 +312,11 @@ def test_what_is_not_whole_is_told(tmp_path):
     for missing in ("mapping.w_avg", "synthesis.b8.conv0.affine.weight", "synthesis.b16.torgb.bias"):
         save_file({k: v.contiguous() for k, v in tensors.items() if k != missing}, tmp_path / "model.safetensors")
         with pytest.raises(ConfigError, match=r"it is not whole: .* is missing"):
-            convert(tmp_path / "model.safetensors", tmp_path / "out")
+            here(tmp_path / "model.safetensors", tmp_path)
     wrong = {**tensors, "synthesis.b8.conv0.bias": torch.full_like(tensors["synthesis.b8.conv0.bias"], float("nan"))}
     save_file(wrong, tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="numbers that are none"):
-        convert(tmp_path / "model.safetensors", tmp_path / "out")
+        here(tmp_path / "model.safetensors", tmp_path)
 
 
 def test_the_process_that_reads_has_no_network(tmp_path, monkeypatch):
