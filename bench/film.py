@@ -60,7 +60,7 @@ def bare(sound: Any, seconds: float, size: tuple[int, int], target: Path | None 
 
     def encode(target: Path) -> None:
         out = writer(CODECS["h264"], target, size, RATE)
-        for pixels in iter(waiting.get, None):
+        while (pixels := waiting.get()) is not None:
             out.send(pixels)
         out.close()
 
