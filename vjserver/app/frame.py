@@ -98,9 +98,10 @@ def _made_by(args: Namespace) -> str:
     width, height = size_of(args.size)
     params = {name: knob.default for name, knob in COMMON.items()}
     own = {knob.name: knob.default for knob in info.parameters}
+    knobs = {**COMMON, **{one.name: one for one in info.parameters}}
     for row in args.set:
         name, sign, text = row.partition("=")
-        knob = {**COMMON, **{one.name: one for one in info.parameters}}.get(name)
+        knob = knobs.get(name)
         if not sign or knob is None:
             known = sorted({*own, *info.uses})
             raise ConfigError(f"--set is KNOB=VALUE: got {row[:60]!r}{nearest(name, known)}; knobs: {', '.join(known)}")

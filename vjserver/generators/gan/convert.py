@@ -33,10 +33,9 @@ NEWNET, NEWUSER = 0x40000000, 0x10000000
 
 @dataclass(frozen=True)
 class Converted:
-    """What a checkpoint turned out to be: a kind, its configuration, and its tensors."""
+    """What a checkpoint turned out to be: a kind, and its tensors."""
 
     kind: str
-    config: dict[str, Any]
     tensors: Mapping[str, Any]
 
 
@@ -161,7 +160,6 @@ def recognised(path: Path) -> Converted:
     if isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], pickles.TensorFlowNetwork):
         return _of_tensorflow(path, found[2])
     if isinstance(found, Mapping):
-        found = {str(key): value for key, value in found.items() if isinstance(key, str)}
         network = found.get("G_ema")
         if hasattr(network, "state"):
             return of_tensors(path, pickles.tensors_of(network))
@@ -175,7 +173,7 @@ def recognised(path: Path) -> Converted:
 def _flat(rows: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
-    tensors = {str(k): value for k, value in rows.items() if isinstance(k, str) and isinstance(value, torch.Tensor)}
+    tensors = {name: value for name, value in rows.items() if isinstance(name, str) and isinstance(value, torch.Tensor)}
     if isinstance(whole.get("latent_avg"), torch.Tensor):
         tensors["latent_avg"] = whole["latent_avg"]
     return tensors
@@ -240,7 +238,7 @@ def _plain(tensors: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, A
 def _stylegan(tensors: Mapping[str, Any], kind: str) -> Converted:
     kept = _plain(tensors, ("mapping.", "synthesis."))
     _need(kept, "mapping.w_avg", "mapping.fc0.weight")
-    return Converted(kind, {}, kept)
+    return Converted(kind, kept)
 
 
 def _need(tensors: Mapping[str, Any], *names: str) -> None:
@@ -262,7 +260,7 @@ def _biggan(tensors: Mapping[str, Any]) -> Converted:
         elif not name.endswith(("_u", "_v", "num_batches_tracked")):
             kept[name] = value
     _need(kept, "embeddings.weight", "generator.conv_to_rgb.weight", "generator.bn.running_means")
-    return Converted("BigGAN-deep", {}, kept)
+    return Converted("BigGAN-deep", kept)
 
 
 def _rosinality(tensors: Mapping[str, Any]) -> Converted:
@@ -292,7 +290,7 @@ def _rosinality(tensors: Mapping[str, Any]) -> Converted:
         kept[f"{ours}.bias"] = tensors[f"{theirs}.activate.bias"].reshape(-1)
         kept[f"{ours}.noise_strength"] = tensors[f"{theirs}.noise.weight"].reshape(())
         kept[f"{ours}.noise_const"] = tensors[f"noises.noise_{noise}"][0, 0]
-    return Converted("StyleGAN2", {}, {name: value.float().contiguous().clone() for name, value in kept.items()})
+    return Converted("StyleGAN2", {name: value.float().contiguous().clone() for name, value in kept.items()})
 
 
 def _of_tensorflow(path: Path, network: Any) -> Converted:
@@ -337,7 +335,7 @@ def _of_tensorflow(path: Path, network: Any) -> Converted:
             put(f"synthesis.b{4 << ((number + 1) // 2)}.conv{1 if number == 0 else (number + 1) % 2}.noise_const",
                 values[0, 0])  # fmt: skip
     _need(kept, "mapping.w_avg", "mapping.fc0.weight", "synthesis.b4.const")
-    return Converted("StyleGAN2", {}, kept)
+    return Converted("StyleGAN2", kept)
 
 
 def _collect_tensorflow(network: Any, rows: dict[str, Any]) -> None:
@@ -363,13 +361,13 @@ def write(found: Converted, folder: Path) -> str:
     from vjserver.generators.gan.model import check_shapes, network_of
 
     network = network_of(found.kind, found.tensors)
-    check_shapes(network)
+    check_shapes(found.kind, found.tensors)
     bad = next((name for name, value in found.tensors.items() if not torch.isfinite(value).all()), None)
     if bad is not None:
         raise ConfigError(f"it is damaged: {bad} has numbers that are none")
     about = {
         "_class_name": found.kind, "resolution": network.resolution, "z_dim": network.z_dim,
-        "styles": network.styles, "classes": network.classes, **found.config,
+        "styles": network.styles, "classes": network.classes,
     }  # fmt: skip
     save_file(dict(found.tensors), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(about, indent=1), encoding="utf-8")

@@ -123,9 +123,10 @@ class GanGenerator:
         from vjserver.generators.captured import GpuFaultError
 
         engine, gan = self._opened()
-        here = self.advance(request, state)
+        here, shape = self.advance(request, state), self._shape(request.width, request.height)
+        width, height = gan.network.size(shape.grid)
         try:
-            result = engine.render(self._shape(request.width, request.height), self._inputs(request, here))
+            result = engine.render(shape, self._inputs(request, here, width / height))
         except GpuFaultError as error:
             raise WorkerFault(str(error)) from error
         frame = Frame(result.pixels, FrameInfo(request.width, request.height))
@@ -137,7 +138,6 @@ class GanGenerator:
             frame = self._held(frame, request)
         device: Any = engine.picture() if request.where == "device" and result.finite else None
         notices, self._notices = tuple(self._notices), []
-        width, height = gan.network.size(self._shape(request.width, request.height).grid)
         figures = {"width": width, "height": height, **engine.figures()}
         return replace(frame, device=device, notices=notices, figures=figures), here
 
@@ -198,7 +198,8 @@ class GanGenerator:
 
     # -- what a frame is made of ---------------------------------------------------------------------------
 
-    def _inputs(self, request: FrameRequest, here: GanState) -> "Inputs":
+    def _inputs(self, request: FrameRequest, here: GanState, aspect: float) -> "Inputs":
+        """Return what the engine is told; ``aspect`` is that of the network's picture."""
         from vjserver.generators.gan.engine import Inputs
 
         _, gan = self._opened()
@@ -206,8 +207,7 @@ class GanGenerator:
         first, behind = round(own["mix_from"]), round(own["mix_to"])
         other = self._draw((round(own["mix_seed"]) + MIX_SEED) & MASK)
         bend_x, bend_y, flip = own["bend_x"], own["bend_y"], 1.0 - 2.0 * own["bend_flip"]
-        width, height = gan.network.size(self._shape(request.width, request.height).grid)
-        seen = min(1.0, width / height * request.height / request.width)  # of its height, where rows are cut off
+        seen = min(1.0, aspect * request.height / request.width)  # of its height, where rows are cut off
         return Inputs(
             z=np.stack([self._latent(request, here), other]),
             psi=[own["truncation"] if i < round(own["cutoff"]) else 1.0 for i in range(styles)],
@@ -216,7 +216,7 @@ class GanGenerator:
             noise=own["noise"],
             truncation=min(1.0, max(0.02, own["truncation"])),
             camera=matrix(
-                p["scale"], here.angle, seen * (p["shift_x"] + here.x), seen * (p["shift_y"] + here.y), width / height
+                p["scale"], here.angle, seen * (p["shift_x"] + here.x), seen * (p["shift_y"] + here.y), aspect
             ),
             bend=matrix(own["bend_zoom"], own["bend_turn"], bend_x, bend_y, 1.0, flip),
             bend_layer=round(own["bend_layer"]),

@@ -1,6 +1,5 @@
 """A GAN out of a folder: tensors go in, a network comes out, on its device and in its precision."""
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,9 +48,11 @@ def network_of(kind: str, tensors: Mapping[str, Tensor]) -> Network:
         raise ConfigError(f"its tensors do not fit together: {str(error).splitlines()[0]}") from None
 
 
-def check_shapes(network: Any) -> None:
+def check_shapes(kind: str, tensors: Mapping[str, Tensor]) -> None:
     """Draw without computing, to see that all tensors fit together. Raises ConfigError."""
-    shadow, meta = copy.deepcopy(network).to("meta"), torch.device("meta")
+    meta = torch.device("meta")
+    network: Any = network_of(kind, {name: value.to(meta) for name, value in tensors.items()})
+    shadow = network.to(meta)
     sizes = ((2, network.z_dim), (network.classes,), (network.styles,), (network.styles,), (), (), (3, 3))
     z, label, psi, mix, noise, truncation, transform = (torch.zeros(size, device=meta) for size in sizes)
     drive = Drive(z, label, psi, mix, noise, truncation, transform)
@@ -73,8 +74,9 @@ def load(folder: Path, options: GanOptions) -> Gan:
     try:
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "model.safetensors")
-        network: Any = network_of(str(about.get("_class_name")), tensors)
-        check_shapes(network)
+        kind = str(about.get("_class_name"))
+        check_shapes(kind, tensors)
+        network: Any = network_of(kind, tensors)
     except (OSError, ValueError, AttributeError, RecursionError, SafetensorError, ConfigError) as error:
         raise GeneratorError(f"{folder} is no GAN that can be played: {error}") from None
     device = choose_device(options.device)
