@@ -124,6 +124,7 @@ def fake_cuda(monkeypatch):
             assert not self.begun
             assert current() is not usual, "the stream that everybody uses cannot be captured"
             assert not gc.isenabled()
+            assert not torch.backends.cudnn.benchmark, "somebody tries cuDNN's ways, which waits for the whole device"
             graphs = pools[pool]
             assert not graphs or any(graph() is not None for graph in graphs), "the graphs of this pool are all gone"
             assert capturing.acquire(blocking=False), "two captures at once"

@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol
@@ -25,8 +25,6 @@ WARM = 3
 TIMED = 5
 LOOK_EVERY = 30  # frames between two looks at the GPU's memory
 LATER = 2000  # frames until a capture that had no room is tried again
-_CAPTURING = threading.Lock()
-"""One capture at a time in a process, and no memory goes back to the device meanwhile."""
 _STREAMS: list[Any] = []
 """Streams that no engine has now. cuBLAS keeps 32 MiB and more for each that there ever was, so few are made."""
 OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -36,6 +34,61 @@ LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 
 class GpuFaultError(GeneratorError):
     """The GPU failed in a way after which this process can compute nothing more on it."""
+
+
+class Turns:
+    """Who may have the whole device wait: a capture breaks off where another thread of the process does so.
+
+    What runs for the first time does, to try ways and to compile, and so does memory that is given back: any number of
+    such at once, or one capture.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waits = 0
+        self._searches = 0
+        self._captures = False
+
+    @contextmanager
+    def whole(self, search: bool = False) -> Iterator[None]:
+        """Let what is done meanwhile wait for the whole device, and cuDNN try its ways; a capture is waited for."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._captures)
+            self._waits += 1
+            self._search(search)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waits -= 1
+                self._search(-search)
+                self._changed.notify_all()
+
+    @contextmanager
+    def capture(self, wait: bool = True) -> Iterator[bool]:
+        """Keep others off; tell whether that was possible, which it is in the end where it may ``wait``."""
+        with self._changed:
+            if wait:
+                self._changed.wait_for(self._free)
+            mine = self._free()
+            self._captures |= mine
+        try:
+            yield mine
+        finally:
+            if mine:
+                with self._changed:
+                    self._captures = False
+                    self._changed.notify_all()
+
+    def _free(self) -> bool:
+        return not self._waits and not self._captures
+
+    def _search(self, more: int) -> None:
+        self._searches += more
+        torch.backends.cudnn.benchmark = self._searches > 0
+
+
+TURNS = Turns()
 
 
 @dataclass(slots=True)
@@ -97,7 +150,7 @@ class Captured:
         self._newest = None
         self._pool = None  # a pool whose graphs are all gone may not be captured into again
         if self._cuda:
-            with _CAPTURING, suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
+            with TURNS.whole(), suppress(RuntimeError):  # after a fault of the GPU this process ends anyway
                 torch.cuda.empty_cache()
 
     def close(self) -> None:
@@ -134,18 +187,24 @@ class Captured:
     def _play(self, program: Program) -> None:
         """Replay what was captured; what was not yet runs as it is, and is captured once it ran often enough.
 
-        So a new size costs the show a few slower frames and no stall. Who encodes a prompt is not waited for.
+        So a new size costs the show a few slower frames and no stall. Who encodes a prompt is not waited for, nor who
+        gets another model ready.
         """
         if self._cuda and program.replay is None and program.runs >= WARM and self._lock.acquire(blocking=False):
             try:
-                program.replay = self._captured(program.run)
+                with TURNS.capture(wait=False) as mine:
+                    program.replay = self._captured(program.run) if mine else None
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 program.runs = -LATER  # there was room for the frame, so it plays on as it is
             finally:
                 self._lock.release()
-        (program.replay or program.run)()
+        if program.replay is not None:
+            program.replay()
+        else:
+            with TURNS.whole() if self._cuda else nullcontext():
+                program.run()
         program.runs += 1
 
     def _prepare(self, program: Program, warm: int = 0) -> float:
@@ -153,15 +212,16 @@ class Captured:
 
         ``warm`` is how often what is not captured runs.
         """
-        if program.replay is None:
-            for _ in range(WARM if self._cuda else warm):
-                program.run()
         if not self._cuda:
+            for _ in range(warm):
+                program.run()
             return 0.0
         if program.replay is None:
-            with _CAPTURING:
+            with TURNS.whole(search=True):
+                for _ in range(WARM):
+                    program.run()
                 torch.cuda.empty_cache()  # what the runs took lies beside the graphs' pool
-            with self._lock:
+            with self._lock, TURNS.capture():
                 program.replay = self._captured(program.run)
         times = []
         for _ in range(TIMED):
@@ -175,23 +235,22 @@ class Captured:
     def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
         """Return ``run`` as a CUDA graph of the work on this engine's stream; nothing is computed meanwhile."""
         collects = gc.isenabled()
-        with _CAPTURING:
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
-            graph = torch.cuda.CUDAGraph()
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            gc.disable()  # what it finds might give the device something back
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
-                gc.disable()  # what it finds might give the device something back
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    run()
-                except BaseException:
-                    with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
-                        graph.capture_end()
-                    raise
-                graph.capture_end()
-            finally:
-                if collects:
-                    gc.enable()
+                run()
+            except BaseException:
+                with suppress(RuntimeError):  # it says that a capture broke off; why is what was raised first
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+        finally:
+            if collects:
+                gc.enable()
         return graph.replay
 
 
@@ -249,17 +308,6 @@ def covering(picture: Tensor, width: int, height: int) -> Tensor:
     cut = picture[..., top : top + high, left : left + wide]
     softens = scale < 0.95 and picture.device.type != "mps"  # Metal has no filter of that kind
     return F.interpolate(cut, size=(height, width), mode="bicubic", align_corners=False, antialias=softens)
-
-
-@contextmanager
-def searching(cuda: bool) -> Iterator[None]:
-    """Let cuDNN try its ways meanwhile, which it does for a shape that it sees for the first time."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = cuda or before
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -1,8 +1,11 @@
 """A captured frame may ask nothing of the host: what a CUDA graph would refuse is refused here, on the CPU, already."""
 
 import gc
+import random
 import threading
+import time
 import weakref
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,7 +15,7 @@ import torch
 from strict import FakeStream, Strict, fake_cuda  # noqa: F401 - a fixture
 
 from bench.random_models import make_lora
-from vjserver.generators.captured import CANVASES, WARM
+from vjserver.generators.captured import CANVASES, TURNS, WARM, Turns
 from vjserver.generators.diffusion.engine import PLACE, Engine, Inputs, Shape, _start
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
@@ -176,7 +179,9 @@ def test_a_new_size_a_second_deck_or_more_steps_cost_a_frame_no_more_than_the_fr
             assert len(calls) == (steps if turn <= WARM else 0), "one frame's work, or one recorded, or nothing but it"
             assert not any(calls), "only what is made ready is searched for"
     engine.ready(Shape(80, 64, 80, 64), 1)
-    assert all(calls[-2:])
+    calls_while_warm, captured = calls[-WARM - 1 : -1], calls[-1]
+    assert all(calls_while_warm)
+    assert not captured, "what was found is known by now"
     assert not torch.backends.cudnn.benchmark
 
 
@@ -311,6 +316,52 @@ def test_two_engines_never_capture_at_once(models, fake_cuda):
     for thread in threads:
         thread.join()
     assert faults == []
+
+
+def test_a_capture_and_what_waits_for_the_whole_device_keep_out_of_each_others_way():
+    turns, inside, faults, seen = Turns(), Counter(), [], Counter()
+
+    def enter(what):
+        inside[what] += 1
+        seen[what] += 1
+        if inside["capture"] and (inside["whole"] or inside["capture"] > 1):
+            faults.append(dict(inside))
+        time.sleep(0.0005)
+        inside[what] -= 1
+
+    def work(seed):
+        chance = random.Random(seed)
+        for _ in range(60):
+            if chance.random() < 0.5:
+                with turns.whole(search=chance.random() < 0.5):
+                    enter("whole")
+            else:
+                wait = chance.random() < 0.5
+                with turns.capture(wait) as mine:
+                    assert mine or not wait
+                    if mine:
+                        enter("capture")
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert min(seen["whole"], seen["capture"]) > 30
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_a_show_plays_on_uncaptured_while_another_model_gets_ready(models, fake_cuda):
+    engine, frame = _capturing(load(DiffusionOptions(model=str(models["sd-turbo"]), device="cpu")))
+    with TURNS.whole(search=True):
+        for _ in range(WARM + 3):
+            frame()
+        assert all(
+            program.replay is None for canvas in engine._canvases.values() for program in canvas.programs.values()
+        )
+    frame()
+    assert all(program.replay for canvas in engine._canvases.values() for program in canvas.programs.values())
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjserver.generators.captured import LUMA, Captured, Program, covering, graded, searching
+from vjserver.generators.captured import LUMA, Captured, Program, covering, graded
 from vjserver.generators.diffusion.info import N_DIRECTIONS as DIRECTIONS
 from vjserver.generators.diffusion.model import Parts
 from vjserver.generators.diffusion.sampler import MAX_STEPS, Schedule
@@ -240,7 +240,7 @@ class Engine(Captured):
             canvas.kept = True
             canvas.fused = canvas.fused or (self.compiled and not canvas.programs)
             programs = [self._program(canvas, from_picture, steps) for from_picture in pictures]
-            with _keeping(canvas), searching(self._cuda):
+            with _keeping(canvas):
                 times = [self._prepare(program, int(self.compiled)) for program in (canvas.condition, *programs)]
             if canvas.fused:
                 self.fused_shapes.add(shape)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vjserver.generators.captured import LUMA, Captured, Program, covering, graded, searching
+from vjserver.generators.captured import LUMA, Captured, Program, covering, graded
 from vjserver.generators.gan.layers import Bend, Drive, Grid, bent
 from vjserver.generators.gan.model import Gan
 from vjserver.types.frames import Pixels
@@ -109,8 +109,7 @@ class Engine(Captured):
         with self._turn():
             canvas = self._canvas(shape)
             canvas.kept = True
-            with searching(self._cuda):
-                return self._prepare(self._program(canvas, 0))
+            return self._prepare(self._program(canvas, 0))
 
     @torch.inference_mode()
     def render(self, shape: Shape, inputs: Inputs) -> Result:
