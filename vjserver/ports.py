@@ -75,7 +75,8 @@ class Advances(Protocol):
     def advance(self, request: FrameRequest, state: Any) -> Any:
         """Return the state after ``request`` as far as it can be known without a picture.
 
-        What only pictures carry (trails, say) comes back within ``lead_in_s`` of drawn ones.
+        What only pictures carry (trails, say) comes back within ``lead_in_s`` of drawn ones. Its class may have
+        ``stays(request, model)``, which tells why it cannot be moved there after all, or nothing.
         """
 
 

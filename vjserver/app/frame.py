@@ -112,7 +112,8 @@ def _made_by(args: Namespace) -> str:
     prompts = ((args.prompt, 1.0),) if args.prompt else ()
     text = TextConditioning(prompts, negative=args.negative)
     image = None if args.image is None else _read(args.image, width, height)
-    request = FrameRequest(0, width, height, text, params, args.seed, 0.0, own=own, mode="film", image=image)
+    request = FrameRequest(0, width, height, text, params, args.seed, 0.0, own=own, mode="film", image=image,
+                           inference_size=(width, height))  # fmt: skip
     generator = open_door("generators", {"kind": args.generator, **given})
     try:
         began = time.perf_counter()

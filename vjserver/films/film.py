@@ -396,6 +396,9 @@ def _stuck(asked: _Asked, film: Film) -> str:
             return f"{part.kind} cannot be moved without drawing"
         if request.feedback:
             return f"{part.kind} starts from its last picture"
+        stays = getattr(find("generators", part.kind), "stays", None)
+        if stays is not None and (why := stays(request, part.model or film.own_model(part.kind))):
+            return str(why)
     if image in film.inputs and not is_picture(film.inputs[image]):
         return f"{image} is a film, which is read from its beginning"
     return ""

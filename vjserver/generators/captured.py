@@ -299,6 +299,13 @@ def graded(picture: Tensor, grade: Tensor, luma: Tensor) -> Tensor:
     return (torch.matmul(matrix, picture.flatten(2)) + offset).clamp_(0.0, 1.0).reshape(picture.shape)
 
 
+def bent(x: Tensor, matrix: Tensor) -> Tensor:
+    """Return features whose every point was where ``matrix`` ``(2, 3)`` says, in halves of the sides; mirrored."""
+    grid = F.affine_grid(matrix[None].float(), [1, *x.shape[1:]], align_corners=False)  # half is too coarse for places
+    moved = F.grid_sample(x.float(), grid, padding_mode="reflection", align_corners=False)
+    return moved.to(x.dtype)
+
+
 def covering(picture: Tensor, width: int, height: int) -> Tensor:
     """Return the picture at its output's size; where the shapes differ the sides that stick out are cut off."""
     have_height, have_width = picture.shape[-2:]

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,9 @@ KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A family of GANs: what it draws, under which terms, how much of a card it takes, and where models of it are."""
+    """A family of models: who plays it, what it makes, under which terms, how much of a card it takes, where it is."""
 
+    plays: str
     what: str
     licence: str
     commercial: str
@@ -69,24 +70,83 @@ class Family:
     where: str
 
 
-GANS = {
+_ASK, _YES = "its card says; ask its maker before you are paid", "yes, as Apache-2.0 and MIT allow"
+FAMILIES = {
     "StyleGAN2": Family(
+        "gan",
         "one kind of thing (faces, churches, paintings), 256 to 1024 px, no text", "NVIDIA Source Code License-NC",
         "the official models: no; one that you train: yours, with this program's own code", 1.0,
         "catalog.ngc.nvidia.com (stylegan2 and stylegan2-ada models), justinpinkney/awesome-pretrained-stylegan2",
     ),
     "StyleGAN3": Family(
+        "gan",
         "as StyleGAN2, moves and turns without stuck textures, 256 to 1024 px", "NVIDIA Source Code License-NC",
         "the official models: no; one that you train: yours, with this program's own code", 1.5,
         "catalog.ngc.nvidia.com (stylegan3 models), justinpinkney/awesome-pretrained-stylegan3",
     ),
     "BigGAN-deep": Family(
+        "gan",
         "the 1000 classes of ImageNet by name, 128 to 512 px", "MIT (huggingface's weights are of DeepMind's)",
         "the licence allows it; the pictures that it learnt from are others'", 1.0,
         "huggingface/pytorch-pretrained-BigGAN (biggan-deep-128, -256, -512)",
     ),
+    "VQGAN": Family(
+        "paint", "what paints: a picture out of a grid of learnt patches", "MIT (CompVis taming-transformers)", _YES,
+        6.0, "CompVis/taming-transformers (vqgan_imagenet_f16_16384: last.ckpt), through models convert",
+    ),
+    "CLIP": Family(
+        "paint", "what looks: how well a picture fits a prompt", "MIT (OpenAI)", _YES, 1.0,
+        "huggingface.co/openai/clip-vit-base-patch32, with safetensors",
+    ),
+    "CogView3Plus": Family(
+        "still", "key frames, 1024 px, 50 steps", "Apache-2.0", _YES, 16.0, "huggingface.co/zai-org/CogView3-Plus-3B",
+    ),
+    "CogView4": Family(
+        "still", "key frames, 1024 px, 50 steps", "Apache-2.0", _YES, 30.0, "huggingface.co/zai-org/CogView4-6B",
+    ),
+    "SanaSprint": Family(
+        "still", "key frames, 1024 px, 2 steps", "NVIDIA's own, see its card", _ASK, 8.0,
+        "huggingface.co/Efficient-Large-Model (Sana_Sprint_..._diffusers)",
+    ),
+    "Flux2Klein": Family(
+        "still", "key frames, 1024 px, 4 steps", "4B: Apache-2.0; 9B: FLUX Non-Commercial", "4B: yes; 9B: no", 13.0,
+        "huggingface.co/black-forest-labs/FLUX.2-klein-4B",
+    ),
+    "ZImage": Family(
+        "still", "key frames, 1024 px, Turbo 9 steps", "Apache-2.0", _YES, 16.0,
+        "huggingface.co/Tongyi-MAI/Z-Image-Turbo",
+    ),
+    "StableDiffusion3": Family(
+        "still", "key frames, 1024 px, 28 steps", "Stability AI Community License",
+        "free up to a yearly revenue of a million dollars", 16.0,
+        "huggingface.co/stabilityai/stable-diffusion-3.5-medium",
+    ),
+    "AnimateDiff": Family(
+        "shot", "clips of 16 to 32 frames, of a Stable Diffusion 1.5", "Apache-2.0; Lightning: OpenRAIL-M", _YES, 6.0,
+        "huggingface.co/guoyww/animatediff-motion-adapter-v1-5-3, ByteDance/AnimateDiff-Lightning",
+    ),
+    "LTX": Family(
+        "shot", "clips up to 257 frames at 24 a second, of text or pictures", "Lightricks' own, see its card", _ASK,
+        12.0, "huggingface.co/Lightricks/LTX-Video",
+    ),
+    "Wan": Family(
+        "shot", "clips up to 81 frames at 16 a second, of text or pictures", "Apache-2.0", _YES, 10.0,
+        "huggingface.co/Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    ),
+    "CogVideoX": Family(
+        "shot", "clips up to 49 frames at 8 a second (1.5: 161 at 16)", "2B: Apache-2.0; 5B: CogVideoX License",
+        "2B: yes; 5B: " + _ASK, 12.0, "huggingface.co/zai-org/CogVideoX-2b",
+    ),
 }  # fmt: skip
-"""Families of GANs by the name that their folders tell."""
+"""Families of models by the name that their folders tell. Gigabytes are of a card's memory, as their makers or others
+say; nobody here has measured them, but for the GANs."""
+GANS = {name: family for name, family in FAMILIES.items() if family.plays == "gan"}
+_PIPELINES = {
+    "LTXPipeline": "LTX", "LTXImageToVideoPipeline": "LTX", "LTXConditionPipeline": "LTX", "WanPipeline": "Wan",
+    "WanImageToVideoPipeline": "Wan", "CogVideoXPipeline": "CogVideoX", "CogVideoXImageToVideoPipeline": "CogVideoX",
+    "AnimateDiffPipeline": "AnimateDiff",
+}  # fmt: skip
+_CONFIGS = {"VQModel": "VQGAN", "MotionAdapter": "AnimateDiff", **{name: name for name in GANS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +217,27 @@ def _within(name: str) -> bool:
 
 
 def kind_of(folder: Path) -> str:
-    """Return what lies in a folder: ``diffusion``, ``decoder``, the name of a GAN's family, or nothing."""
-    if (folder / "model_index.json").is_file():
-        return "diffusion"
+    """Return what lies in a folder: ``diffusion``, ``decoder``, a family's or another pipeline's name, or nothing."""
     try:
-        name = str(read_json(folder / "config.json", ConfigError).get("_class_name", ""))
+        if (folder / "model_index.json").is_file():
+            row = read_json(folder / "model_index.json", ConfigError)
+            name = str(row.get("_class_name", ""))
+            if name in _PIPELINES:
+                return _PIPELINES[name]
+            return "diffusion" if "unet" in row or not name else name.removesuffix("Pipeline")
+        row = read_json(folder / "config.json", ConfigError)
     except ConfigError:
         return ""
-    return name if name in GANS else "decoder"
+    if row.get("model_type") == "clip":
+        return "CLIP"
+    return _CONFIGS.get(str(row.get("_class_name", "")), "decoder")
+
+
+def player_of(kind: str) -> str:
+    """Return which generator plays a kind of model; empty for a decoder, which plays along."""
+    if kind in FAMILIES:
+        return FAMILIES[kind].plays
+    return {"diffusion": "diffusion", "decoder": "", "": ""}.get(kind, "still")
 
 
 def mark_run(folder: Path) -> None:
@@ -197,20 +270,78 @@ def find_gan(name: str) -> Path:
 
     Raises GeneratorError: what it is instead, or how to get one.
     """
+    return _found(name, "GAN", lambda folder: kind_of(folder) in GANS)
+
+
+def find_part(name: str, family: str) -> Path:
+    """Return the folder of a model of one family, given by its name in the store, or by its path.
+
+    Raises GeneratorError: what it is instead, or how to get one.
+    """
+    return _found(name, family, lambda folder: kind_of(folder) == family)
+
+
+def find_motion(name: str) -> Path:
+    """Return the folder of a motion adapter of AnimateDiff. Raises GeneratorError."""
+    return _found(
+        name, "motion adapter", lambda folder: kind_of(folder) == "AnimateDiff" and (folder / "config.json").is_file()
+    )
+
+
+def find_pipeline(name: str, player: str) -> Path:
+    """Return the folder of a pipeline of diffusers that ``player`` can play: ``still``, ``shot`` or ``diffusion``.
+
+    Key frames are made with models of ``diffusion`` too. Raises GeneratorError.
+    """
+    players = {"still": ("still", "diffusion")}.get(player, (player,))
+    what = {"still": "model for key frames", "shot": "model for shots"}.get(player, "Stable Diffusion model")
+    return _found(
+        name, what, lambda place: (place / "model_index.json").is_file() and player_of(kind_of(place)) in players
+    )
+
+
+def _found(name: str, what: str, fits: Callable[[Path], bool]) -> Path:
+    """Return the folder of a model that fits. Raises GeneratorError: what it is instead, and what there is."""
     here = {model.name: model.folder for model in models()}
     folder = here.get(name, at_home(Path(name)))
-    if not folder.is_dir():
+    if not name or not folder.is_dir():
         if folder.suffix.lower() in (*PICKLES, ".safetensors") and folder.is_file():
             raise GeneratorError(f"{folder} is a checkpoint; this makes a folder of it once: "
                                  f"vjserver models convert {folder} -o {folder.stem}")  # fmt: skip
-        gans = sorted(one for one, place in here.items() if kind_of(place) in GANS)
+        known = sorted(one for one, place in here.items() if fits(place))
         raise GeneratorError(
-            f"unknown GAN {name!r}{nearest(name, gans)}; here: {', '.join(gans) or 'none'}, or a folder"
+            f"unknown {what} {name!r}{nearest(name, known)}; here: {', '.join(known) or 'none'}, or a folder"
         )
-    kind = kind_of(folder)
-    if kind not in GANS:
-        raise GeneratorError(f"{name} is no GAN: it is {f'a {kind} model' if kind else 'no model at all'}")
+    if not fits(folder):
+        kind = kind_of(folder)
+        player = player_of(kind)
+        other = f'; generator = "{player}" plays it' if player else ""
+        raise GeneratorError(f"{name} is no {what}: it is {f'a {kind} model{other}' if kind else 'no model at all'}")
     return folder
+
+
+def check_pipeline(folder: Path, index: dict[str, Any], fault: type[VJError] = ConfigError) -> None:
+    """Raise ``fault`` unless every part that a pipeline names is there, and is of diffusers or transformers.
+
+    A part of another library would be code that came with the weights.
+    """
+    if not isinstance(index.get("_class_name"), str):
+        raise fault(f"{folder} names no pipeline of diffusers: it would bring its own code")
+    for part, row in index.items():
+        if not isinstance(row, list) or len(row) != 2 or row[0] is None:
+            continue
+        library, name = row
+        if library not in ("diffusers", "transformers") or not isinstance(name, str):
+            raise fault(f"{folder}: its {part} is of {str(library)[:60]!r}, which would be code that came with it")
+        if not (folder / part).is_dir():
+            raise fault(f"{folder} is not whole: its {part} ({name}) is missing")
+        if _has_weights(folder / part) and not any((folder / part).glob("*.safetensors")):
+            raise fault(f"{folder / part} has no .safetensors file")
+
+
+def _has_weights(part: Path) -> bool:
+    """Tell whether a part of a pipeline is a network, and no tokenizer or scheduler."""
+    return (part / "config.json").is_file()
 
 
 def find_model(name: str) -> Path:
@@ -220,15 +351,13 @@ def find_model(name: str) -> Path:
     """
     for model in models():
         if model.name == name:
-            if model.kind in GANS:
-                raise GeneratorError(f'{name} is a GAN ({model.kind}): generator = "gan" plays it')
+            _check_player(name, model.kind)
             return model.folder
     path = at_home(Path(name))
     if path.suffix.lower() in PICKLES:
         raise GeneratorError(f"{path} is refused: {WHY_NOT_PICKLES}")
     if path.is_dir():
-        if (kind := kind_of(path)) in GANS:
-            raise GeneratorError(f'{name} is a GAN ({kind}): generator = "gan" plays it')
+        _check_player(name, kind_of(path))
         return path
     if path.suffix == ".safetensors" and path.is_file():
         raise GeneratorError(f"{path} is a single file; this takes it in once: vjserver models add {path}")
@@ -236,6 +365,12 @@ def find_model(name: str) -> Path:
         raise GeneratorError(f"model {name!r} is not here yet: vjserver models pull {name}")
     known = sorted({model.name for model in models()} | set(KNOWN))
     raise GeneratorError(f"unknown model {name!r}{nearest(name, known)}; known: {', '.join(known)}, or a folder")
+
+
+def _check_player(name: str, kind: str) -> None:
+    if (player := player_of(kind)) not in ("", "diffusion"):
+        family = "a GAN" if kind in GANS else "a model of another kind"
+        raise GeneratorError(f'{name} is {family} ({kind}): generator = "{player}" plays it')
 
 
 def find_decoder(family: str) -> Path | None:
@@ -339,8 +474,13 @@ def verify(model: Model) -> list[str]:
 def check_layout(folder: Path) -> None:
     """Raise ConfigError unless ``folder`` is a whole model or decoder, with safetensors for every part."""
     index = folder / "model_index.json"
-    if kind_of(folder) in GANS:
-        parts: Sequence[Path] = [folder]
+    kind = kind_of(folder)
+    if index.is_file() and kind != "diffusion":
+        row = read_json(index, ConfigError)
+        check_pipeline(folder, row)
+        parts: Sequence[Path] = [folder / part for part in row if _has_weights(folder / part)]
+    elif kind in FAMILIES:
+        parts = [folder]
     elif not index.is_file():
         config = folder / "config.json"
         if not config.is_file():

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjserver.generators.diffusion.coherence import Place, thread, warp
+from vjserver.generators.camera import Place, warp
+from vjserver.generators.diffusion.coherence import thread
 from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, ladder
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import blend

@@ -9,9 +9,10 @@ import pytest
 from test_networks import TINY2, TINY3
 
 from bench.random_gans import biggan, stylegan2, stylegan3
+from vjserver.generators.camera import Camera, matrix
 from vjserver.generators.gan.classes import classes_of, find_class, labels_of
 from vjserver.generators.gan.convert import of_tensors, write
-from vjserver.generators.gan.generator import GanGenerator, matrix
+from vjserver.generators.gan.generator import GanGenerator
 from vjserver.generators.gan.info import INFO, TONES
 from vjserver.generators.gan.options import GanOptions
 from vjserver.show.addresses import COMMON
@@ -161,7 +162,9 @@ def test_what_is_turned_keeps_its_shape_whatever_the_pictures_is(folders, width,
     generator = opened(folders["sg2"], shape="square")
     _, state = generator.render(request(), None)
     whole = picture(generator, request(width=96, height=96))
-    turned = picture(generator, request(width=width, height=height, seconds=0.0), replace(state, angle=0.25))
+    turned = picture(
+        generator, request(width=width, height=height, seconds=0.0), replace(state, camera=Camera(angle=0.25))
+    )
     wanted = np.rot90(whole, -1)[(96 - height) // 2 :, (96 - width) // 2 :][:height, :width]
     assert apart(turned, wanted) < 2.0
     assert apart(turned, np.rot90(wanted, 2)) > 4.0
@@ -171,8 +174,8 @@ def test_rotation_goes_on_and_a_flight_too(sg2):
     state = None
     for _ in range(30):
         _, state = sg2.render(request(rotate=0.25, pan_x=0.5), state)
-    assert state.angle == pytest.approx(0.25 * 29 / 30)
-    assert state.x == pytest.approx(0.5 * 29 / 30)
+    assert state.camera.angle == pytest.approx(0.25 * 29 / 30)
+    assert state.camera.x == pytest.approx(0.5 * 29 / 30)
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])

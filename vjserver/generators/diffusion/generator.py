@@ -14,7 +14,8 @@ import cv2
 import msgspec
 import numpy as np
 
-from vjserver.generators.diffusion.coherence import Place, Thread, place, thread, warp
+from vjserver.generators.camera import Place, place, warp
+from vjserver.generators.diffusion.coherence import Thread, thread
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions

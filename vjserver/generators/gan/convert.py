@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vjserver.generators.paint.convert import check_loads, is_taming, of_taming
 from vjserver.runtime.files import at_home, remove
 from vjserver.types.errors import ConfigError
 
@@ -33,10 +34,11 @@ NEWNET, NEWUSER = 0x40000000, 0x10000000
 
 @dataclass(frozen=True)
 class Converted:
-    """What a checkpoint turned out to be: a kind, and its tensors."""
+    """What a checkpoint turned out to be: a kind, its tensors, and the layout of a model that diffusers loads."""
 
     kind: str
     tensors: Mapping[str, Any]
+    config: Mapping[str, Any] | None = None
 
 
 def convert(path: Path, folder: Path) -> str:
@@ -194,6 +196,9 @@ def of_tensors(path: Path, tensors: Mapping[str, Any]) -> Converted:
         return _stylegan(tensors, "StyleGAN2")
     if "input.input" in names and "conv1.conv.weight" in names:
         return _rosinality(tensors)
+    if is_taming(names):
+        config, kept = of_taming(tensors)
+        return Converted("VQGAN", kept, config)
     raise ConfigError(f"{path.name} is no GAN that is known: {told_kind(names)}")
 
 
@@ -213,7 +218,7 @@ def told_kind(names: set[str]) -> str:
     signs = (
         ("model.diffusion_model.", "it is a diffusion checkpoint: vjserver models add takes its .safetensors"),
         ("lora_", "it is a LoRA: loras = [...] in [generators.diffusion] takes its .safetensors"),
-        ("quantize.embedding", "it is a VQGAN"),
+        ("quantize.embed", "it is a VQGAN, or a part of one, in another layout than taming-transformers'"),
         ("decoder.conv_in", "it is an autoencoder"),
         ("visual.", "it is CLIP"),
         ("progression.", "it is StyleGAN1, which is not taken"),
@@ -360,17 +365,23 @@ def write(found: Converted, folder: Path) -> str:
 
     from vjserver.generators.gan.model import check_shapes, network_of
 
-    network = network_of(found.kind, found.tensors)
-    check_shapes(found.kind, found.tensors)
     bad = next((name for name, value in found.tensors.items() if not torch.isfinite(value).all()), None)
     if bad is not None:
         raise ConfigError(f"it is damaged: {bad} has numbers that are none")
+    count = sum(value.numel() for value in found.tensors.values()) / 1e6
+    if found.config is not None:
+        save_file(dict(found.tensors), folder / "diffusion_pytorch_model.safetensors")
+        (folder / CONFIG).write_text(json.dumps(found.config, indent=1), encoding="utf-8")
+        check_loads(folder)
+        codes, scale = found.config["num_vq_embeddings"], 2 ** (len(found.config["block_out_channels"]) - 1)
+        return f"VQGAN, {codes} patches of {scale}x{scale}, {count:.1f} million numbers"
+    network = network_of(found.kind, found.tensors)
+    check_shapes(found.kind, found.tensors)
     about = {
         "_class_name": found.kind, "resolution": network.resolution, "z_dim": network.z_dim,
         "styles": network.styles, "classes": network.classes,
     }  # fmt: skip
     save_file(dict(found.tensors), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(about, indent=1), encoding="utf-8")
-    count = sum(value.numel() for value in found.tensors.values())
     classes = f", {network.classes} classes" if network.classes else ""
-    return f"{found.kind}, {network.resolution}x{network.resolution}{classes}, {count / 1e6:.1f} million numbers"
+    return f"{found.kind}, {network.resolution}x{network.resolution}{classes}, {count:.1f} million numbers"

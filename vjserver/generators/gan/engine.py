@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vjserver.generators.captured import LUMA, Captured, Program, covering, graded
-from vjserver.generators.gan.layers import Bend, Drive, Grid, bent
+from vjserver.generators.camera import STILL
+from vjserver.generators.captured import LUMA, Captured, Program, bent, covering, graded
+from vjserver.generators.gan.layers import Bend, Drive, Grid
 from vjserver.generators.gan.model import Gan
 from vjserver.types.frames import Pixels
 
-STILL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 NEUTRAL_GRADE = (1.0, 1.0, 1.0, 0.0, 0.0)
 
 

@@ -3,14 +3,14 @@
 torch is imported when a model is opened, not before: a show file can be checked without it.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from vjserver.generators.camera import CENTRE, Camera, matrix
 from vjserver.generators.gan.classes import find_class
 from vjserver.generators.gan.info import INFO, TONES
 from vjserver.generators.gan.options import GanOptions
@@ -35,9 +35,7 @@ class GanState:
     """What one frame hands to the next: where the latent walks, and where the camera is."""
 
     noise: NoiseWalk
-    angle: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
+    camera: Camera = CENTRE
 
 
 class _Kept(msgspec.Struct):
@@ -155,16 +153,10 @@ class GanGenerator:
 
     def advance(self, request: FrameRequest, state: GanState | None) -> GanState:
         """Return the state after ``request``: nothing hangs on pictures."""
-        p, seconds = request.params, request.seconds
         if state is None:
             return GanState(begin(request.seed, self._draw))
-        noise = step(state.noise, request.seed, 0.0, seconds, request.travel_s, request.ease, self._draw)
-        return GanState(
-            noise,
-            (state.angle + p["rotate"] * p["speed"] * seconds) % 1.0,
-            state.x + p["pan_x"] * p["speed"] * seconds,
-            state.y + p["pan_y"] * p["speed"] * seconds,
-        )
+        noise = step(state.noise, request.seed, 0.0, request.seconds, request.travel_s, request.ease, self._draw)
+        return GanState(noise, state.camera.moved(request))
 
     def checkpoint(self, state: GanState) -> bytes:
         """Return a state as bytes."""
@@ -172,7 +164,7 @@ class GanGenerator:
         walk = state.noise
         row = _Kept(
             VERSION, gan.folder.name, walk.seed, walk.a.tobytes(), walk.b.tobytes(),
-            (walk.angle, walk.share, walk.points, walk.travelled_s), (state.angle, state.x, state.y),
+            (walk.angle, walk.share, walk.points, walk.travelled_s), astuple(state.camera),
         )  # fmt: skip
         return msgspec.msgpack.encode(row)
 
@@ -193,7 +185,7 @@ class GanGenerator:
             )
         angle, share, points, travelled_s = row.walk
         return GanState(
-            NoiseWalk(row.seed, a, a if row.a == row.b else b, angle, share, points, travelled_s), *row.camera
+            NoiseWalk(row.seed, a, a if row.a == row.b else b, angle, share, points, travelled_s), Camera(*row.camera)
         )
 
     # -- what a frame is made of ---------------------------------------------------------------------------
@@ -207,7 +199,6 @@ class GanGenerator:
         first, behind = round(own["mix_from"]), round(own["mix_to"])
         other = self._draw((round(own["mix_seed"]) + MIX_SEED) & MASK)
         bend_x, bend_y, flip = own["bend_x"], own["bend_y"], 1.0 - 2.0 * own["bend_flip"]
-        seen = min(1.0, aspect * request.height / request.width)  # of its height, where rows are cut off
         return Inputs(
             z=np.stack([self._latent(request, here), other]),
             psi=[own["truncation"] if i < round(own["cutoff"]) else 1.0 for i in range(styles)],
@@ -215,9 +206,7 @@ class GanGenerator:
             label=self._label(request),
             noise=own["noise"],
             truncation=min(1.0, max(0.02, own["truncation"])),
-            camera=matrix(
-                p["scale"], here.angle, seen * (p["shift_x"] + here.x), seen * (p["shift_y"] + here.y), aspect
-            ),
+            camera=here.camera.matrix(request, aspect),
             bend=matrix(own["bend_zoom"], own["bend_turn"], bend_x, bend_y, 1.0, flip),
             bend_layer=round(own["bend_layer"]),
             grade=[p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")],
@@ -298,20 +287,3 @@ class GanGenerator:
         if what not in self._told and len(self._told) < 256:
             self._told.add(what)
             self._notices.append(Notice(what, why))
-
-
-def matrix(
-    scale: float, turns: float, right: float, up: float, aspect: float, flip: float = 1.0
-) -> tuple[float, float, float, float, float, float]:
-    """Return the first two rows of the matrix that finds, for a point of the new picture, its point in the old.
-
-    Coordinates are halves of the sides, x right, y down; ``scale`` is in octaves (above 0 larger), ``turns`` clockwise,
-    ``right`` and ``up`` in half heights. ``flip`` -1 mirrors left and right.
-    """
-    zoom = 2.0**-scale
-    cos, sin = zoom * math.cos(2.0 * math.pi * turns), zoom * math.sin(2.0 * math.pi * turns)
-    x, y = -right, up  # in half heights, what is found lies where the picture came from
-    a, b, c, d = cos, sin, -sin, cos
-    shift_x, shift_y = a * x + b * y, c * x + d * y
-    narrow = flip if abs(flip) > 1e-3 else 1e-3
-    return (a / narrow, b / aspect / narrow, shift_x / aspect / narrow, c * aspect, d, shift_y)

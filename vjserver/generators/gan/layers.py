@@ -162,10 +162,3 @@ def mirror(count: int, size: int, twice: bool = False) -> list[int]:
     first = -((count - size) // 2)
     rows = [(first + i) % turn for i in range(count)]
     return [i if i < size else turn - i - int(twice) for i in rows]
-
-
-def bent(x: Tensor, matrix: Tensor) -> Tensor:
-    """Return features whose every point was where ``matrix`` ``(2, 3)`` says, in halves of the sides; mirrored."""
-    grid = F.affine_grid(matrix[None].float(), [1, *x.shape[1:]], align_corners=False)  # half is too coarse for places
-    moved = F.grid_sample(x.float(), grid, padding_mode="reflection", align_corners=False)
-    return moved.to(x.dtype)

@@ -191,7 +191,7 @@ class _Reader(pickle.Unpickler):
         found = self.names.get((module, name))
         if found is not None:
             return found
-        if module == "torch.nn" or module.startswith("torch.nn.modules."):
+        if module == "torch.nn" or module.startswith(("torch.nn.modules.", "pytorch_lightning.")):
             return _Module
         raise RefusedError(f"it asks for {f'{module}.{name}'[:80]}, which no checkpoint needs: it is not opened")
 
@@ -205,7 +205,7 @@ def read(path: Path) -> Any:
         with path.open("rb") as file:
             head = file.read(4)
         if zipfile.is_zipfile(path) or head[:2] == b"PK":
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _zipped(path)
         try:
             with path.open("rb") as file:
                 return _Reader(file).load()
@@ -215,6 +215,14 @@ def read(path: Path) -> Any:
         raise ConfigError(f"{path.name}: {error}") from None
     except Exception as error:  # noqa: BLE001 - a file that somebody made up makes unpicklers raise anything
         raise ConfigError(f"{path.name} is damaged, or no checkpoint: {_first_line(error)}") from None
+
+
+def _zipped(path: Path) -> Any:
+    """Read a file of torch's; what Lightning's objects kept beside the tensors is held, and of no use."""
+    asked = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    held: list[Any] = [(_Module, name) for name in asked if name.startswith("pytorch_lightning.")]
+    with torch.serialization.safe_globals(held):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _legacy(path: Path, refused: RefusedError) -> Any:

@@ -1,0 +1,1 @@
+"""VQGAN and CLIP: a picture that is painted towards its prompts, step by step."""

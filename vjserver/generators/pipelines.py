@@ -1,0 +1,368 @@
+"""Foreign pipelines: a folder in the layout of diffusers goes in, pictures and clips of prompts come out.
+
+What computes is diffusers' own. Here is what each kind wants to be asked (size, steps, guidance, how many frames), so
+that one door serves all of them. torch and diffusers are imported by :func:`open_pictures` and :func:`open_clips`.
+"""
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjserver.generators.frames import RULES
+from vjserver.generators.store import check_pipeline, find_motion, find_pipeline, read_json
+from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
+from vjserver.types.frames import FrameRequest
+
+Rgb = NDArray[np.uint8]
+Breathe = Callable[[], None]
+"""Called after each step of a model; it raises where what is being made is no longer wanted."""
+Offload = Literal["none", "parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a picture or clip is to be. ``steps`` 0 and ``guidance`` below 0 are the model's own."""
+
+    text: str
+    negative: str
+    seed: int
+    width: int
+    height: int
+    steps: int = 0
+    guidance: float = -1.0
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What a kind of pipeline is used to: steps, guidance, sides that divide by ``multiple``, pixels of ``area``.
+
+    ``only`` is the one size that it knows.
+    """
+
+    steps: int = 0
+    guidance: float = -1.0
+    multiple: int = 16
+    area: int = 1024 * 1024
+    only: tuple[int, int] | None = None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size to ask for, where a picture of ``width`` x ``height`` is wanted."""
+        if self.only is not None:
+            return self.only
+        scale = math.sqrt(self.area / (width * height))
+        return self.rounded(width * scale, height * scale)
+
+    def rounded(self, width: float, height: float) -> tuple[int, int]:
+        """Return the nearest size that can be asked for."""
+        wide, high = (max(1, round(side / self.multiple)) * self.multiple for side in (width, height))
+        return wide, high
+
+
+SD = Habit(multiple=8, area=512 * 512)
+PICTURES = {
+    "CogView3PlusPipeline": Habit(50, 7.0),
+    "CogView4Pipeline": Habit(50, 3.5, 32),
+    "SanaSprintPipeline": Habit(2, 4.5, 32),
+    "SanaPipeline": Habit(20, 4.5, 32),
+    "Flux2KleinPipeline": Habit(4, 1.0),
+    "ZImagePipeline": Habit(50, 4.0),
+    "StableDiffusion3Pipeline": Habit(28, 7.0),
+    "StableDiffusionPipeline": SD,
+    "LatentConsistencyModelPipeline": SD,
+    "StableDiffusionXLPipeline": Habit(multiple=8),
+}
+FAST = {
+    "ZImagePipeline": (9, 0.0), "StableDiffusion3Pipeline": (4, 0.0), "StableDiffusionPipeline": (1, 0.0),
+    "StableDiffusionXLPipeline": (1, 0.0), "FluxPipeline": (4, 0.0),
+}  # fmt: skip
+"""Steps and guidance of those whose name says that they were made fast."""
+FAST_NAMES = ("turbo", "schnell", "lightning")
+LEAST_SHARE = 0.25  # of the heaviest prompt's weight: what is lighter is left out
+
+
+@dataclass(frozen=True, slots=True)
+class ClipKind:
+    """How a pipeline makes clips: its family, habit, and whether it can, or must, begin with a picture."""
+
+    family: str
+    habit: Habit
+    begins: Literal["text", "picture", "either"] = "text"
+    ends: bool = False
+
+
+_LTX, _WAN = Habit(50, 3.0, 32, 704 * 480), Habit(50, 5.0, 16, 832 * 480)
+_COG = Habit(50, 6.0, 16, 720 * 480, (720, 480))
+CLIPS = {
+    "LTXPipeline": ClipKind("LTX", _LTX, "either", ends=True),
+    "LTXImageToVideoPipeline": ClipKind("LTX", _LTX, "either", ends=True),
+    "LTXConditionPipeline": ClipKind("LTX", _LTX, "either", ends=True),
+    "WanPipeline": ClipKind("Wan", _WAN),
+    "WanImageToVideoPipeline": ClipKind("Wan", _WAN, "picture", ends=True),
+    "CogVideoXPipeline": ClipKind("CogVideoX", _COG),
+    "CogVideoXImageToVideoPipeline": ClipKind("CogVideoX", _COG, "picture"),
+    "AnimateDiffPipeline": ClipKind("AnimateDiff", Habit(25, 7.5, 8, 512 * 512)),
+}
+
+
+class _Pipeline:
+    """A pipeline of diffusers on a device, and how it is called."""
+
+    def __init__(self, made: Any, folder: Path, device: Any, offload: Offload) -> None:
+        self.folder, self._made, self._device = folder, made, device
+        made.set_progress_bar_config(disable=True)
+        if offload == "parts" and device.type == "cuda":
+            made.enable_model_cpu_offload(device=device)
+        else:
+            made.to(device)
+
+    def _call(self, made: Any, breathe: Breathe, **given: Any) -> Any:
+        """Call a pipeline with what it takes of ``given``. Raises GeneratorError, OutOfMemoryError."""
+        import torch
+
+        from vjserver.generators.captured import is_out_of_memory
+
+        takes = inspect.signature(made.__call__).parameters
+        if "callback_on_step_end" in takes:
+            given["callback_on_step_end"] = _breathing(breathe)
+        given = {name: value for name, value in given.items() if name in takes and value is not None}
+        try:
+            return made(**given)
+        except VJError:
+            raise
+        except Exception as error:  # a foreign pipeline may raise anything about a prompt, a size, its own parts
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise OutOfMemoryError(f"GPU memory ran out: {str(error).splitlines()[0]}") from None
+            first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise GeneratorError(f"{self.folder.name} ({type(made).__name__}) fell: {first}") from error
+        finally:
+            if self._device.type == "cuda":
+                torch.cuda.current_stream().synchronize()
+
+    def _asked(self, ask: Ask, steps: int, guidance: float) -> dict[str, Any]:
+        import torch
+
+        return {
+            "prompt": ask.text, "negative_prompt": ask.negative or None, "width": ask.width, "height": ask.height,
+            "num_inference_steps": ask.steps or steps or None,
+            "guidance_scale": ask.guidance if ask.guidance >= 0.0 else guidance if guidance >= 0.0 else None,
+            "generator": torch.Generator("cpu").manual_seed(ask.seed), "output_type": "np",
+        }  # fmt: skip
+
+    def close(self) -> None:
+        """Let go of the device's memory."""
+        self._made = None
+
+
+class PicturePipeline(_Pipeline):
+    """A text-to-image pipeline."""
+
+    def __init__(self, made: Any, folder: Path, device: Any, offload: Offload) -> None:
+        super().__init__(made, folder, device, offload)
+        name = type(made).__name__
+        habit = PICTURES.get(name, Habit())
+        is_fast = any(sign in folder.name.lower() for sign in FAST_NAMES)
+        steps, guidance = FAST.get(name, (habit.steps, habit.guidance)) if is_fast else (habit.steps, habit.guidance)
+        if name == "Flux2KleinPipeline" and not getattr(made.config, "is_distilled", True):
+            steps, guidance = 50, 4.0  # the base model
+        self.habit, self._steps, self._guidance = habit, steps, guidance
+        self._again: Any = None
+        other = getattr(_diffusers(), name.replace("Pipeline", "Img2ImgPipeline"), None)
+        if other is not None:
+            takes = inspect.signature(other.__init__).parameters
+            more = {"requires_safety_checker": False} if "requires_safety_checker" in takes else {}
+            self._again = other(**{n: part for n, part in made.components.items() if n in takes}, **more)
+            self._again.set_progress_bar_config(disable=True)
+
+    @property
+    def varies(self) -> bool:
+        """Whether it can draw a picture over, in part."""
+        return self._again is not None
+
+    def picture(self, ask: Ask, breathe: Breathe = lambda: None) -> Rgb:
+        """Return a picture, uint8 ``(height, width, 3)``. Raises GeneratorError, OutOfMemoryError."""
+        made = self._call(self._made, breathe, **self._asked(ask, self._steps, self._guidance))
+        return _rgb(made.images[0])
+
+    def over(self, ask: Ask, start: Rgb, strength: float, breathe: Breathe = lambda: None) -> Rgb:
+        """Return a picture drawn over another one, in part (``strength``, 0..1). Raises as :meth:`picture` does."""
+        from PIL import Image
+
+        asked = self._asked(ask, self._steps, self._guidance)
+        steps = asked["num_inference_steps"] or 50
+        strength = min(1.0, max(strength, 1.0 / steps + 1e-6))  # one step at least
+        asked |= {"image": Image.fromarray(start), "strength": strength}
+        return _rgb(self._call(self._again, breathe, **asked).images[0])
+
+
+class ClipPipeline(_Pipeline):
+    """A pipeline that makes clips of a text, of a picture, or of both."""
+
+    def __init__(self, made: Any, folder: Path, device: Any, offload: Offload, kind: ClipKind, fast: bool) -> None:
+        super().__init__(made, folder, device, offload)
+        self.kind, self.rule, self.habit = kind, RULES[kind.family], kind.habit
+        self._steps, self._guidance = (4, 1.0) if fast else (kind.habit.steps, kind.habit.guidance)
+        if kind.family == "CogVideoX" and made.transformer.config.patch_size_t is not None:
+            self.rule, self.habit = RULES["CogVideoX 1.5"], Habit(50, 6.0, 16, 1360 * 768, (1360, 768))
+        self._of_text = self._of_picture = made
+        if kind.family == "LTX":
+            library = _diffusers()
+            parts = {n: made.components[n] for n in ("scheduler", "vae", "text_encoder", "tokenizer", "transformer")}
+            self._of_text, self._of_picture = (
+                kind(**parts) for kind in (library.LTXPipeline, library.LTXConditionPipeline)
+            )
+            for one in (self._of_text, self._of_picture):
+                one.set_progress_bar_config(disable=True)
+
+    def clip(self, ask: Ask, first: Rgb | None = None, last: Rgb | None = None, breathe: Breathe = lambda: None) -> Rgb:
+        """Return a clip, uint8 ``(frames, height, width, 3)``: as many frames as came, whatever was asked for.
+
+        It begins with the picture ``first`` and ends with ``last``, where the pipeline can. Raises GeneratorError,
+        OutOfMemoryError.
+        """
+        from PIL import Image
+
+        if not self.rule.allows(ask.frames):
+            raise GeneratorError(f"{self.kind.family} makes no clips of {ask.frames} frames")
+        if first is None and self.kind.begins == "picture":
+            raise GeneratorError(f"{self.folder.name} makes clips of a picture: it needs one to begin with")
+        asked = self._asked(ask, self._steps, self._guidance) | {"num_frames": ask.frames}
+        if self.kind.family == "LTX":
+            asked["frame_rate"] = self.rule.fps
+        if first is None or self.kind.begins == "text":
+            return _rgb(self._call(self._of_text, breathe, **asked).frames[0])
+        ends = last is not None and self.kind.ends
+        images = [Image.fromarray(one) for one in ((first, last) if ends else (first,)) if one is not None]
+        if self.kind.family == "LTX":
+            from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
+
+            rows = zip(images, (0, ask.frames - 1), strict=False)
+            asked["conditions"] = [LTXVideoCondition(image=image, frame_index=place) for image, place in rows]
+        else:
+            asked["image"] = images[0]
+            asked["last_image"] = images[1] if ends else None
+        return _rgb(self._call(self._of_picture, breathe, **asked).frames[0])
+
+    def close(self) -> None:
+        """Let go of the device's memory."""
+        super().close()
+        self._of_text = self._of_picture = None
+
+
+def open_pictures(model: str, device: str, dtype: str, offload: Offload) -> PicturePipeline:
+    """Return a text-to-image pipeline by its name in the store, or its folder. Raises GeneratorError."""
+    folder = find_pipeline(model, "still")
+    made, where = _loaded(folder, device, dtype)
+    takes = inspect.signature(made.__call__).parameters
+    needs = takes.get("image")
+    if "prompt" not in takes or (needs is not None and needs.default is inspect.Parameter.empty):
+        raise GeneratorError(f"{model} ({type(made).__name__}) makes no pictures of a text alone")
+    return PicturePipeline(made, folder, where, offload)
+
+
+def open_clips(model: str, motion: str, device: str, dtype: str, offload: Offload) -> ClipPipeline:
+    """Return a pipeline that makes clips, by its name in the store or its folder; Raises GeneratorError.
+
+    ``motion`` is a motion adapter of AnimateDiff, for a model of Stable Diffusion 1.5.
+    """
+    folder = find_pipeline(model, "diffusion" if motion else "shot")
+    if motion:
+        adapter = find_motion(motion)
+        made, where = _loaded(folder, device, dtype, adapter)
+        fast = any(sign in adapter.name.lower() for sign in FAST_NAMES)
+        if fast:
+            made.scheduler = _diffusers().EulerDiscreteScheduler.from_config(
+                made.scheduler.config, timestep_spacing="trailing", beta_schedule="linear"
+            )
+    else:
+        made, where = _loaded(folder, device, dtype)
+        fast = False
+    return ClipPipeline(made, folder, where, offload, CLIPS[type(made).__name__], fast)
+
+
+def begins_with_picture(model: str) -> bool:
+    """Tell whether a model of the store makes clips of pictures only, and not of a text alone."""
+    try:
+        index = read_json(find_pipeline(model, "shot") / "model_index.json")
+    except GeneratorError:
+        return False
+    kind = CLIPS.get(str(index.get("_class_name")))
+    return kind is not None and kind.begins == "picture"
+
+
+def _loaded(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> tuple[Any, Any]:
+    """Return the pipeline of a folder, and the device that it is for. Raises GeneratorError."""
+    index = read_json(folder / "model_index.json")
+    check_pipeline(folder, index, GeneratorError)
+    diffusers = _diffusers()
+    import torch
+
+    from vjserver.generators.captured import DTYPES, choose_device, is_out_of_memory
+
+    name = index["_class_name"]
+    kind: Any = getattr(diffusers, name, None)
+    if not (inspect.isclass(kind) and issubclass(kind, diffusers.DiffusionPipeline)):
+        raise GeneratorError(f"{folder.name} is a {name}, which this diffusers ({diffusers.__version__}) does not know")
+    where = choose_device(device)
+    half = torch.float16 if name.startswith(("StableDiffusionP", "StableDiffusionX", "Latent")) else torch.bfloat16
+    number = DTYPES[dtype] if dtype != "auto" else torch.float32 if where.type == "cpu" else half
+    in_numbers = "torch_dtype" if diffusers.__version__.startswith("0.") else "dtype"  # its name from 1.0 on
+    warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
+    given: dict[str, Any] = {"local_files_only": True, in_numbers: number, "use_safetensors": True}
+    if "safety_checker" in index:
+        given |= {"safety_checker": None, "requires_safety_checker": False}
+    try:
+        if adapter is not None:
+            kind = diffusers.AnimateDiffPipeline
+            given = {key: value for key, value in given.items() if "safety" not in key}
+            given["motion_adapter"] = diffusers.MotionAdapter.from_pretrained(
+                str(adapter), local_files_only=True, use_safetensors=True, **{in_numbers: number}
+            )
+        return kind.from_pretrained(str(folder), **given), where
+    except Exception as error:  # whatever diffusers does not like about a foreign folder
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise OutOfMemoryError(f"memory does not hold {folder.name}: {str(error).splitlines()[0]}") from None
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise GeneratorError(f"{folder.name} cannot be loaded as {name}: {first}") from error
+
+
+def _diffusers() -> Any:
+    try:
+        import diffusers
+        import transformers
+    except ImportError as error:
+        raise GeneratorError(f"this needs diffusers: pip install 'vjserver[diffusion]' ({error})") from None
+    library: Any
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    return diffusers
+
+
+def text_of(request: FrameRequest) -> str:
+    """Return one prompt for a request's weighted ones: those that weigh at least a quarter of the heaviest."""
+    rows = [(text.strip(), weight) for text, weight in request.text.prompts if weight > 0.0 and text.strip()]
+    most = max((weight for _, weight in rows), default=0.0)
+    kept = sorted((row for row in rows if row[1] >= LEAST_SHARE * most), key=lambda row: -row[1])
+    return ", ".join(dict.fromkeys(text for text, _ in kept))
+
+
+def _breathing(breathe: Breathe) -> Callable[..., dict[str, Any]]:
+    def after_step(_pipe: Any, _step: int, _time: Any, given: dict[str, Any]) -> dict[str, Any]:
+        breathe()
+        return given
+
+    return after_step
+
+
+def _rgb(pictures: Any) -> Rgb:
+    """Return pictures ``(n, height, width, 3)``, 0..1, as bytes; numbers that are none are black."""
+    rows = np.nan_to_num(np.asarray(pictures, np.float32), nan=0.0)
+    return np.asarray((rows.clip(0.0, 1.0) * 255.0).round(), np.uint8)

@@ -1,0 +1,423 @@
+"""The door to shots: clips of the prompts are made ahead; each is launched on its bar and sampled by its beats.
+
+    shots -> workshop (a thread; in a film: at once) -> bank -> a frame of the clip -> camera -> grade -> RGBA8
+
+Live, a clip that is not ready on its bar is waited for until the next one is due; the last one plays again.
+torch is imported when a model is opened, not before.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vjserver.generators.bank import Clip, Order
+from vjserver.generators.bars import Bars, beginning
+from vjserver.generators.camera import CENTRE, Camera
+from vjserver.generators.frames import accents, retimed
+from vjserver.generators.pipelines import Ask, ClipPipeline, begins_with_picture, open_clips
+from vjserver.generators.shot.info import INFO, KEYS, LAST, PICTURE
+from vjserver.generators.shot.options import ShotOptions
+from vjserver.generators.slow import VERSION, Slow
+from vjserver.generators.store import find_motion, find_pipeline
+from vjserver.show.addresses import size_of
+from vjserver.types.errors import GeneratorError
+from vjserver.types.frames import Frame, FrameRequest, TextConditioning, on_host
+from vjserver.walk.noise import MASK, STRIDE
+
+Rgb = NDArray[np.uint8]
+Clock = tuple[NDArray[np.float64], NDArray[np.float64]]
+_DEFAULTS = {knob.name: knob.default for knob in INFO.parameters}
+NEAR = 0.9  # a tempo that wavers changes the frames that are wanted; a clip that has so many of them will do
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A shot: what it is asked for, and the shots that it goes on from, the first of the chain first.
+
+    ``clips`` are how many clips each of them is made of. ``first`` and ``last`` name pictures in the bank that the
+    chain begins with, and that its last shot ends with.
+    """
+
+    chain: tuple[Ask, ...]
+    clips: tuple[int, ...]
+    first: str = ""
+    last: str = ""
+
+    @property
+    def before(self) -> "Shot | None":
+        """The shot that this one goes on from."""
+        return Shot(self.chain[:-1], self.clips[:-1], self.first) if len(self.chain) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ShotState:
+    """What one frame hands to the next: where in the bars it is, which shot plays, which comes, which was before.
+
+    ``line`` counts the times that a shot was due, ``number`` those that came; a shot is to last ``lasts_s``. ``key`` is
+    the input's picture when the shot that plays began, ``key_before`` that of the one before.
+    """
+
+    bars: Bars
+    shown: Shot
+    coming: Shot
+    before: Shot | None = None
+    line: int = 0
+    number: int = 0
+    lasts_s: float = 8.0
+    key: str = ""
+    key_before: str = ""
+    camera: Camera = CENTRE
+
+
+class _Kept(msgspec.Struct):
+    """A checkpoint."""
+
+    version: int
+    mark: str
+    bars: tuple[int, float, int, int]
+    shots: list[Shot | None]
+    line: int
+    number: int
+    lasts_s: float
+    keys: tuple[str, str]
+    camera: tuple[float, float, float]
+
+
+class ShotGenerator(Slow):
+    """Text-to-video and image-to-video pipelines as shots."""
+
+    INFO = INFO
+    Options = ShotOptions
+    what = "shots"
+
+    def __init__(self, options: ShotOptions) -> None:
+        super().__init__(options.model, options.device)
+        self._options = options
+        self._pipeline: ClipPipeline | None = None
+        self._last: tuple[str, Clip] | None = None
+        self._motions: dict[str, list[float]] = {}
+        self._clocks: dict[tuple[str, float, int], Clock] = {}
+        self._curves: dict[tuple[str, str, float], NDArray[np.uint8]] = {}
+
+    # -- coming and going ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Load the model. Raises GeneratorError: nothing named, of another kind, parts missing, no room."""
+        options = self._options
+        if not options.model:
+            raise GeneratorError('shots need a model: [generators.shot] model = "NAME"; see vjserver models list')
+        size_of(options.size)
+        find_pipeline(options.model, "diffusion" if options.motion else "shot")
+        if options.motion:
+            find_motion(options.motion)
+        self._pipeline = open_clips(options.model, options.motion, options.device, options.dtype, options.offload)
+        self._open_screen()
+
+    def warm_up(self, width: int, height: int, prompts: Sequence[str] = ()) -> None:
+        """Make a first, short clip, so that there is one when this generator is shown. Raises GeneratorError."""
+        pipeline = self._opened()
+        text = TextConditioning(tuple((prompt, 1.0) for prompt in prompts[:1]))
+        request = FrameRequest(0, width, height, text, {}, 0, 0.0, own=_DEFAULTS)
+        ask = self._asked(request, 0, pipeline.habit, self._options.size, pipeline.rule.least)
+        first = self._keep_key(_grey(ask)) if pipeline.kind.begins == "picture" else ""
+        order = self._order(Shot((ask,), (1,), first))
+        self._last = order[0], self._shop.wait(*order)
+
+    def close(self) -> None:
+        """Let go of the device's memory; what is being made is broken off."""
+        super().close()
+        if self._pipeline is not None:
+            self._pipeline.close()
+        self._pipeline = None
+
+    @staticmethod
+    def stays(request: FrameRequest, model: str) -> str:
+        """Tell why a film cannot be begun in the middle of what is asked of a model here; nothing where it can."""
+        starts = round(request.own["start"])
+        if starts in (PICTURE, KEYS) or begins_with_picture(model):
+            return "shots begin with pictures of the input"
+        return ""
+
+    # -- a frame -------------------------------------------------------------------------------------------
+
+    def render(self, request: FrameRequest, state: ShotState | None) -> tuple[Frame, ShotState]:
+        """Return the frame for ``request`` and the state for the next. Live it never waits for a model.
+
+        Raises GeneratorError where a film's clip cannot be made, WorkerFault where only a new process can go on.
+        """
+        waits = request.mode == "film"
+        here = self._moved(request, state, waits)
+        if not waits:
+            self._have_made(here.line, [self._order(here.shown), self._order(here.coming)])
+        row, blend = self._frames(request, here, waits)
+        return self._show(request, here.camera, row, blend, {"shots": here.number + 1}), here
+
+    def advance(self, request: FrameRequest, state: ShotState | None) -> ShotState:
+        """Return the state after ``request``: nothing hangs on pictures, where :meth:`stays` is empty."""
+        return self._moved(request, state, True)
+
+    def checkpoint(self, state: ShotState) -> bytes:
+        """Return a state as bytes."""
+        shots = [state.shown, state.coming, state.before]
+        return msgspec.msgpack.encode(
+            _Kept(VERSION, self._mark, astuple(state.bars), shots, state.line, state.number, state.lasts_s,
+                  (state.key, state.key_before), astuple(state.camera))
+        )  # fmt: skip
+
+    def resume(self, data: bytes) -> ShotState:
+        """Return the state of such bytes. Raises GeneratorError for another version or model."""
+        try:
+            row = msgspec.msgpack.decode(data, type=_Kept)
+        except msgspec.MsgspecError as error:
+            raise GeneratorError(f"this is no checkpoint of shots: {error}") from None
+        shots = row.shots
+        if (row.version, row.mark) != (VERSION, self._mark) or len(shots) != 3 or shots[0] is None or shots[1] is None:
+            raise GeneratorError(f"a checkpoint of this model, version {VERSION}, is needed: got version {row.version}")
+        return ShotState(
+            Bars(*row.bars), shots[0], shots[1], shots[2], row.line, row.number, row.lasts_s, *row.keys,
+            Camera(*row.camera),
+        )  # fmt: skip
+
+    # -- which shot plays, and which one comes ----------------------------------------------------------------
+
+    def _moved(self, request: FrameRequest, state: ShotState | None, waits: bool) -> ShotState:
+        """Return the state after ``request``; what is waited for is as good as ready."""
+        if state is None:
+            bars = beginning(request)
+            key = self._key(request)
+            lasts_s = self._lasts_s(bars, request)
+            shown = self._shot(request, None, 0, lasts_s, key, "")
+            return ShotState(bars, shown, self._shot(request, shown, 1, lasts_s, key, key), lasts_s=lasts_s, key=key)
+        bars = state.bars.moved(request)
+        line = int(bars.position // max(1, round(request.own["bars"])))
+        here = replace(state, bars=bars, line=line, camera=state.camera.moved(request))
+        if line > state.line:
+            lasts_s = self._lasts_s(bars, request)
+            here = replace(here, before=state.shown, lasts_s=lasts_s)
+            if waits or self._shop.bank.get(self._order(state.coming)[0]) is not None:
+                here = replace(here, shown=state.coming, number=state.number + 1, key=self._key(request),
+                               key_before=state.key)  # fmt: skip
+        wanted = self._shot(request, here.shown, here.number + 1, here.lasts_s, here.key, here.key_before)
+        coming = here.coming if here.number == state.number and _will_do(here.coming, wanted) else wanted
+        return replace(here, coming=coming)
+
+    def _shot(
+        self, request: FrameRequest, before: Shot | None, number: int, lasts_s: float, key: str, key_before: str
+    ) -> Shot:
+        """Return what the ``number``-th shot is made of; it comes after ``before``."""
+        pipeline, own, start = self._opened(), request.own, round(request.own["start"])
+        begins = pipeline.kind.begins
+        counts = pipeline.rule.counts(lasts_s)
+        if begins == "text":
+            if len(counts) > 1:
+                most = (pipeline.rule.most - 1) / pipeline.rule.fps
+                self._tell("length", f"{pipeline.folder.name} makes {most:.1f} s at most: longer shots play slower")
+            counts = counts[:1] if len(counts) == 1 else (pipeline.rule.at_least(pipeline.rule.most),)
+            if start != 0:
+                self._tell("start", f"{pipeline.folder.name} begins with no picture: shots crossfade")
+        seed = (request.seed + number) & MASK
+        ask = self._asked(request, seed, pipeline.habit, self._options.size, counts[0])
+        plain = Shot((ask,), (len(counts),))
+        if begins == "text" or (start == 0 and begins == "either"):
+            return plain
+        if start == KEYS and pipeline.kind.ends and key_before:
+            return replace(plain, first=key_before, last=key)
+        if start == LAST and before is not None and len(before.chain) < round(own["chain"]) and not before.last:
+            return Shot((*before.chain, ask), (*before.clips, len(counts)), before.first)
+        if start in (PICTURE, KEYS) or begins == "picture":
+            return replace(plain, first=key)
+        return plain
+
+    def _lasts_s(self, bars: Bars, request: FrameRequest) -> float:
+        return round(max(1, round(request.own["bars"])) * bars.bar_s(request), 3)
+
+    def _key(self, request: FrameRequest) -> str:
+        """Keep the picture that a shot may begin with; return its name in the bank, empty where there is none."""
+        pipeline = self._opened()
+        needed = pipeline.kind.begins == "picture" or round(request.own["start"]) in (PICTURE, KEYS)
+        if not needed or pipeline.kind.begins == "text":
+            return ""
+        ask = self._asked(request, 0, pipeline.habit, self._options.size)
+        if request.image is None:
+            if request.mode == "film" and pipeline.kind.begins == "picture":
+                raise GeneratorError(f"{pipeline.folder.name} begins with a picture: name an input in the preset")
+            self._tell("input", "no input brings a picture: shots begin with a grey one")
+            return self._keep_key(_grey(ask))
+        image = np.ascontiguousarray(on_host(request.image)[..., :3])
+        return self._keep_key(_covering(image, ask.width, ask.height))
+
+    def _keep_key(self, image: Rgb) -> str:
+        digest = self._digest("key", image.shape, hashlib.sha256(image.tobytes()).hexdigest())
+        if self._shop.bank.get(digest) is None:
+            self._shop.bank.put(digest, image[None])
+        return digest
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def _frames(self, request: FrameRequest, here: ShotState, waits: bool) -> tuple[list[tuple[Any, Rgb]], float]:
+        """Return the frame to show; or two, and how far it is from the first to the second."""
+        shown = self._order(here.shown)
+        clip = self._made(shown, waits)
+        every = max(1, round(request.own["bars"]))
+        share = here.bars.position / every - math.floor(here.bars.position / every)
+        beats = every * here.bars.beats
+        if clip is None:
+            if self._last is None:
+                raise GeneratorError("the first clip is not made yet")
+            name, clip = self._last
+            return [self._frame(name, None, clip, share, here.lasts_s, beats, request)], 0.0
+        self._last = shown[0], clip
+        now = self._frame(shown[0], here.shown, clip, share, here.lasts_s, beats, request)
+        join = request.own["join"]
+        into = share * beats / join if join > 0.0 else 1.0
+        if into >= 1.0 or here.before is None or here.shown.before == here.before:
+            return [now], 0.0
+        left = self._order(here.before)
+        old = self._made(left, waits)
+        if old is None or old.shape[1:] != clip.shape[1:]:
+            return [now], 0.0
+        return [self._frame(left[0], here.before, old, 1.0, here.lasts_s, beats, request), now], into
+
+    def _frame(
+        self, name: str, shot: Shot | None, clip: Clip, share: float, lasts_s: float, beats: int, request: FrameRequest
+    ) -> tuple[Any, Rgb]:
+        """Return a clip's frame at ``share`` of its shot, mixed of the two that are next to it, and a name for it."""
+        fps = self._opened().rule.fps
+        lasts = min((len(clip) - 1) / fps, lasts_s)
+        time_s = share * lasts
+        if round(request.own["retime"]):
+            time_s = float(np.interp(time_s, *self._clock(name, clip, lasts, beats)))
+        place = min(max(0.0, time_s * fps), len(clip) - 1.0)
+        first = min(int(place), max(0, len(clip) - 2))
+        way = round(place - first, 4)
+        frame = clip[first]
+        if way > 0.0:
+            frame = np.asarray(cv2.addWeighted(frame, 1.0 - way, clip[first + 1], way, 0.0), np.uint8)
+        amount = round(request.own["match"], 3)
+        if shot is not None and shot.before is not None and amount > 0.0:
+            frame = np.asarray(cv2.LUT(frame, self._curve(name, clip, shot, amount)), np.uint8)
+        return (name, first, way, amount), frame
+
+    def _clock(self, name: str, clip: Clip, lasts: float, beats: int) -> Clock:
+        key = name, round(lasts, 3), beats
+        if key not in self._clocks:
+            if len(self._clocks) > 256:
+                self._clocks.clear()
+            times = accents(motion(clip), self._opened().rule.fps)
+            self._clocks[key] = retimed(times, [lasts * i / beats for i in range(1, beats)], lasts)
+        return self._clocks[key]
+
+    def _curve(self, name: str, clip: Clip, shot: Shot, amount: float) -> NDArray[np.uint8]:
+        """Return the curve of each channel that gives a clip the colours of its chain's first; bytes to bytes."""
+        first = self._order(Shot(shot.chain[:1], shot.clips[:1], shot.first))[0]
+        key = name, first, amount
+        if key not in self._curves:
+            model = self._shop.bank.get(first)
+            if model is None:
+                return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)[None]
+            if len(self._curves) > 256:
+                self._curves.clear()
+            self._curves[key] = curves(clip, model, amount)
+        return self._curves[key]
+
+    # -- what is made ----------------------------------------------------------------------------------------
+
+    def _order(self, shot: Shot) -> Order:
+        pipeline = self._opened()
+
+        def make(breathe: Callable[[], None]) -> Clip:
+            ask, before, bank = shot.chain[-1], shot.before, self._shop.bank
+            start = end = None
+            if before is not None:
+                start = _covering(self._wait_for(before, breathe)[-1], ask.width, ask.height)
+            elif shot.first:
+                start = _key_of(bank.get(shot.first))
+            if shot.last:
+                end = _key_of(bank.get(shot.last))
+            rows: list[Clip] = []
+            for i in range(shot.clips[-1]):
+                part = replace(ask, seed=(ask.seed + i * STRIDE) & MASK)
+                clip = pipeline.clip(part, start, end if i == shot.clips[-1] - 1 else None, breathe)
+                rows.append(clip if not rows else clip[1:])  # it begins with the last frame of the one before
+                start = clip[-1]
+            return np.concatenate(rows)
+
+        return self._digest(shot), make
+
+    def _wait_for(self, shot: Shot, breathe: Callable[[], None]) -> Clip:
+        digest, make = self._order(shot)
+        clip = self._shop.bank.get(digest)
+        if clip is None:
+            clip = make(breathe)
+            self._shop.bank.put(digest, clip)
+        return clip
+
+    def _opened(self) -> ClipPipeline:
+        if self._pipeline is None:
+            raise GeneratorError("the generator of shots is not open")
+        return self._pipeline
+
+
+def _will_do(have: Shot, wanted: Shot) -> bool:
+    """Tell whether a shot that was ordered is the one that is wanted, but for a tempo that wavers."""
+    if have == wanted:
+        return True
+    frames, asked = have.chain[-1].frames * have.clips[-1], wanted.chain[-1].frames * wanted.clips[-1]
+    if not NEAR * asked <= frames <= asked / NEAR:
+        return False
+    ask, clips = replace(wanted.chain[-1], frames=have.chain[-1].frames), (*wanted.clips[:-1], have.clips[-1])
+    return replace(wanted, chain=(*wanted.chain[:-1], ask), clips=clips) == have
+
+
+def motion(clip: Clip) -> NDArray[np.float64]:
+    """Return how much a clip's picture changes from each frame to the next, the mean of its bytes."""
+    step = max(1, min(clip.shape[1:3]) // 48)
+    small = clip[:, ::step, ::step].astype(np.int16)
+    return np.asarray(np.abs(np.diff(small, axis=0)).mean((1, 2, 3)), np.float64)
+
+
+def curves(clip: Clip, model: Clip, amount: float) -> NDArray[np.uint8]:
+    """Return for each channel the curve that gives ``clip`` the mean and spread of ``model``: uint8 ``(1, 256, 3)``."""
+    rows = []
+    for one in (clip, model):
+        step = max(1, min(one.shape[1:3]) // 48)
+        flat = one[:, ::step, ::step].reshape(-1, 3).astype(np.float64)
+        rows.append((flat.mean(0), flat.std(0)))
+    (mean, spread), (to_mean, to_spread) = rows
+    gain = np.clip(to_spread / np.maximum(spread, 1.0), 0.5, 2.0)
+    steps = np.arange(256.0)[:, None]
+    matched = (steps - mean) * gain + to_mean
+    return np.asarray(np.rint(np.clip(steps + amount * (matched - steps), 0.0, 255.0)), np.uint8)[None]
+
+
+def _covering(image: Rgb, width: int, height: int) -> Rgb:
+    """Return a picture of another size, as large as it can be; what sticks out is cut off."""
+    have_height, have_width = image.shape[:2]
+    if (have_width, have_height) == (width, height):
+        return image
+    scale = max(width / have_width, height / have_height)
+    wide, high = max(1, round(width / scale)), max(1, round(height / scale))
+    left, top = (have_width - wide) // 2, (have_height - high) // 2
+    kind = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
+    cut = image[top : top + high, left : left + wide]
+    return np.asarray(cv2.resize(cut, (width, height), interpolation=kind), np.uint8)
+
+
+def _grey(ask: Ask) -> Rgb:
+    """Return a soft grey picture for a model that must begin with one."""
+    column = np.linspace(150.0, 70.0, ask.height).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(column[:, None, None], (ask.height, ask.width, 3)))
+
+
+def _key_of(clip: Clip | None) -> Rgb:
+    if clip is None:
+        raise GeneratorError("the picture that a shot begins with is gone from the bank")
+    first: Rgb = clip[0]
+    return first

@@ -1,0 +1,140 @@
+"""What generators share whose models are slower than the show: pictures are made ahead, and shown from a bank.
+
+Live, nothing waits for a model: what is not ready is ordered, and what is there is shown. In a film it is waited for.
+"""
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from vjserver.generators.bank import Bank, Clip, Order, Workshop
+from vjserver.generators.camera import Camera
+from vjserver.generators.pipelines import Ask, Habit, text_of
+from vjserver.generators.store import mark_run, marked, models
+from vjserver.show.addresses import size_of
+from vjserver.types.errors import GeneratorError, WorkerFault
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, Pixels
+
+if TYPE_CHECKING:
+    from vjserver.generators.screen import Screen
+
+VERSION = 1
+"""Of checkpoints, and of what lies in the bank."""
+
+
+class Slow:
+    """The part of a slow generator that has nothing to do with what it makes; ``what`` is that in plain words."""
+
+    what = "pictures"
+
+    def __init__(self, model: str, device: str) -> None:
+        self._model, self._device = model, device
+        self._screen: Screen | None = None
+        self._shop = Workshop(Bank())
+        self._mark = ""
+        self._digests: dict[Any, str] = {}
+        self._failed: dict[str, int] = {}
+        self._notices: list[Notice] = []
+        self._told: set[Hashable] = set()
+
+    def _open_screen(self) -> None:
+        from vjserver.generators.captured import choose_device
+        from vjserver.generators.screen import Screen
+
+        self._screen = Screen(choose_device(self._device))
+        self._mark = marked(self._model)
+
+    def close(self) -> None:
+        """Let go of the device's memory; what is being made is broken off."""
+        self._shop.close()
+        if self._screen is not None:
+            self._screen.close()
+        self._screen = None
+
+    @staticmethod
+    def licence_of(model: str) -> str:
+        """Return the licence of a model, as it was told when it was taken in."""
+        return next((one.licence for one in models() if one.name == model), "")
+
+    @staticmethod
+    def mark_of(model: str) -> str:
+        """Return what changes when a model's files do."""
+        return marked(model)
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def _show(
+        self, request: FrameRequest, camera: Camera, row: Sequence[tuple[Hashable, Clip]], blend: float,
+        figures: Mapping[str, float],
+    ) -> Frame:  # fmt: skip
+        """Return the frame of one picture, or of two blended. Raises WorkerFault where only a new process can go on."""
+        from vjserver.generators.captured import GpuFaultError
+        from vjserver.generators.screen import GRADE
+
+        screen = self._screen
+        if screen is None:
+            raise GeneratorError(f"the generator of {self.what} is not open")
+        height, width = row[0][1].shape[:2]
+        size, matrix = (request.width, request.height), camera.matrix(request, width / height)
+        try:
+            pixels: Pixels = screen.show(row, size, blend, matrix, [request.params[name] for name in GRADE])
+        except GpuFaultError as error:
+            raise WorkerFault(str(error)) from error
+        device: Any = screen.picture() if request.where == "device" else None
+        notices, self._notices = tuple(self._notices), []
+        told = {"width": width, "height": height, "making": float(self._shop.making), **figures, **screen.figures()}
+        return Frame(pixels, FrameInfo(*size), notices=notices, figures=told, device=device)
+
+    # -- what is made ----------------------------------------------------------------------------------------
+
+    def _asked(self, request: FrameRequest, seed: int, habit: Habit, own_size: str, frames: int = 1) -> Ask:
+        """Return what a model is asked for a request."""
+        size = size_of(own_size)
+        if not all(size):
+            size = request.inference_size
+        size = habit.rounded(*size) if all(size) else habit.size(request.width, request.height)
+        steps, guidance = round(request.own["steps"]), request.own["guidance"]
+        return Ask(text_of(request), request.text.negative, seed, *size, steps, guidance, frames)
+
+    def _made(self, order: Order, waits: bool) -> Clip | None:
+        """Return a clip; where it is not there it is waited for, or nothing is returned. Raises GeneratorError."""
+        clip = self._shop.wait(*order) if waits else self._shop.bank.get(order[0])
+        if clip is not None and "ran" not in self._told:
+            self._told.add("ran")
+            self._note_run()
+        return clip
+
+    def _have_made(self, line: int, wanted: Sequence[Order]) -> None:
+        """Order what is missing; tell what could not be made, which is tried again on another ``line`` of the bars."""
+        for digest, _ in wanted:
+            fault = self._shop.fault(digest)
+            if fault is not None:
+                self._failed[digest] = line
+                self._tell(self.what, f"{fault}; what there is stays")
+        missing = [one for one in wanted if self._failed.get(one[0]) != line and self._shop.bank.get(one[0]) is None]
+        if self.what in self._told and all(self._shop.bank.get(digest) is not None for digest, _ in wanted):
+            self._told.discard(self.what)
+            self._notices.append(Notice(self.what, "made again", mended=True))
+        self._shop.order(*missing)
+
+    def _digest(self, *row: Any) -> str:
+        """Return the digest of a recipe made with this model."""
+        if row not in self._digests:
+            if len(self._digests) > 4096:
+                self._digests.clear()
+            told = msgspec.msgpack.encode((VERSION, self.what, self._mark, row))
+            self._digests[row] = hashlib.sha256(told).hexdigest()[:40]
+        return self._digests[row]
+
+    def _note_run(self) -> None:
+        """Keep in mind that the model has made pictures here."""
+        folder = next((one.folder for one in models() if one.name == self._model), None)
+        if folder is not None:
+            mark_run(folder)
+
+    def _tell(self, what: str, why: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._notices.append(Notice(what, why))
