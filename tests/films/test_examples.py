@@ -9,15 +9,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from diffusers import VQModel
 from test_render import pictures
 
 from bench.random_gans import biggan, stylegan2
+from bench.random_pipelines import make_clip, make_pipeline
 from vjserver.films import codecs, segment
 from vjserver.generators import store
 from vjserver.generators.gan.convert import of_tensors, write
 from vjserver.rendering.renderer import Renderer
 
-FILMS, GANS = (Path(__file__).parents[2] / "examples" / name for name in ("films", "gan"))
+FILMS, GANS, SLOW = (Path(__file__).parents[2] / "examples" / name for name in ("films", "gan", "slow"))
 
 
 def test_harbour_is_a_film_of_five_scenes(song, tmp_path, vj):
@@ -181,3 +183,57 @@ def test_a_picture_that_waits_to_be_written_is_not_drawn_over(song, tmp_path, vj
     monkeypatch.setattr(segment, "writer", slow)
     got = vj("render", song, "-o", tmp_path / "b.mkv", *args)[1]
     assert got["sha256"] == wanted["sha256"]
+
+
+@pytest.fixture(scope="module")
+def slow_store(tmp_path_factory):
+    """Return the data folder of a store with a tiny model for key frames, one for shots, a VQGAN and a CLIP."""
+    home = tmp_path_factory.mktemp("slow")
+    whole = VQModel(
+        block_out_channels=(8, 16, 16), down_block_types=("DownEncoderBlock2D",) * 2 + ("AttnDownEncoderBlock2D",),
+        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 2, latent_channels=4, num_vq_embeddings=32,
+        vq_embed_dim=4, norm_num_groups=4,
+    )  # fmt: skip
+    whole.save_pretrained(home / "vqgan")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VJSERVER_DATA", str(home / "data"))
+        store.add(make_pipeline(home / "cogview4", "cogview4"), "cogview4-6b", "Apache-2.0")
+        store.add(make_pipeline(home / "ltx", "ltx"), "ltx-video", "its own")
+        store.add(home / "vqgan", "vqgan-f16-16384", "MIT")
+        store.add(make_clip(home / "clip"), "clip-vit-base-patch32", "MIT")
+        assert [model.kind for model in store.models()] == ["CLIP", "CogView4", "LTX", "VQGAN"]
+        assert [fault for model in store.models() for fault in store.verify(model)] == []
+    return home / "data"
+
+
+@pytest.mark.parametrize(("name", "licence"), [
+    ("key-frames", "Apache-2.0"), ("shots", "its own"), ("painting", "MIT"),
+])  # fmt: skip
+def test_a_film_of_a_slow_model_is_the_same_by_two_workers_and_resumed(
+    slow_store, song, tmp_path, vj, monkeypatch, name, licence
+):
+    data = shutil.copytree(slow_store, tmp_path / "data")
+    monkeypatch.setenv("VJSERVER_DATA", str(data))
+    text = (SLOW / "show.toml").read_text().replace('size = "auto"', 'size = "64x64"')
+    (tmp_path / "show.toml").write_text(text)
+    for preset in (SLOW / "presets").iterdir():  # as they are, but quickly
+        (tmp_path / "presets").mkdir(exist_ok=True)
+        quick = preset.read_text().replace("bars = 4", "bars = 1\nsteps = 2\nguidance = 1.0")
+        (tmp_path / "presets" / preset.name).write_text(quick.replace("cutouts = 32", "cutouts = 8"))
+    args = ("--show", tmp_path / "show.toml", "--storyboard", SLOW / f"{name}.toml", "--size", "96x54", "--fps", "4")
+    args = (*args, "--codec", "ffv1", "--json")
+    code, said, heard = vj("render", song, "-o", tmp_path / "a.mkv", *args)
+    assert code == 0, heard
+    frames = np.stack(pictures(tmp_path / "a.mkv")).astype(int)[..., :3]
+    assert len(frames) == said["frames"] == 48
+    assert np.abs(np.diff(frames, axis=0)).mean() > 0.3
+    assert frames.std(axis=(1, 2, 3)).min() > 5.0
+    report = json.loads((tmp_path / "a.mkv.json").read_text())
+    assert {row["licence"] for row in report["models"]} == {licence}
+    if name != "painting":  # what it made lies in no bank
+        shutil.rmtree(data / "bank")
+    again = vj("render", song, "-o", tmp_path / "b.mkv", *args, "--workers", "2")[1]
+    assert again["sha256"] == said["sha256"]
+    one = sorted((tmp_path / "b.mkv.parts").glob("*.mkv"))[-1]
+    one.unlink()
+    assert vj("render", song, "-o", tmp_path / "b.mkv", *args)[1]["sha256"] == said["sha256"]

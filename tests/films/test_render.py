@@ -24,6 +24,7 @@ from conftest import wait_for
 from vjserver.app.render import played_by
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films import segment, sheet
+from vjserver.films.render import OMP_WAIT, waiting_quietly
 from vjserver.runtime.installed import installed
 from vjserver.show.state import enter, look_of
 from vjserver.show.take import Played, Take, head, line
@@ -530,3 +531,16 @@ def test_what_a_take_asked_for_and_cannot_be_is_said(tmp_path, vj):
 def test_a_name_that_is_no_text_is_drawn_with_a_mark(tmp_path):
     sheet.draw(tmp_path / "s.png", "odd \udcff name $x$", [sheet.Cell(None, "head \udcff", "text")])
     assert cv2.imread(str(tmp_path / "s.png")) is not None
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_of_workers_sleep_while_they_wait(monkeypatch, own):
+    """What somebody set stays; nothing stays behind in this process."""
+    monkeypatch.delenv(OMP_WAIT, raising=False)
+    if own:
+        monkeypatch.setenv(OMP_WAIT, own)
+    with waiting_quietly():
+        code = f"import os; print(os.environ.get({OMP_WAIT!r}))"
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == (own or "PASSIVE")
+    assert os.environ.get(OMP_WAIT) == own

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 from pipes import ended, pipeline, request
 
 import numpy as np
@@ -185,6 +186,11 @@ def until(true):
         time.sleep(0.005)
 
 
+def until_made(generator, state):
+    digest = generator._order(state.coming)[0]
+    until(lambda: generator._shop.bank.get(digest) is not None)
+
+
 def live(generator, at, state, **more):
     frame, state = generator.render(ask(at=at, mode="live", match=0.0, join=0.0, start="text", **more), state)
     return int(frame.pixels[10, 10, 0]) // 20 * 20, frame, state
@@ -194,14 +200,14 @@ def test_a_clip_is_launched_on_the_bar_and_the_last_plays_again_until_it_is_ther
     slow, generator = Slowly(monkeypatch), opened()
     slow.go.release(2)
     generator.warm_up(64, 48, ["a sea"])
-    _, frame, state = live(generator, 0.0, None)
+    _, _, state = live(generator, 0.0, None)
     until(lambda: len(slow.asked) >= 3)
     shades = {}
     for i in range(1, 80):
         at = round(i * STEP, 6)
         if at == 1.5:
             slow.go.release()
-            until(lambda digest=generator._order(state.coming)[0]: generator._shop.bank.get(digest) is not None)
+            until_made(generator, state)
         shades[at], _, state = live(generator, at, state)
     assert {shades[at] for at in shades if at < 2.0} == {60}, "round again, while the next is not there"
     assert {at: shade for at, shade in shades.items() if at >= 2.0 and shade != 80} == {}

@@ -184,6 +184,11 @@ class Slowly:
         return np.full((64, 64, 3), 40 + 20 * (asked.seed % 8), np.uint8)
 
 
+def until_made(generator, state):
+    digest = generator._order(state.coming)[0]
+    until(lambda: generator._shop.bank.get(digest) is not None)
+
+
 def live(generator, at, state, *prompts, **more):
     began = time.perf_counter()
     frame, state = generator.render(ask(*(prompts or ("a sea",)), at=at, mode="live", **more), state)
@@ -230,7 +235,7 @@ def test_one_that_comes_too_late_is_launched_on_the_next_line(still, monkeypatch
         at = round(i * STEP, 6)
         if at == 1.5:  # too late to come slowly on bar 2
             slow.go.release()
-            until(lambda digest=still._order(state.coming)[0]: still._shop.bank.get(digest) is not None)
+            until_made(still, state)
         frame, state, _ = live(still, at, state)
         shades[at] = shade(frame)
     assert {shades[at] for at in shades if at < 2.0} == {60}
@@ -260,10 +265,10 @@ def test_of_a_prompt_that_is_being_typed_only_the_last_is_made_to_its_end(still,
     slow = Slowly(monkeypatch)
     slow.go.release(2)
     still.warm_up(64, 48, ["a sea"])
-    frame, state, _ = live(still, 0.0, None)
+    _, state, _ = live(still, 0.0, None)
     until(lambda: len(slow.asked) >= 3)
     for i in range(1, 18):
-        frame, state, _ = live(still, 0.0 + i * 0.01, state, "a sea of glass"[: i + 1])
+        _, state, _ = live(still, 0.0 + i * 0.01, state, "a sea of glass"[: i + 1])
         time.sleep(0.01)
     end = time.monotonic() + 20.0
     while slow.asked[-1].text != "a sea of glass":
