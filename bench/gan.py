@@ -52,6 +52,8 @@ def engine_of(tensors: dict[str, Any], device: str, dtype: Any) -> Any:
 
     found = of_tensors(Path("random"), tensors)
     network: Any = network_of(found.kind, found.tensors)
+    if device == "cuda" and hasattr(network, "fold"):
+        network.fold()
     network = halved(network, dtype).to(device)
     return Engine(Gan(network, Path("random"), torch.device(device), dtype))
 

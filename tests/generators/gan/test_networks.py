@@ -6,13 +6,14 @@ from pathlib import Path
 import plain
 import pytest
 import torch
+import torch.nn.functional as F
 
 from bench.random_gans import BIGGAN_MULTIPLES, biggan, stylegan2, stylegan3
 from vjserver.generators.gan.biggan import BigGAN, truncated_normal
 from vjserver.generators.gan.convert import of_tensors
 from vjserver.generators.gan.layers import Drive, Grid, mirror
-from vjserver.generators.gan.stylegan2 import StyleGAN2
-from vjserver.generators.gan.stylegan3 import StyleGAN3
+from vjserver.generators.gan.stylegan2 import StyleGAN2, doubled, fir, phases
+from vjserver.generators.gan.stylegan3 import StyleGAN3, down_matrix, up_matrix
 
 SQUARE = Grid()
 
@@ -168,3 +169,40 @@ def test_truncated_numbers_stay_within_two_spreads_in_their_order():
     assert truncated_normal(torch.zeros(1)).abs() < 1e-6
     draws = truncated_normal(torch.randn(20_000, generator=torch.Generator().manual_seed(1)))
     assert draws.std() == pytest.approx(0.88, abs=0.01)  # of a normal cut off at two spreads
+
+
+@pytest.mark.parametrize("into", [2, 5])
+def test_phases_are_up_sampling_and_its_low_pass_in_one(into):
+    weight = torch.randn(into, 3, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(1, into, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    taps = fir(3).double()
+    plain = F.conv2d(F.conv_transpose2d(x, weight, stride=2), taps, padding=1, groups=3)
+    quick = F.pixel_shuffle(F.conv2d(x, phases(weight, taps[0, 0]), padding=1), 2)
+    torch.testing.assert_close(quick, plain, atol=1e-12, rtol=1e-12)
+    colours = torch.randn(1, 3, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    spread = F.conv_transpose2d(colours, taps, stride=2, padding=1, groups=3)
+    torch.testing.assert_close(doubled(colours), spread, atol=1e-12, rtol=1e-12)
+
+
+def test_a_network_that_is_folded_draws_the_same():
+    tensors = stylegan2(**TINY2)
+    one, two = StyleGAN2(tensors).eval(), StyleGAN2(tensors).eval()
+    two.fold()
+    two.fold()
+    with torch.no_grad():
+        a, b = (network(drive(one, 1), Grid(4, 7)) for network in (one, two))
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("up", [1, 2, 4])
+def test_filters_as_products_are_the_filters(up):
+    taps = torch.rand(6 * up, dtype=torch.float64, generator=torch.Generator().manual_seed(up))
+    x = torch.randn(1, 1, 1, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    low, wanted = 3, 9 * up
+    full = F.conv_transpose2d(x, taps[None, None, None], stride=(1, up))[0, 0, 0]
+    matrix = up_matrix(taps, up, low, 11, wanted)
+    torch.testing.assert_close(matrix @ x[0, 0, 0], full[len(taps) - 1 - low :][:wanted])
+    torch.testing.assert_close(
+        down_matrix(taps, 2, wanted + 20) @ torch.ones(wanted + 20, dtype=torch.float64),
+        taps.sum() * torch.ones((wanted + 20 - len(taps)) // 2 + 1, dtype=torch.float64),
+    )

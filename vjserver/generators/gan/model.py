@@ -19,7 +19,7 @@ from vjserver.generators.gan.stylegan3 import StyleGAN3
 from vjserver.types.errors import ConfigError, GeneratorError
 
 NETWORKS: dict[str, Any] = {one.kind: one for one in (StyleGAN2, StyleGAN3, BigGAN)}
-HALVED = ("weight", "bias", "fir", "up_filter", "down_filter")
+HALVED = ("weight", "bias", "fir")
 """What is kept in half precision of a layer that convolves; what styles, statistics and colours hang on is not."""
 
 
@@ -81,6 +81,8 @@ def load(folder: Path, options: GanOptions) -> Gan:
         raise GeneratorError(f"{folder} is no GAN that can be played: {error}") from None
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device)
+    if device.type == "cuda" and hasattr(network, "fold"):
+        network.fold()
     network = halved(network, dtype).to(device)
     return Gan(network, folder, device, dtype, labels_of(folder, network.classes))
 

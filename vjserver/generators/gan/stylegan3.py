@@ -8,6 +8,7 @@ the weights. Sizes of layers follow from their names, rates from their sizes; so
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -116,8 +117,9 @@ class Layer(nn.Module):
         self.up, self.down = between // rates.rate_in, between // rates.rate_out
         taps = (tensors.get(f"{name}.up_filter"), tensors.get(f"{name}.down_filter"))
         up, down = (torch.ones(1) if one is None or is_last else one.float() for one in taps)
-        self.register_buffer("up_filter", _for_each(up * float(self.up**up.ndim), len(weight)))
-        self.register_buffer("down_filter", _for_each(down, len(weight)))
+        self.register_buffer("up_filter", up * float(self.up**up.ndim))
+        self.register_buffer("down_filter", down)
+        self._products: dict[tuple[int, ...], tuple[Pairs, Pairs]] = {}
 
     def forward(self, x: Tensor, w: Tensor, width: int, height: int) -> Tensor:
         """Return what has ``height`` rows and ``width`` columns of what was given."""
@@ -130,31 +132,24 @@ class Layer(nn.Module):
         again = torch.rsqrt(F.linear(style.square(), self.power) + EPS) * self.gain
         x = F.conv2d(x * style.to(x.dtype)[:, None, None], self.weight, padding=self.kernel - 1)
         x = x * again.to(x.dtype)[:, None, None] + self.bias
-        x = self._filtered_up(x, width, height)
+        ups, downs = self._filters(x, width, height)
+        x = _filtered(x[0].permute(1, 2, 0), ups)
         x = (F.leaky_relu(x, 0.2) * math.sqrt(2.0)).clamp(-CLAMP, CLAMP)
-        return self._filtered_down(x)
+        return _filtered(x, downs).permute(2, 0, 1)[None]
 
-    def _filtered_up(self, x: Tensor, width: int, height: int) -> Tensor:
-        """Return ``x`` at the higher rate, as wide and high as the filter behind it needs."""
-        taps, down = self.up_filter.shape[-1], self.down_filter.shape[-1]
-        wanted = [(side - 1) * self.down + down for side in (height, width)]
-        # The whole sampled grid keeps its middle: as much is cut off, or missing, on either side.
-        low = [
-            _low_side(side, have, self.up, self.down, taps, down)
-            for side, have in zip((height, width), x.shape[2:], strict=True)
-        ]
-        if self.up_filter.shape[-2] == 1:
-            x = _up(x, self.up_filter, (1, self.up), 3, low[1], wanted[1])
-            return _up(x, self.up_filter.transpose(2, 3), (self.up, 1), 2, low[0], wanted[0])
-        x = F.conv_transpose2d(x, self.up_filter, stride=self.up, groups=len(self.up_filter))
-        return _cut(_cut(x, 3, taps - 1 - low[1], wanted[1]), 2, taps - 1 - low[0], wanted[0])
-
-    def _filtered_down(self, x: Tensor) -> Tensor:
-        kernel, count = self.down_filter, len(self.down_filter)
-        if kernel.shape[-2] == 1:
-            x = F.conv2d(x, kernel, stride=(1, self.down), groups=count)
-            return F.conv2d(x, kernel.transpose(2, 3), stride=(self.down, 1), groups=count)
-        return F.conv2d(x, kernel, stride=self.down, groups=count)
+    def _filters(self, x: Tensor, width: int, height: int) -> "tuple[Pairs, Pairs]":
+        """Return the filters up and down as products, for what is given and wanted: made once for a size."""
+        key = *x.shape[2:], height, width
+        if key not in self._products:
+            taps, down = self.up_filter.shape[-1], self.down_filter.shape[-1]
+            ups, downs = [], []
+            for have, side in zip(x.shape[2:], (height, width), strict=True):
+                between = (side - 1) * self.down + down
+                low = _low_side(side, have, self.up, self.down, taps, down)
+                ups.append(partial(up_matrix, up=self.up, low=low, have=have, wanted=between))
+                downs.append(partial(down_matrix, down=self.down, have=between))
+            self._products[key] = _pairs(self.up_filter, ups, x), _pairs(self.down_filter, downs, x)
+        return self._products[key]
 
 
 def _low_side(out: int, have: int, up: int, down: int, up_taps: int, down_taps: int) -> int:
@@ -166,26 +161,73 @@ def _low_side(out: int, have: int, up: int, down: int, up_taps: int, down_taps: 
     return (total + up) // 2
 
 
-def _for_each(taps: Tensor, channels: int) -> Tensor:
-    """Return a filter for each channel, ``(channels, 1, 1 or n, n)``."""
-    kernel = taps[None] if taps.ndim == 1 else taps
-    return kernel.expand(channels, 1, *kernel.shape).contiguous()
+Block = tuple[int, Tensor]
+"""Some rows of a filter's matrix ``(new, old)`` where they are not zero, and the first old sample that they see."""
+Pairs = list[tuple[list[Block], list[Block]]]
+"""A filter of two dimensions as a sum of products: each of one for rows and one for columns."""
+BLOCK = 48
+"""So many new samples a block has on a CPU; on a GPU, which has products to spare, one block has all."""
+LEAST = 1e-6  # of a filter's largest part: what is smaller is rounding
 
 
-def _up(x: Tensor, kernel: Tensor, stride: tuple[int, int], axis: int, low: int, wanted: int) -> Tensor:
-    """Return ``x`` with zeros between its samples along an axis, filtered; the wanted part of it."""
-    taps = kernel.shape[axis]
-    x = F.conv_transpose2d(x, kernel, stride=stride, groups=len(kernel))
-    return _cut(x, axis, taps - 1 - low, wanted)
+def _pairs(taps: Tensor, matrices: "list[partial[Tensor]]", like: Tensor) -> Pairs:
+    """Return a filter as products. One that is a product itself is one pair, a round one a few."""
+    taps = torch.ones(taps.shape) if taps.is_meta else taps.cpu()  # only shapes are asked for there
+    if taps.ndim == 1:
+        parts = [(taps, taps)]
+    else:
+        left, sizes, right = torch.linalg.svd(taps.double())
+        kept = [i for i, size in enumerate(sizes.tolist()) if size > LEAST * float(sizes[0])]
+        parts = [(left[:, i] * sizes[i].sqrt(), right[i] * sizes[i].sqrt()) for i in kept]
+    of_rows, of_columns = matrices
+    size = BLOCK if like.device.type == "cpu" else 1 << 30
+    return [(_blocks(of_rows(a), size, like), _blocks(of_columns(b), size, like)) for a, b in parts]
 
 
-def _cut(x: Tensor, axis: int, first: int, count: int) -> Tensor:
-    """Return ``count`` samples along an axis from ``first`` on; those that are not there are zeros."""
-    size = x.shape[axis]
-    before, behind = max(0, -first), max(0, first + count - size)
-    if before or behind:
-        x = F.pad(x, (before, behind) if axis == 3 else (0, 0, before, behind))
-    return x.narrow(axis, max(0, first), count)
+def _blocks(matrix: Tensor, size: int, like: Tensor) -> list[Block]:
+    rows = []
+    for i in range(0, len(matrix), size):
+        part = matrix[i : i + size]
+        seen = part.any(0).nonzero().flatten() if size < len(matrix) else torch.arange(matrix.shape[1])
+        first, last = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 1)
+        rows.append((first, part[:, first:last].to(like).contiguous()))
+    return rows
+
+
+def up_matrix(taps: Tensor, up: int, low: int, have: int, wanted: int) -> Tensor:
+    """Return the matrix ``(wanted, have)`` that puts ``up - 1`` zeros between samples and filters them.
+
+    ``low`` zeros stand before the first sample.
+    """
+    matrix = torch.zeros(wanted, have, dtype=torch.float64)
+    for i in range(have):
+        first = low + i * up - (len(taps) - 1)
+        begin, end = max(0, first), min(wanted, first + len(taps))
+        if begin < end:
+            matrix[begin:end, i] = taps[begin - first : end - first]
+    return matrix
+
+
+def down_matrix(taps: Tensor, down: int, have: int) -> Tensor:
+    """Return the matrix that filters ``have`` samples and keeps each ``down``-th of those that see only such."""
+    count = (have - len(taps)) // down + 1
+    matrix = torch.zeros(count, have, dtype=torch.float64)
+    for i in range(count):
+        matrix[i, i * down : i * down + len(taps)] = taps
+    return matrix
+
+
+def _filtered(x: Tensor, pairs: Pairs) -> Tensor:
+    """Return ``(rows, columns, channels)`` filtered along rows and columns: as matrix products, which are fastest."""
+    total: Tensor | None = None
+    for of_rows, of_columns in pairs:
+        y = torch.cat([torch.matmul(part, x[:, first : first + part.shape[1]]) for first, part in of_columns], 1)
+        flat = y.flatten(1)
+        z = torch.cat([part @ flat[first : first + part.shape[1]] for first, part in of_rows])
+        z = z.view(-1, *y.shape[1:])
+        total = z if total is None else total + z
+    assert total is not None
+    return total
 
 
 class StyleGAN3(nn.Module):
