@@ -298,7 +298,7 @@ def planned(film: Film, tell: Tell) -> Plan:
     heads = film.fingerprint()
     told, leaving = hashlib.sha256(heads), b""
     fading_until = anew = before_anew = stretch_anew = lead = place = 0
-    left_stuck, last = "", _Asked([], "")
+    left_stuck, stays, last = "", "", _Asked([], "")
     longest = math.ceil(max((info.lead_in_s for info in film.registry.infos.values()), default=0.0) * film.rate)
     began, ended = film.first, -1
 
@@ -331,16 +331,17 @@ def planned(film: Film, tell: Tell) -> Plan:
             end_segment()
         if scene is not None:
             before_anew = anew
-            left_stuck = "three scenes are seen at once" if number < fading_until else _stuck(last, film)
-            leaving, anew, fading_until = told.digest(), number, film.frame_at(scene.until_ns)
+            left_stuck = "three scenes are seen at once" if number < fading_until else stays or _stuck(last, film)
+            leaving, anew, fading_until, stays = told.digest(), number, film.frame_at(scene.until_ns), ""
             told = hashlib.sha256(heads)
         last = _Asked(chain, image)
+        stays = stays or _stays(last, film)
         if number >= film.first:
             if number == begins[place]:
                 is_time = number == anew or (number - began >= STRETCH_S * film.rate and number >= fading_until)
                 if segments and is_time and not moment.state.freeze:
                     left = left_stuck if number < fading_until else ""  # what fades away would be moved to here
-                    if why_not := left if number == anew else _stuck(last, film):
+                    if why_not := left if number == anew else stays or _stuck(last, film):
                         whole[why_not] = None
                     else:
                         stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
@@ -349,6 +350,8 @@ def planned(film: Film, tell: Tell) -> Plan:
                     began, stretch_anew, lead = number, anew, 0
                     if number < fading_until:  # who fades away begins where its own scene does
                         stretch_anew, lead = before_anew, min(number - before_anew, number - anew + longest)
+                    elif stays:
+                        lead = number - anew
                     elif number != anew:
                         lead = min(number - anew, math.ceil(_lead_in_s(film, chain) * film.rate))
             parts |= dict.fromkeys(part for part, _ in chain)
@@ -396,11 +399,17 @@ def _stuck(asked: _Asked, film: Film) -> str:
             return f"{part.kind} cannot be moved without drawing"
         if request.feedback:
             return f"{part.kind} starts from its last picture"
+    if image in film.inputs and not is_picture(film.inputs[image]):
+        return f"{image} is a film, which is read from its beginning"
+    return ""
+
+
+def _stays(asked: _Asked, film: Film) -> str:
+    """Tell why what draws can never be moved past this frame; nothing where it can."""
+    for part, request in asked.chain:
         stays = getattr(find("generators", part.kind), "stays", None)
         if stays is not None and (why := stays(request, part.model or film.own_model(part.kind))):
             return str(why)
-    if image in film.inputs and not is_picture(film.inputs[image]):
-        return f"{image} is a film, which is read from its beginning"
     return ""
 
 

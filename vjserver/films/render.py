@@ -101,6 +101,16 @@ def forget(plan: Plan, folder: Path) -> None:
             remove(path)
 
 
+def _is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that ended and that nobody has buried does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
 @contextlib.contextmanager
 def opened(folder: Path, plan: Plan, film: Film) -> Iterator[None]:
     """Have a folder of parts to oneself, without what is not whole. Raises OutputError where another render has it."""
@@ -110,7 +120,7 @@ def opened(folder: Path, plan: Plan, film: Film) -> Iterator[None]:
             raise OutputError(f"{folder} is a file: remove it, parts of the film lie there")
         folder.mkdir(parents=True, exist_ok=True)
         pid = int(lock.read_text() or 0) if lock.exists() else 0
-        if pid and pid != os.getpid() and psutil.pid_exists(pid):
+        if pid and pid != os.getpid() and _is_alive(pid):
             raise OutputError(f"another render (process {pid}) makes this film: wait for it, or give another -o")
         lock.write_text(str(os.getpid()))
     except (OSError, ValueError) as error:

@@ -23,6 +23,7 @@ from vjserver.runtime.files import data_folder, remove
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
 
 Clip = NDArray[np.uint8]
+PART_S, TOUCH_S = 3600.0, 60.0
 MOST_BYTES, MOST_HELD = 4 << 30, 1 << 30
 """How much a bank takes on the disk, and how much of it is held in memory."""
 
@@ -34,6 +35,7 @@ class Bank:
         self.folder = data_folder() / "bank" if folder is None else folder
         self._most_bytes, self._most_held = most_bytes, most_held
         self._held: OrderedDict[str, Clip] = OrderedDict()
+        self._touched: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def get(self, digest: str) -> Clip | None:
@@ -41,18 +43,20 @@ class Bank:
         with self._lock:
             if digest in self._held:
                 self._held.move_to_end(digest)
+                self._touch(digest)
                 return self._held[digest]
         path = self._path(digest)
         try:
-            clip: Clip = np.load(path, allow_pickle=False)
-            os.utime(path)
-        except FileNotFoundError:
+            clip: Clip = np.lib.format.open_memmap(path, mode="r")  # a clip is large; its frames are read singly
+        except OSError:
             return None
-        except (OSError, ValueError, EOFError):
+        except Exception:  # noqa: BLE001 - what somebody else put there makes numpy raise anything
             clip = np.zeros(0, np.uint8)
-        if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3 or not clip.size:
+        plain = isinstance(clip, np.ndarray) and clip.dtype == np.uint8 and clip.ndim == 4
+        if not plain or clip.shape[3] != 3 or not clip.size:
             remove(path)  # cut off, or somebody else's: it is made again
             return None
+        self._touch(digest)
         self._hold(digest, clip)
         return clip
 
@@ -61,14 +65,25 @@ class Bank:
         self._hold(digest, clip)
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
-                try:
+            file = NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False)  # noqa: SIM115 - it gets a name
+            try:
+                with file:
                     np.save(file, clip, allow_pickle=False)
-                except OSError:
-                    remove(Path(file.name))
-                    raise
-            Path(file.name).replace(self._path(digest))
+                Path(file.name).replace(self._path(digest))
+            except OSError:
+                remove(Path(file.name))
+                raise
             self._tidy()
+
+    def _touch(self, digest: str) -> None:
+        """Note on the disk, now and then, that a clip is used."""
+        now = time.monotonic()
+        if now - self._touched.get(digest, -TOUCH_S) >= TOUCH_S:
+            if len(self._touched) > 4096:
+                self._touched.clear()
+            self._touched[digest] = now
+            with contextlib.suppress(OSError):
+                os.utime(self._path(digest))
 
     def _hold(self, digest: str, clip: Clip) -> None:
         with self._lock:
@@ -86,6 +101,9 @@ class Bank:
                 break
             remove(file)
             total -= size
+        for part in self.folder.glob("*.part"):  # of a process that was ended
+            if time.time() - part.stat().st_mtime > PART_S:
+                remove(part)
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.npy"
@@ -125,11 +143,11 @@ class Workshop:
         """Whether something is being made, or waits for it."""
         return bool(self._orders or self._now)
 
-    def wait(self, digest: str, make: Make) -> Clip:
+    def wait(self, digest: str, make: Make, breathe: Callable[[], None] = lambda: None) -> Clip:
         """Return a clip, made at once where it is not there. Raises GeneratorError."""
         clip = self.bank.get(digest)
         if clip is None:
-            clip = make(lambda: None)
+            clip = make(breathe)
             self.bank.put(digest, clip)
         return clip
 
@@ -139,6 +157,8 @@ class Workshop:
             is_wanted = not self._now or any(digest == self._now for digest, _ in orders)
             if is_wanted or self._stale_s is None:
                 self._stale_s = None if is_wanted else time.monotonic()
+            for digest in [one for one in self._faults if all(one != digest for digest, _ in orders)]:
+                del self._faults[digest]
             wanted = OrderedDict((d, m) for d, m in orders if d != self._now and d not in self._faults)
             if list(wanted) == list(self._orders) or not self._open:
                 return
@@ -153,12 +173,14 @@ class Workshop:
         with self._changed:
             return self._faults.pop(digest, None)
 
-    def close(self) -> None:
-        """Make nothing more; what is being made is broken off at its next step."""
+    def close(self, wait_s: float = 0.5) -> None:
+        """Make nothing more; what is being made is broken off at its next step, and waited for a little."""
         with self._changed:
             self._open = False
             self._orders.clear()
             self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(wait_s)
 
     def _work(self) -> None:
         while True:
@@ -176,7 +198,7 @@ class Workshop:
                 continue
             except VJError as error:
                 self._fail(digest, error)
-            except Exception as error:  # noqa: BLE001 - a foreign pipeline may raise anything: the picture goes on
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign pipeline may raise anything
                 memory = type(error).__name__ == "OutOfMemoryError"
                 if not memory:
                     log.write_fault("generate", "what was made in the background fell", error)
@@ -184,6 +206,7 @@ class Workshop:
                 self._fail(digest, OutOfMemoryError(first) if memory else GeneratorError(first))
 
     def _fail(self, digest: str, error: VJError) -> None:
+        error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold what the model was computing
         with self._changed:
             self._faults[digest] = error
 

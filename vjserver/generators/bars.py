@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vjserver.types.frames import FrameRequest
 
-METERS = range(2, 9)
+METERS, EARLY = range(2, 9), 0.12
 FREE_S = 2.0
 """How long a bar lasts where there is no tempo: as at 120 beats a minute."""
 
@@ -32,12 +32,14 @@ class Bars:
             position = self.position + request.seconds / FREE_S
             return Bars(int(position), position - int(position))
         phase = min(max(request.bar_phase, 0.0), 1.0)
-        if phase < self.phase - 0.5:
-            counted = request.beat_count - self.begun
-            beats = counted if self.begun and counted in METERS else self.beats
-            return Bars(self.whole + 1, phase, beats, request.beat_count)
-        back = self.whole > 0 and phase > self.phase + 0.75
-        return Bars(self.whole - back, phase, self.beats, 0 if back else self.begun)
+        turned = round(request.seconds / self.bar_s(request) - (phase - self.phase))  # what the phase does not tell
+        beats, begun = self.beats, self.begun
+        if turned:
+            begins = turned == 1 and phase < EARLY  # else it is not known which beat the bar began with
+            counted = request.beat_count - begun
+            beats = counted if begins and begun and counted in METERS else beats
+            begun = request.beat_count if begins else 0
+        return Bars(max(0, self.whole + turned), phase, beats, begun)
 
     def bar_s(self, request: FrameRequest) -> float:
         """Return how long a bar lasts now, in seconds."""

@@ -27,6 +27,8 @@ LOOK_EVERY = 30  # frames between two looks at the GPU's memory
 LATER = 2000  # frames until a capture that had no room is tried again
 _STREAMS: list[Any] = []
 """Streams that no engine has now. cuBLAS keeps 32 MiB and more for each that there ever was, so few are made."""
+BROKEN_OFF = ("error during capture", "stream is capturing")
+"""A capture that another thread broke off; nothing else is lost."""
 OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
@@ -160,10 +162,24 @@ class Captured:
             _STREAMS.append(self._stream)
             self._stream = None
 
+    @torch.inference_mode()
+    def picture(self) -> Tensor:
+        """Return the newest picture, RGBA8 ``(height, width, 4)``, a copy on the device.
+
+        It is finished: whoever takes it works on another stream, which waits for nothing of this one.
+        """
+        assert self._newest is not None
+        with self._turn():
+            rgba: Tensor = self._newest.rgba
+            copy = (rgba[0] if rgba.ndim == 4 else rgba).clone()
+            if self._cuda:
+                self._stream.synchronize()
+            return copy
+
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Have the device work for this engine, on its stream; faults are told apart."""
-        with _told(self):
+        with told(self):
             if not self._cuda:
                 yield
                 return
@@ -195,9 +211,9 @@ class Captured:
                 with TURNS.capture(wait=False) as mine:
                     program.replay = self._captured(program.run) if mine else None
             except RuntimeError as error:
-                if not is_out_of_memory(error):
+                if not is_out_of_memory(error) and not any(sign in str(error) for sign in BROKEN_OFF):
                     raise
-                program.runs = -LATER  # there was room for the frame, so it plays on as it is
+                program.runs = -LATER  # the frame itself was well, so it plays on as it is
             finally:
                 self._lock.release()
         if program.replay is not None:
@@ -323,7 +339,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def _told(engine: Captured) -> Iterator[None]:
+def told(engine: Captured) -> Iterator[None]:
     """Tell torch's faults apart: memory that ran out is freed; what CUDA itself reports ends the process."""
     try:
         yield

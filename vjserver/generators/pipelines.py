@@ -8,7 +8,9 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjserver.generators.frames import RULES
-from vjserver.generators.store import check_pipeline, find_motion, find_pipeline, read_json
+from vjserver.generators.store import UNUSED, check_pipeline, find_motion, find_pipeline, read_json, variant_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
 from vjserver.types.frames import FrameRequest
 
@@ -62,6 +64,8 @@ class Habit:
 
     def rounded(self, width: float, height: float) -> tuple[int, int]:
         """Return the nearest size that can be asked for."""
+        if self.only is not None:
+            return self.only
         wide, high = (max(1, round(side / self.multiple)) * self.multiple for side in (width, height))
         return wide, high
 
@@ -85,6 +89,7 @@ FAST = {
 }  # fmt: skip
 """Steps and guidance of those whose name says that they were made fast."""
 FAST_NAMES = ("turbo", "schnell", "lightning")
+TAKES_NONE = ("intermediate_timesteps",)  # of SANA-Sprint, which has one for two steps alone
 LEAST_SHARE = 0.25  # of the heaviest prompt's weight: what is lighter is left out
 
 
@@ -117,11 +122,19 @@ class _Pipeline:
 
     def __init__(self, made: Any, folder: Path, device: Any, offload: Offload) -> None:
         self.folder, self._made, self._device = folder, made, device
+        self._parts, self._warm = offload == "parts" and device.type == "cuda", False
         made.set_progress_bar_config(disable=True)
-        if offload == "parts" and device.type == "cuda":
-            made.enable_model_cpu_offload(device=device)
-        else:
-            made.to(device)
+        with self._turn():
+            if self._parts:
+                made.enable_model_cpu_offload(device=device)
+            else:
+                made.to(device)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """Let no other model's frame be captured while what is done here may have the whole device wait."""
+        from vjserver.generators.captured import TURNS
+
+        return TURNS.whole() if self._device.type == "cuda" and (self._parts or not self._warm) else nullcontext()
 
     def _call(self, made: Any, breathe: Breathe, **given: Any) -> Any:
         """Call a pipeline with what it takes of ``given``. Raises GeneratorError, OutOfMemoryError."""
@@ -129,12 +142,17 @@ class _Pipeline:
 
         from vjserver.generators.captured import is_out_of_memory
 
+        if made is None or self._made is None:
+            raise GeneratorError(f"{self.folder.name} is closed")
         takes = inspect.signature(made.__call__).parameters
         if "callback_on_step_end" in takes:
             given["callback_on_step_end"] = _breathing(breathe)
-        given = {name: value for name, value in given.items() if name in takes and value is not None}
+        given = {n: v for n, v in given.items() if n in takes and (v is not None or n in TAKES_NONE)}
         try:
-            return made(**given)
+            with self._turn():
+                result = made(**given)
+            self._warm = True
+            return result
         except VJError:
             raise
         except Exception as error:  # a foreign pipeline may raise anything about a prompt, a size, its own parts
@@ -143,6 +161,8 @@ class _Pipeline:
             first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise GeneratorError(f"{self.folder.name} ({type(made).__name__}) fell: {first}") from error
         finally:
+            if self._parts and self._made is not None:
+                self._made.maybe_free_model_hooks()  # one that was broken off left a part on the card
             if self._device.type == "cuda":
                 torch.cuda.current_stream().synchronize()
 
@@ -154,6 +174,7 @@ class _Pipeline:
             "num_inference_steps": ask.steps or steps or None,
             "guidance_scale": ask.guidance if ask.guidance >= 0.0 else guidance if guidance >= 0.0 else None,
             "generator": torch.Generator("cpu").manual_seed(ask.seed), "output_type": "np",
+            **({"intermediate_timesteps": None} if (ask.steps or steps) != 2 else {}),
         }  # fmt: skip
 
     def close(self) -> None:
@@ -168,11 +189,15 @@ class PicturePipeline(_Pipeline):
         super().__init__(made, folder, device, offload)
         name = type(made).__name__
         habit = PICTURES.get(name, Habit())
+        takes = inspect.signature(made.__call__).parameters
         is_fast = any(sign in folder.name.lower() for sign in FAST_NAMES)
         steps, guidance = FAST.get(name, (habit.steps, habit.guidance)) if is_fast else (habit.steps, habit.guidance)
+        if is_fast and name == "StableDiffusionXLPipeline":
+            habit = Habit(multiple=8, area=512 * 512)  # SDXL-Turbo
         if name == "Flux2KleinPipeline" and not getattr(made.config, "is_distilled", True):
             steps, guidance = 50, 4.0  # the base model
-        self.habit, self._steps, self._guidance = habit, steps, guidance
+        usual = takes["num_inference_steps"].default if "num_inference_steps" in takes else 50
+        self.habit, self._steps, self._guidance = habit, steps or usual, guidance
         self._again: Any = None
         other = getattr(_diffusers(), name.replace("Pipeline", "Img2ImgPipeline"), None)
         if other is not None:
@@ -186,6 +211,11 @@ class PicturePipeline(_Pipeline):
         """Whether it can draw a picture over, in part."""
         return self._again is not None
 
+    def close(self) -> None:
+        """Let go of the device's memory."""
+        super().close()
+        self._again = None
+
     def picture(self, ask: Ask, breathe: Breathe = lambda: None) -> Rgb:
         """Return a picture, uint8 ``(height, width, 3)``. Raises GeneratorError, OutOfMemoryError."""
         made = self._call(self._made, breathe, **self._asked(ask, self._steps, self._guidance))
@@ -196,7 +226,7 @@ class PicturePipeline(_Pipeline):
         from PIL import Image
 
         asked = self._asked(ask, self._steps, self._guidance)
-        steps = asked["num_inference_steps"] or 50
+        steps = asked["num_inference_steps"]
         strength = min(1.0, max(strength, 1.0 / steps + 1e-6))  # one step at least
         asked |= {"image": Image.fromarray(start), "strength": strength}
         return _rgb(self._call(self._again, breathe, **asked).images[0])
@@ -209,8 +239,22 @@ class ClipPipeline(_Pipeline):
         super().__init__(made, folder, device, offload)
         self.kind, self.rule, self.habit = kind, RULES[kind.family], kind.habit
         self._steps, self._guidance = (4, 1.0) if fast else (kind.habit.steps, kind.habit.guidance)
-        if kind.family == "CogVideoX" and made.transformer.config.patch_size_t is not None:
-            self.rule, self.habit = RULES["CogVideoX 1.5"], Habit(50, 6.0, 16, 1360 * 768, (1360, 768))
+        self.ends, self._needs_end = kind.ends, False
+        if kind.family == "CogVideoX":
+            layout = made.transformer.config
+            if layout.patch_size_t is not None:
+                self.rule, self.habit = RULES["CogVideoX 1.5"], Habit(50, 6.0, 16, 1360 * 768, (1360, 768))
+            elif getattr(layout, "use_learned_positional_embeddings", False):
+                self.rule = replace(self.rule, least=self.rule.most)  # it learnt the places of 49 frames
+        if kind.family == "Wan" and kind.begins == "picture":
+            # 2.1 sees its first picture through CLIP, and a last one only where it was made for two
+            layout = made.transformer.config
+            self._needs_end = getattr(layout, "pos_embed_seq_len", None) is not None
+            sees = getattr(layout, "image_dim", None) is not None
+            self.ends = self._needs_end or not (sees or getattr(made.config, "expand_timesteps", False))
+        if kind.family == "AnimateDiff":
+            longest = getattr(made.motion_adapter.config, "motion_max_seq_length", self.rule.most)
+            self.rule = replace(self.rule, most=min(self.rule.most, longest))
         self._of_text = self._of_picture = made
         if kind.family == "LTX":
             library = _diffusers()
@@ -238,7 +282,9 @@ class ClipPipeline(_Pipeline):
             asked["frame_rate"] = self.rule.fps
         if first is None or self.kind.begins == "text":
             return _rgb(self._call(self._of_text, breathe, **asked).frames[0])
-        ends = last is not None and self.kind.ends
+        if self._needs_end and last is None:
+            last = first
+        ends = last is not None and self.ends
         images = [Image.fromarray(one) for one in ((first, last) if ends else (first,)) if one is not None]
         if self.kind.family == "LTX":
             from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
@@ -287,6 +333,7 @@ def open_clips(model: str, motion: str, device: str, dtype: str, offload: Offloa
     return ClipPipeline(made, folder, where, offload, CLIPS[type(made).__name__], fast)
 
 
+@lru_cache(64)
 def begins_with_picture(model: str) -> bool:
     """Tell whether a model of the store makes clips of pictures only, and not of a text alone."""
     try:
@@ -309,28 +356,42 @@ def _loaded(folder: Path, device: str, dtype: str, adapter: Path | None = None) 
     name = index["_class_name"]
     kind: Any = getattr(diffusers, name, None)
     if not (inspect.isclass(kind) and issubclass(kind, diffusers.DiffusionPipeline)):
-        raise GeneratorError(f"{folder.name} is a {name}, which this diffusers ({diffusers.__version__}) does not know")
+        raise GeneratorError(
+            f"{folder.name} is a {name[:80]}, which this diffusers ({diffusers.__version__}) does not know"
+        )
     where = choose_device(device)
     half = torch.float16 if name.startswith(("StableDiffusionP", "StableDiffusionX", "Latent")) else torch.bfloat16
     number = DTYPES[dtype] if dtype != "auto" else torch.float32 if where.type == "cpu" else half
     in_numbers = "torch_dtype" if diffusers.__version__.startswith("0.") else "dtype"  # its name from 1.0 on
     warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
     given: dict[str, Any] = {"local_files_only": True, in_numbers: number, "use_safetensors": True}
+    given |= {part: None for part in UNUSED if part in index}
     if "safety_checker" in index:
-        given |= {"safety_checker": None, "requires_safety_checker": False}
+        given["requires_safety_checker"] = False
+    if any(variant_of(part) for part in folder.iterdir() if (part / "config.json").is_file()):
+        given["variant"] = "fp16"
     try:
         if adapter is not None:
             kind = diffusers.AnimateDiffPipeline
             given = {key: value for key, value in given.items() if "safety" not in key}
-            given["motion_adapter"] = diffusers.MotionAdapter.from_pretrained(
-                str(adapter), local_files_only=True, use_safetensors=True, **{in_numbers: number}
-            )
+            given["motion_adapter"] = _motion(diffusers, adapter).to(number)
         return kind.from_pretrained(str(folder), **given), where
     except Exception as error:  # whatever diffusers does not like about a foreign folder
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise OutOfMemoryError(f"memory does not hold {folder.name}: {str(error).splitlines()[0]}") from None
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise GeneratorError(f"{folder.name} cannot be loaded as {name}: {first}") from error
+
+
+def _motion(diffusers: Any, adapter: Path) -> Any:
+    """Return a motion adapter out of its folder, or of one file, which has the usual layout."""
+    if adapter.is_dir():
+        return diffusers.MotionAdapter.from_pretrained(str(adapter), local_files_only=True, use_safetensors=True)
+    from safetensors.torch import load_file
+
+    made = diffusers.MotionAdapter()
+    made.load_state_dict(load_file(adapter))
+    return made
 
 
 def _diffusers() -> Any:
@@ -364,5 +425,8 @@ def _breathing(breathe: Breathe) -> Callable[..., dict[str, Any]]:
 
 def _rgb(pictures: Any) -> Rgb:
     """Return pictures ``(n, height, width, 3)``, 0..1, as bytes; numbers that are none are black."""
-    rows = np.nan_to_num(np.asarray(pictures, np.float32), nan=0.0)
-    return np.asarray((rows.clip(0.0, 1.0) * 255.0).round(), np.uint8)
+    whole = np.asarray(pictures)
+    result = np.empty(whole.shape, np.uint8)
+    for frame, shown in zip(whole, result, strict=True):  # one by one: a clip's numbers fill gigabytes
+        shown[:] = (np.nan_to_num(frame.astype(np.float32), nan=0.0).clip(0.0, 1.0) * 255.0).round()
+    return result

@@ -1,12 +1,12 @@
 """A screen for pictures that lie ready: two of them blended, seen by a camera, graded, as RGBA8; captured on CUDA."""
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vjserver.generators.camera import STILL, Matrix
 from vjserver.generators.captured import LUMA, Captured, Program, bent, covering, graded
@@ -74,7 +74,10 @@ class Screen(Captured):
                     canvas.host_pictures[place].numpy()[:] = picture
                     canvas.pictures[place].copy_(canvas.host_pictures[place], non_blocking=self._cuda)
                     canvas.names[place] = name
-            canvas.host_numbers.numpy()[:] = [*camera, *grade, blend]
+            seen = list(camera)
+            for i in (2, 5):  # mirrored, it comes again after two pictures: near 0 its place is exact
+                seen[i] = math.remainder(seen[i], 4.0)
+            canvas.host_numbers.numpy()[:] = [*seen, *grade, blend]
             canvas.numbers.copy_(canvas.host_numbers, non_blocking=self._cuda)
             key = len(pictures) > 1 and blend > 0.0, camera != STILL
             if key not in canvas.programs:
@@ -86,14 +89,6 @@ class Screen(Captured):
             if self._cuda:
                 torch.cuda.current_stream().synchronize()
             return host.numpy()
-
-    @torch.inference_mode()
-    def picture(self) -> Tensor:
-        """Return what is shown, RGBA8 ``(height, width, 4)``, a copy on the device."""
-        assert self._newest is not None
-        with self._turn():
-            copy: Tensor = self._newest.rgba.clone()
-            return copy
 
 
 def _frame_of(canvas: Canvas, shape: Shape, blends: bool, moves: bool) -> Callable[[], None]:

@@ -4,6 +4,7 @@ Live, nothing waits for a model: what is not ready is ordered, and what is there
 """
 
 import hashlib
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of checkpoints, and of what lies in the bank."""
+MOST = 1e9  # what a number in a checkpoint may be
 
 
 class Slow:
@@ -29,8 +31,9 @@ class Slow:
 
     what = "pictures"
 
-    def __init__(self, model: str, device: str) -> None:
-        self._model, self._device = model, device
+    def __init__(self, model: str, device: str, *more: str) -> None:
+        """``more`` is what changes pictures besides: names of other models, number formats."""
+        self._model, self._device, self._more = model, device, more
         self._screen: Screen | None = None
         self._shop = Workshop(Bank())
         self._mark = ""
@@ -44,14 +47,18 @@ class Slow:
         from vjserver.generators.screen import Screen
 
         self._screen = Screen(choose_device(self._device))
-        self._mark = marked(self._model)
+        self._mark = "".join([marked(self._model), *map(marked, self._more)])
 
     def close(self) -> None:
         """Let go of the device's memory; what is being made is broken off."""
         self._shop.close()
+        self._let_go()
         if self._screen is not None:
             self._screen.close()
         self._screen = None
+
+    def _let_go(self) -> None:
+        """Let go of the model."""
 
     @staticmethod
     def licence_of(model: str) -> str:
@@ -87,6 +94,20 @@ class Slow:
         told = {"width": width, "height": height, "making": float(self._shop.making), **figures, **screen.figures()}
         return Frame(pixels, FrameInfo(*size), notices=notices, figures=told, device=device)
 
+    # -- what is written down ---------------------------------------------------------------------------------
+
+    def _check(self, version: int, mark: str, asks: Sequence[Ask], *numbers: float) -> None:
+        """Raise GeneratorError for a checkpoint of another version or model, or one that somebody made up."""
+        if (version, mark) != (VERSION, self._mark):
+            raise GeneratorError(f"a checkpoint of this model, version {VERSION}, is needed: got version {version}")
+        sane = all(math.isfinite(one) and abs(one) < MOST for one in numbers) and all(
+            8 <= ask.width <= 8192 and 8 <= ask.height <= 8192 and 0 <= ask.steps <= 1000 and 0 <= ask.seed < 1 << 63
+            and abs(ask.guidance) < 1000.0 and 1 <= ask.frames <= 10_000
+            for ask in asks
+        )  # fmt: skip
+        if not sane:
+            raise GeneratorError(f"this is no checkpoint of {self.what}: its numbers make no sense")
+
     # -- what is made ----------------------------------------------------------------------------------------
 
     def _asked(self, request: FrameRequest, seed: int, habit: Habit, own_size: str, frames: int = 1) -> Ask:
@@ -111,7 +132,7 @@ class Slow:
         for digest, _ in wanted:
             fault = self._shop.fault(digest)
             if fault is not None:
-                self._failed[digest] = line
+                self._failed = {one: at for one, at in self._failed.items() if at == line} | {digest: line}
                 self._tell(self.what, f"{fault}; what there is stays")
         missing = [one for one in wanted if self._failed.get(one[0]) != line and self._shop.bank.get(one[0]) is None]
         if self.what in self._told and all(self._shop.bank.get(digest) is not None for digest, _ in wanted):
@@ -121,12 +142,15 @@ class Slow:
 
     def _digest(self, *row: Any) -> str:
         """Return the digest of a recipe made with this model."""
-        if row not in self._digests:
+        known = self._digests.get(row)
+        if known is None:
             if len(self._digests) > 4096:
                 self._digests.clear()
-            told = msgspec.msgpack.encode((VERSION, self.what, self._mark, row))
-            self._digests[row] = hashlib.sha256(told).hexdigest()[:40]
-        return self._digests[row]
+            where = self._screen.device.type if self._screen is not None else ""
+            told = msgspec.msgpack.encode((VERSION, self.what, self._mark, self._more, where, row))
+            found = self._digests[row] = hashlib.sha256(told).hexdigest()[:40]
+            return found
+        return known
 
     def _note_run(self) -> None:
         """Keep in mind that the model has made pictures here."""

@@ -26,7 +26,7 @@ from vjserver.types.errors import ConfigError, GeneratorError, VJError, nearest
 
 MANIFEST, RAN, CLASSES = "vjserver.json", ".ran", "classes.txt"
 PICKLES = (".ckpt", ".pt", ".pth", ".pkl", ".bin")
-KEPT = (".safetensors", ".json", ".txt", ".model", ".md")
+KEPT = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 FOLDERS = (*PARTS, "tokenizer", "tokenizer_2", "scheduler")
@@ -146,6 +146,9 @@ _PIPELINES = {
     "WanImageToVideoPipeline": "Wan", "CogVideoXPipeline": "CogVideoX", "CogVideoXImageToVideoPipeline": "CogVideoX",
     "AnimateDiffPipeline": "AnimateDiff",
 }  # fmt: skip
+PART = re.compile(r"\w[\w-]{0,99}")
+UNUSED = ("safety_checker", "feature_extractor")
+"""Parts of pipelines that are never loaded: what is made is not looked at."""
 _CONFIGS = {"VQModel": "VQGAN", "MotionAdapter": "AnimateDiff", **{name: name for name in GANS}}
 
 
@@ -282,7 +285,10 @@ def find_part(name: str, family: str) -> Path:
 
 
 def find_motion(name: str) -> Path:
-    """Return the folder of a motion adapter of AnimateDiff. Raises GeneratorError."""
+    """Return the folder of a motion adapter of AnimateDiff, or its single file. Raises GeneratorError."""
+    file = at_home(Path(name))
+    if file.suffix == ".safetensors" and file.is_file():
+        return file
     return _found(
         name, "motion adapter", lambda folder: kind_of(folder) == "AnimateDiff" and (folder / "config.json").is_file()
     )
@@ -331,10 +337,14 @@ def check_pipeline(folder: Path, index: dict[str, Any], fault: type[VJError] = C
         if not isinstance(row, list) or len(row) != 2 or row[0] is None:
             continue
         library, name = row
+        if part in UNUSED:
+            continue
+        if not PART.fullmatch(part):
+            raise fault(f"{folder} names a part {part[:60]!r}, which is no folder's name")
         if library not in ("diffusers", "transformers") or not isinstance(name, str):
             raise fault(f"{folder}: its {part} is of {str(library)[:60]!r}, which would be code that came with it")
         if not (folder / part).is_dir():
-            raise fault(f"{folder} is not whole: its {part} ({name}) is missing")
+            raise fault(f"{folder} is not whole: its {part} ({name[:80]}) is missing")
         if _has_weights(folder / part) and not any((folder / part).glob("*.safetensors")):
             raise fault(f"{folder / part} has no .safetensors file")
 
@@ -409,6 +419,7 @@ def add(path: Path, name: str = "", licence: str = "") -> tuple[Model, list[str]
             check_layout(passing)
         else:
             remarks = _link_all(path, passing)
+            check_layout(passing)  # links to folders elsewhere stayed there
         _write_manifest(passing, str(path.resolve()), licence or _licence_told(path))
         passing.rename(target)
     except OSError as error:
@@ -478,7 +489,7 @@ def check_layout(folder: Path) -> None:
     if index.is_file() and kind != "diffusion":
         row = read_json(index, ConfigError)
         check_pipeline(folder, row)
-        parts: Sequence[Path] = [folder / part for part in row if _has_weights(folder / part)]
+        parts: Sequence[Path] = [folder / part for part in row if PART.fullmatch(part) and _has_weights(folder / part)]
     elif kind in FAMILIES:
         parts = [folder]
     elif not index.is_file():
@@ -525,9 +536,9 @@ def _check_parts(folder: Path) -> None:
 def check_vae(folder: Path, fault: type[VJError] = ConfigError) -> None:
     """Raise ``fault`` for an autoencoder whose latents are not those of the Stable Diffusion families."""
     config = read_json(folder / "config.json", fault)
-    scale = 2 ** (len(config.get("block_out_channels", (0,) * 4)) - 1)
-    if config.get("_class_name") == "AutoencoderTiny":
-        scale = 2 ** (len(config.get("encoder_block_out_channels", (0,) * 4)) - 1)
+    name = "encoder_" * (config.get("_class_name") == "AutoencoderTiny") + "block_out_channels"
+    blocks = config.get(name, (0,) * 4)
+    scale = 2 ** (len(blocks) - 1) if isinstance(blocks, (list, tuple)) else 0
     latents = config.get("latent_channels", 4)
     if scale != 8 or latents != 4:
         raise fault(
@@ -550,9 +561,9 @@ def _check_weights(file: Path) -> None:
         try:
             rows = json.loads(stream.read(length)) if 8 + length <= size else {}
             end = max((row["data_offsets"][1] for name, row in rows.items() if name != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             rows, end = {}, 0
-    if not rows or 8 + length + end > size:
+    if not rows or not isinstance(end, int) or 8 + length + end > size:
         raise ConfigError(f"{file} is damaged or cut off: download it again")
 
 

@@ -1,5 +1,6 @@
 """The bank keeps what took long to make; the workshop makes it in the background, the newest wish first."""
 
+import os
 import threading
 import time
 
@@ -168,3 +169,42 @@ def test_closing_breaks_off_what_is_being_made(bank):
     assert ended.wait(20.0)
     shop.order(("b", slow))
     assert not shop._orders
+
+
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False,"]
+)
+def test_whatever_lies_there_is_made_anew(bank, data):
+    bank.put("a", clip(1))
+    (bank.folder / "a.npy").write_bytes(data)
+    assert Bank(bank.folder).get("a") is None
+
+
+def test_a_pipeline_that_ends_the_process_ends_nothing(shop, bank):
+    def leaves(_breathe):
+        raise SystemExit(3)
+
+    shop.order(("bad", leaves), ("good", lambda _: clip(1)))
+    until(lambda: bank.get("good") is not None)
+    assert shop.fault("bad") is not None
+
+
+def test_what_fails_and_is_wanted_no_more_is_not_remembered(shop):
+    def fails(_breathe):
+        raise ValueError("no")
+
+    for i in range(20):
+        shop.order((f"bad{i}", fails))
+        until(lambda: not shop.making)
+    shop.order()
+    assert shop._faults == {}
+
+
+def test_parts_of_a_process_that_was_ended_go(bank):
+    bank.put("a", clip(1))
+    old, new = bank.folder / "x.part", bank.folder / "y.part"
+    for file in (old, new):
+        file.write_bytes(b"1")
+    os.utime(old, (1, 1))
+    bank.put("b", clip(2))
+    assert sorted(file.name for file in bank.folder.iterdir()) == ["a.npy", "b.npy", "y.part"]

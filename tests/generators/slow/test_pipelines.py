@@ -212,3 +212,34 @@ def test_a_size_is_shaped_like_the_picture_and_can_be_asked_for(habit, size):
 ])  # fmt: skip
 def test_prompts_become_one(prompts, text):
     assert text_of(FrameRequest(0, 1, 1, TextConditioning(prompts), {}, 0, 0.0)) == text
+
+
+@pytest.mark.parametrize("part", ["../vae", "/etc", "x" * 300, ".hidden", "a/b"])
+def test_a_part_that_is_no_folders_name_is_refused(tmp_path, part):
+    folder = edited(copied(tmp_path, "cogview4"), **{part: ["diffusers", "AutoencoderKL"]})
+    with pytest.raises(GeneratorError, match="no folder's name"):
+        open_pictures(folder, "cpu", "auto", "none")
+
+
+def test_a_model_as_it_is_published_plays_without_its_checker(tmp_path, stocked):
+    """Stable Diffusion 1.5's index names a checker of a library of its own, which is never loaded."""
+    folder = shutil.copytree(stocked / "sd15", tmp_path / "sd15")
+    checker = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    made = open_pictures(edited(folder, **checker, feature_extractor=["transformers", "CLIPImageProcessor"]), "cpu",
+                         "auto", "none")  # fmt: skip
+    assert made.picture(Ask("fish", "", 1, 64, 64, 1, 1.0)).shape == (64, 64, 3)
+    assert made.varies
+
+
+def test_a_model_in_half_precision_alone_plays(tmp_path):
+    folder = copied(tmp_path, "cogview4")
+    for file in folder.glob("*/*.safetensors"):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    assert open_pictures(str(folder), "cpu", "auto", "none").picture(ASK).shape == (32, 32, 3)
+
+
+def test_a_closed_pipeline_says_so():
+    made = open_pictures(str(pipeline("cogview4")), "cpu", "auto", "none")
+    made.close()
+    with pytest.raises(GeneratorError, match="is closed"):
+        made.picture(ASK)

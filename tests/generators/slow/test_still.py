@@ -5,6 +5,7 @@ import time
 from itertools import pairwise
 from pipes import ended, pipeline, request
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -313,3 +314,67 @@ def test_bars_are_counted_by_their_phase_and_beats_by_the_bar():
 def test_a_way_begins_and_ends_slowly(share, way):
     assert eased(share) == way
     assert eased(0.1) < 0.1
+
+
+def test_a_size_that_changes_is_cut_to(still):
+    """Live, or by a preset that thinks at another size."""
+    still._options = still._options.model_copy(update={"size": "auto"})
+    state = None
+    for i in range(60):
+        given = {"inference_size": (64, 64) if i < 15 else (96, 64), "between": 2.0}
+        frame, state = still.render(ask("a sea", at=round(i * STEP, 6), **given), state)
+        assert frame.pixels.shape == (48, 64, 4)
+    assert (state.shown.width, state.shown.height) == (96, 64)
+
+
+def test_numbers_that_move_all_the_time_hold_nothing_up(still, monkeypatch):
+    """A knob that a sound moves: what was ordered for a line is made to its end."""
+    slow = Slowly(monkeypatch)
+    slow.go.release(100)
+    still.warm_up(64, 48, ["a sea"])
+    state = None
+    for i in range(45):
+        _, state, _ = live(still, round(i * STEP, 6), state, guidance=5.0 + 0.01 * i, between=2.0, strength=0.01 * i)
+        until(lambda: not still._shop.making)
+    assert state.number == 1
+    assert len(slow.asked) == 4, "one to begin with, and one for each line"
+
+
+def test_a_beat_that_is_set_right_over_a_bar_line_brings_one_picture(still):
+    state, numbers = None, []
+    for at in (1.9, 1.98, 2.01, 1.99, 2.02, 2.1, 2.5, 3.0, 3.5, 3.98, 4.02):
+        gone = at - (1.9 if state is None else state.bars.position)
+        _, state = still.render(request(INFO, "a sea", at=at, seconds=max(0.0, 2 * gone), mode="film", bars=2.0), state)
+        numbers.append(state.number)
+    assert numbers[-1] == 2
+    assert all(b - a in (0, 1) for a, b in pairwise(numbers))
+
+
+def test_fewer_bars_begin_on_the_next_bar_line(still):
+    rows, _ = film(still, 80, bars=lambda at: 4.0 if at < 2.45 else 1.0, morph=0.0)
+    changes = [i for i, (a, b) in enumerate(pairwise(rows), 1) if (a != b).any()]
+    assert changes[0] == 60, "on bar 3"
+
+
+@pytest.mark.parametrize("change", [
+    {"version": 9}, {"shown": ("a", "", 1, 0, 64)}, {"coming": ("a", "", -1, 64, 64)}, {"bars": (2**63, 0.1, 4, 0)},
+    {"since": -1}, {"camera": (0.0, float("nan"), 0.0)}, {"mark": "x"},
+])  # fmt: skip
+def test_a_checkpoint_that_somebody_made_up_is_refused(still, change):
+    _, state = film(still, 2)
+    row = msgspec.msgpack.decode(still.checkpoint(state))
+    for key, value in change.items():
+        if key in ("shown", "coming"):
+            value = dict(zip(("text", "negative", "seed", "width", "height"), value, strict=True))
+        row[key] = value
+    with pytest.raises(GeneratorError, match="checkpoint"):
+        still.resume(msgspec.msgpack.encode(row))
+
+
+@pytest.mark.parametrize("step", [0.05, 0.3, 0.55, 0.8, 1.0, 1.7])
+def test_bars_are_counted_however_rarely_one_looks(step):
+    bars = None
+    for i in range(1, 40):
+        at = request(INFO, at=i * step, seconds=2 * step)
+        bars = beginning(at) if bars is None else bars.moved(at)
+    assert bars.whole == int(39 * step + 1e-9) - int(step)

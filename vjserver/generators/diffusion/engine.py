@@ -290,13 +290,6 @@ class Engine(Captured):
             return planes.add_(0.5).clamp_(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     @torch.inference_mode()
-    def picture(self) -> Tensor:
-        """Return the newest picture, RGBA8 ``(height, width, 4)``, a copy on the device."""
-        assert self._newest is not None
-        with self._turn():
-            return self._newest.rgba[0].clone()
-
-    @torch.inference_mode()
     def remembered(self) -> tuple[Shape, list[Float32]]:
         """Return what the device keeps of the last frame (latent, picture, colours), and its shape."""
         assert self._newest is not None

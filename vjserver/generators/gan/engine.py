@@ -123,14 +123,6 @@ class Engine(Captured):
             self._play(self._program(canvas, min(inputs.bend_layer, self.gan.network.places)))
             return self._fetch(canvas)
 
-    @torch.inference_mode()
-    def picture(self) -> Tensor:
-        """Return the newest picture, RGBA8 ``(height, width, 4)``, a copy on the device."""
-        assert self._newest is not None
-        with self._turn():
-            copy: Tensor = self._newest.rgba.clone()
-            return copy
-
     def _canvas(self, shape: Shape) -> Canvas:
         canvas: Canvas = self._canvas_of(shape, lambda: Canvas(self, shape))
         self._newest = canvas

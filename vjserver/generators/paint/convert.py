@@ -29,11 +29,19 @@ def of_taming(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     for name in ("quant_conv.weight", "post_quant_conv.weight", "encoder.conv_out.weight", "decoder.conv_out.weight"):
         if name not in kept:
             raise ConfigError(f"it is not whole: {name} is missing")
+    for i in range(levels):
+        if f"encoder.down.{i}.block.{blocks - 1}.conv2.weight" not in kept:
+            raise ConfigError(f"it is not whole: a block of level {i} is missing")
     sizes = [int(kept[f"encoder.down.{i}.block.{blocks - 1}.conv2.weight"].shape[0]) for i in range(levels)]
     looks = [f"encoder.down.{i}.attn.0.q.weight" in kept for i in range(levels)]
     if any(f"decoder.up.{i}.attn.0.q.weight" in kept for i in range(levels)) != any(looks):
         raise ConfigError("its encoder and decoder look at different sizes, which is not taken")
-    codes, width = (int(side) for side in kept["quantize.embedding.weight"].shape)
+    table, rgb = kept["quantize.embedding.weight"], (kept["encoder.conv_in.weight"], kept["decoder.conv_out.weight"])
+    if table.ndim != 2 or not table.numel() or any(one.ndim != 4 for one in rgb):
+        raise ConfigError("it is a VQGAN of another layout than taming-transformers': its weights have other shapes")
+    if rgb[0].shape[1] != 3 or rgb[1].shape[0] != 3:
+        raise ConfigError("it is a VQGAN of pictures that are not red, green and blue")
+    codes, width = (int(side) for side in table.shape)
     config = {
         "_class_name": "VQModel", "in_channels": int(kept["encoder.conv_in.weight"].shape[1]),
         "out_channels": int(kept["decoder.conv_out.weight"].shape[0]), "block_out_channels": sizes,
@@ -73,11 +81,12 @@ def renamed(name: str, levels: int) -> str:
 def check_loads(folder: Path) -> None:
     """Raise ConfigError unless diffusers can load what was written, with every tensor where it belongs."""
     import diffusers
+    import torch
 
     library: Any = diffusers
     library.utils.logging.set_verbosity_error()
     try:
-        _, told = library.VQModel.from_pretrained(
+        model, told = library.VQModel.from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # noqa: BLE001 - whatever diffusers does not like about a foreign layout
@@ -85,4 +94,10 @@ def check_loads(folder: Path) -> None:
         raise ConfigError(f"it is a VQGAN of another layout than taming-transformers': {first}") from None
     for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if told.get(key):
-            raise ConfigError(f"it is a VQGAN of another layout than taming-transformers': {sorted(told[key])[0]}")
+            name = str(sorted(told[key])[0])[:80]
+            raise ConfigError(f"it is a VQGAN of another layout than taming-transformers': {name!r}")
+    codes = model.quantize.embedding.weight
+    with torch.no_grad():
+        shown = model.decode(codes[:4].t().reshape(1, -1, 2, 2) if len(codes) >= 4 else codes[:1].t()[..., None, None])
+    if not torch.isfinite(shown.sample).all():
+        raise ConfigError("it is damaged: what it draws is no picture")

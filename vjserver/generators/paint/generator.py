@@ -4,6 +4,7 @@ Live, as many strokes are made as there is time for, also less than one a frame;
 says. torch is imported when a model is opened, not before.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from time import perf_counter
@@ -16,7 +17,7 @@ import numpy as np
 from vjserver.generators.camera import STILL, Place, place, warp
 from vjserver.generators.paint.info import INFO
 from vjserver.generators.paint.options import PaintOptions
-from vjserver.generators.store import find_part, kind_of, mark_run, marked, models
+from vjserver.generators.store import find_part, mark_run, marked, models
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, on_host
@@ -104,7 +105,10 @@ class PaintGenerator:
         """Paint a stroke, to know how long it takes. Raises GeneratorError."""
         painter, _ = self._opened()
         canvas = painter.blank(0, *self._size(width, height))
-        self._painted(painter, canvas, [(painter.target(prompts[0] if prompts else "a picture"), 1.0)], _DEFAULTS)
+        targets: list[Target] = [(painter.target(prompts[0] if prompts else "a picture"), 1.0)]
+        for _ in range(2):  # libraries make what they need in the first one
+            self._stroke_s = 0.0
+            self._painted(painter, canvas, targets, _DEFAULTS)
 
     def close(self) -> None:
         """Let go of the device's memory."""
@@ -119,9 +123,8 @@ class PaintGenerator:
 
     @staticmethod
     def mark_of(model: str) -> str:
-        """Return what changes when a model's files do, those of the store's CLIP with it."""
-        eyes = next((one.folder for one in models() if kind_of(one.folder) == "CLIP"), None)
-        return marked(model) + (marked(eyes.name) if eyes is not None else "")
+        """Return what changes when a model's files do, or those of any CLIP in the store."""
+        return marked(model) + "".join(marked(one.name) for one in models() if one.kind == "CLIP")
 
     # -- a frame -------------------------------------------------------------------------------------------
 
@@ -130,10 +133,20 @@ class PaintGenerator:
 
         Raises GeneratorError where nothing can be painted, WorkerFault where only a new process can.
         """
-        from vjserver.generators.captured import GpuFaultError
-        from vjserver.generators.screen import GRADE
+        from vjserver.generators.captured import GpuFaultError, told
 
         painter, screen = self._opened()
+        try:
+            with told(screen):
+                return self._rendered(painter, screen, request, state)
+        except GpuFaultError as error:
+            raise WorkerFault(str(error)) from error
+
+    def _rendered(
+        self, painter: "Painter", screen: "Screen", request: FrameRequest, state: PaintState | None
+    ) -> tuple[Frame, PaintState]:
+        from vjserver.generators.screen import GRADE
+
         size = self._size(request.width, request.height)
         image = _fitted(request, size)
         if state is None or state.canvas.seed != request.seed or _sides(state.canvas, painter) != size:
@@ -153,11 +166,7 @@ class PaintGenerator:
         here = PaintState(canvas, place(request.params), owed)
         self._pictures += 1
         grade = [request.params[name] for name in GRADE]
-        try:
-            row = [(self._pictures, painter.picture(canvas))]
-            pixels = screen.show(row, (request.width, request.height), grade=grade)
-        except GpuFaultError as error:
-            raise WorkerFault(str(error)) from error
+        pixels = screen.show([(self._pictures, painter.picture(canvas))], (request.width, request.height), grade=grade)
         device: Any = screen.picture() if request.where == "device" else None
         notices, self._notices = tuple(self._notices), []
         figures = {"width": size[0], "height": size[1], "strokes": canvas.strokes, **screen.figures()}
@@ -185,15 +194,18 @@ class PaintGenerator:
             row = msgspec.msgpack.decode(data, type=_Kept)
         except msgspec.MsgspecError as error:
             raise GeneratorError(f"this is no checkpoint of the painter: {error}") from None
-        count = int(np.prod(row.shape))
-        if (row.version, row.mark) != (VERSION, self._mark) or any(
-            len(one) != 4 * count for one in (row.z, row.mean, row.square)
-        ):
+        count = math.prod(row.shape)
+        kept = (row.z, row.mean, row.square)
+        if (row.version, row.mark) != (VERSION, self._mark) or any(len(one) != 4 * count for one in kept):
             raise GeneratorError(f"a checkpoint of these models, version {VERSION}, is needed: got {row.version}")
-        tensors = [
-            torch.from_numpy(np.frombuffer(one, np.float32).reshape(1, *row.shape).copy()).to(painter.device)
-            for one in (row.z, row.mean, row.square)
-        ]
+        arrays = [np.frombuffer(one, np.float32) for one in kept]
+        numbers = (row.strokes, row.seed, *row.place)
+        sane = min(row.shape) > 0 and row.strokes >= 0 and all(np.isfinite(one).all() for one in arrays)
+        if not sane or arrays[2].min() < 0.0 or not all(abs(one) < 1 << 40 for one in numbers):
+            raise GeneratorError("this is no checkpoint of the painter: its numbers make no sense")
+        if not all(abs(one) < 100.0 for one in row.place):
+            raise GeneratorError("this is no checkpoint of the painter: its camera is nowhere")
+        tensors = [torch.from_numpy(one.reshape(1, *row.shape).copy()).to(painter.device) for one in arrays]
         return PaintState(Canvas(tensors[0], tensors[1], tensors[2], row.strokes, row.seed), Place(*row.place))
 
     # -- what a frame is made of ---------------------------------------------------------------------------
@@ -204,7 +216,7 @@ class PaintGenerator:
         targets: list[Target] = [(painter.target(text), weight / total) for text, weight in rows]
         if request.text.negative.strip() and request.own["away"] > 0.0:
             targets.append((painter.target(request.text.negative), -request.own["away"]))
-        if not rows:
+        if not targets:
             self._tell_once("prompt", "there is no prompt to paint towards: the picture stays")
         return targets
 
@@ -218,8 +230,11 @@ class PaintGenerator:
         return count, min(owed - count, PATIENCE)
 
     def _painted(self, painter: "Painter", canvas: "Canvas", targets: "list[Target]", own: Any) -> "Canvas":
+        from vjserver.generators.captured import TURNS
+
         began = perf_counter()
-        new = painter.stroke(canvas, targets, own["rate"], round(own["cutouts"]), own["smallest"])
+        with TURNS.whole():
+            new = painter.stroke(canvas, targets, own["rate"], round(own["cutouts"]), own["smallest"])
         if painter.device.type == "cuda":
             import torch
 

@@ -200,7 +200,7 @@ def load(vqgan: Path, clip: Path, device: str) -> Painter:
         model = library.VQModel.from_pretrained(str(vqgan), **given)
         eyes: Any = CLIPModel.from_pretrained(str(clip), **given)
         tokenizer = AutoTokenizer.from_pretrained(str(clip), local_files_only=True)
-        return Painter(model, eyes, tokenizer, where)
+        return Painter(model.float(), eyes.float(), tokenizer, where)
     except Exception as error:  # whatever those libraries do not like about a foreign folder
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise OutOfMemoryError(f"memory does not hold {vqgan.name} and {clip.name}") from None

@@ -7,7 +7,6 @@ torch is imported when a model is opened, not before.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
@@ -34,6 +33,7 @@ from vjserver.walk.noise import MASK, STRIDE
 Rgb = NDArray[np.uint8]
 Clock = tuple[NDArray[np.float64], NDArray[np.float64]]
 _DEFAULTS = {knob.name: knob.default for knob in INFO.parameters}
+MOST_CLIPS = 4  # of a shot: all its frames lie in memory
 NEAR = 0.9  # a tempo that wavers changes the frames that are wanted; a clip that has so many of them will do
 
 
@@ -60,8 +60,9 @@ class Shot:
 class ShotState:
     """What one frame hands to the next: where in the bars it is, which shot plays, which comes, which was before.
 
-    ``line`` counts the times that a shot was due, ``number`` those that came; a shot is to last ``lasts_s``. ``key`` is
-    the input's picture when the shot that plays began, ``key_before`` that of the one before.
+    ``line`` counts the times that a shot was due, the last of them with bar ``since``, and ``number`` those that came;
+    the one that plays is to last ``every`` bars, which were ``lasts_s`` then. ``key`` is the input's
+    picture when the shot that plays began, ``key_before`` that of the one before.
     """
 
     bars: Bars
@@ -70,6 +71,8 @@ class ShotState:
     before: Shot | None = None
     line: int = 0
     number: int = 0
+    since: int = 0
+    every: int = 4
     lasts_s: float = 8.0
     key: str = ""
     key_before: str = ""
@@ -85,6 +88,8 @@ class _Kept(msgspec.Struct):
     shots: list[Shot | None]
     line: int
     number: int
+    since: int
+    every: int
     lasts_s: float
     keys: tuple[str, str]
     camera: tuple[float, float, float]
@@ -98,7 +103,7 @@ class ShotGenerator(Slow):
     what = "shots"
 
     def __init__(self, options: ShotOptions) -> None:
-        super().__init__(options.model, options.device)
+        super().__init__(options.model, options.device, options.dtype, options.motion)
         self._options = options
         self._pipeline: ClipPipeline | None = None
         self._last: tuple[str, Clip] | None = None
@@ -130,9 +135,7 @@ class ShotGenerator(Slow):
         order = self._order(Shot((ask,), (1,), first))
         self._last = order[0], self._shop.wait(*order)
 
-    def close(self) -> None:
-        """Let go of the device's memory; what is being made is broken off."""
-        super().close()
+    def _let_go(self) -> None:
         if self._pipeline is not None:
             self._pipeline.close()
         self._pipeline = None
@@ -167,8 +170,8 @@ class ShotGenerator(Slow):
         """Return a state as bytes."""
         shots = [state.shown, state.coming, state.before]
         return msgspec.msgpack.encode(
-            _Kept(VERSION, self._mark, astuple(state.bars), shots, state.line, state.number, state.lasts_s,
-                  (state.key, state.key_before), astuple(state.camera))
+            _Kept(VERSION, self._mark, astuple(state.bars), shots, state.line, state.number, state.since, state.every,
+                  state.lasts_s, (state.key, state.key_before), astuple(state.camera))
         )  # fmt: skip
 
     def resume(self, data: bytes) -> ShotState:
@@ -178,11 +181,17 @@ class ShotGenerator(Slow):
         except msgspec.MsgspecError as error:
             raise GeneratorError(f"this is no checkpoint of shots: {error}") from None
         shots = row.shots
-        if (row.version, row.mark) != (VERSION, self._mark) or len(shots) != 3 or shots[0] is None or shots[1] is None:
-            raise GeneratorError(f"a checkpoint of this model, version {VERSION}, is needed: got version {row.version}")
+        if len(shots) != 3 or shots[0] is None or shots[1] is None:
+            raise GeneratorError("this is no checkpoint of shots: shots are missing")
+        asks = [ask for shot in shots if shot is not None for ask in shot.chain]
+        counts = (row.line, row.number, row.since, *row.bars)
+        self._check(row.version, row.mark, asks, *counts, row.lasts_s, *row.camera)
+        lengths = [(len(shot.chain), len(shot.clips), max(shot.clips, default=0)) for shot in shots if shot is not None]
+        if min(counts) < 0 or row.every < 1 or not all(1 <= a == b <= 64 and 1 <= c <= 64 for a, b, c in lengths):
+            raise GeneratorError("this is no checkpoint of shots: its numbers make no sense")
         return ShotState(
-            Bars(*row.bars), shots[0], shots[1], shots[2], row.line, row.number, row.lasts_s, *row.keys,
-            Camera(*row.camera),
+            Bars(*row.bars), shots[0], shots[1], shots[2], row.line, row.number, row.since, row.every,
+            row.lasts_s, *row.keys, Camera(*row.camera),
         )  # fmt: skip
 
     # -- which shot plays, and which one comes ----------------------------------------------------------------
@@ -194,13 +203,13 @@ class ShotGenerator(Slow):
             key = self._key(request)
             lasts_s = self._lasts_s(bars, request)
             shown = self._shot(request, None, 0, lasts_s, key, "")
-            return ShotState(bars, shown, self._shot(request, shown, 1, lasts_s, key, key), lasts_s=lasts_s, key=key)
+            coming = self._shot(request, shown, 1, lasts_s, key, key)
+            return ShotState(bars, shown, coming, every=_bars(request), lasts_s=lasts_s, key=key)
         bars = state.bars.moved(request)
-        line = int(bars.position // max(1, round(request.own["bars"])))
-        here = replace(state, bars=bars, line=line, camera=state.camera.moved(request))
-        if line > state.line:
-            lasts_s = self._lasts_s(bars, request)
-            here = replace(here, before=state.shown, lasts_s=lasts_s)
+        here = replace(state, bars=bars, camera=state.camera.moved(request))
+        if bars.whole > state.bars.whole and bars.whole - state.since >= _bars(request):
+            here = replace(here, line=state.line + 1, since=bars.whole, every=_bars(request), before=state.shown,
+                           lasts_s=self._lasts_s(bars, request))  # fmt: skip
             if waits or self._shop.bank.get(self._order(state.coming)[0]) is not None:
                 here = replace(here, shown=state.coming, number=state.number + 1, key=self._key(request),
                                key_before=state.key)  # fmt: skip
@@ -215,6 +224,9 @@ class ShotGenerator(Slow):
         pipeline, own, start = self._opened(), request.own, round(request.own["start"])
         begins = pipeline.kind.begins
         counts = pipeline.rule.counts(lasts_s)
+        if len(counts) > MOST_CLIPS:
+            self._tell("length", f"{MOST_CLIPS} clips make a shot at most: a longer one plays slower")
+            counts = (pipeline.rule.at_least(pipeline.rule.most),) * MOST_CLIPS
         if begins == "text":
             if len(counts) > 1:
                 most = (pipeline.rule.most - 1) / pipeline.rule.fps
@@ -227,7 +239,7 @@ class ShotGenerator(Slow):
         plain = Shot((ask,), (len(counts),))
         if begins == "text" or (start == 0 and begins == "either"):
             return plain
-        if start == KEYS and pipeline.kind.ends and key_before:
+        if start == KEYS and pipeline.ends and key_before:
             return replace(plain, first=key_before, last=key)
         if start == LAST and before is not None and len(before.chain) < round(own["chain"]) and not before.last:
             return Shot((*before.chain, ask), (*before.clips, len(counts)), before.first)
@@ -236,7 +248,7 @@ class ShotGenerator(Slow):
         return plain
 
     def _lasts_s(self, bars: Bars, request: FrameRequest) -> float:
-        return round(max(1, round(request.own["bars"])) * bars.bar_s(request), 3)
+        return round(_bars(request) * bars.bar_s(request), 3)
 
     def _key(self, request: FrameRequest) -> str:
         """Keep the picture that a shot may begin with; return its name in the bank, empty where there is none."""
@@ -265,16 +277,15 @@ class ShotGenerator(Slow):
         """Return the frame to show; or two, and how far it is from the first to the second."""
         shown = self._order(here.shown)
         clip = self._made(shown, waits)
-        every = max(1, round(request.own["bars"]))
-        share = here.bars.position / every - math.floor(here.bars.position / every)
-        beats = every * here.bars.beats
+        share = min(1.0, max(0.0, (here.bars.position - here.since) / here.every))
+        beats = here.every * here.bars.beats
         if clip is None:
             if self._last is None:
                 raise GeneratorError("the first clip is not made yet")
             name, clip = self._last
-            return [self._frame(name, None, clip, share, here.lasts_s, beats, request)], 0.0
+            return [self._frame(name, None, clip, share, here.lasts_s, beats, request, waits)], 0.0
         self._last = shown[0], clip
-        now = self._frame(shown[0], here.shown, clip, share, here.lasts_s, beats, request)
+        now = self._frame(shown[0], here.shown, clip, share, here.lasts_s, beats, request, waits)
         join = request.own["join"]
         into = share * beats / join if join > 0.0 else 1.0
         if into >= 1.0 or here.before is None or here.shown.before == here.before:
@@ -283,11 +294,12 @@ class ShotGenerator(Slow):
         old = self._made(left, waits)
         if old is None or old.shape[1:] != clip.shape[1:]:
             return [now], 0.0
-        return [self._frame(left[0], here.before, old, 1.0, here.lasts_s, beats, request), now], into
+        return [self._frame(left[0], here.before, old, 1.0, here.lasts_s, beats, request, waits), now], into
 
     def _frame(
-        self, name: str, shot: Shot | None, clip: Clip, share: float, lasts_s: float, beats: int, request: FrameRequest
-    ) -> tuple[Any, Rgb]:
+        self, name: str, shot: Shot | None, clip: Clip, share: float, lasts_s: float, beats: int, request: FrameRequest,
+        waits: bool,
+    ) -> tuple[Any, Rgb]:  # fmt: skip
         """Return a clip's frame at ``share`` of its shot, mixed of the two that are next to it, and a name for it."""
         fps = self._opened().rule.fps
         lasts = min((len(clip) - 1) / fps, lasts_s)
@@ -302,7 +314,7 @@ class ShotGenerator(Slow):
             frame = np.asarray(cv2.addWeighted(frame, 1.0 - way, clip[first + 1], way, 0.0), np.uint8)
         amount = round(request.own["match"], 3)
         if shot is not None and shot.before is not None and amount > 0.0:
-            frame = np.asarray(cv2.LUT(frame, self._curve(name, clip, shot, amount)), np.uint8)
+            frame = np.asarray(cv2.LUT(frame, self._curve(name, clip, shot, amount, waits)), np.uint8)
         return (name, first, way, amount), frame
 
     def _clock(self, name: str, clip: Clip, lasts: float, beats: int) -> Clock:
@@ -314,12 +326,12 @@ class ShotGenerator(Slow):
             self._clocks[key] = retimed(times, [lasts * i / beats for i in range(1, beats)], lasts)
         return self._clocks[key]
 
-    def _curve(self, name: str, clip: Clip, shot: Shot, amount: float) -> NDArray[np.uint8]:
+    def _curve(self, name: str, clip: Clip, shot: Shot, amount: float, waits: bool) -> NDArray[np.uint8]:
         """Return the curve of each channel that gives a clip the colours of its chain's first; bytes to bytes."""
-        first = self._order(Shot(shot.chain[:1], shot.clips[:1], shot.first))[0]
-        key = name, first, amount
+        first = self._order(Shot(shot.chain[:1], shot.clips[:1], shot.first))
+        key = name, first[0], amount
         if key not in self._curves:
-            model = self._shop.bank.get(first)
+            model = self._made(first, waits)
             if model is None:
                 return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)[None]
             if len(self._curves) > 256:
@@ -336,7 +348,7 @@ class ShotGenerator(Slow):
             ask, before, bank = shot.chain[-1], shot.before, self._shop.bank
             start = end = None
             if before is not None:
-                start = _covering(self._wait_for(before, breathe)[-1], ask.width, ask.height)
+                start = _covering(self._shop.wait(*self._order(before), breathe)[-1], ask.width, ask.height)
             elif shot.first:
                 start = _key_of(bank.get(shot.first))
             if shot.last:
@@ -351,22 +363,20 @@ class ShotGenerator(Slow):
 
         return self._digest(shot), make
 
-    def _wait_for(self, shot: Shot, breathe: Callable[[], None]) -> Clip:
-        digest, make = self._order(shot)
-        clip = self._shop.bank.get(digest)
-        if clip is None:
-            clip = make(breathe)
-            self._shop.bank.put(digest, clip)
-        return clip
-
     def _opened(self) -> ClipPipeline:
         if self._pipeline is None:
             raise GeneratorError("the generator of shots is not open")
         return self._pipeline
 
 
+def _bars(request: FrameRequest) -> int:
+    return max(1, round(request.own["bars"]))
+
+
 def _will_do(have: Shot, wanted: Shot) -> bool:
-    """Tell whether a shot that was ordered is the one that is wanted, but for a tempo that wavers."""
+    """Tell whether a shot that was ordered is the one that is wanted, but for a tempo, or numbers, that waver."""
+    ask = replace(wanted.chain[-1], steps=have.chain[-1].steps, guidance=have.chain[-1].guidance)
+    wanted = replace(wanted, chain=(*wanted.chain[:-1], ask))
     if have == wanted:
         return True
     frames, asked = have.chain[-1].frames * have.clips[-1], wanted.chain[-1].frames * wanted.clips[-1]

@@ -7,7 +7,7 @@ torch is imported when a model is opened, not before.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import msgspec
 import numpy as np
@@ -33,8 +33,9 @@ _DEFAULTS = {knob.name: knob.default for knob in INFO.parameters}
 class StillState:
     """What one frame hands to the next: where in the bars it is, which picture stands and which one comes.
 
-    ``line`` counts the times that a picture was due, ``number`` those that came. ``begun``: it is time for the one that
-    comes to show through; ``morphs``: it was ready then.
+    ``line`` counts the times that a picture was due, the last of them with bar ``since``, and ``number`` those that
+    came. ``begun``: it is time for the one that comes to show through; ``morphs``: it was ready then. ``strength`` is
+    that of what is drawn between the two.
     """
 
     bars: Bars
@@ -42,8 +43,10 @@ class StillState:
     coming: Ask
     line: int = 0
     number: int = 0
+    since: int = 0
     begun: bool = False
     morphs: bool = False
+    strength: float = 0.5
     camera: Camera = CENTRE
 
 
@@ -57,8 +60,10 @@ class _Kept(msgspec.Struct):
     coming: Ask
     line: int
     number: int
+    since: int
     begun: bool
     morphs: bool
+    strength: float
     camera: tuple[float, float, float]
 
 
@@ -70,7 +75,7 @@ class StillGenerator(Slow):
     what = "key frames"
 
     def __init__(self, options: StillOptions) -> None:
-        super().__init__(options.model, options.device)
+        super().__init__(options.model, options.device, options.dtype)
         self._options = options
         self._pipeline: PicturePipeline | None = None
         self._last: Named | None = None
@@ -93,9 +98,7 @@ class StillGenerator(Slow):
         order = self._order(self._ask(FrameRequest(0, width, height, text, {}, 0, 0.0, own=_DEFAULTS), 0))
         self._last = order[0], self._shop.wait(*order)[0]
 
-    def close(self) -> None:
-        """Let go of the device's memory; what is being made is broken off."""
-        super().close()
+    def _let_go(self) -> None:
         if self._pipeline is not None:
             self._pipeline.close()
         self._pipeline = None
@@ -110,7 +113,7 @@ class StillGenerator(Slow):
         waits = request.mode == "film"
         here = self._moved(request, state, waits)
         if not waits:
-            ways = self._ways(request, here.shown, here.coming)
+            ways = self._ways(request, here)
             self._have_made(here.line, [self._order(here.shown), self._order(here.coming), *ways])
         row, blend = self._pictures(request, here, waits)
         return self._show(request, here.camera, row, blend, {"pictures": here.number + 1}), here
@@ -123,8 +126,8 @@ class StillGenerator(Slow):
         """Return a state as bytes."""
         bars, camera = astuple(state.bars), astuple(state.camera)
         return msgspec.msgpack.encode(
-            _Kept(VERSION, self._mark, bars, state.shown, state.coming, state.line, state.number, state.begun,
-                  state.morphs, camera)
+            _Kept(VERSION, self._mark, bars, state.shown, state.coming, state.line, state.number, state.since,
+                  state.begun, state.morphs, state.strength, camera)
         )  # fmt: skip
 
     def resume(self, data: bytes) -> StillState:
@@ -133,34 +136,41 @@ class StillGenerator(Slow):
             row = msgspec.msgpack.decode(data, type=_Kept)
         except msgspec.MsgspecError as error:
             raise GeneratorError(f"this is no checkpoint of key frames: {error}") from None
-        if (row.version, row.mark) != (VERSION, self._mark):
-            raise GeneratorError(f"a checkpoint of this model, version {VERSION}, is needed: got version {row.version}")
+        counts = (row.line, row.number, row.since, *row.bars)
+        self._check(row.version, row.mark, [row.shown, row.coming], *counts, *row.camera, row.strength)
+        if min(counts) < 0:
+            raise GeneratorError("this is no checkpoint of key frames: it counts below 0")
         return StillState(
-            Bars(*row.bars), row.shown, row.coming, row.line, row.number, row.begun, row.morphs, Camera(*row.camera)
-        )
+            Bars(*row.bars), row.shown, row.coming, row.line, row.number, row.since, row.begun, row.morphs,
+            row.strength, Camera(*row.camera),
+        )  # fmt: skip
 
     # -- which picture stands, and which one comes ----------------------------------------------------------
 
     def _moved(self, request: FrameRequest, state: StillState | None, waits: bool) -> StillState:
         """Return the state after ``request``; what is waited for is as good as ready."""
         if state is None:
-            return StillState(beginning(request), self._ask(request, 0), self._ask(request, 1))
+            return StillState(
+                beginning(request), self._ask(request, 0), self._ask(request, 1), strength=_strength(request)
+            )
 
         def is_ready(ask: Ask) -> bool:
             return waits or self._shop.bank.get(self._order(ask)[0]) is not None
 
         bars, morph = state.bars.moved(request), request.own["morph"]
-        line, share = _due(bars, request)
-        shown, coming, number, begun, morphs = state.shown, state.coming, state.number, state.begun, state.morphs
-        if line != state.line:
-            if line > state.line and is_ready(coming):
-                shown, number = coming, number + 1
-            begun = morphs = False
-        if not morphs:
-            coming = self._ask(request, number + 1)
-        if not begun and morph > 0.0 and share >= 1.0 - morph:
-            begun, morphs = True, is_ready(coming)
-        return StillState(bars, shown, coming, line, number, begun, morphs, state.camera.moved(request))
+        here = replace(state, bars=bars, camera=state.camera.moved(request))
+        if bars.whole > state.bars.whole and bars.whole - state.since >= max(1, round(request.own["bars"])):
+            here = replace(here, line=state.line + 1, since=bars.whole, begun=False, morphs=False,
+                           strength=_strength(request))  # fmt: skip
+            if is_ready(state.coming):
+                here = replace(here, shown=state.coming, number=state.number + 1)
+        if not here.morphs:
+            wanted = self._ask(request, here.number + 1)
+            if here.line != state.line or not _will_do(here.coming, wanted):
+                here = replace(here, coming=wanted)
+        if not here.begun and morph > 0.0 and _share(here, request) >= 1.0 - morph:
+            here = replace(here, begun=True, morphs=is_ready(here.coming))
+        return here
 
     def _ask(self, request: FrameRequest, number: int) -> Ask:
         seed = (request.seed + (number if round(request.own["vary"]) else 0)) & MASK
@@ -175,11 +185,11 @@ class StillGenerator(Slow):
             return [self._last], 0.0
         self._last = first
         last = self._picture(self._order(here.coming), waits) if here.morphs else None
-        if last is None:
+        if last is None or last[1].shape != first[1].shape:
             return [first], 0.0
-        ways = [self._picture(order, waits) for order in self._ways(request, here.shown, here.coming)]
+        ways = [self._picture(order, waits) for order in self._ways(request, here)]
         stops = [first, *(way for way in ways if way is not None and None not in ways), last]
-        share = (_due(here.bars, request)[1] - 1.0) / max(1e-6, request.own["morph"]) + 1.0
+        share = (_share(here, request) - 1.0) / max(1e-6, request.own["morph"]) + 1.0
         way = eased(min(1.0, max(0.0, share))) * (len(stops) - 1)
         place = min(int(way), len(stops) - 2)
         return stops[place : place + 2], way - place
@@ -198,22 +208,22 @@ class StillGenerator(Slow):
 
         return self._digest(ask), make
 
-    def _ways(self, request: FrameRequest, shown: Ask, coming: Ask) -> list[Order]:
+    def _ways(self, request: FrameRequest, here: StillState) -> list[Order]:
         """Return what lies between two pictures: each drawn over a blend of them, after the nearer one's prompt."""
         pipeline, count = self._opened(), round(request.own["between"])
-        if not count:
+        shown, coming, strength = here.shown, here.coming, here.strength
+        if not count or (shown.width, shown.height) != (coming.width, coming.height):
             return []
         if not pipeline.varies:
             self._tell("between", f"{pipeline.folder.name} draws over no picture: pictures crossfade")
             return []
-        strength = min(1.0, max(0.05, request.params["strength"]))
         rows: list[Order] = []
         for i in range(1, count + 1):
             share = i / (count + 1)
             nearer = shown if share < 0.5 else coming
 
             def make(breathe: Callable[[], None], share: float = share, nearer: Ask = nearer) -> Clip:
-                a, b = (self._shop.wait(*self._order(one))[0] for one in (shown, coming))
+                a, b = (self._shop.wait(*self._order(one), breathe)[0] for one in (shown, coming))
                 start = np.rint(a * (1.0 - share) + b * share).astype(np.uint8)
                 return pipeline.over(nearer, start, strength, breathe)[None]
 
@@ -226,10 +236,18 @@ class StillGenerator(Slow):
         return self._pipeline
 
 
-def _due(bars: Bars, request: FrameRequest) -> tuple[int, float]:
-    """Return how often a picture was due, and how far it is to the next time, 0..1."""
-    way = bars.position / max(1, round(request.own["bars"]))
-    return int(way), way - int(way)
+def _share(here: StillState, request: FrameRequest) -> float:
+    """Return how far it is to the time that a picture is due next, 0..1."""
+    return min(1.0, max(0.0, (here.bars.position - here.since) / max(1, round(request.own["bars"]))))
+
+
+def _strength(request: FrameRequest) -> float:
+    return round(min(1.0, max(0.05, request.params["strength"])), 2)
+
+
+def _will_do(have: Ask, wanted: Ask) -> bool:
+    """Tell whether an ask differs in numbers alone, which sound may move all the time: it is made to its end."""
+    return replace(wanted, steps=have.steps, guidance=have.guidance) == have
 
 
 def eased(share: float) -> float:
