@@ -139,7 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("names", nargs="*")
     verify.set_defaults(run=_models_verify)
 
-    convert = actions.add_parser("convert", help="make a folder of safetensors of a GAN's checkpoint (.pkl, .pt, .bin)")
+    convert = actions.add_parser(
+        "convert", help="make a folder of safetensors of a GAN's or VQGAN's checkpoint (.pkl, .pt, .bin, .ckpt)"
+    )
     convert.add_argument("file", type=Path, metavar="FILE")
     convert.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="a folder that is not there"
@@ -546,7 +548,7 @@ def _presets_show(args: argparse.Namespace) -> int:
 
 
 def _models_list(_args: argparse.Namespace) -> int:
-    from vjserver.generators.store import GANS, KNOWN, models, store_folder
+    from vjserver.generators.store import FAMILIES, GANS, KNOWN, models, store_folder
 
     here = models()
     for model in here:
@@ -556,11 +558,12 @@ def _models_list(_args: argparse.Namespace) -> int:
     for name, known in KNOWN.items():
         if name not in {model.name for model in here}:
             print(f"pull  {name:20s} {known.gigabytes:6.2f} GB  {known.licence:32s} {known.what}")
-    for name, family in GANS.items():
-        print(f"\n{name}: {family.what}")
+    for name, family in FAMILIES.items():
+        print(f"\n{name} ({family.plays}): {family.what}")
         print(f"    licence: {family.licence}. For money? {family.commercial}")
         print(f"    about {family.gigabytes:g} GB of a card; from {family.where}")
-        print("    then: vjserver models convert FILE -o FOLDER, and vjserver models add FOLDER")
+        converted = "vjserver models convert FILE -o FOLDER, and " if name in (*GANS, "VQGAN") else ""
+        print(f"    then: {converted}vjserver models add FOLDER")
     print(f"in {store_folder()}")
     return 0
 

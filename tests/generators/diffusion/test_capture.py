@@ -352,6 +352,29 @@ def test_a_capture_and_what_waits_for_the_whole_device_keep_out_of_each_others_w
     assert not torch.backends.cudnn.benchmark
 
 
+def test_a_picture_that_is_handed_on_is_finished(models, fake_cuda, monkeypatch):
+    """Who takes it works on another stream, which waits for nothing of this one: an H200 showed half of it."""
+    engine, frame = _capturing(_turbo(models))
+    frame()
+    done, clone = [], torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda self, **more: (done.append("copied"), clone(self, **more))[1])
+    monkeypatch.setattr(FakeStream, "synchronize", lambda self: done.append("waited for"))
+    engine.picture()
+    assert done[-2:] == ["copied", "waited for"]
+
+
+def test_a_capture_that_another_broke_off_costs_nothing_but_the_capture(models, fake_cuda, monkeypatch):
+    engine, frame = _capturing(_turbo(models))
+    broken = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    def fails(_run):
+        raise broken
+
+    monkeypatch.setattr(engine, "_captured", fails)
+    pictures = [frame() for _ in range(WARM + 4)]
+    assert (pictures[0] == pictures[-1]).all()
+
+
 def test_a_show_plays_on_uncaptured_while_another_model_gets_ready(models, fake_cuda):
     engine, frame = _capturing(load(DiffusionOptions(model=str(models["sd-turbo"]), device="cpu")))
     with TURNS.whole(search=True):
