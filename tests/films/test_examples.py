@@ -238,3 +238,26 @@ def test_a_film_of_a_slow_model_is_the_same_by_two_workers_and_resumed(
     one = sorted((tmp_path / "b.mkv.parts").glob("*.mkv"))[-1]
     one.unlink()
     assert vj("render", song, "-o", tmp_path / "b.mkv", *args)[1]["sha256"] == said["sha256"]
+
+
+def test_shots_of_another_generators_pictures_are_the_same_wherever_a_film_begins(
+    slow_store, song, tmp_path, vj, monkeypatch
+):
+    """Which pictures those were only who draws knows: nobody begins in the middle of such a scene without them."""
+    monkeypatch.setenv("VJSERVER_DATA", str(shutil.copytree(slow_store, tmp_path / "data")))
+    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 2.0)
+    text = (SLOW / "show.toml").read_text().replace('size = "auto"', 'size = "64x64"')
+    (tmp_path / "show.toml").write_text(text)
+    preset = (SLOW / "presets" / "shots.toml").read_text()
+    preset = preset.replace('generator = "shot"', 'generator = "shot"\ninput = "pattern"')
+    preset = preset.replace("start = 1", "start = 2").replace("bars = 4", "bars = 1\nsteps = 1\nguidance = 1.0")
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "shots.toml").write_text(preset)
+    args = ("--show", tmp_path / "show.toml", "--preset", "shots", "--size", "64x64", "--fps", "4", "--codec", "ffv1")
+    whole = vj("render", song, "-o", tmp_path / "a.mkv", *args, "--to", "6")
+    assert whole[0] == 0, whole[2]
+    late = vj("render", song, "-o", tmp_path / "b.mkv", *args, "--from", "4", "--to", "6", "--workers", "2")
+    assert late[0] == 0, late[2]
+    all_of_it, end = (np.stack(pictures(tmp_path / name)).astype(int) for name in ("a.mkv", "b.mkv"))
+    assert len(end) == 8
+    assert (all_of_it[16:] == end).all()

@@ -48,7 +48,7 @@ def both(kind):
 
 def test_ours_are_known_without_anything_heavy(tmp_path):
     found = asked(tmp_path)
-    assert found["kinds"] == ["diffusion", "gan", "pattern"]
+    assert found["kinds"] == ["diffusion", "gan", "paint", "pattern", "shot", "still"]
     assert (found["heavy"], found["faults"]) == ([], [])
 
 
@@ -57,7 +57,7 @@ def test_an_info_is_read_and_its_generator_is_not_imported(tmp_path):
         [("generators", "waves", "G"), ("generator_info", "waves", "INFO")])  # fmt: skip
     found = asked(tmp_path)
     assert "waves/height" in found["knobs"]
-    assert found["models"] == ["diffusion", "gan", "waves"]
+    assert found["models"] == ["diffusion", "gan", "paint", "shot", "still", "waves"]
     assert found["faults"] == []
 
 
@@ -137,7 +137,7 @@ def test_of_two_strangers_with_one_kind_neither_is_taken_and_ours_stays_ours(tmp
         lay(tmp_path, name, INFO.format(f"'waves', (Parameter('{name}'),)") + GENERATOR, both("waves"))
     lay(tmp_path, "three", INFO.format("'pattern', (Parameter('stolen'),)") + GENERATOR, both("pattern"))
     found = asked(tmp_path)
-    assert found["kinds"] == ["diffusion", "gan", "pattern"]
+    assert found["kinds"] == ["diffusion", "gan", "paint", "pattern", "shot", "still"]
     assert found["faults"] == [
         "pattern: three brings one of that kind too; ours is taken",
         "waves: one and two both bring one of that kind; neither is taken",

@@ -529,7 +529,7 @@ def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path)
     assert [row["thumb"] for row in panel.hello()["presets"]] == [True, True]
     rows = {row["address"]: row for row in before["addresses"]}
     assert rows.keys() == set(SHIPPED.entries) - {"/vj/cue/{id}/go"}
-    assert rows["/vj/generator"]["choices"] == ("diffusion", "gan", "pattern")
+    assert rows["/vj/generator"]["choices"] == ("diffusion", "gan", "paint", "pattern", "shot", "still")
     assert (rows["/vj/param/diffusion/turn"]["group"], rows["/vj/param/zoom"]["knob"]) == ("motion", "zoom")
 
 
