@@ -380,7 +380,9 @@ def _loaded(folder: Path, device: str, dtype: str, adapter: Path | None = None) 
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise OutOfMemoryError(f"memory does not hold {folder.name}: {str(error).splitlines()[0]}") from None
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise GeneratorError(f"{folder.name} cannot be loaded as {name}: {first}") from error
+        raise GeneratorError(
+            f"{folder.name} cannot be loaded as {name}: {first}; whole? vjserver models verify"
+        ) from error
 
 
 def _motion(diffusers: Any, adapter: Path) -> Any:

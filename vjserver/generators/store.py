@@ -316,7 +316,8 @@ def _found(name: str, what: str, fits: Callable[[Path], bool]) -> Path:
                                  f"vjserver models convert {folder} -o {folder.stem}")  # fmt: skip
         known = sorted(one for one, place in here.items() if fits(place))
         raise GeneratorError(
-            f"unknown {what} {name!r}{nearest(name, known)}; here: {', '.join(known) or 'none'}, or a folder"
+            f"unknown {what} {name!r}{nearest(name, known)}; here: {', '.join(known) or 'none'}, or a folder; "
+            "to take one in: vjserver models add FOLDER (vjserver models list says where they are)"
         )
     if not fits(folder):
         kind = kind_of(folder)
@@ -404,7 +405,10 @@ def add(path: Path, name: str = "", licence: str = "") -> tuple[Model, list[str]
     elif path.is_dir():
         check_layout(path)
     else:
-        raise ConfigError(f"no such folder, and no such .safetensors file: {path}")
+        raise ConfigError(
+            f"no such folder, and no such .safetensors file: {path}; of huggingface.co, fetch it first: "
+            "hf download OWNER/NAME --local-dir FOLDER"
+        )
     name = name or re.sub(r"[^\w.-]", "-", path.resolve().stem if single else path.resolve().name).lower()
     target = store_folder() / _checked_name(name)
     if target.exists():
