@@ -279,6 +279,13 @@ def test_of_a_prompt_that_is_being_typed_only_the_last_is_made_to_its_end(still,
     assert len(slow.asked) <= 5
 
 
+def test_another_number_format_is_another_picture(still):
+    other = opened(dtype="bfloat16")
+    asked = Ask("a sea", "", 1, 64, 64, 2)
+    assert still._order(asked)[0] != other._order(asked)[0] != opened("cogview3")._order(asked)[0]
+    assert still._order(asked)[0] == opened()._order(asked)[0]
+
+
 def test_a_model_is_needed_and_one_of_the_right_kind():
     with pytest.raises(GeneratorError, match="need a model"):
         StillGenerator(StillOptions()).open()
