@@ -27,6 +27,15 @@ DEFAULTS = {name: knob.default for name, knob in COMMON.items()}
 OWN = {knob.name: knob.default for knob in INFO.parameters}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Compute in one thread: two of them wait for each other where the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Return a VQGAN, converted from a checkpoint as taming-transformers writes it, and a CLIP."""
