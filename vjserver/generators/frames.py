@@ -7,7 +7,6 @@ for, what comes is counted, and the shot is sampled from it.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +93,3 @@ def retimed(
             shown.append(time)
             at.append(beat)
     return np.array([*at, lasts]), np.array([*shown, lasts])
-
-
-def is_clock(at: Sequence[float], shown: Sequence[float]) -> bool:
-    """Tell whether a clock only runs on."""
-    return all(a < b for row in (at, shown) for a, b in pairwise(row))

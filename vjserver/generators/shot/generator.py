@@ -61,8 +61,8 @@ class ShotState:
     """What one frame hands to the next: where in the bars it is, which shot plays, which comes, which was before.
 
     ``line`` counts the times that a shot was due, the last of them with bar ``since``, and ``number`` those that came;
-    the one that plays is to last ``every`` bars, which were ``lasts_s`` then. ``key`` is the input's
-    picture when the shot that plays began, ``key_before`` that of the one before.
+    the one that plays is to last ``every`` bars, which were ``lasts_s`` then. ``key`` is the input's picture
+    when the shot that plays began, ``key_before`` that of the one before.
     """
 
     bars: Bars
@@ -107,7 +107,6 @@ class ShotGenerator(Slow):
         self._options = options
         self._pipeline: ClipPipeline | None = None
         self._last: tuple[str, Clip] | None = None
-        self._motions: dict[str, list[float]] = {}
         self._clocks: dict[tuple[str, float, int], Clock] = {}
         self._curves: dict[tuple[str, str, float], NDArray[np.uint8]] = {}
 
