@@ -105,6 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     ear.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the [ear] options of this show")
     ear.set_defaults(run=_ear)
 
+    speech = commands.add_parser("speech", help="write down what is said in a sound file or at a microphone")
+    speech.add_argument("file", type=Path, nargs="?")
+    speech.add_argument("--device", metavar="NAME", help="listen to this audio input (part of its name, or its index)")
+    speech.add_argument("--seconds", type=_seconds, default=60.0, metavar="N", help="listen so long to --device")
+    speech.add_argument("--language", default="", metavar="L", help="such as en or es (default: it is found out)")
+    speech.add_argument("--model", default="", metavar="M", help="base, tiny.en, or a folder of CTranslate2's")
+    speech.add_argument("--json", action="store_true", help="one JSON line an event")
+    speech.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the [speech] options of this show")
+    speech.set_defaults(run=_speech)
+
     commands.add_parser("devices", help="list the audio inputs").set_defaults(run=_devices)
 
     presets = commands.add_parser("presets", help="list, check or show presets")
@@ -471,6 +481,31 @@ def _ear(args: argparse.Namespace) -> int:
             print(f"{row['t_s']:9.3f} s  {row['event']:9s} {rest}", flush=args.device is not None)
     if record is not None:
         plot(record, title, args.plot)
+    return 0
+
+
+def _speech(args: argparse.Namespace) -> int:
+    from vjserver.app.show import load_show
+    from vjserver.app.speech import hear_device, hear_file
+    from vjserver.types.errors import ConfigError
+
+    if (args.file is None) == (args.device is None):
+        raise ConfigError("speech takes a sound FILE or --device NAME, one of them")
+    options = load_show(args.show).speech
+    if args.model:
+        options = options.model_copy(update={"recogniser": {**options.recogniser, "model": args.model}})
+    language = args.language or options.language
+    rows = (
+        hear_file(args.file, options, language)
+        if args.file is not None
+        else hear_device(args.device, args.seconds, options, language)
+    )
+    for row in rows:
+        if args.json:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            phrase = f"   -> {row['phrase']}" if row["phrase"] else ""
+            print(f"{row['sent_s']:8.2f} s  {row['event']:8s} {row['text']}{phrase}", flush=True)
     return 0
 
 

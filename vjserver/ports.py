@@ -11,11 +11,12 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vjserver.types.audio import AudioBlock
+from vjserver.speech.words import ContextName, Hypothesis
+from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import ConfigError, VJError, nearest
 from vjserver.types.frames import Frame, FrameRequest
 
-Room = Literal["sources", "generators", "inputs", "outputs"]
+Room = Literal["sources", "generators", "inputs", "outputs", "recognisers"]
 Group = Room | Literal["generator_info"]
 OURS = "vjserver"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -118,6 +119,28 @@ class Output(Protocol):
 
     def send(self, frame: Frame) -> None:
         """Send one frame. Raises OutputError."""
+
+    def close(self) -> None:
+        """Let go; may be called twice."""
+
+
+class Recogniser(Protocol):
+    """Writes down what is said. Opened, asked and closed on one thread; libraries are imported by ``open``."""
+
+    def open(self) -> None:
+        """Load what it needs. Raises DeviceError."""
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the codes of the languages that it understands."""
+
+    def decode(
+        self, sound: Float32, language: str = "", context: ContextName = "short", hints: Sequence[str] = ()
+    ) -> Hypothesis:
+        """Return what is said in mono float32 sound at 16 kHz, at most 28 s; an empty ``language`` is found out.
+
+        ``context`` says how much time there is: ``partial`` while somebody speaks, ``short`` right behind it, ``full``.
+        ``hints`` are words that are likely to be said.
+        """
 
     def close(self) -> None:
         """Let go; may be called twice."""

@@ -64,7 +64,7 @@ def house():
         (row("page", size="32x18"),),
         Composer(64, 36, clock.now_ns(), SafeLoop(None, clock, lambda *_: None)),
         clock,
-        FeaturesReader(channels.features, quiet(0)),
+        FeaturesReader(channels, quiet(0)),
         StateReader(channels.state),
         RingReader(channels.generated),
         RingReader(channels.preview),
@@ -315,7 +315,7 @@ def successor(house):
         left_behind(channels.memory("deliver"), Memory), ring.get(), RingReader(channels.frozen).get()
     )  # fmt: skip
     return Delivery(
-        house.delivery._make, (), composer, clock, FeaturesReader(channels.features, quiet(0)),
+        house.delivery._make, (), composer, clock, FeaturesReader(channels, quiet(0)),
         StateReader(channels.state), ring, RingReader(channels.preview), QueueWriter(channels.events("deliver")),
         StatsWriter(channels.stats("deliver")), MemoryWriter(channels.memory("deliver")),
         lambda: SimpleNamespace(put=lambda _frame: None),

@@ -94,7 +94,7 @@ def stage(request):
         (32, 18),
         30.0,
         clock,
-        FeaturesReader(channels.features, quiet(0)),
+        FeaturesReader(channels, quiet(0)),
         StateReader(channels.state),
         RingWriter(channels.generated, 32 * 18 * 4),
         lambda: RingWriter(f"{channels.key}-preview", 32 * 18 * 4),

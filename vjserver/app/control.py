@@ -19,7 +19,7 @@ from vjserver.app.holder import holder_of
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import remarks
 from vjserver.app.show import Show, load_bank, shipped
-from vjserver.app.workers import Plan
+from vjserver.app.workers import LISTEN, Plan
 from vjserver.controls.discovery import Discovery, local_name
 from vjserver.controls.oscquery import host_info
 from vjserver.controls.web.access import Guard
@@ -65,7 +65,7 @@ async def _main(plan: Plan, life: Life) -> None:
         registry, load_bank(show.presets, registry), clock, pipes, before, plan.first,
         partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
-        partial(SoundReader, channels.sound),
+        partial(SoundReader, channels.sound), show.speech.wake,
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()
@@ -80,6 +80,7 @@ async def _main(plan: Plan, life: Life) -> None:
         "osc in": lambda: _listen(plan, control, life),
         "link": lambda: control.run_link(life.stopped),
         "presets": lambda: _reload(show, shelf, control, life),
+        "speech": lambda: _wish(control, life),
     }
     if show.midi.on:
         grid = pipes.features
@@ -175,6 +176,13 @@ async def _reload(show: Show, shelf: Shelf, control: Control, life: Life) -> Non
     except (OSError, RuntimeError) as error:  # the system may watch only so many files
         control.announce("presets", f"edited presets are taken up at the next start only: {error}")
     await waiting
+
+
+async def _wish(control: Control, life: Life) -> None:
+    """Have the listen process run while speech is on."""
+    while not life.stopped():
+        life.wish(LISTEN, control.state.speech.on)
+        await asyncio.sleep(0.05)
 
 
 async def _until(life: Life) -> None:

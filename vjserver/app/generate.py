@@ -65,7 +65,7 @@ def main(plan: Plan, life: Life) -> None:
         (video.width, video.height),
         video.fps,
         clock,
-        FeaturesReader(channels.features, quiet(0)),
+        FeaturesReader(channels, quiet(0)),
         StateReader(channels.state, plan.first),
         RingWriter(channels.generated, video.width * video.height * 4),
         lambda: RingWriter(channels.preview, video.width * video.height * 4),

@@ -95,6 +95,8 @@ def _toml(value: Any) -> str | None:
     if isinstance(value, Path):
         home = Path.home()
         value = f"~/{value.relative_to(home).as_posix()}" if value.is_relative_to(home) else value.as_posix()
+    if isinstance(value, dict):
+        return _inline([value])[1:-1]
     if isinstance(value, tuple):
         rows = [row.model_dump() if isinstance(row, BaseModel) else row for row in value]
         return _inline(rows) if any(isinstance(row, dict) for row in rows) else str(tomlkit.item(rows).as_string())

@@ -44,7 +44,7 @@ def hear_file(path: Path, options: EarOptions, record: Record | None = None) -> 
     source.open()
     try:
         analysis = Analysis(source.rate_hz, options)
-        for event, sent_ns in hear(analysis, _blocks(source, clock, FOREVER_NS), record):
+        for event, sent_ns in hear(analysis, blocks(source, clock, FOREVER_NS), record):
             yield _row(event, sent_ns, 0)
     finally:
         source.close()
@@ -59,7 +59,7 @@ def hear_device(
     source.open()
     try:
         analysis, start_ns = Analysis(source.rate_hz, options), clock.now_ns()
-        for event, sent_ns in hear(analysis, _blocks(source, clock, start_ns + round(seconds * NS)), record, start_ns):
+        for event, sent_ns in hear(analysis, blocks(source, clock, start_ns + round(seconds * NS)), record, start_ns):
             yield _row(event, sent_ns, start_ns)
     finally:
         source.close()
@@ -84,7 +84,7 @@ def hear(
         last_ns = block.t_ns
 
 
-def _blocks(source: Source, clock: Clock, until_ns: int) -> Iterator[AudioBlock]:
+def blocks(source: Source, clock: Clock, until_ns: int) -> Iterator[AudioBlock]:
     """Yield a source's blocks until it ends or ``until_ns``."""
     while clock.now_ns() < until_ns:
         try:

@@ -24,11 +24,13 @@ from vjserver.show.cues import Cue, CueList
 from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
 from vjserver.show.registry import Registry
-from vjserver.show.state import Deliver, ShowState, Sync
+from vjserver.show.state import Deliver, ShowState, Speech, Sync
 from vjserver.stages.shelf import MINE
 from vjserver.types.errors import ConfigError
 
 Door = dict[str, Any]
+SPEECH = ("on", "mode", "source", "policy", "language", "bars", "hold_s", "crowd")
+"""What of ``[speech]`` is where the show begins, and may be played."""
 NAME = "vjserver"
 SHOW_FILE = "show.toml"
 MAX_SIDE = 8192
@@ -90,6 +92,45 @@ class OscOptions(_Strict):
         return texts
 
 
+def _checked(room: Room, door: Door) -> Door:
+    try:
+        options_of(room, door)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return door
+
+
+class SpeechOptions(_Strict):
+    """What is said into a microphone becomes the picture."""
+
+    on: bool = Field(False, description="listen from the start; /vj/speech/on does it later")
+    microphone: str | int | None = Field(None, description="part of its name, or its index; none: the system's own")
+    recogniser: Door = Field(
+        {"kind": "whisper"}, description="who writes it down: { kind = 'whisper', model = 'base' }"
+    )
+    mode: Literal["open", "push"] = Field("open", description="all the time, or while /vj/speech/talk is held")
+    source: Literal["microphone", "music"] = Field("microphone", description="music: a singer becomes prompts")
+    policy: Literal["replace", "queue", "blend", "push"] = "replace"
+    language: str = Field("auto", max_length=12, description="auto, or a code such as en, es, de")
+    bars: int = Field(8, ge=1, le=256, description="how long a phrase fades that blends in")
+    hold_s: float = Field(60.0, ge=0.0, le=3600.0, description="then the typed prompt is back; 0: it stays")
+    crowd: bool = Field(False, description="phrases from the page /speak wait for approval")
+    wake: str = Field("computer", max_length=40, description="the word before a stage command; empty: no commands")
+    words: tuple[str, ...] = Field((), max_length=100, description="names and words that are likely to be said")
+    refuse: tuple[str, ...] = Field((), description="words that are never shown, besides ours")
+    subtitles: bool = Field(True, description="an .srt file beside recordings and takes")
+
+    @field_validator("recogniser", mode="before")
+    @classmethod
+    def _by_name(cls, door: object) -> object:
+        return {"kind": door} if isinstance(door, str) else door
+
+    @field_validator("recogniser")
+    @classmethod
+    def _known_recogniser(cls, door: Door) -> Door:
+        return _checked("recognisers", door)
+
+
 class WebOptions(_Strict):
     """The panel in a browser, and OSCQuery."""
 
@@ -115,14 +156,6 @@ def own_show() -> Path | None:
     return path if path.is_file() else None
 
 
-def _checked(room: Room, door: Door) -> Door:
-    try:
-        options_of(room, door)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return door
-
-
 class Show(_Strict):
     """Everything that a running server is told at its start."""
 
@@ -142,6 +175,7 @@ class Show(_Strict):
     deliver: DeliverOptions = DeliverOptions()
     osc: OscOptions = OscOptions()
     web: WebOptions = WebOptions()
+    speech: SpeechOptions = SpeechOptions()
     midi: MidiOptions = MidiOptions()
     cues: tuple[Cue, ...] = Field((), max_length=500, description="what /vj/cue/go calls, one after another")
 
@@ -194,6 +228,7 @@ def first_state(show: Show) -> ShowState:
         lookahead_ms=-1.0 if lookahead_ms is None else lookahead_ms,
         deliver=Deliver(fps=show.video.output_fps, between=d.between, back=d.back),
         outputs=rows_of(show.outputs),
+        speech=Speech(**{name: getattr(show.speech, name) for name in SPEECH}),
     )
 
 

@@ -4,6 +4,7 @@
     control   app.control     OSC, web, events of all        state, commands
     ear       app.ear         a source, commands             features, events, OSC triggers, the sound
     generate  app.generate    features, state, inputs        the frame rings
+    listen    app.listen      a microphone, the page's talk  what was said
     deliver   app.deliver     the frame rings, state, sound  every output
     display   app.display     events and boards of all       the terminal, the log
 
@@ -19,6 +20,9 @@ from vjserver.runtime.store import Channels
 from vjserver.runtime.supervisor import Worker
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState
+
+LISTEN = 1
+"""The wish that speech is on (:meth:`Life.wish`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,10 @@ class Plan:
 
 
 def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
-    """Return the table of processes. The ear starts first: nothing may wait longer than sound.
+    """Return the table of processes. ``listen`` runs while speech is on.
+    The ear starts first: nothing may wait longer than sound.
 
-    The numbers are seconds without a sign of life after which a process is ended and started again.
+       The numbers are seconds without a sign of life after which a process is ended and started again.
     """
     both = plan.show.video.standby
     return [
@@ -49,5 +54,6 @@ def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
         Worker("deliver", "vjserver.app.deliver:main", (plan,), 1.0, understudied=both),
         Worker("generate", "vjserver.app.generate:main", (plan,), 10.0),
         Worker("control", "vjserver.app.control:main", (plan,), 2.0),
+        Worker("listen", "vjserver.app.listen:main", (plan,), 3.0, wish=LISTEN),
         Worker("display", "vjserver.app.display:main", (plan, as_json, began_ns)),
     ]

@@ -5,7 +5,7 @@
 
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,6 +36,7 @@ ROLES = (
     Role("ear", {"ear": 4096}),
     Role("generate", {}),
     Role("deliver", {"deliver": 4096}),
+    Role("listen", {}),
     Role("display", {}, shown=False),
     Role("main", {}, shown=False),
 )
@@ -45,6 +46,9 @@ EVERYBODY = tuple(role.name for role in ROLES)
 MEMORIES = {name: size for role in ROLES for name, size in role.memories.items()}
 STATE_CAPACITY = 1 << 20  # every text at its longest, each sign in four bytes
 _GRID = struct.Struct("<qqqdqqd?7x")
+_VOICE = struct.Struct("<qdd")
+VOICE_STAYS_NS = 1_000_000_000
+"""What is known of the voice counts for so long: who listens may have been switched off."""
 _COUNTS = (len(SCALARS), len(BAND_NAMES), N_SPECTRUM, 12)
 _FEATURES_SIZE = _GRID.size + 4 * sum(_COUNTS)
 _Memory = TypeVar("_Memory")
@@ -76,6 +80,16 @@ class Channels:
     def features(self) -> str:
         """Slot: ear to generate, deliver, control."""
         return f"{self.key}-features"
+
+    @property
+    def voice(self) -> str:
+        """Slot: listen to generate, deliver, control."""
+        return f"{self.key}-voice"
+
+    @property
+    def talk(self) -> str:
+        """Queue: what is said into the page, control to listen."""
+        return f"{self.key}-talk"
 
     @property
     def state(self) -> str:
@@ -132,6 +146,7 @@ class Channels:
     def segments(self) -> dict[str, int]:
         """Return name and size of every slot and queue (rings are made by their writers)."""
         sizes = {self.features: size_of(_FEATURES_SIZE), self.state: size_of(STATE_CAPACITY)}
+        sizes[self.voice], sizes[self.talk] = size_of(_VOICE.size), queue.SEGMENT_SIZE
         sizes[self.sound] = soundring.SEGMENT_SIZE
         for worker, capacity in MEMORIES.items():
             sizes[self.memory(worker)] = size_of(capacity)
@@ -213,18 +228,36 @@ def _lives(pid: int, made_s: float) -> bool:
         return True
 
 
-class FeaturesReader:
-    """The newest features; the last ones stay."""
+class VoiceWriter:
+    """Where listen says how surely somebody speaks, and how loud, both 0..1."""
 
-    def __init__(self, name: str, first: Features) -> None:
-        self._slot = SlotReader(name)
+    def __init__(self, name: str) -> None:
+        self._slot = SlotWriter(name)
+
+    def put(self, t_ns: int, speaking: float, level: float) -> None:
+        """Tell it."""
+        self._slot.put(_VOICE.pack(t_ns, speaking, level))
+
+
+class FeaturesReader:
+    """The newest features, and what is known of the voice; the last ones stay."""
+
+    def __init__(self, channels: Channels, first: Features) -> None:
+        self._slot, self._voice = SlotReader(channels.features), SlotReader(channels.voice)
         self._newest = first
+        self._voice_ns, self._said = 0, (0.0, 0.0)
 
     def get(self) -> Features:
         """Return the newest features."""
-        data = self._slot.get()
+        data, said = self._slot.get(), self._voice.get()
+        if said is not None:
+            self._voice_ns, *values = _VOICE.unpack(said)
+            self._said = (values[0], values[1])
         if data is not None:
             self._newest = unpack_features(data)
+        speaking, voice = self._said if self._newest.t_ns - self._voice_ns < VOICE_STAYS_NS else (0.0, 0.0)
+        if (speaking, voice) != (self._newest.speaking, self._newest.voice):
+            self._newest = replace(self._newest, speaking=speaking, voice=voice)
         return self._newest
 
 

@@ -32,12 +32,15 @@ STARTING_S = 60.0
 """A process may take so long to give its first sign of life: a cold disk, a library that is looked through."""
 UNDERSTUDY_AFTER_S = 1.5
 """An understudy is started so long after the one that plays: not in the moment in which that needs the processor."""
+DISMISSED_S = 2.0
+"""So long may a worker take to end that is no longer wished for."""
 QUICK_FALLS = 3
 """After so many falls in a row, each soon after the one before, what was asked last is taken for the cause."""
 
 spawn = multiprocessing.get_context("spawn")
 
-# Words of 64 bits: the first tells everybody to end; then each process has a row.
+# Words of 64 bits: the first tells everybody to end, those behind it which workers are wished for that do not always
+# run; then each process has a row.
 _ROWS, _ROW = 64, 64
 _T_NS, _PATIENCE_MS, _LENGTH, _TEXT = 0, 1, 2, 3
 SEGMENT_SIZE = 8 * _ROW * (_ROWS + 1)
@@ -74,6 +77,10 @@ class Life:
         finally:
             self.stopped()
             words[self._at + _PATIENCE_MS] = before
+
+    def wish(self, number: int, on: bool) -> None:
+        """Say whether the worker of that wish is to run."""
+        self._segment.words[number] = int(on)
 
     def usually_takes(self, seconds: float) -> None:
         """Say that a sign of life may come so late from now on; 0 goes back to what the supervisor expects."""
@@ -126,7 +133,8 @@ class _Run:
 class Worker:
     """A process that is to run: ``target`` is ``"module:function"``, called as ``function(*args, life)`` there.
 
-    ``patience_s`` is how long it may give no sign of life, 0 for as long as it likes.
+    ``patience_s`` is how long it may give no sign of life, 0 for as long as it likes. One with a ``wish`` (1..63) runs
+    only while that is set (:meth:`Life.wish`).
     """
 
     name: str
@@ -134,12 +142,14 @@ class Worker:
     args: tuple[Any, ...]
     patience_s: float = 0.0
     understudied: bool = False
+    wish: int = 0
     run: _Run | None = None
     understudy: _Run | None = None
     falls: int = 0
     fell_s: float = field(default=-CALM_S)
     again_s: float = 0.0
     understudy_s: float = 0.0
+    dismissed_s: float = 0.0
 
 
 def _child(
@@ -202,7 +212,8 @@ class Supervisor:
     def start(self) -> None:
         """Start every worker."""
         for worker in self.workers:
-            self._start(worker)
+            if self._is_wanted(worker):
+                self._start(worker)
 
     def _start(self, worker: Worker) -> None:
         worker.run = self._spawned(worker, waits=False)
@@ -264,17 +275,41 @@ class Supervisor:
         # Time in which this process was itself held up is nobody's silence.
         passed_s, self._checked_s = min(now_s - self._checked_s, 0.2), now_s
         for worker in self.workers:
+            if not self._is_wanted(worker):
+                self._dismiss(worker, now_s)
+                continue
+            worker.dismissed_s = 0.0
             self._check_understudy(worker, passed_s, now_s)
             if worker.run is None:
                 if now_s >= worker.again_s:
                     self._start(worker)
-                    self._announce(worker.name, f"restarted after fall {worker.falls}", True)
+                    if worker.falls:
+                        self._announce(worker.name, f"restarted after fall {worker.falls}", True)
                 continue
             silent_s = self._silent_s(worker.run, worker.patience_s, passed_s)
             if silent_s:
                 _kill(worker.run)
             if silent_s or not worker.run.process.is_alive():
                 self._fell(worker, worker.run, silent_s, now_s)
+
+    def _is_wanted(self, worker: Worker) -> bool:
+        return not worker.wish or self._segment.words[worker.wish] != 0
+
+    def _dismiss(self, worker: Worker, now_s: float) -> None:
+        """Have a worker end that is no longer wished for: it is asked, and ended if it does not."""
+        run = worker.run
+        worker.falls, worker.again_s = 0, 0.0
+        if run is None:
+            return
+        if not run.process.is_alive():
+            _let_go(run)
+            worker.run = None
+        elif not worker.dismissed_s:
+            worker.dismissed_s = now_s
+            with contextlib.suppress(OSError, ValueError):
+                run.process.terminate()
+        elif now_s - worker.dismissed_s > DISMISSED_S:
+            _kill(run)
 
     def _silent_s(self, run: _Run, usual_s: float, passed_s: float) -> float:
         """Return for how long a process has given no sign of life, 0 while it may still be waited for."""

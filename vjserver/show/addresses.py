@@ -162,6 +162,9 @@ def _is_channels(args: tuple[Argument, ...]) -> None:
         raise ConfigError(f"/vj/sound/channels: {error}") from None
 
 
+MODES = ("open", "push")
+HEARD = ("microphone", "music")
+POLICIES = ("replace", "queue", "blend", "push")
 QUANTISE = ("none", "beat", "bar", "2bar", "4bar")
 SOURCES = ("auto", "tap", "link", "midi", "osc")
 LINK = ("off", "follow", "lead")
@@ -262,6 +265,7 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     heard = Slot("text", unit="all, 1, 3+4 ...")
     yield Entry("/vj/sound/channels", "parameter", (heard,), "which of its channels are heard, from 1; empty: the show "
                 "file's", "", check=_is_channels)  # fmt: skip
+    yield from _speech()
     bpm = Slot("float", 20.0, 400.0, "bpm")
     source = Slot("text", unit=", ".join(SOURCES))
     yield Entry("/vj/tempo/source", "parameter", (source,), "who keeps the beat: the ear (auto), the hand (tap), "
@@ -323,6 +327,38 @@ def _of_knob(address: str, knob: Parameter) -> Iterable[Entry]:
     yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", start)
     yield Entry(f"{address}/inc", "action", (Slot("float", -1.0, 1.0),), f"add to {address}")
     yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")
+
+
+def _speech() -> Iterable[Entry]:
+    """Yield what is played on what is said."""
+    switch = Slot("bool")
+    yield Entry("/vj/speech/on", "parameter", (switch,), "1 listens to a microphone: what is said becomes the picture",
+                False)  # fmt: skip
+    mode = Slot("text", unit=", ".join(MODES))
+    yield Entry("/vj/speech/mode", "parameter", (mode,), "listen all the time (open), or while /vj/speech/talk is held "
+                "(push)", "open", choices=MODES)  # fmt: skip
+    yield Entry("/vj/speech/talk", "parameter", (switch,), "push to talk: 1 while the button is held", False)
+    heard = Slot("text", unit=", ".join(HEARD))
+    yield Entry("/vj/speech/source", "parameter", (heard,), "what is listened to: a microphone, or the music: "
+                "a singer becomes prompts", "microphone", choices=HEARD)  # fmt: skip
+    policy = Slot("text", unit=", ".join(POLICIES))
+    yield Entry("/vj/speech/policy", "parameter", (policy,), "what a phrase does: replaces prompt 1, joins the queue, "
+                "blends in as prompt 4 and fades, or waits for /vj/speech/push", "replace",
+                choices=POLICIES)  # fmt: skip
+    style = Slot("text", unit="a text with {phrase} in it")
+    yield Entry("/vj/speech/style", "parameter", (style,), "the prompt that a phrase becomes: `{phrase}, oil painting`",
+                "{phrase}")  # fmt: skip
+    code = Slot("text", unit="auto, or a code such as en, es, de", longest=12)
+    yield Entry("/vj/speech/language", "parameter", (code,), "the language that is spoken; auto finds it out", "auto")
+    yield Entry(
+        "/vj/speech/bars", "parameter", (Slot("int", 1, 256, "bars"),), "how long a phrase fades that blends in", 8
+    )
+    yield Entry("/vj/speech/hold_s", "parameter", (Slot("float", 0.0, 3600.0, "s"),), "so long after the last phrase "
+                "the typed prompt is back; 0: it stays", 60.0)  # fmt: skip
+    yield Entry("/vj/speech/crowd", "parameter", (switch,), "1: phrases from the page /speak wait for approval", False)
+    number = Slot("int", 1, MAX_SEED, "a phrase's number; without it the newest", optional=True)
+    yield Entry("/vj/speech/push", "action", (number,), "a phrase that waits becomes the picture")
+    yield Entry("/vj/speech/drop", "action", (number,), "a phrase that waits is dropped")
 
 
 def _play() -> Iterable[Entry]:
@@ -400,6 +436,20 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/buildup", "how far a build-up has risen")
     yield out("/vj/break", "1 while the low end is away")
     yield out("/vj/drop", "1 when kick and low end come back after a break, 0 shortly after")
+    yield out("/vj/speech/speaking", "how surely somebody speaks into the microphone")
+    yield out("/vj/speech/level", "how loud the microphone is")
+    text = Slot("text")
+    yield out("/vj/speech/text", "what is being said, as far as it is understood", text)
+    yield out("/vj/speech/phrase", "the phrase that became the picture, or waits to", text)
+    yield out("/vj/speech/confidence", "how surely it was understood")
+    yield out(
+        "/vj/speech/lag_s", "for how long what was said waits to be written down", Slot("float", 0.0, 3600.0, "s")
+    )
+    number, seconds = Slot("int", 0, 2**31 - 1), Slot("float", 0.0, 1e6, "s")
+    event = (number, text, text, text, text, Slot("float"), seconds, seconds, text)
+    yield out("/vj/speech/event", "all of it in one message: number, partial, final or revised, text, phrase, "
+              "language, confidence, begin and end (seconds since speech was switched on), who (empty: the microphone)",
+              *event)  # fmt: skip
     yield out("/vj/tonal_change", "how far the harmony has moved within the last second or two")
     yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[Slot("float")] * 6)
     yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Slot("float")] * 32)

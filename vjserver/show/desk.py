@@ -25,7 +25,7 @@ from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 MOST_ROWS = 128
-BY_CUE = "cue"
+BY_CUE, BY_SPEECH = "cue", "speech"
 ON_THE_BEAT = 1e-6  # of a beat: so near counts as on it
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
 BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take"})
@@ -154,6 +154,8 @@ class Desk:
     def _wait(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> bool:
         """Let a message wait for its boundary, in the place of an older one to the same address. False: not to wait."""
         quantise = self.state.quantise
+        if by == BY_SPEECH and quantise == "none":  # somebody speaks, and the picture keeps time
+            quantise = "bar"
         cue_id = cue_of(address)
         if cue_id:
             quantise = self.cues.find(cue_id).quantise or quantise

@@ -26,6 +26,7 @@ STORED = (
     Stored("size", "/vj/size", saved=True, switch=True),
     Stored("seed", "/vj/seed", saved=True),
     Stored("negative", "/vj/negative", saved=True),
+    Stored("spoken", "/vj/speech/style", saved=True),
     Stored("travel.beats", "/vj/travel/beats", saved=True),
     Stored("travel.seconds", "/vj/travel/seconds", saved=True),
     Stored("travel.ease", "/vj/travel/ease", saved=True),
@@ -49,6 +50,15 @@ STORED = (
     Stored("take", "/vj/take/record"),
     Stored("sound.device", "/vj/sound/device"),
     Stored("sound.channels", "/vj/sound/channels"),
+    Stored("speech.on", "/vj/speech/on"),
+    Stored("speech.mode", "/vj/speech/mode"),
+    Stored("speech.talk", "/vj/speech/talk"),
+    Stored("speech.source", "/vj/speech/source"),
+    Stored("speech.policy", "/vj/speech/policy"),
+    Stored("speech.language", "/vj/speech/language"),
+    Stored("speech.bars", "/vj/speech/bars"),
+    Stored("speech.hold_s", "/vj/speech/hold_s"),
+    Stored("speech.crowd", "/vj/speech/crowd"),
 )
 SWITCHES = tuple(row.name for row in STORED if row.switch)
 SAVED = tuple(row.name for row in STORED if row.saved)

@@ -230,6 +230,7 @@ class Preset(Strict):
     input: str = Field("", max_length=MAX_NAME)
     size: Annotated[str, AfterValidator(_size)] = "auto"
     negative: str = Field("", max_length=MAX_TEXT)
+    spoken: str = Field("{phrase}", max_length=MAX_TEXT, description="what a spoken phrase becomes as a prompt")
     travel: TravelTime = TravelTime()
     seed: int = Field(1, ge=0, le=MAX_SEED)
     prompts: tuple[Prompt, ...] = Field((), max_length=N_PROMPTS)

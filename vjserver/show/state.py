@@ -107,6 +107,26 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class Speech:
+    """Who is listened to, and what becomes of what is said.
+
+    ``mode``: all the time (``open``), or while ``talk`` is held (``push``). ``source``: a microphone of its own, or
+    what the ear hears (``music``). ``bars``: so long a phrase fades where ``policy`` is ``blend``; after ``hold_s``
+    without a new one the typed prompt is back (0: it stays). ``crowd``: what comes from the page waits for approval.
+    """
+
+    on: bool = False
+    mode: str = "open"
+    talk: bool = False
+    source: str = "microphone"
+    policy: str = "replace"
+    language: str = "auto"
+    bars: int = 8
+    hold_s: float = 60.0
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Autopilot:
     """Whether another preset is chosen every ``bars`` bars."""
 
@@ -154,6 +174,7 @@ class Look:
     input: str = ""
     size: str = "auto"
     negative: str = ""
+    spoken: str = "{phrase}"
     travel: Travel = field(default_factory=Travel)
     preset: int = 0
     preset_name: str = ""
@@ -187,6 +208,7 @@ class ShowState(Look):
     autopilot: Autopilot = field(default_factory=Autopilot)
     sync: Sync = field(default_factory=Sync)
     sound: Sound = field(default_factory=Sound)
+    speech: Speech = field(default_factory=Speech)
     take: bool = False
     lookahead_ms: float = -1.0
     blackout: bool = False

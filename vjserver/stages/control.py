@@ -7,7 +7,8 @@ check, one state. What the desk cannot do by itself (the tempo is the ear's, fil
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 from vjserver.controls.link import STEP_S, LinkMode, LinkSession
@@ -33,11 +34,12 @@ from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
+from vjserver.stages.speaking import SpeakingMemory, SpeechRoom
 from vjserver.stages.takes import TakeMemory, TakeWriter
 from vjserver.stages.takesound import TakeSound
 from vjserver.stages.telling import LEASE_NS, LOOPBACK, Subscriber, Telling, output_rows
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
-from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section
+from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section, Speech
 from vjserver.types.features import quiet
 from vjserver.types.text import visible
 
@@ -53,7 +55,7 @@ CALM_NS, CALM_KEPT = 10 * NS, 5
 RECORD_PATIENCE_NS = 6 * NS
 """So long may a recording that is wanted not run: an encoder begins, a file is ended, a process is replaced."""
 # What of the state makes a process do what it does, and may be why it falls.
-CAUSES = {"deliver": ("outputs", "deliver"), "generate": LOOK, "ear": ("sync",)}
+CAUSES = {"deliver": ("outputs", "deliver"), "generate": LOOK, "ear": ("sync",), "listen": ("speech",)}
 
 
 class Learner(Protocol):
@@ -85,7 +87,7 @@ class Pipes:
         """Return the ends of ``channels``; the events of ``others`` are heard."""
         return cls(
             StateWriter(channels.state),
-            FeaturesReader(channels.features, quiet(0)),
+            FeaturesReader(channels, quiet(0)),
             QueueWriter(channels.events("control")),
             [QueueReader(channels.events(name)) for name in others],
             StatsWriter(channels.stats("control")),
@@ -109,6 +111,7 @@ class ControlMemory:
     take: TakeMemory | None
     plays: tuple[str, int, int, int, int | None] | None
     troubles: dict[str, str]
+    speaking: SpeakingMemory = field(default_factory=SpeakingMemory)
 
 
 SOUND_ENDS_S = 1.0
@@ -147,6 +150,7 @@ class Control:
         cues: CueList | None = None,
         limits: OscLimits | None = None,
         sound: Callable[[], SoundReader] | None = None,
+        wake: str = "",
     ) -> None:
         self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
         self._check_output = check_output
@@ -165,6 +169,7 @@ class Control:
         )
         self.feedback = Feedback()
         self.telling = Telling(targets, self.server, self.feedback, self.desk, limits.trusted if limits else LOOPBACK)
+        self.speech = SpeechRoom(self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake)
         self._osc_beat = PulseFollower(1)
         self._left = self.desk.memory
         self._untold: deque[str] = deque(maxlen=8)
@@ -272,6 +277,8 @@ class Control:
                 self._tell_idle()
             if desk.state.sync != before.sync:
                 self._change_sync(before)
+            if desk.state.speech.on != before.speech.on:
+                self.speech.switched(desk.state.speech.on, self._clock.now_ns())
             if desk.state.take != before.take:
                 self._turn_take(desk.state.take, before)
             if desk.state.record != before.record:
@@ -461,6 +468,8 @@ class Control:
         "/vj/midi/forget": _forget,
         "/vj/take/play": _play_take,
         "/vj/tempo/beat": _beat,
+        "/vj/speech/push": lambda self, args: self.speech.push(args, self._clock.now_ns()),
+        "/vj/speech/drop": lambda self, args: self.speech.drop(args),
     }
 
     def _reload_soon(self) -> None:
@@ -577,6 +586,7 @@ class Control:
             self.desk.state = replace(self.state, take=False)
             return
         self.desk.resume(memory.desk)
+        self.speech.resume(memory.speaking)
         self.troubles.update(memory.troubles)
         self.telling.resume(memory.subscribers, now_ns)
         for what, deed in (("played", self._play_on), ("recorded", self._record_on)):
@@ -602,7 +612,8 @@ class Control:
         self._left, playing = self.desk.memory, self.desk.playing
         plays = (self._plays, *playing) if playing is not None else None
         rows = self.telling.subscribers()
-        self.pipes.memory.put(ControlMemory(self._left, rows, self._take.memory, plays, dict(self.troubles)))
+        troubles, speaking = dict(self.troubles), self.speech.memory
+        self.pipes.memory.put(ControlMemory(self._left, rows, self._take.memory, plays, troubles, speaking))
 
     def _remember_all(self, now_ns: int) -> None:
         """Leave the history too, which is long, once a second."""
@@ -721,6 +732,7 @@ class Control:
         now_ns = self._clock.now_ns()
         self._guarded("events", self._hear_others)
         self._guarded("desk", lambda: self.desk.tick(now_ns, self.pipes.features.get().grid, self._ahead_ns()))
+        self._guarded("speech", lambda: self.speech.tick(now_ns))
         self._guarded("state", self.settle)
         if now_ns >= self._next_tell_ns:
             self._next_tell_ns = now_ns + TELL_NS
@@ -784,6 +796,8 @@ class Control:
             kind = "ok" if event.mended else "error"
             self.telling.tell(f"/vj/status/{kind}", event.what, event.why)
             self._note(kind, event.what, event.why)
+        elif isinstance(event, Speech):
+            self.speech.hear(event, self._clock.now_ns())
         elif isinstance(event, (Drum, Onset, Section)):
             self.desk.hear(self._clock.now_ns(), event)
         elif isinstance(event, Command) and event.address == TAKE_BACK:
@@ -824,6 +838,7 @@ class Control:
         self._tell_lost()
         self._tell_flood()
         self.telling.status(self.pipes.boards, now_ns)
+        self.speech.status(self.pipes.boards["listen"].fresh(now_ns))
         self.pipes.stats.put(
             {
                 "t_ns": now_ns,

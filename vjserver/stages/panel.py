@@ -61,6 +61,7 @@ class PanelDesk:
         pipes, desk, now_ns = self._control.pipes, self._control.desk, self._clock.now_ns()
         f, state = pipes.features.get(), desk.state
         ear, generate, deliver = (pipes.boards[name].fresh(now_ns) for name in ("ear", "generate", "deliver"))
+        listen = pipes.boards["listen"].fresh(now_ns)
         return {
             "t_ms": self.now_ms(),
             "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
@@ -92,6 +93,7 @@ class PanelDesk:
             "generator": maker(generate),
             "figures": generate.get("figures", {}),
             "troubles": self._control.troubles,
+            "speech": self._control.speech.snapshot(listen),
         }
 
     def now_ms(self) -> float:

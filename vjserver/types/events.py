@@ -68,6 +68,49 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word that was said, and when: seconds after ``begin_ns`` of what it is a part of."""
+
+    text: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Somebody said something, until ``t_ns``: the time of the last of its sound that counts.
+
+    ``kind``: ``partial`` while it is being said, ``final`` right behind it, ``revised`` where there was time to listen
+    again; the three of one utterance share its ``number``. ``agreed`` is what may move the picture: of a partial, what
+    two answers in a row agree on. ``phrase`` is what of it is a picture; ``talker`` is empty for the microphone.
+    ``confidence`` is 0..1. ``wake``: it began with the wake word; it is meant for us, has no phrase and is no subtitle.
+    """
+
+    t_ns: int
+    kind: Literal["partial", "final", "revised"]
+    number: int
+    text: str
+    phrase: str
+    language: str
+    confidence: float
+    begin_ns: int
+    talker: str = ""
+    agreed: str = ""
+    words: tuple[SpokenWord, ...] = ()
+    wake: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TalkerSound:
+    """Sound of somebody who talks through the page: 16-bit samples at 16 kHz; ``ends`` where the button was let go."""
+
+    t_ns: int
+    talker: str
+    samples: bytes
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A control message that was accepted: ``address`` with typed, clamped ``args``."""
 
@@ -87,11 +130,13 @@ class Degraded:
 
 
 EarEvent = Onset | Drum | Beat | Tempo | Silence | Section
-Event = EarEvent | Command | Degraded
+Event = EarEvent | Speech | TalkerSound | Command | Degraded
 TAKE_BACK = "/vj/state/takeback"
 """Tells control that another process, named in the arguments, falls again and again since the state changed."""
 
-EVENT_TYPES: tuple[type[Event], ...] = (Onset, Drum, Beat, Tempo, Silence, Section, Command, Degraded)
+EVENT_TYPES: tuple[type[Event], ...] = (
+    Onset, Drum, Beat, Tempo, Silence, Section, Speech, TalkerSound, Command, Degraded,
+)  # fmt: skip
 
 
 def event_name(event: EarEvent) -> str:

@@ -94,6 +94,10 @@ class Features:
     chroma: Float32
     grid: BeatGrid
     stems: "Mapping[str, Features]" = field(default_factory=dict)
+    speaking: float = 0.0
+    """How surely somebody speaks into the microphone, 0..1."""
+    voice: float = 0.0
+    """How loud, 0..1."""
 
     def value(self, name: str, t_ns: int) -> float:
         """Return the feature called ``name`` as seen at ``t_ns``.
@@ -147,6 +151,8 @@ READERS: dict[str, Reader] = {
     "beat_pulse": lambda f, t: (1.0 - f.grid.beat_phase(t)) ** 2 if f.grid.running else 0.0,
     "bpm": lambda f, _t: f.grid.bpm,
     "confidence": lambda f, _t: f.grid.confidence,
+    "speaking": lambda f, _t: f.speaking,
+    "voice": lambda f, _t: f.voice,
 }
 FEATURE_NAMES = tuple(READERS)
 

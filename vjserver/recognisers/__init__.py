@@ -1,0 +1,1 @@
+"""Recognisers: sound goes in, words come out. One door a kind."""

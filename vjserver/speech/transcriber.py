@@ -1,0 +1,304 @@
+"""Transcriber: chunks of sound go in, jobs for a recogniser come out; its answers go in, what was said comes out.
+
+Pure: time comes with the sound, and whoever decodes (a thread on stage, the same thread for a file) fetches the next
+job when it is free. What matters most comes first: what somebody has finished saying, then what is being said, then
+what may be heard better with more time. What comes too late to be of use is left out, and nobody waits for it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from vjserver.speech.guards import is_made_up, told
+from vjserver.speech.mel import RATE_HZ
+from vjserver.speech.segmenter import CHUNK, CHUNK_S, Segmenter
+from vjserver.speech.words import Agreement, ContextName, Hypothesis, split
+from vjserver.types.audio import Float32
+from vjserver.types.events import Speech, SpokenWord
+
+NS = 1_000_000_000
+PRE_ROLL_S = 0.256
+MOST_S = 28.0
+"""Sound that is kept of one utterance, and of those of the microphone that wait."""
+MOST_WAITING = 16
+FIRST_PARTIAL_S, PARTIAL_S = 0.6, 0.8
+LEAST_VOICE_S = 0.16
+REVISE_WITHIN_S = 2.2
+COMMIT_AFTER_S = 4.0
+"""A phrase of somebody who is still speaking moves the picture only after so long: it may yet be taken back."""
+Kind = Literal["partial", "final", "revised"]
+CONTEXT_OF: dict[Kind, ContextName] = {"partial": "partial", "final": "short", "revised": "full"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Sound to be decoded: mono float32 at 16 kHz. ``t_ns`` is the time of its last sample."""
+
+    kind: Kind
+    number: int
+    sound: Float32
+    t_ns: int
+
+    @property
+    def context(self) -> ContextName:
+        """How much of its art the recogniser is to use."""
+        return CONTEXT_OF[self.kind]
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """What one person says from one pause to the next. ``t_ns`` is the time of the last sample of ``chunks``."""
+
+    number: int
+    talker: str
+    begin_ns: int
+    t_ns: int = 0
+    chunks: list[Float32] = field(default_factory=list)
+    voice_s: float = 0.0
+    voiced_ns: int = 0
+    """Until when there was a voice in it."""
+    ended: bool = False
+    agreement: Agreement = field(default_factory=Agreement)
+    tried_ns: int = 0
+    shown: bool = False
+
+    @property
+    def sound(self) -> Float32:
+        """All of it, as far as it is kept."""
+        return np.concatenate(self.chunks) if self.chunks else np.zeros(0, np.float32)
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return sum(map(len, self.chunks)) / RATE_HZ
+
+
+class Transcriber:
+    """Everything that is being said, by the microphone and by who talks through the page.
+
+    ``choose(text, language)`` returns the phrase of a text that is a picture, ``""`` where there is none.
+    ``clean(text)`` returns a text as it may be shown, and whether anything in it may not. ``wakes(text)`` tells whether
+    it begins with the wake word.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[str, str], str],
+        clean: Callable[[str], tuple[str, bool]] = lambda text: (text, False),
+        wakes: Callable[[str], bool] = lambda _text: False,
+        segmenter: Segmenter | None = None,
+    ) -> None:
+        self._choose_phrase, self._clean, self._wakes = choose, clean, wakes
+        self.segmenter = segmenter or Segmenter()
+        self._before: deque[Float32] = deque(maxlen=round(PRE_ROLL_S / CHUNK_S) + 2)  # two until it was noticed
+        self._speaks: dict[str, _Utterance] = {}
+        self._waiting: deque[_Utterance] = deque()
+        self._again: deque[_Utterance] = deque(maxlen=4)
+        self._in_work: _Utterance | None = None
+        self._number = 0
+        self._takes_s: dict[str, float] = {"partial": 0.3, "short": 0.4, "full": 0.9}
+        self._held = False
+        self.left_out = 0
+        """Utterances that were not decoded, because the recogniser was too far behind."""
+
+    # -- what is heard -------------------------------------------------------------------------------------
+
+    def hear(self, chunk: Float32, t_ns: int, likely: float) -> None:
+        """Take :data:`CHUNK` samples of the microphone, the time of the last, and how likely they are speech."""
+        what = self.segmenter.hear(likely) if not self._held else ""
+        if what == "begin":
+            self._begin("", t_ns)
+        one = self._speaks.get("")
+        if one is None:
+            self._before.append(chunk)
+            return
+        self._add(one, chunk, t_ns, likely > self.segmenter.o.off)
+        if what == "cut" or one.seconds >= MOST_S:
+            self._cut(one)
+        elif what == "end":
+            self._end("")
+
+    def hold(self, on: bool, t_ns: int) -> None:
+        """Push to talk: all of it is speech from now on (``on``), or it ends here."""
+        if on == self._held:
+            return
+        self._held = on
+        self._end("")
+        self.segmenter.stop()
+        if on:
+            self._begin("", t_ns)
+
+    def talk(self, talker: str, chunk: Float32, t_ns: int, likely: float) -> None:
+        """Take some sound of one who holds a button on a page; more than fits is left out."""
+        one = self._speaks.get(talker) or self._begin(talker, t_ns)
+        if one.seconds < MOST_S:
+            self._add(one, chunk, t_ns, likely > self.segmenter.o.off)
+
+    def talked(self, talker: str) -> None:
+        """One of the page let go of the button."""
+        self._end(talker)
+
+    def hush(self) -> None:
+        """Forget what is being said into the microphone: it was switched off, or has gone."""
+        self.segmenter.stop()
+        self._before.clear()
+        self._held = False
+        self._end("")
+
+    def _begin(self, talker: str, t_ns: int) -> _Utterance:
+        self._number += 1
+        before = list(self._before) if not talker else []
+        self._before.clear()
+        early_ns = round((len(before) + 1) * CHUNK_S * NS)
+        one = _Utterance(self._number, talker, t_ns - early_ns, t_ns, before)
+        one.tried_ns = t_ns - round((PARTIAL_S - FIRST_PARTIAL_S) * NS)
+        self._speaks[talker] = one
+        return one
+
+    @staticmethod
+    def _add(one: _Utterance, chunk: Float32, t_ns: int, voice: bool) -> None:
+        one.chunks.append(chunk)
+        one.t_ns = t_ns
+        if voice:
+            one.voice_s += len(chunk) / RATE_HZ
+            one.voiced_ns = t_ns
+
+    def _cut(self, one: _Utterance) -> None:
+        """Cut what somebody says without a pause, where it was least like speech; the rest is the next utterance."""
+        back = min(self.segmenter.least_like_speech(), len(one.chunks) - 1)
+        rest = one.chunks[-back:]
+        del one.chunks[-back:]
+        t_ns = one.t_ns
+        one.t_ns -= round(back * CHUNK_S * NS)
+        self._end(one.talker)
+        self._before.clear()
+        after = self._begin(one.talker, t_ns)
+        after.chunks, after.begin_ns = rest, one.t_ns
+        after.voice_s, after.voiced_ns = len(rest) * CHUNK_S, t_ns
+
+    def _end(self, talker: str) -> None:
+        one = self._speaks.pop(talker, None)
+        if one is None or (one.voice_s < LEAST_VOICE_S and not one.shown):
+            return
+        one.ended = True
+        if not talker:  # what follows soon does not begin with the end of this one
+            self._before.clear()
+        self._waiting.append(one)
+        mine = [other for other in self._waiting if not other.talker]
+        late = len(self._waiting) > MOST_WAITING or sum(other.seconds for other in mine) > MOST_S + one.seconds
+        if late:
+            self._waiting.remove(mine[0] if mine else self._waiting[0])
+            self.left_out += 1
+
+    # -- who decodes ---------------------------------------------------------------------------------------
+
+    def next_job(self, now_ns: int) -> Job | None:
+        """Return what is to be decoded now, or None; :meth:`done` or :meth:`failed` gives it back."""
+        if self._in_work is not None:
+            return None
+        if self._waiting:
+            return self._job("final", self._waiting[0])
+        due = [one for one in self._speaks.values() if self._is_due(one)]
+        if due:
+            one = min(due, key=lambda other: other.tried_ns)
+            one.tried_ns = one.t_ns
+            return self._job("partial", one)
+        while self._again and not self._speaks:
+            one = self._again.popleft()
+            if now_ns + round(self._takes_s["full"] * NS) <= one.voiced_ns + round(REVISE_WITHIN_S * NS):
+                return self._job("revised", one)
+        return None
+
+    def _is_due(self, one: _Utterance) -> bool:
+        every_s = max(PARTIAL_S, 2.0 * self._takes_s["partial"])
+        pause = not one.talker and self.segmenter.quiet_s > 0.2  # it may be over: the last word follows soon
+        return one.voice_s >= LEAST_VOICE_S and not pause and one.t_ns - one.tried_ns >= round(every_s * NS)
+
+    def _job(self, kind: Kind, one: _Utterance) -> Job:
+        self._in_work = one
+        return Job(kind, one.number, one.sound, one.t_ns)
+
+    def failed(self, job: Job) -> None:
+        """Give a job back that could not be done: it is left out."""
+        one, self._in_work = self._in_work, None
+        if job.kind == "final" and one is not None and one in self._waiting:
+            self._waiting.remove(one)
+
+    def done(self, job: Job, found: Hypothesis, took_s: float) -> list[Speech]:
+        """Take an answer, and how long it took; return what is to be told of it."""
+        one, self._in_work = self._in_work, None
+        context = job.context
+        self._takes_s[context] += 0.3 * (took_s - self._takes_s[context])
+        if one is None or one.number != job.number:
+            return []
+        made_up = is_made_up(found, max(one.voice_s, LEAST_VOICE_S))
+        if job.kind == "partial":
+            return self._partial(one, found, job) if not (made_up or one.ended) else []
+        if job.kind == "revised":
+            return [] if made_up else [self._told("revised", one, found, told(found.text))]
+        self._waiting.remove(one)
+        if made_up:
+            return [self._told("final", one, Hypothesis("", found.language), "")] if one.shown else []
+        self._again.append(one)
+        return [self._told("final", one, found, told(found.text))]
+
+    def _partial(self, one: _Utterance, found: Hypothesis, job: Job) -> list[Speech]:
+        before = (one.agreement.text, one.agreement.agreed)
+        one.agreement.hear(told(found.text))
+        if (one.agreement.text, one.agreement.agreed) == before:
+            return []
+        one.shown = True
+        text, _ = self._clean(one.agreement.text)
+        agreed, refused = self._clean(one.agreement.agreed)
+        late = job.t_ns - one.begin_ns >= round(COMMIT_AFTER_S * NS)
+        phrase = self._phrase(agreed, found.language) if late and not refused else ""
+        return [
+            Speech(
+                job.t_ns, "partial", one.number, text, phrase, found.language, found.confidence, one.begin_ns,
+                one.talker, agreed, wake=self._wakes(text),
+            )
+        ]  # fmt: skip
+
+    def _phrase(self, text: str, language: str) -> str:
+        """Return what of a text is a picture; what is meant for us is none."""
+        return self._choose_phrase(text, language) if text and not self._wakes(text) else ""
+
+    def _told(self, kind: Kind, one: _Utterance, found: Hypothesis, text: str) -> Speech:
+        shown, refused = self._clean(text)
+        phrase = self._phrase(shown, found.language) if not refused else ""
+        words = tuple(
+            SpokenWord(self._clean(word.text)[0], round(max(0.0, word.begin_s), 2), round(word.end_s, 2))
+            for word in found.words
+            if word.begin_s >= 0.0 and told(word.text)
+        )
+        return Speech(
+            one.voiced_ns or one.t_ns, kind, one.number, shown, phrase, found.language, found.confidence,
+            one.begin_ns, one.talker, shown, words if len(words) == len(split(shown)) else (), self._wakes(shown),
+        )  # fmt: skip
+
+    # -- how it goes ---------------------------------------------------------------------------------------
+
+    @property
+    def speaking(self) -> bool:
+        """Whether anybody speaks."""
+        return any(one.voice_s >= LEAST_VOICE_S for one in self._speaks.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits to be decoded, or is."""
+        return bool(self._waiting or self._again) or self._in_work is not None
+
+    def lag_s(self, now_ns: int) -> float:
+        """Return for how long the oldest that was said waits to be written down."""
+        if not self._waiting:
+            return 0.0
+        return max(0.0, (now_ns - self._waiting[0].voiced_ns) / NS - self.segmenter.o.hang_s)
+
+
+def chunks_of(sound: Float32) -> list[Float32]:
+    """Return sound as whole chunks, the last filled up with silence."""
+    whole = np.pad(sound, (0, -len(sound) % CHUNK))
+    return list(whole.reshape(-1, CHUNK))

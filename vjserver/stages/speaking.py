@@ -1,0 +1,154 @@
+"""Speaking: what was said comes from the listen process; messages go to the desk, and all surfaces are told of it."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vjserver.runtime.clock import NS
+from vjserver.show.desk import BY_SPEECH, Desk
+from vjserver.show.spoken import Confirming, Spoken, SpokenMemory
+from vjserver.speech.commands import command_of
+from vjserver.speech.subtitles import Subtitles
+from vjserver.types.events import Argument, Speech
+
+VOICE = "voice"
+"""The hand that gives stage commands: what it does is undone as any hand's."""
+KEPT = 64
+Tell = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakingMemory:
+    """What a successor has to know: what is still to happen, and when speech was switched on."""
+
+    spoken: SpokenMemory = field(default_factory=SpokenMemory)
+    since_ns: int = 0
+
+
+class SpeechRoom:
+    """What control does with speech.
+
+    ``receive(address, args, by)`` is control's; ``tell(address, *args)`` tells every surface; ``announce(what, why,
+    mended)`` says what is amiss. ``wake`` is the word before a stage command, ``""`` for none.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        receive: Callable[[str, Sequence[object], str], None],
+        tell: Tell,
+        note: Callable[[str, str], None],
+        wake: str = "",
+    ) -> None:
+        self._desk, self._receive, self._tell, self._note, self._wake = desk, receive, tell, note, wake
+        self._spoken, self._confirming = Spoken(), Confirming()
+        self.recent: deque[tuple[int, Speech]] = deque(maxlen=KEPT)
+        """What was said, newest last, with a number that counts events."""
+        self._count = 0
+        self._since_ns = 0
+        self._text = self._phrase = ""
+        self._confidence = 0.0
+        self.subtitles: Subtitles | None = None
+
+    @property
+    def memory(self) -> SpeakingMemory:
+        """What a successor has to know."""
+        return SpeakingMemory(self._spoken.memory, self._since_ns)
+
+    def resume(self, memory: SpeakingMemory) -> None:
+        """Go on where another left off."""
+        self._spoken, self._since_ns = Spoken(memory.spoken), memory.since_ns
+
+    # -- what is said --------------------------------------------------------------------------------------
+
+    def hear(self, said: Speech, now_ns: int) -> None:
+        """Take an event: tell it, and do what it asks for."""
+        self._since_ns = self._since_ns or said.begin_ns
+        self._count += 1
+        self.recent.append((self._count, said))
+        self._tell_event(said)
+        if self.subtitles is not None:
+            self.subtitles.hear(said, now_ns)
+        if said.wake:
+            if said.kind == "final" and not said.talker:  # the crowd gives no commands
+                self._command(said.text, now_ns)
+            return
+        self._send(self._spoken.hear(said, self._desk.state, now_ns))
+
+    def _tell_event(self, said: Speech) -> None:
+        begin_s, end_s = ((t_ns - self._since_ns) / NS for t_ns in (said.begin_ns, said.t_ns))
+        self._tell(
+            "/vj/speech/event", said.number, said.kind, said.text, said.phrase, said.language,
+            round(said.confidence, 3), round(begin_s, 2), round(end_s, 2), said.talker,
+        )  # fmt: skip
+        self._text, self._confidence = said.text, said.confidence
+        self._tell("/vj/speech/text", said.text)
+        self._tell("/vj/speech/confidence", round(said.confidence, 3))
+        if said.phrase and said.phrase != self._phrase:
+            self._phrase = said.phrase
+            self._tell("/vj/speech/phrase", said.phrase)
+
+    def _send(self, rows: Sequence[tuple[str, tuple[Argument, ...]]]) -> None:
+        for address, args in rows:
+            self._receive(address, args, BY_SPEECH)
+
+    def _command(self, text: str, now_ns: int) -> None:
+        presets = [preset.name for _, preset in self._desk.bank.presets]
+        asked = command_of(text, self._wake, presets)
+        if asked is None:
+            self._note("speech", f"no command: {text}")
+        elif asked.confirm:
+            self._confirming.ask(asked.address, asked.args, now_ns)
+            self._note("speech", f"{asked.words}? say: {self._wake}, confirm")
+        elif not asked.address:
+            waited = self._confirming.confirm(now_ns)
+            if waited is not None:
+                self._receive(*waited, VOICE)
+        else:
+            self._note("speech", f"command: {asked.words}")
+            self._receive(asked.address, asked.args, VOICE)
+
+    # -- hands and time ------------------------------------------------------------------------------------
+
+    def push(self, args: tuple[Argument, ...], now_ns: int) -> None:
+        """Let a phrase through that waits. Raises ConfigError."""
+        self._send(self._spoken.push(int(args[0]) if args else None, self._desk.state, now_ns))
+
+    def drop(self, args: tuple[Argument, ...]) -> None:
+        """Drop a phrase that waits. Raises ConfigError."""
+        self._spoken.drop(int(args[0]) if args else None)
+
+    def tick(self, now_ns: int) -> None:
+        """Do what falls due."""
+        self._send(self._spoken.tick(self._desk.state, self._desk.grid, now_ns))
+
+    def switched(self, on: bool, now_ns: int) -> None:
+        """Speech was switched on or off."""
+        self._since_ns = now_ns if on else 0
+        if not on and self._text:
+            self._text = ""
+            self._tell("/vj/speech/text", "")
+
+    def status(self, board: Mapping[str, Any]) -> None:
+        """Tell how it goes, from the board of the listen process."""
+        if board:
+            self._tell("/vj/speech/speaking", float(board.get("likely", 0.0)))
+            self._tell("/vj/speech/level", float(board.get("level", 0.0)))
+            self._tell("/vj/speech/lag_s", float(board.get("lag_s", 0.0)))
+
+    def snapshot(self, board: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the panel shows, as plain JSON values."""
+        wishes = self._desk.state.speech
+        microphone = str(board.get("microphone", "closed")) if wishes.on else "closed"
+        return {
+            "microphone": microphone,
+            "ready": bool(board.get("ready", False)),
+            "speaking": bool(board.get("speaking", False)),
+            "level": float(board.get("level", 0.0)),
+            "text": self._text,
+            "phrase": self._phrase,
+            "confidence": round(self._confidence, 2),
+            "lag_s": float(board.get("lag_s", 0.0)),
+            "waiting": [[one.number, one.talker, one.phrase] for one in self._spoken.waiting],
+        }
