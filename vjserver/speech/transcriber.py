@@ -20,7 +20,9 @@ from vjserver.types.audio import Float32
 from vjserver.types.events import Speech, SpokenWord
 
 NS = 1_000_000_000
-PRE_ROLL_S = 0.256
+PRE_ROLL_S = 0.4
+BEFORE_ONSET_S = 0.06
+"""So late a voice is noticed, at most."""
 MOST_S = 28.0
 """Sound that is kept of one utterance, and of those of the microphone that wait."""
 MOST_WAITING = 16
@@ -60,6 +62,8 @@ class _Utterance:
     voice_s: float = 0.0
     voiced_ns: int = 0
     """Until when there was a voice in it."""
+    onset_ns: int = 0
+    """Since when."""
     ended: bool = False
     agreement: Agreement = field(default_factory=Agreement)
     tried_ns: int = 0
@@ -165,6 +169,7 @@ class Transcriber:
         if voice:
             one.voice_s += len(chunk) / RATE_HZ
             one.voiced_ns = t_ns
+            one.onset_ns = one.onset_ns or t_ns - round(len(chunk) / RATE_HZ * NS)
 
     def _cut(self, one: _Utterance) -> None:
         """Cut what somebody says without a pause, where it was least like speech; the rest is the next utterance."""
@@ -269,8 +274,11 @@ class Transcriber:
     def _told(self, kind: Kind, one: _Utterance, found: Hypothesis, text: str) -> Speech:
         shown, refused = self._clean(text)
         phrase = self._phrase(shown, found.language) if not refused else ""
+        onset_s = max(0.0, (one.onset_ns - one.begin_ns) / NS - BEFORE_ONSET_S)  # no word begins in the pre-roll
         words = tuple(
-            SpokenWord(self._clean(word.text)[0], round(max(0.0, word.begin_s), 2), round(word.end_s, 2))
+            SpokenWord(
+                self._clean(word.text)[0], round(max(onset_s, word.begin_s), 2), round(max(onset_s, word.end_s), 2)
+            )
             for word in found.words
             if word.begin_s >= 0.0 and told(word.text)
         )

@@ -66,7 +66,8 @@ class ListenPipes:
     """Where what listen finds goes, and what it hears besides the microphone.
 
     ``voice`` is told the time, how likely it is speech and how loud; ``talk`` returns what was said into the page,
-    and how much of it was lost so far; ``music`` opens what the ear hears, and raises FileNotFoundError where there is none.
+    and how much of it was lost so far; ``music`` opens what the ear hears, and raises FileNotFoundError where there is
+    none.
     """
 
     tell: Callable[[Event], None]
