@@ -17,7 +17,6 @@ that were written and marked without knowledge of the program (``bench/spoken``)
 import argparse
 import ctypes
 import json
-import os
 import re
 import resource
 import subprocess
@@ -34,9 +33,7 @@ import scipy.signal
 import soundfile
 
 from bench.music import effects
-from bench.music.render import fluidsynth
-from bench.music.score import Note
-from bench.music.band import no_music, take, tracks
+from bench.music.band import take, tracks
 from bench.report import row
 from vjserver.app.listen import recogniser_of, transcriber_of
 from vjserver.app.show import SpeechOptions
@@ -210,7 +207,9 @@ def real(model: str = "base") -> Iterator[dict[str, Any]]:
         pairs["final"].append((match[1], " ".join(finals.values())))
         pairs["revised"].append((match[1], " ".join(better.values())))
     for kind, rows_of in pairs.items():
-        yield row("speech", f"{model}: word error, {kind}, real recordings", "%", p50=word_error(rows_of), n=len(rows_of))
+        yield row(
+            "speech", f"{model}: word error, {kind}, real recordings", "%", p50=word_error(rows_of), n=len(rows_of)
+        )
 
 
 def _solo(program: int, seconds: float, seed: int) -> Float32:
@@ -257,7 +256,10 @@ def _midi_sound(program: int, notes: Sequence[tuple[float, float, int, int]], se
 
 def _quiet(minutes: float) -> Iterator[tuple[str, Float32]]:
     seconds, rng = minutes * 60.0, np.random.default_rng(5)
-    down = lambda sound: np.asarray(scipy.signal.resample_poly(sound, RATE_HZ, 44100), np.float32)  # noqa: E731
+
+    def down(sound: Float32) -> Float32:
+        return np.asarray(scipy.signal.resample_poly(sound, RATE_HZ, 44100), np.float32)
+
     yield "silence", rng.normal(0.0, 10 ** (-85 / 20), round(seconds * RATE_HZ)).astype(np.float32)
     yield "pink noise", down(effects.pink(rng, seconds))
     yield "applause", down(effects.applause(rng, seconds))
@@ -270,7 +272,9 @@ def quiet(model: str = "base", minutes: float = MINUTES) -> Iterator[dict[str, A
     for name, sound in _quiet(minutes):
         rows = heard(sound, model, "")
         texts = [one.text for one, _ in rows]
-        yield row("speech", f"{model}: events in {minutes:g} minutes of {name}", "events", p50=len(rows), n=1, texts=texts[:8])
+        yield row(
+            "speech", f"{model}: events in {minutes:g} minutes of {name}", "events", p50=len(rows), n=1, texts=texts[:8]
+        )
 
 
 def openers(model: str = "base") -> Iterator[dict[str, Any]]:
@@ -301,7 +305,6 @@ def spoken_times(text: str) -> tuple[Float32, list[float]]:
             ("audio_ms", ctypes.c_int), ("sample", ctypes.c_int), ("user", ctypes.c_void_p), ("id", ctypes.c_char * 8),
         )  # fmt: skip
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
     def take_sound(wav: Any, count: int, events: Any) -> int:
         if wav and count > 0:
             sounds.append(ctypes.string_at(wav, 2 * count))
@@ -312,8 +315,10 @@ def spoken_times(text: str) -> tuple[Float32, list[float]]:
             i += 1
         return 0
 
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
+    callback = kind(take_sound)
     rate = library.espeak_Initialize(1, 0, None, 0)  # AUDIO_OUTPUT_RETRIEVAL
-    library.espeak_SetSynthCallback(take_sound)
+    library.espeak_SetSynthCallback(callback)
     library.espeak_SetVoiceByName(b"en-us")
     library.espeak_SetParameter(1, 150, 0)
     data = text.encode()
@@ -361,15 +366,33 @@ def commands(model: str = "base") -> Iterator[dict[str, Any]]:
         texts = [s.text for s, _ in heard(padded(say(one["said"])), model) if s.kind == "final"]
         asked = command_of(" ".join(texts), "computer", PRESETS)
         expected = command_of(f"computer {one['command']}", "computer", PRESETS)
-        hit = asked is not None and expected is not None and (asked.address, asked.args) == (expected.address, expected.args)
+        hit = (
+            asked is not None
+            and expected is not None
+            and (asked.address, asked.args) == (expected.address, expected.args)
+        )
         right += hit
         if not hit:
             wrong.append(f"{one['said']!r} -> {texts}")
-    yield row("speech", f"{model}: commands with the wake word that were done", "", p50=right, n=len(rows["with_wake"]), wrong=wrong)
+    yield row(
+        "speech",
+        f"{model}: commands with the wake word that were done",
+        "",
+        p50=right,
+        n=len(rows["with_wake"]),
+        wrong=wrong,
+    )
     gap = np.zeros(round(1.2 * RATE_HZ), np.float32)
     talk = np.concatenate([piece for text in rows["talk"] for piece in (say(text), gap)])
     done = [s.text for s, _ in heard(talk, model) if s.kind == "final" and command_of(s.text, "computer", PRESETS)]
-    yield row("speech", f"{model}: commands in {len(talk) / RATE_HZ / 60:.1f} minutes of talk about commands", "", p50=len(done), n=1, done=done)
+    yield row(
+        "speech",
+        f"{model}: commands in {len(talk) / RATE_HZ / 60:.1f} minutes of talk about commands",
+        "",
+        p50=len(done),
+        n=1,
+        done=done,
+    )
 
 
 def _memory_mb() -> float:
@@ -390,7 +413,13 @@ def cost(model: str = "base") -> Iterator[dict[str, Any]]:
     for name, sound in (("speech", speech), ("silence", np.zeros(60 * RATE_HZ, np.float32))):
         began = time.process_time()
         heard(sound, model)
-        yield row("speech", f"{model}: processor, {name}", "cores", p50=round((time.process_time() - began) / (len(sound) / RATE_HZ), 3), n=1)
+        yield row(
+            "speech",
+            f"{model}: processor, {name}",
+            "cores",
+            p50=round((time.process_time() - began) / (len(sound) / RATE_HZ), 3),
+            n=1,
+        )
     said, detector = transcriber_of(SpeechOptions()), VoiceDetector()
     before_mb, fed_s = _now_mb(), 0.0
 
@@ -406,8 +435,16 @@ def cost(model: str = "base") -> Iterator[dict[str, Any]]:
         for _ in transcribed(speech, Quick(), said, time.perf_counter, "en", detector=detector):  # type: ignore[arg-type]
             pass
         fed_s += len(speech) / RATE_HZ
-    yield row("speech", "memory after two hours fed fast, beyond the start", "MB", p50=round(_now_mb() - before_mb, 1), n=1)
-    yield row("speech", f"{model}: memory of this process (with scipy, jiwer, a synthesiser)", "MB", p50=round(_memory_mb()), n=1)
+    yield row(
+        "speech", "memory after two hours fed fast, beyond the start", "MB", p50=round(_now_mb() - before_mb, 1), n=1
+    )
+    yield row(
+        "speech",
+        f"{model}: memory of this process (with scipy, jiwer, a synthesiser)",
+        "MB",
+        p50=round(_memory_mb()),
+        n=1,
+    )
 
 
 def monologue(model: str = "base") -> Iterator[dict[str, Any]]:
@@ -441,7 +478,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="how long each sound of quiet is")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     args = parser.parse_args()
-    os.nice(0)
     rows: list[dict[str, Any]] = []
     for name in args.parts or PARTS:
         options = {"model": args.model} if name != "phrases" else {}

@@ -5,8 +5,9 @@ import contextlib
 import gc
 import logging
 import socket
+import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,11 +24,14 @@ from vjserver.app.workers import LISTEN, Plan
 from vjserver.controls.discovery import Discovery, local_name
 from vjserver.controls.oscquery import host_info
 from vjserver.controls.web.access import Guard
+from vjserver.controls.web.authority import Authority, authority, context_for
 from vjserver.controls.web.impatient import Impatient
 from vjserver.controls.web.server import Preview, web_app
+from vjserver.controls.web.speak import Gallery, SpeakPage, follow_gallery
 from vjserver.ports import options_of
 from vjserver.runtime import log
 from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.soundring import SoundReader
 from vjserver.runtime.store import WORKERS, StateReader
@@ -39,6 +43,7 @@ from vjserver.stages.panel import PanelDesk
 from vjserver.stages.shelf import Shelf
 from vjserver.stages.telling import LOOPBACK
 from vjserver.types.errors import ConfigError, OutputError, VJError
+from vjserver.types.events import Speech
 
 THUMBNAIL_AFTER_S = 4.0
 BACKOFF_S = (0.2, 1.0, 5.0, 20.0)
@@ -88,6 +93,9 @@ async def _main(plan: Plan, life: Life) -> None:
     if show.web.on:
         for host in ("127.0.0.1", *([plan.lan.host] if plan.lan else [])):
             rooms[f"web page {host}"] = partial(web.serve, host, life)
+        if plan.lan is not None:
+            rooms["https"] = partial(web.serve_phones, plan.lan.host, life)
+        rooms["gallery"] = lambda: web.keep_gallery(life)
         rooms["thumbnails"] = lambda: web.keep_thumbnails(life)
     if show.web.on and show.web.announce:
         rooms["discovery"] = lambda: _announce(plan, control, life)
@@ -244,12 +252,43 @@ class _Web:
         machine = f"{socket.gethostname().removesuffix('.local')}.local"
         names = ["127.0.0.1", "localhost", "[::1]", announced, f"{announced}.", machine, *([lan.host] if lan else [])]
         info = host_info(show.name, show.osc.port)
-        app = web_app(self._desk, self._preview, info)
-        self._app = Guard(app, names, show.web.hosts, plan.token, show.osc.allow)
+        self._names = [name for name in names if not name.endswith(".") and name != "[::1]"]
+        self._gallery = Gallery()
+        talk = QueueWriter(plan.channels.talk)
+        addresses = (lan.speak_url(show.web.secure_port), lan.trust_url(show.web.port)) if lan is not None else ("", "")
+        self._authority = _authority_or_none(control) if lan is not None else None
+        certificate = self._authority.certificate if self._authority is not None else b""
+        speak = SpeakPage(
+            Speaking(control), self._gallery, talk.put, LiveClock().now_ns,
+            *(addresses if certificate else ("", "")), certificate,
+        )  # fmt: skip
+        app = web_app(self._desk, self._preview, info, speak.routes())
+        self._app = Guard(app, names, show.web.hosts, plan.token, show.osc.allow, lan.guests if lan is not None else "")
 
-    async def serve(self, host: str, life: Life) -> None:
+    async def serve_phones(self, host: str, life: Life) -> None:
+        """Serve the page to speak by https, for phones, on the next port."""
+        if self._authority is None:
+            await _until(life)
+            return
+        own = await asyncio.to_thread(context_for, self._authority, self._names)
+        await self.serve(host, life, self._plan.show.web.secure_port, own)
+
+    async def keep_gallery(self, life: Life) -> None:
+        """Keep a picture of each phrase that is on the wall."""
+
+        def snap() -> bytes:
+            self._preview.look()
+            return self._preview.small(480, 270)
+
+        look = follow_gallery(lambda: self._control.speech.on_the_wall, snap, self._gallery)
+        clock = LiveClock()
+        while not life.stopped():
+            await _pause(life, 0.25)
+            look(clock.now_ns())
+
+    async def serve(self, host: str, life: Life, port: int = 0, secure: ssl.SSLContext | None = None) -> None:
         """Serve on one interface until the end; a port that is taken is tried again until it is free."""
-        port, told = self._plan.show.web.port, False
+        port, told = port or self._plan.show.web.port, False
         while not life.stopped():
             try:
                 listener = _bound(host, port)
@@ -267,6 +306,9 @@ class _Web:
                 timeout_keep_alive=KEEP_ALIVE_S, http=Impatient, proxy_headers=False,
                 log_config=None,  # there may be no standard streams
             )  # fmt: skip
+            if secure is not None:
+                config.load()
+                config.ssl = secure
             server = _Server(config)
             ending = asyncio.create_task(_end_with(life, server))
             try:
@@ -292,6 +334,40 @@ class _Web:
                     picture = self._preview.small()
                     if picture:
                         self._desk.keep_thumbnail(picture)
+
+
+def _authority_or_none(control: Control) -> Authority | None:
+    """Return who signs for https; where there is none, that is said, and phones send voice memos."""
+    try:
+        return authority()
+    except OutputError as error:
+        control.announce("https", str(error))
+        return None
+
+
+class Speaking:
+    """Control as the page to speak needs it."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def recent(self) -> Sequence[tuple[int, Speech]]:
+        """Return what was said, with a number that counts events."""
+        return self._control.speech.recent
+
+    def waits(self, number: int) -> bool:
+        """Tell whether an utterance's phrase waits for a hand."""
+        return self._control.speech.waits(number)
+
+    def why_off(self) -> str:
+        """Return why nobody is listened to, ``""`` where it is."""
+        if not self._control.state.speech.on:
+            return "nobody listens yet: the VJ switches speech on"
+        return self._control.troubles.get("speech", "")
+
+    def privacy(self) -> str:
+        """Return where the sound goes, in a sentence."""
+        return self._control.speech.privacy(self._control.pipes.boards["listen"].get())
 
 
 async def _end_with(life: Life, server: uvicorn.Server) -> None:

@@ -127,6 +127,7 @@ class Display:
                 self._print("(this terminal cannot draw the QR code: it takes UTF-8)")
             else:
                 self._print(code)
+            self._print(f"to speak, from a phone: {lan.speak_url(show.web.port, 'http')}")
 
     def _print(self, text: str, first: str = "", style: str = "") -> None:
         """Print a line as it is, whatever it holds; ``first`` stands before it in a colour."""

@@ -19,6 +19,16 @@ class Lan:
     host: str
     network: str
     token: str
+    guests: str = ""
+    """What the page to speak asks for."""
+
+    def speak_url(self, port: int, scheme: str = "https") -> str:
+        """Return the address of the page to speak, with the guests' token."""
+        return f"{scheme}://{self.host}:{port}/speak?guest={self.guests}"
+
+    def trust_url(self, port: int) -> str:
+        """Return where a phone learns to trust this server."""
+        return f"http://{self.host}:{port}/trust"
 
     def url(self, port: int) -> str:
         """Return the panel's address, with its token."""
@@ -35,7 +45,7 @@ def lan_of(interface: str) -> Lan:
     for (name, address), found in known.items():
         if interface in (name, address) or (interface.startswith("127.") and address == "127.0.0.1"):
             host = interface if interface.startswith("127.") else address
-            return Lan(host, str(found.network), secrets.token_urlsafe(16))
+            return Lan(host, str(found.network), secrets.token_urlsafe(16), secrets.token_urlsafe(9))
     there = ", ".join(f"{name} ({address})" for name, address in known) or "none"
     raise ConfigError(f"no network interface {interface!r}; there are: {there}")
 

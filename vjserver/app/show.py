@@ -136,6 +136,7 @@ class WebOptions(_Strict):
 
     on: bool = True
     port: int = Field(9020, ge=1, le=65535)
+    secure_port: int = Field(9021, ge=1, le=65535, description="https for phones, with vjserver run --lan")
     announce: bool = Field(True, description="let other programs find OSC and OSCQuery by zeroconf")
     hosts: tuple[str, ...] = Field(
         (),
@@ -257,7 +258,7 @@ def shifted(show: Show, base: int) -> Show:
     )
     outputs = tuple(_moved(door, by, base) for door in show.outputs)
     name = f"{show.name}-{base}"
-    web = show.web.model_copy(update={"port": show.web.port + by})
+    web = show.web.model_copy(update={"port": show.web.port + by, "secure_port": show.web.secure_port + by})
     return show.model_copy(update={"name": name, "osc": osc, "web": web, "outputs": outputs})
 
 
@@ -269,7 +270,7 @@ def free_base(show: Show) -> int:
 
 def _bases(show: Show) -> tuple[int, int]:
     """Return the lowest and the highest base with which every port of a show is one."""
-    ports = [show.osc.port, show.web.port, *(target.port for target in show.osc.targets)]
+    ports = [show.osc.port, show.web.port, show.web.secure_port, *(target.port for target in show.osc.targets)]
     ports += [port for door in show.outputs if (port := _port_of(door))]
     return LEAST_PORT + show.osc.port - min(ports), MOST_PORT + show.osc.port - max(ports)
 

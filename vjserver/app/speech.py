@@ -14,12 +14,12 @@ import numpy as np
 from vjserver.app.listen import recogniser_of, transcriber_of
 from vjserver.app.offline import FOREVER_NS, blocks
 from vjserver.app.show import SpeechOptions
-from vjserver.recognisers.voice import Resampler16k, mono
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.state import Speech
 from vjserver.sources import device as devices
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.speech.mel import RATE_HZ
+from vjserver.speech.sound import Resampler16k, mono
 from vjserver.stages.transcription import Listen, ListenPipes, transcribed
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, DeviceError

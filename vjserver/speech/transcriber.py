@@ -26,7 +26,8 @@ BEFORE_ONSET_S = 0.06
 MOST_S = 28.0
 """Sound that is kept of one utterance, and of those of the microphone that wait."""
 MOST_WAITING = 16
-FIRST_PARTIAL_S, PARTIAL_S = 0.6, 0.8
+FIRST_PARTIAL_S, AGAIN_S, PARTIAL_S = 0.5, 0.3, 0.8
+"""When it is first tried to understand somebody, how soon again while nothing is understood, and then how often."""
 LEAST_VOICE_S = 0.16
 REVISE_WITHIN_S = 2.2
 COMMIT_AFTER_S = 4.0
@@ -158,7 +159,7 @@ class Transcriber:
         self._before.clear()
         early_ns = round((len(before) + 1) * CHUNK_S * NS)
         one = _Utterance(self._number, talker, t_ns - early_ns, t_ns, before)
-        one.tried_ns = t_ns - round((PARTIAL_S - FIRST_PARTIAL_S) * NS)
+        one.tried_ns = t_ns - round((AGAIN_S - FIRST_PARTIAL_S) * NS)
         self._speaks[talker] = one
         return one
 
@@ -218,7 +219,8 @@ class Transcriber:
         return None
 
     def _is_due(self, one: _Utterance) -> bool:
-        every_s = max(PARTIAL_S, 2.0 * self._takes_s["partial"])
+        takes_s = self._takes_s["partial"]
+        every_s = max(PARTIAL_S, 2.0 * takes_s) if one.shown else max(AGAIN_S, takes_s)
         pause = not one.talker and self.segmenter.quiet_s > 0.2  # it may be over: the last word follows soon
         return one.voice_s >= LEAST_VOICE_S and not pause and one.t_ns - one.tried_ns >= round(every_s * NS)
 

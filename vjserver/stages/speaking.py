@@ -1,13 +1,13 @@
 """Speaking: what was said comes from the listen process; messages go to the desk, and all surfaces are told of it."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vjserver.runtime.clock import NS
 from vjserver.show.desk import BY_SPEECH, Desk
-from vjserver.show.spoken import Confirming, Spoken, SpokenMemory
+from vjserver.show.spoken import BLEND, Confirming, Spoken, SpokenMemory
 from vjserver.speech.commands import command_of
 from vjserver.speech.subtitles import Subtitles
 from vjserver.types.events import Argument, Speech
@@ -49,6 +49,8 @@ class SpeechRoom:
         self._since_ns = 0
         self._text = self._phrase = ""
         self._confidence = 0.0
+        self._phrases: OrderedDict[str, str] = OrderedDict()
+        """By the prompts that they became."""
         self.subtitles: Subtitles | None = None
 
     @property
@@ -64,6 +66,8 @@ class SpeechRoom:
 
     def hear(self, said: Speech, now_ns: int) -> None:
         """Take an event: tell it, and do what it asks for."""
+        if not self._desk.state.speech.on:  # it was switched off while this was on its way
+            return
         self._since_ns = self._since_ns or said.begin_ns
         self._count += 1
         self.recent.append((self._count, said))
@@ -91,6 +95,10 @@ class SpeechRoom:
 
     def _send(self, rows: Sequence[tuple[str, tuple[Argument, ...]]]) -> None:
         for address, args in rows:
+            if address.startswith("/vj/prompt/") and isinstance(args[0], str):
+                self._phrases[args[0]] = self._spoken.memory.phrase
+                while len(self._phrases) > KEPT:
+                    self._phrases.popitem(last=False)
             self._receive(address, args, BY_SPEECH)
 
     def _command(self, text: str, now_ns: int) -> None:
@@ -136,6 +144,26 @@ class SpeechRoom:
             self._tell("/vj/speech/speaking", float(board.get("likely", 0.0)))
             self._tell("/vj/speech/level", float(board.get("level", 0.0)))
             self._tell("/vj/speech/lag_s", float(board.get("lag_s", 0.0)))
+
+    # -- the page ------------------------------------------------------------------------------------------
+
+    @property
+    def on_the_wall(self) -> str:
+        """The phrase that the picture is of, ``""`` where it is of nothing that was said."""
+        state = self._desk.state
+        blends = self._phrases.get(state.texts[BLEND], "") if state.weights[BLEND] > 0.0 else ""
+        return blends or self._phrases.get(state.texts[0], "")
+
+    def waits(self, number: int) -> bool:
+        """Tell whether an utterance's phrase waits for a hand."""
+        return any(one.number == number for one in self._spoken.waiting)
+
+    @staticmethod
+    def privacy(board: Mapping[str, Any]) -> str:
+        """Return where the sound goes, in a sentence."""
+        if board.get("leaves"):
+            return f"What you say leaves this machine: {board['leaves']} writes it down. The sound is not kept here."
+        return "What you say is written down on this machine and leaves it as text only; the sound is not kept."
 
     def snapshot(self, board: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the panel shows, as plain JSON values."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vjserver.ports import Recogniser, Source
-from vjserver.recognisers.voice import Resampler16k, VoiceDetector, mono
+from vjserver.recognisers.voice import VoiceDetector
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueReader, QueueWriter
@@ -23,6 +23,7 @@ from vjserver.runtime.store import Channels, VoiceWriter
 from vjserver.show.state import Speech as Wishes
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.segmenter import CHUNK, CHUNK_S
+from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.transcriber import Job, Transcriber
 from vjserver.speech.words import Hypothesis
 from vjserver.types.audio import AudioBlock, Float32

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vjserver.controls.osc import is_within
 
-COOKIE = "vjserver_token"
+COOKIE, GUEST = "vjserver_token", "vjserver_guest"
 STRANGE = "this page is not for you: name the host by which you came in the show file, [web] hosts"
 FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 
@@ -29,7 +29,8 @@ class Guard:
     """Refuses what does not come from this server's own page, and other machines without ``token``.
 
     ``names`` are this machine's own; ``hosts`` are a tunnel's or a proxy's, each with a port or for any port. Machines
-    of ``players`` (addresses or networks) may use OSCQuery without the token.
+    of ``players`` (addresses or networks) may use OSCQuery without the token. With ``guests``, a token of its own, the
+    page /speak may be used and nothing else.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Guard:
         hosts: Sequence[str] = (),
         token: str = "",
         players: Sequence[str] = (),
+        guests: str = "",
     ) -> None:
+        self._guests = guests
         self._app = app
         self._names = frozenset(name.lower() for name in names)
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -56,9 +59,13 @@ class Guard:
         port = (scope.get("server") or ("", 0))[1]
         if not self._is_ours(headers.get("host", ""), headers.get("origin"), port):
             await _refuse(scope, receive, send, STRANGE)
-        elif self._is_near(scope) or self._knows(headers) or (_is_query(asked) and self._plays(scope)):
+        elif self._may(asked, scope):
             await self._app(scope, receive, send)
-        elif self._same((query := dict(parse_qsl(scope["query_string"].decode("latin-1")))).pop("token", "")):
+        elif _is_talk(scope) and _alike(self._guests, _query(scope).get("guest", "")):
+            answer = RedirectResponse("/speak", 303)
+            answer.set_cookie(GUEST, self._guests, httponly=True, samesite="lax", max_age=86400, path="/speak")
+            await answer(scope, receive, send)
+        elif self._same((query := _query(scope)).pop("token", "")):
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
             else:
@@ -69,6 +76,13 @@ class Guard:
                 await answer(scope, receive, send)
         else:
             await _refuse(scope, receive, send, "a token is needed: use the address that vjserver printed")
+
+    def _may(self, asked: HTTPConnection, scope: Scope) -> bool:
+        """Tell whether a request is let in as it is: of this machine, by a cookie, or because it is for everybody."""
+        if self._is_near(scope) or self._knows(asked.headers) or (_is_query(asked) and self._plays(scope)):
+            return True
+        path: str = scope["path"]
+        return path.startswith("/trust") or (_is_talk(scope) and self._is_guest(asked.headers))
 
     def _is_ours(self, host: str, origin: str | None, port: int | None) -> bool:
         """Tell whether a request was meant for us, and comes from our own page if it comes from a page.
@@ -115,8 +129,30 @@ class Guard:
             return False
         return cookie is not None and self._same(cookie.value)
 
+    def _is_guest(self, headers: Headers) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(GUEST)
+        except CookieError:
+            return False
+        return cookie is not None and _alike(self._guests, cookie.value)
+
     def _same(self, given: str) -> bool:
-        return bool(self._token) and hmac.compare_digest(given.encode(), self._token.encode())
+        return _alike(self._token, given)
+
+
+def _alike(token: str, given: str) -> bool:
+    """Tell whether a token was given; one that is empty never was."""
+    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
+
+
+def _is_talk(scope: Scope) -> bool:
+    """Tell whether the page to speak is asked for."""
+    path: str = scope["path"]
+    return scope["type"] == "http" and (path == "/speak" or path.startswith("/speak/"))
 
 
 def _bare(host: str) -> str:

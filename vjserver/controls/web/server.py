@@ -140,8 +140,11 @@ class Preview:
         return began_ms + cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1].tobytes()
 
 
-def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any]) -> Starlette:
-    """Return the panel's application, which needs a :class:`Guard` before it; ``info`` is OSCQuery's HOST_INFO."""
+def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any], more: Sequence[Route] = ()) -> Starlette:
+    """Return the panel's application, which needs a :class:`Guard` before it; ``info`` is OSCQuery's HOST_INFO.
+
+    ``more`` are routes of other pages.
+    """
 
     async def index(request: Request) -> Response:
         if wants_page(request):
@@ -201,6 +204,7 @@ def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any]) -> Starlette:
             Route("/status.json", status),
             Route("/vj", address),
             Route("/vj/{path:path}", address),
+            *more,
             WebSocketRoute("/ws", panel),
             WebSocketRoute("/", listener),
         ]

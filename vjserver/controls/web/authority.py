@@ -1,0 +1,70 @@
+"""https in a room: a certificate authority of our own, and a certificate for every address by which we are reached.
+
+A phone opens its microphone for https pages only. The authority is made once and kept in the user's folder (its key for
+the user alone to read); the certificate is made at each start, for a year at most: phones take none that lasts longer.
+"""
+
+import datetime
+import importlib
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vjserver.runtime.files import data_folder, write_whole
+from vjserver.types.errors import OutputError
+
+LASTS = datetime.timedelta(days=390)
+EARLY = datetime.timedelta(days=1)
+"""A phone's clock may be behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Our authority: its certificate (PEM), which phones are asked to trust, and what serves https."""
+
+    certificate: bytes
+    key: bytes
+
+
+def authority(folder: Path | None = None) -> Authority:
+    """Return the user's authority; it is made where there is none, or where it cannot be read. Raises OutputError."""
+    trustme = _library()
+    home = (folder or data_folder()) / "https"
+    paths = home / "authority.pem", home / "authority.key"
+    try:
+        kept = Authority(paths[0].read_bytes(), paths[1].read_bytes())
+        trustme.CA.from_pem(kept.certificate, kept.key)
+        return kept
+    except (OSError, ValueError):
+        pass
+    made = trustme.CA(organization_name="vjserver", organization_unit_name="vjserver on this machine")
+    new = Authority(made.cert_pem.bytes(), made.private_key_pem.bytes())
+    try:
+        write_whole(paths[1], new.key)
+        os.chmod(paths[1], 0o600)
+        write_whole(paths[0], new.certificate)
+    except OSError as error:
+        raise OutputError(f"the certificate for https cannot be kept in {home}: {error.strerror}") from None
+    return new
+
+
+def context_for(own: Authority, names: Sequence[str]) -> ssl.SSLContext:
+    """Return what serves https under these names and addresses. Raises OutputError."""
+    trustme = _library()
+    now = datetime.datetime.now(datetime.UTC)
+    made = trustme.CA.from_pem(own.certificate, own.key)
+    leaf = made.issue_cert(*names, common_name=names[0], not_before=now - EARLY, not_after=now + LASTS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    leaf.configure_cert(context)
+    return context
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("trustme")
+    except ImportError as error:
+        raise OutputError(f"https for phones is not available ({error}); pip install 'vjserver[speech]'") from None

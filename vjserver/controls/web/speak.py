@@ -1,0 +1,347 @@
+"""The page /speak: people hold a button and talk; each sees his own words, and all see the pictures that followed.
+
+Sound comes in pieces by POST (phones refuse a WebSocket to a certificate of our own), 16-bit at whatever rate the phone
+has, or as a whole voice memo where the page came by plain http and has no microphone. It is changed to 16 kHz here and
+handed on to the listen process. A page has a secret of its own; the show knows its owner as ``guest 3``.
+"""
+
+import asyncio
+import io
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import soundfile
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from vjserver.runtime.clock import NS
+from vjserver.speech.mel import RATE_HZ
+from vjserver.speech.sound import Resampler16k, mono
+from vjserver.types.audio import Float32
+from vjserver.types.errors import VJError
+from vjserver.types.events import Speech, TalkerSound
+
+FILES = Path(__file__).parent / "speak"
+ASSETS = {"speak.css": "text/css", "speak.js": "text/javascript", "worklet.js": "text/javascript"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Permissions-Policy": "microphone=(self)",
+}
+MOST_TALKERS, GONE_S = 64, 600.0
+MOST_PIECE, MOST_MEMO = 1 << 18, 24 << 20
+MOST_S = 28.0
+PIECE = 4000
+"""Samples that are handed on at once: an event of 8000 bytes."""
+PACE = 8
+"""Events that are handed on without a pause: the queue holds about thirty."""
+PAUSE_S = 0.03
+RATES = (8000, 192000)
+MOST_PICTURES = 48
+_SECRET = re.compile(r"[0-9a-f]{16,64}")
+
+
+class Speaking(Protocol):
+    """What the page needs of control."""
+
+    def recent(self) -> Sequence[tuple[int, Speech]]:
+        """Return what was said, with a number that counts events."""
+
+    def waits(self, number: int) -> bool:
+        """Tell whether an utterance's phrase waits for a hand."""
+
+    def why_off(self) -> str:
+        """Return why nobody is listened to, ``""`` where it is."""
+
+    def privacy(self) -> str:
+        """Return where the sound goes, in a sentence."""
+
+
+@dataclass(slots=True)
+class _Talker:
+    """One page: by what name the show knows it, and what it is sending."""
+
+    name: str
+    seen_s: float
+    resampler: Resampler16k | None = None
+    sent: int = 0
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Gallery:
+    """The pictures that followed what was said, newest last."""
+
+    def __init__(self) -> None:
+        self.pictures: deque[tuple[int, str, bytes]] = deque(maxlen=MOST_PICTURES)
+        self._count = 0
+
+    def add(self, phrase: str, jpeg: bytes) -> None:
+        """Keep a picture."""
+        self._count += 1
+        self.pictures.append((self._count, phrase, jpeg))
+
+    def find(self, number: int) -> bytes | None:
+        """Return a picture by its number, None where it is gone."""
+        return next((jpeg for one, _, jpeg in self.pictures if one == number), None)
+
+
+class SpeakPage:
+    """The routes of the page. ``put`` hands sound on; ``secure`` is the page's address by https, ``""`` for none."""
+
+    def __init__(
+        self,
+        speaking: Speaking,
+        gallery: Gallery,
+        put: Callable[[TalkerSound], None],
+        now_ns: Callable[[], int],
+        secure: str = "",
+        trust: str = "",
+        authority: bytes = b"",
+    ) -> None:
+        self._speaking, self._gallery, self._put, self._now_ns = speaking, gallery, put, now_ns
+        self._secure, self._trust, self._authority = secure, trust, authority
+        self._talkers: OrderedDict[str, _Talker] = OrderedDict()
+        self._count = 0
+
+    def routes(self) -> list[Route]:
+        """Return what is to be served."""
+        return [
+            Route("/speak", self._page),
+            Route("/speak/news", self._news),
+            Route("/speak/sound", self._sound, methods=["POST"]),
+            Route("/speak/memo", self._memo, methods=["POST"]),
+            Route("/speak/gallery", self._pictures),
+            Route("/speak/secure", self._addresses),
+            Route("/speak/picture/{number:int}.jpg", self._picture),
+            Route("/speak/{name}", self._asset),
+            Route("/trust", self._how_to_trust),
+            Route("/trust/vjserver.crt", self._certificate),
+        ]
+
+    # -- what is sent --------------------------------------------------------------------------------------
+
+    async def _page(self, _request: Request) -> Response:
+        return FileResponse(FILES / "index.html", headers=HEADERS)
+
+    async def _asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in ASSETS:
+            return JSONResponse({"error": "not found"}, 404, HEADERS)
+        return FileResponse(FILES / name, media_type=ASSETS[name], headers=HEADERS)
+
+    async def _addresses(self, _request: Request) -> Response:
+        return JSONResponse({"page": self._secure, "trust": self._trust}, headers=HEADERS)
+
+    async def _pictures(self, request: Request) -> Response:
+        since = _whole(request, "since")
+        rows = [{"number": n, "phrase": phrase} for n, phrase, _ in self._gallery.pictures if n > since]
+        return JSONResponse({"pictures": rows}, headers=HEADERS)
+
+    async def _picture(self, request: Request) -> Response:
+        found = self._gallery.find(request.path_params["number"])
+        if found is None:
+            return JSONResponse({"error": "not found"}, 404, HEADERS)
+        return Response(found, media_type="image/jpeg", headers=HEADERS | {"Cache-Control": "max-age=3600"})
+
+    async def _news(self, request: Request) -> Response:
+        talker = self._talker(request)
+        return talker if isinstance(talker, Response) else self._told(talker, request)
+
+    def _told(self, talker: _Talker, request: Request) -> Response:
+        """Return what this page's owner said, after what the page knows."""
+        since = _whole(request, "since")
+        rows = [
+            {
+                "count": count, "kind": said.kind, "text": said.text, "agreed": said.agreed, "phrase": said.phrase,
+                "waits": self._speaking.waits(said.number),
+            }
+            for count, said in self._speaking.recent()
+            if count > since and said.talker == talker.name
+        ]  # fmt: skip
+        news = {"rows": rows, "off": self._speaking.why_off(), "privacy": self._speaking.privacy()}
+        return JSONResponse(news, headers=HEADERS)
+
+    # -- what comes ----------------------------------------------------------------------------------------
+
+    def _talker(self, request: Request) -> "_Talker | Response":
+        """Return who a page is; one that is new gets a name. Too many at once are told so."""
+        secret = request.query_params.get("talker", "")
+        if not _SECRET.fullmatch(secret):
+            return JSONResponse({"error": "talker is 16 to 64 hexadecimal digits"}, 400, HEADERS)
+        now_s = time.monotonic()
+        talker = self._talkers.get(secret)
+        if talker is None:
+            gone = next(iter(self._talkers.items()), None)
+            if gone is not None and len(self._talkers) >= MOST_TALKERS:
+                if now_s - gone[1].seen_s < GONE_S:
+                    return JSONResponse({"error": "too many talk at once: try again in a while"}, 503, HEADERS)
+                del self._talkers[gone[0]]
+            self._count += 1
+            talker = self._talkers[secret] = _Talker(f"guest {self._count}", now_s)
+        talker.seen_s = now_s
+        self._talkers.move_to_end(secret)
+        return talker
+
+    async def _sound(self, request: Request) -> Response:
+        talker = self._talker(request)
+        if isinstance(talker, Response):
+            return talker
+        off = self._speaking.why_off()
+        rate, ends = _whole(request, "rate"), bool(_whole(request, "ends"))
+        body = await _body(request, MOST_PIECE)
+        if off:
+            return JSONResponse({"error": off}, 409, HEADERS)
+        if body is None or len(body) % 2 or not RATES[0] <= rate <= RATES[1]:
+            why = f"a piece is 16-bit samples, {MOST_PIECE} bytes at most, at {RATES[0]}..{RATES[1]} Hz"
+            return JSONResponse({"error": why}, 400, HEADERS)
+        async with talker.busy:
+            try:
+                if talker.resampler is None or talker.resampler.rate_hz != rate:
+                    talker.resampler = Resampler16k(rate)
+                sound = talker.resampler(np.frombuffer(body, np.int16).astype(np.float32) / 32768.0, last=ends)
+            except VJError as error:
+                return JSONResponse({"error": str(error)}, 503, HEADERS)
+            await self._hand_on(talker, sound, ends)
+        return self._told(talker, request)
+
+    async def _memo(self, request: Request) -> Response:
+        talker = self._talker(request)
+        if isinstance(talker, Response):
+            return talker
+        off = self._speaking.why_off()
+        body = await _body(request, MOST_MEMO)
+        if off:
+            return JSONResponse({"error": off}, 409, HEADERS)
+        if body is None:
+            return JSONResponse({"error": f"a memo has at most {MOST_MEMO >> 20} MB"}, 413, HEADERS)
+        try:
+            sound = await asyncio.to_thread(memo_sound, body)
+        except VJError as error:
+            return JSONResponse({"error": str(error)}, 415, HEADERS)
+        async with talker.busy:
+            await self._hand_on(talker, sound[: round(MOST_S * RATE_HZ)], True)
+        return self._told(talker, request)
+
+    async def _hand_on(self, talker: _Talker, sound: Float32, ends: bool) -> None:
+        """Hand sound on, so slowly that the other process keeps up; what is longer than an utterance is left out."""
+        room = round(MOST_S * RATE_HZ) - talker.sent
+        sound = sound[: max(0, room)]
+        talker.sent = 0 if ends else talker.sent + len(sound)
+        if ends:
+            talker.resampler = None
+        data = (np.clip(sound, -1.0, 1.0) * 32767.0).astype(np.int16)
+        pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)] or [data]
+        for i, piece in enumerate(pieces):
+            last = i == len(pieces) - 1
+            if len(piece) or (ends and last):
+                self._put(TalkerSound(self._now_ns(), talker.name, piece.tobytes(), ends and last))
+            if i % PACE == PACE - 1:
+                await asyncio.sleep(PAUSE_S)
+
+    # -- https ---------------------------------------------------------------------------------------------
+
+    async def _how_to_trust(self, _request: Request) -> Response:
+        if not self._authority:
+            return JSONResponse({"error": "there is no https here: vjserver run --lan opens it"}, 404, HEADERS)
+        return HTMLResponse(TRUST_PAGE.replace("PAGE", self._secure), headers=HEADERS)
+
+    async def _certificate(self, _request: Request) -> Response:
+        if not self._authority:
+            return JSONResponse({"error": "not found"}, 404, HEADERS)
+        return Response(self._authority, media_type="application/x-x509-ca-cert", headers=HEADERS)
+
+
+TRUST_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>trust this vjserver</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="dark">
+<link rel="stylesheet" href="/speak/speak.css"></head><body><main>
+<h1>Trust this server, once</h1>
+<p>A phone opens its microphone for https pages only, and https needs a certificate. This server made its own.
+It stands for this server alone: whoever runs it could pose as other sites to a phone that trusts it.
+Take it away again after the show.</p>
+<p><a href="/trust/vjserver.crt">1. Load the certificate</a></p>
+<p><b>iPhone, iPad</b>: Settings, Profile Downloaded, Install. Then Settings, General, About, Certificate Trust
+Settings: switch vjserver on.</p>
+<p><b>Android</b>: Settings, Security, Encryption and credentials, Install a certificate, CA certificate.</p>
+<p><b>A computer</b>: open the file; trust it for web sites.</p>
+<p><a href="PAGE">2. Open the page</a></p>
+</main></body></html>"""
+
+
+def memo_sound(data: bytes) -> Float32:
+    """Return the sound of a voice memo (m4a, webm, ogg, mp3, wav ...), mono at 16 kHz, 28 s at most. Raises VJError."""
+    try:
+        pieces = list(_pieces(data))
+    except VJError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a decoder of strangers, given a stranger's file
+        raise VJError(f"this file holds no sound that can be read: {error}") from None
+    if not pieces:
+        raise VJError("this file holds no sound")
+    return np.concatenate(pieces)
+
+
+def _pieces(data: bytes) -> Iterator[Float32]:
+    try:
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True, frames=round(MOST_S * 192000))
+    except soundfile.SoundFileError:
+        yield from _by_av(data)
+    else:
+        yield Resampler16k(int(rate))(mono(samples[: round(MOST_S * rate)]), last=True)
+
+
+def _by_av(data: bytes) -> Iterator[Float32]:
+    try:
+        import av
+    except ImportError:
+        raise VJError("this kind of memo needs PyAV on the server: pip install 'vjserver[record]'") from None
+    with av.open(io.BytesIO(data), "r") as file:
+        resampler = av.AudioResampler("flt", "mono", RATE_HZ)
+        count = 0
+        for frame in file.decode(audio=0):
+            for one in resampler.resample(frame):
+                count += one.samples
+                yield one.to_ndarray().reshape(-1).astype(np.float32)
+            if count > MOST_S * RATE_HZ:
+                return
+
+
+async def _body(request: Request, most: int) -> bytes | None:
+    """Return what a request brings, None where that is too much."""
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > most:
+            return None
+    return bytes(data)
+
+
+def _whole(request: Request, name: str) -> int:
+    text: Any = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+
+
+def follow_gallery(applied: Callable[[], str], snap: Callable[[], bytes], gallery: Gallery) -> Callable[[int], None]:
+    """Return what is to be called with the time now and then: it keeps a picture of each phrase, once it is seen."""
+    seen, since_ns = "", 0
+
+    def look(now_ns: int) -> None:
+        nonlocal seen, since_ns
+        phrase = applied()
+        if phrase != seen:
+            seen, since_ns = phrase, now_ns
+        elif phrase and since_ns and now_ns - since_ns > 2 * NS:
+            since_ns = 0
+            jpeg = snap()
+            if jpeg:
+                gallery.add(phrase, jpeg)
+
+    return look
