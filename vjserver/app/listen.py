@@ -33,11 +33,13 @@ def main(plan: Plan, life: Life) -> None:
         pipes = ListenPipes.of(channels)
         source = partial(DeviceSource, DeviceOptions(name=show.speech.microphone, channels=1, block=BLOCK), clock)
         thread = ThreadPoolExecutor(1, thread_name_prefix="recogniser")
+        recogniser = recogniser_of(show.speech)
+        said = transcriber_of(show.speech, getattr(recogniser, "revises", True))
         listen = Listen(
-            source, lambda: state.get().speech, recogniser_of(show.speech), transcriber_of(show.speech), clock, pipes,
-            thread, show.speech.words,
+            source, lambda: state.get().speech, recogniser, said, clock, pipes, thread, show.speech.words
         )  # fmt: skip
     listen.run(life.stopped)
+    recogniser.close()
     thread.shutdown(wait=False, cancel_futures=True)
 
 
@@ -49,13 +51,14 @@ def recogniser_of(speech: SpeechOptions) -> Recogniser:
     return recogniser
 
 
-def transcriber_of(speech: SpeechOptions) -> Transcriber:
+def transcriber_of(speech: SpeechOptions, revises: bool = True) -> Transcriber:
     """Return what decides what is decoded and told. Raises DeviceError where the words of a language are missing."""
     wake = speech.wake
     return Transcriber(
         phrase_chooser(),
         safety_of(speech.refuse),
         lambda text: bool(wake) and commands.after_wake(text, wake) is not None,
+        revises=revises,
     )
 
 

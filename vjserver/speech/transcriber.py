@@ -86,7 +86,7 @@ class Transcriber:
 
     ``choose(text, language)`` returns the phrase of a text that is a picture, ``""`` where there is none.
     ``clean(text)`` returns a text as it may be shown, and whether anything in it may not. ``wakes(text)`` tells whether
-    it begins with the wake word.
+    it begins with the wake word. ``revises``: whether the recogniser hears more where it has more time.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class Transcriber:
         clean: Callable[[str], tuple[str, bool]] = lambda text: (text, False),
         wakes: Callable[[str], bool] = lambda _text: False,
         segmenter: Segmenter | None = None,
+        revises: bool = True,
     ) -> None:
+        self._revises = revises
         self._choose_phrase, self._clean, self._wakes = choose, clean, wakes
         self.segmenter = segmenter or Segmenter()
         self._before: deque[Float32] = deque(maxlen=round(PRE_ROLL_S / CHUNK_S) + 2)  # two until it was noticed
@@ -249,7 +251,8 @@ class Transcriber:
         self._waiting.remove(one)
         if made_up:
             return [self._told("final", one, Hypothesis("", found.language), "")] if one.shown else []
-        self._again.append(one)
+        if self._revises:
+            self._again.append(one)
         return [self._told("final", one, found, told(found.text))]
 
     def _partial(self, one: _Utterance, found: Hypothesis, job: Job) -> list[Speech]:

@@ -33,6 +33,8 @@ class Hypothesis:
     confidence: float = 1.0
     silence: float = 0.0
     words: tuple[Word, ...] = ()
+    fault: str = ""
+    """Why somebody else had to write it down, where that was so."""
 
 
 def bare(word: str) -> str:

@@ -126,7 +126,7 @@ class Listen:
         self._opening: Future[None] | None = None
         self._ready = False
         self._job: tuple[Job, Future[Hypothesis], int] | None = None
-        self._slow = False
+        self._slow, self._fault = False, ""
         self._again_ns = self._retry_ns = self._retries = 0
         self._next_stats_ns = 0
         self._troubles: set[str] = set()
@@ -324,6 +324,11 @@ class Listen:
             return
         if "speech" in self._troubles:
             self._announce("speech", "it is written down again", mended=True)
+        if found.fault and found.fault != self._fault:
+            self._announce("recogniser", found.fault)
+        elif self._fault and not found.fault:
+            self._announce("recogniser", "it answers again", mended=True)
+        self._fault = found.fault
         self._slow = False
         self._takes[job.kind] = round(took_s, 3)
         for said in self._said.done(job, found, took_s):
@@ -360,6 +365,7 @@ class Listen:
                 "lag_s": round(self._said.lag_s(now_ns), 2),
                 "finals": self._finals,
                 "takes_s": self._takes,
+                "leaves": getattr(self._local, "leaves", ""),
             }
         )
 
