@@ -99,7 +99,6 @@ class AssemblyAIRecogniser:
 
     def _asked(self, sound: Float32, context: ContextName, hints: Sequence[str]) -> Hypothesis:
         if self._session is None or self._session.over:
-            self._drop()
             self._session = _Session(self._o, os.environ.get(KEY, ""), hints)
         return self._session.decode(sound, ends=context != "partial")
 
@@ -174,6 +173,7 @@ class _Session:
                         break
                     continue
                 self._take(text)
+            self.over = True  # whoever speaks now opens another
             self._terminate()
         except ConnectionClosed as error:
             self._why = _closed(error)
@@ -183,6 +183,8 @@ class _Session:
             with self._news:
                 self.over = True
                 self._news.notify_all()
+            with contextlib.suppress(OSError, ConnectionClosed):
+                self._open.close()
 
     def _terminate(self) -> None:
         """Say that we leave: the service bills for the time connected."""
@@ -293,8 +295,6 @@ class _Session:
         """End the session."""
         self.over = True
         self._reader.join(1.5)
-        with contextlib.suppress(OSError, ConnectionClosed):
-            self._open.close()
 
 
 def _closed(error: ConnectionClosed) -> _GoneError:
