@@ -139,6 +139,7 @@ def test_nobody_there_is_a_sentence_too(made):
     assert found.text == "what the local one heard"
 
 
+@pytest.mark.filterwarnings("ignore:.*context manager:DeprecationWarning")  # websockets', of how they call it
 def test_their_own_client_talks_to_our_stand_in(tmp_path, monkeypatch):
     """Else the stand-in would prove nothing."""
     trustme = pytest.importorskip("trustme")
