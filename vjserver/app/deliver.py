@@ -117,6 +117,8 @@ def _output(show: Show, channels: Channels, config: Mapping[str, Any], fps: floa
         options["fps"] = min(float(config.get("fps") or fps), fps)
     if "sound" in door.Options.model_fields:
         options["sound"] = channels.sound
+    if "speech" in door.Options.model_fields and show.speech.subtitles:
+        options["speech"] = channels.events("listen")
     output: Output = door(options_of("outputs", options))
     return output
 

@@ -5,6 +5,7 @@ movie. Frames keep the time at which they were sent, so a picture that was misse
 little longer and sound stays with the picture. Nothing waits: an encoder that is too slow misses pictures.
 """
 
+import contextlib
 import shutil
 import struct
 import time
@@ -20,9 +21,12 @@ from vjserver.outputs import uyvy
 from vjserver.outputs.soundtrack import Soundtrack
 from vjserver.runtime.clock import NS
 from vjserver.runtime.files import at_home
+from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.soundring import SoundReader
+from vjserver.speech.subtitles import Subtitles
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import OutputError
+from vjserver.types.events import Speech
 from vjserver.types.frames import Frame
 
 LEAST_FREE = 256 * 2**20
@@ -62,6 +66,7 @@ class RecordOptions(BaseModel):
     audio: bool = Field(True, description="the live sound too")
     fps: float = Field(60.0, gt=0.0, le=240.0)
     sound: str = Field("", description="the ear's sound ring; the server fills it in")
+    speech: str = Field("", description="what is said, for subtitles; the server fills it in")
 
 
 class RecordOutput:
@@ -77,6 +82,7 @@ class RecordOutput:
         self._container: Any = None
         self._video: Any = None
         self._sound: _Sound | None = None
+        self._subtitles: _SubtitleFile | None = None
         self._start_ns = 0
         self._place = -1
         self._frames = 0
@@ -116,6 +122,8 @@ class RecordOutput:
                 self._container.mux(self._video.encode(self._picture(frame, place)))
             if self._sound is not None:
                 self._container.mux(self._sound.packets(frame.info.t_sent_ns))
+            if self._subtitles is not None:
+                self._subtitles.step(frame.info.t_sent_ns)
         except self._av.FFmpegError as error:
             raise OutputError(f"{self.path} cannot go on: {error}; a new file begins") from None
         assert self._file is not None
@@ -139,6 +147,9 @@ class RecordOutput:
         """End the file; one with nothing in it is removed. Raises OutputError if its end could not be written."""
         container, self._container = self._container, None
         file, self._file = self._file, None
+        subtitles, self._subtitles = self._subtitles, None
+        if subtitles is not None:
+            subtitles.close()
         fault = ""
         if container is not None:
             sound, self._sound = self._sound, None
@@ -185,6 +196,8 @@ class RecordOutput:
                 self._sound = _Sound(self._av, container, SoundReader(self._o.sound), codec.audio, self._start_ns)
             except FileNotFoundError:
                 self._sound = None
+        if self._o.speech and self.path is not None:
+            self._subtitles = _SubtitleFile(self._o.speech, self.path.with_suffix(".srt"), self._start_ns)
 
     def _picture(self, frame: Frame, place: int) -> Any:
         width, height = self._video.width, self._video.height
@@ -256,6 +269,38 @@ class _File:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._file.close()
+
+
+class _SubtitleFile:
+    """What is said while a recording runs, in a file beside it: it is there once the first line is."""
+
+    def __init__(self, events: str, path: Path, start_ns: int) -> None:
+        self._path = path
+        self._subtitles = Subtitles(lambda t_ns: (t_ns - start_ns) / NS)
+        self._last_ns = start_ns
+        try:
+            self._reader: QueueReader | None = QueueReader(events)
+        except FileNotFoundError:
+            self._reader = None
+
+    def step(self, now_ns: int, ends: bool = False) -> None:
+        """Write what is due. A line that cannot be written is left out: the picture is what counts."""
+        self._last_ns = now_ns
+        if self._reader is None:
+            return
+        for event in self._reader.get():
+            if isinstance(event, Speech):
+                self._subtitles.hear(event, now_ns)
+        text = self._subtitles.due(now_ns, ends)
+        if text:
+            with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+                file.write(text)
+
+    def close(self) -> None:
+        """Write what waits, and let go."""
+        self.step(self._last_ns, ends=True)
+        if self._reader is not None:
+            self._reader.close()
 
 
 def cut(path: Path) -> None:

@@ -5,7 +5,7 @@ begin, and all that follows has to be one command.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from vjserver.speech.words import bare, split
@@ -33,18 +33,29 @@ _ROWS: tuple[tuple[str, Asked], ...] = (
     ("lights|lights on|light|blackout off|end blackout", Asked("/vj/master/blackout", (False,))),
     ("panic", _PANIC),
     ("next|next one|next preset|next picture|next look", Asked("/vj/preset/next")),
-    ("previous|previous one|previous preset|back|go back|last preset", Asked("/vj/preset/prev")),
+    (
+        "previous|previous one|previous preset|back|go back|last preset|go back to the previous one",
+        Asked("/vj/preset/prev"),
+    ),
     ("slower|slow down|slow it down|go slower|more slowly|slow", Asked("/vj/param/speed/inc", (-STEP,))),
     ("faster|speed up|speed it up|go faster|quicker|fast", Asked("/vj/param/speed/inc", (STEP,))),
     ("freeze|hold|stand still|stop there", Asked("/vj/master/freeze", (True,))),
     ("go on|continue|unfreeze|move on|carry on|resume", Asked("/vj/master/freeze", (False,))),
-    ("undo|undo that|take that back", Asked("/vj/undo")),
+    ("undo|undo that|take that back|and do that|and do", Asked("/vj/undo")),
     ("confirm|yes confirm|confirmed|do it|yes do it", Asked("")),
 )
 COMMANDS = {words: asked for row, asked in _ROWS for words in row.split("|")}
-_COURTESY = frozenset(["please", "now", "the", "to", "a", "it's", "can", "you", "could", "just"])
-_BEFORE = frozenset(["hey", "ok", "okay", "um", "uh", "so", "and", "yes", "hello"])
-_NAMED = frozenset(["preset", "play", "show", "load"])
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_COURTESY = _set(
+    "please now the to a an it it's can could you we just go do bit little make that this one and at once thanks thank"
+)
+_BEFORE = _set("hey ok okay um uh so and yes hello")
+_NAMED = _set("preset play show load")
 
 
 def after_wake(text: str, wake: str) -> list[str] | None:
@@ -65,11 +76,12 @@ def command_of(text: str, wake: str, presets: Sequence[str]) -> Asked | None:
     rest = after_wake(text, wake)
     if not rest:
         return None
-    asked = [word for word in rest if word not in _COURTESY] or rest
-    found = COMMANDS.get(" ".join(rest)) or COMMANDS.get(" ".join(asked))
-    if found is not None:
-        return Asked(found.address, found.args, found.confirm, " ".join(asked))
-    name = [word for i, word in enumerate(asked) if not (i < 2 and word in _NAMED)]
+    for size in range(len(rest), 0, -1):  # the longest first: "go on" is no "go"
+        for at in range(len(rest) - size + 1):
+            found = COMMANDS.get(" ".join(rest[at : at + size]))
+            if found is not None and _COURTESY.issuperset(rest[:at] + rest[at + size :]):
+                return replace(found, words=" ".join(rest[at : at + size]))
+    name = [word for i, word in enumerate(rest) if not (i < 4 and word in _NAMED | _COURTESY)]
     return _preset(" ".join(name), presets)
 
 

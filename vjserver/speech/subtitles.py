@@ -5,12 +5,14 @@ and cues two lines at most, as the BBC's subtitle guidelines have it; longer tal
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vjserver.types.events import Speech
 
 NS = 1_000_000_000
+Place = Callable[[int], float]
 LINE, LINES = 42, 2
 WAITS_NS = 3 * NS
 LEAST_S = 1.0
@@ -33,10 +35,10 @@ def stamp(seconds: float) -> str:
     return f"{ms // 3600000:02}:{ms // 60000 % 60:02}:{ms // 1000 % 60:02},{ms % 1000:03}"
 
 
-def cues_of(said: Speech, zero_ns: int) -> list[Cue]:
-    """Return the cues of what was said; what lies before ``zero_ns`` is left out."""
-    text, begin_s = said.text, (said.begin_ns - zero_ns) / NS
-    end_s = max((said.t_ns - zero_ns) / NS, begin_s + LEAST_S)
+def cues_of(said: Speech, place: Place) -> list[Cue]:
+    """Return the cues of what was said; what lies before the recording's zero is left out."""
+    text, begin_s = said.text, place(said.begin_ns)
+    end_s = max(place(said.t_ns), begin_s + LEAST_S)
     if end_s <= 0.0 or not text.strip():
         return []
     pieces = textwrap.wrap(text, LINE * LINES - 4, break_long_words=True, break_on_hyphens=False)
@@ -63,11 +65,12 @@ def _times(said: Speech, counts: Sequence[int], begin_s: float, end_s: float) ->
 
 
 class Subtitles:
-    """The subtitles of one recording, which began at ``zero_ns``."""
+    """The subtitles of one recording; ``place`` returns where a time (ns) lies in it, in seconds, pauses left out."""
 
-    def __init__(self, zero_ns: int) -> None:
-        self._zero_ns = zero_ns
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._waiting: dict[int, tuple[Speech, int]] = {}
+        self._told: deque[int] = deque(maxlen=64)
         self._told_s = 0.0
         self._count = 0
 
@@ -75,7 +78,7 @@ class Subtitles:
         """Take what was said; partials and commands are no subtitles."""
         if said.kind == "partial" or said.wake:
             return
-        if said.kind == "final" or said.number in self._waiting:
+        if said.number not in self._told:
             self._waiting[said.number] = (said, now_ns)
 
     def due(self, now_ns: int, ends: bool = False) -> str:
@@ -85,7 +88,8 @@ class Subtitles:
             if not ends and said.kind == "final" and now_ns - heard_ns < WAITS_NS:
                 break  # in order: who spoke later waits too
             del self._waiting[number]
-            for cue in cues_of(said, self._zero_ns):
+            self._told.append(number)
+            for cue in cues_of(said, self._place):
                 begin_s = max(cue.begin_s, self._told_s)
                 end_s = max(cue.end_s, begin_s + 0.2)
                 self._told_s = end_s

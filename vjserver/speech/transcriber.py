@@ -15,7 +15,7 @@ import numpy as np
 from vjserver.speech.guards import is_made_up, told
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.segmenter import CHUNK, CHUNK_S, Segmenter
-from vjserver.speech.words import Agreement, ContextName, Hypothesis, split
+from vjserver.speech.words import Agreement, ContextName, Hypothesis
 from vjserver.types.audio import Float32
 from vjserver.types.events import Speech, SpokenWord
 
@@ -280,16 +280,15 @@ class Transcriber:
         shown, refused = self._clean(text)
         phrase = self._phrase(shown, found.language) if not refused else ""
         onset_s = max(0.0, (one.onset_ns - one.begin_ns) / NS - BEFORE_ONSET_S)  # no word begins in the pre-roll
+        timed = [word for word in found.words if word.begin_s >= 0.0 and told(word.text)]
+        texts = shown.split()  # never the recogniser's own, which may hold what is not shown
         words = tuple(
-            SpokenWord(
-                self._clean(word.text)[0], round(max(onset_s, word.begin_s), 2), round(max(onset_s, word.end_s), 2)
-            )
-            for word in found.words
-            if word.begin_s >= 0.0 and told(word.text)
+            SpokenWord(own, round(max(onset_s, word.begin_s), 2), round(max(onset_s, word.end_s), 2))
+            for own, word in zip(texts, timed, strict=False)
         )
         return Speech(
             one.voiced_ns or one.t_ns, kind, one.number, shown, phrase, found.language, found.confidence,
-            one.begin_ns, one.talker, shown, words if len(words) == len(split(shown)) else (), self._wakes(shown),
+            one.begin_ns, one.talker, shown, words if len(texts) == len(timed) else (), self._wakes(shown),
         )  # fmt: skip
 
     # -- how it goes ---------------------------------------------------------------------------------------

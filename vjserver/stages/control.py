@@ -169,11 +169,13 @@ class Control:
         )
         self.feedback = Feedback()
         self.telling = Telling(targets, self.server, self.feedback, self.desk, limits.trusted if limits else LOOPBACK)
-        self.speech = SpeechRoom(self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake)
         self._osc_beat = PulseFollower(1)
         self._left = self.desk.memory
         self._untold: deque[str] = deque(maxlen=8)
         self._take = TakeWriter(shelf, TakeSound(sound, self._untold.append) if sound is not None else None)
+        self.speech = SpeechRoom(
+            self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake, lambda: self._take.subtitles
+        )
         self._plays = ""
         self._published = self.desk.state
         self._calm: deque[ShowState] = deque(maxlen=CALM_KEPT)

@@ -29,8 +29,9 @@ class SpeakingMemory:
 class SpeechRoom:
     """What control does with speech.
 
-    ``receive(address, args, by)`` is control's; ``tell(address, *args)`` tells every surface; ``announce(what, why,
-    mended)`` says what is amiss. ``wake`` is the word before a stage command, ``""`` for none.
+    ``receive(address, args, by)`` is control's; ``tell(address, *args)`` tells every surface; ``note(what, why)`` says
+    something to the panel. ``wake`` is the word before a stage command, ``""`` for none; ``subtitles`` returns those of
+    the take that is recorded.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class SpeechRoom:
         tell: Tell,
         note: Callable[[str, str], None],
         wake: str = "",
+        subtitles: Callable[[], Subtitles | None] = lambda: None,
     ) -> None:
+        self._subtitles = subtitles
         self._desk, self._receive, self._tell, self._note, self._wake = desk, receive, tell, note, wake
         self._spoken, self._confirming = Spoken(), Confirming()
         self.recent: deque[tuple[int, Speech]] = deque(maxlen=KEPT)
@@ -51,7 +54,6 @@ class SpeechRoom:
         self._confidence = 0.0
         self._phrases: OrderedDict[str, str] = OrderedDict()
         """By the prompts that they became."""
-        self.subtitles: Subtitles | None = None
 
     @property
     def memory(self) -> SpeakingMemory:
@@ -72,8 +74,9 @@ class SpeechRoom:
         self._count += 1
         self.recent.append((self._count, said))
         self._tell_event(said)
-        if self.subtitles is not None:
-            self.subtitles.hear(said, now_ns)
+        subtitles = self._subtitles()
+        if subtitles is not None:
+            subtitles.hear(said, now_ns)
         if said.wake:
             if said.kind == "final" and not said.talker:  # the crowd gives no commands
                 self._command(said.text, now_ns)

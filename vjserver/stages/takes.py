@@ -8,16 +8,18 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO
 
 from vjserver.runtime.clock import NS
 from vjserver.show.state import ShowState
 from vjserver.show.take import Played, head, line
+from vjserver.speech.subtitles import Subtitles
 from vjserver.stages.shelf import Shelf
 from vjserver.stages.takesound import TakeSound
 from vjserver.types.errors import ConfigError
 
-SOUND = ".flac"
+SOUND, SUBTITLES = ".flac", ".srt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ class TakeWriter:
         self._shelf, self._sound = shelf, sound
         self._file: BinaryIO | None = None
         self._flush_ns = 0
+        self.subtitles: Subtitles | None = None
+        """Of the take that is recorded."""
+        self._subtitles_path: Path | None = None
         self.name, self.began_ns = "", 0
 
     @property
@@ -55,7 +60,22 @@ class TakeWriter:
         self.flush(t_ns)  # without its first line a take is none
         if self._sound is not None and self._file is not None:
             self._sound.begin(path.with_suffix(SOUND), t_ns)
+        self._begin_subtitles(path.with_suffix(SUBTITLES))
         return path.name
+
+    def _begin_subtitles(self, path: Path) -> None:
+        self._subtitles_path, self.subtitles = path, Subtitles(self._place_s)
+
+    def _place_s(self, t_ns: int) -> float:
+        """Return where a time lies in the take, as it lies in its sound."""
+        return (self._sound.place_ns(t_ns) if self._sound is not None else t_ns - self.began_ns) / NS
+
+    def _write_subtitles(self, now_ns: int, ends: bool = False) -> None:
+        """Write what was said and is due. A line that cannot be written is left out: the take is what counts."""
+        text = self.subtitles.due(now_ns, ends) if self.subtitles is not None else ""
+        if text and self._subtitles_path is not None:
+            with contextlib.suppress(OSError), self._subtitles_path.open("a", encoding="utf-8") as file:
+                file.write(text)
 
     def resume(self, memory: TakeMemory) -> None:
         """Write a take on that a predecessor began."""
@@ -63,6 +83,7 @@ class TakeWriter:
         path, self._file = self._shelf.take_again(self.name)
         if self._sound is not None:
             self._sound.begin(path.with_suffix(SOUND), memory.sound_ns or memory.began_ns, memory.sound_s)
+        self._begin_subtitles(path.with_suffix(SUBTITLES))
 
     def write(self, performed: Iterable[Played]) -> None:
         """Write what was played, but for what records and plays takes itself."""
@@ -79,6 +100,7 @@ class TakeWriter:
         """Have it on the disk, once a second."""
         if self._file is not None and now_ns >= self._flush_ns:
             self._flush_ns = now_ns + NS
+            self._write_subtitles(now_ns)
             with self._ended_by_a_fault():
                 self._file.flush()
 
@@ -86,6 +108,8 @@ class TakeWriter:
         """End the take, if one is recorded."""
         if self._file is None:
             return
+        self._write_subtitles(now_ns, ends=True)
+        self.subtitles = None
         with contextlib.suppress(ConfigError):
             self._put([self._line(Played(now_ns, "/vj/take/stop", ()))])
         self._close(now_ns)
