@@ -174,6 +174,7 @@ class SpeechRoom:
         microphone = str(board.get("microphone", "closed")) if wishes.on else "closed"
         return {
             "microphone": microphone,
+            "leaves": str(board.get("leaves", "")) if wishes.on else "",
             "ready": bool(board.get("ready", False)),
             "speaking": bool(board.get("speaking", False)),
             "level": float(board.get("level", 0.0)),

@@ -16,7 +16,11 @@ export interface Live {
   preset_name: string; macro_names: string[]; pending: [string, number][]; cue: [string, string]; morph: number | null;
   take: string; snapshots: number[]; latency_ms: Record<string, Times>; fps: { generated: number; delivered: number };
   t_ms: number; outputs: Record<string, Output>; picture: string; generator: string; figures: Record<string, number>;
-  troubles: Record<string, string>; notes: Note[];
+  troubles: Record<string, string>; notes: Note[]; speech: Speech;
+}
+export interface Speech {
+  microphone: string; leaves: string; ready: boolean; speaking: boolean; level: number; text: string; phrase: string; confidence: number;
+  lag_s: number; waiting: [number: number, who: string, phrase: string][];
 }
 export type Status = "connecting" | "live" | "silent" | "lost"; // silent: connected, and the server says nothing
 

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { connect, read, send, setLearning, toggle, useLearning, useStatus, watch } from "./link";
 import { Drawer, Footer } from "./drawers";
 import { Cues, Macros, Presets, Prompts, Snapshots } from "./play";
+import { Speech, talkKeys } from "./speech";
 import { Header, Master, Picture, Sound, Timing } from "./stage";
 import "./panel.css";
 
@@ -38,7 +39,7 @@ function Panel() {
       <main>
         <div class="column left"><Picture /><Master /><Sound /></div>
         <div class="column middle"><Timing /><Presets /><Snapshots /><Cues /></div>
-        <div class="column right"><Prompts /><Macros /></div>
+        <div class="column right"><Prompts /><Speech /><Macros /></div>
       </main>
       <Footer open={open} drawer={drawer} />
       {drawer && <Drawer name={drawer} close={() => setDrawer("")} />}
@@ -102,6 +103,7 @@ function useKeys(open: (drawer: string) => void, close: () => void) {
       ArrowRight: () => send("/vj/preset/next"),
       " ": () => send("/vj/cue/go"),
       p: () => { panic = window.setTimeout(() => send("/vj/master/panic"), PANIC_MS); },
+      v: talkKeys.down,
       l: () => setLearning(learning === null ? "" : null),
       h: () => open("health"),
       m: () => open("monitor"),
@@ -121,7 +123,10 @@ function useKeys(open: (drawer: string) => void, close: () => void) {
       const action = actions[event.key] ?? (/^[1-9]$/.test(event.key) ? () => send("/vj/preset/go", Number(event.key)) : undefined);
       if (action) { event.preventDefault(); action(); }
     };
-    const up = (event: KeyboardEvent) => { if (event.key === "p") window.clearTimeout(panic); };
+    const up = (event: KeyboardEvent) => {
+      if (event.key === "p") window.clearTimeout(panic);
+      if (event.key === "v") talkKeys.up();
+    };
     document.addEventListener("keydown", down);
     document.addEventListener("keyup", up);
     return () => { document.removeEventListener("keydown", down); document.removeEventListener("keyup", up); };
