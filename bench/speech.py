@@ -120,7 +120,7 @@ def recogniser(model: str) -> WhisperRecogniser:
 
 def heard(sound: Float32, model: str = "base", language: str = "en") -> list[tuple[Speech, float]]:
     """Return everything that is told of a sound, with its times."""
-    said = transcriber_of(SpeechOptions())
+    said = transcriber_of(SpeechOptions(), recogniser(model))
     return list(transcribed(sound, recogniser(model), said, time.perf_counter, language))
 
 
@@ -420,7 +420,7 @@ def cost(model: str = "base") -> Iterator[dict[str, Any]]:
             p50=round((time.process_time() - began) / (len(sound) / RATE_HZ), 3),
             n=1,
         )
-    said, detector = transcriber_of(SpeechOptions()), VoiceDetector()
+    said, detector = transcriber_of(SpeechOptions(), recogniser(model)), VoiceDetector()
     before_mb, fed_s = _now_mb(), 0.0
 
     class Quick:

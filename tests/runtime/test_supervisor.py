@@ -265,3 +265,48 @@ def test_a_word_left_in_any_script_is_told(start):
 def say(text, life):
     """A worker that falls with a text."""
     raise VJError(text)
+
+
+def wait_a_while(supervisor):
+    end_s = time.monotonic() + 0.5
+    while time.monotonic() < end_s:
+        supervisor.check()
+        time.sleep(0.02)
+
+
+def test_one_that_is_wished_for_runs_while_it_is(start, tmp_path):
+    supervisor, told = start(
+        Worker("always", f"{__name__}:stay", ()), Worker("wished", f"{__name__}:stay", (), 1.0, wish=3)
+    )
+    wait_a_while(supervisor)
+    assert list(supervisor.pids()) == ["always"]
+    segment = supervisor._segment
+    segment.words[3] = 1
+    until(supervisor, lambda: "wished" in supervisor.pids())
+    first = supervisor.pids()["wished"]
+    os.kill(first, signal.SIGKILL)
+    until(supervisor, lambda: supervisor.pids().get("wished", first) != first)
+    segment.words[3] = 0
+    until(supervisor, lambda: "wished" not in supervisor.pids())
+    assert "always" in supervisor.pids()
+    assert [(why, mended) for _, why, mended in told][1:] == [
+        ("restarted after fall 1", True), ("it is not needed any more", True),
+    ]  # fmt: skip
+    segment.words[3] = 1
+    until(supervisor, lambda: "wished" in supervisor.pids())
+    assert len(told) == 3  # that it begins, and ends, is nothing to announce
+    segment.words[3] = 0
+    supervisor.check()
+    segment.words[3] = 1  # wished for again before it has ended: that is no fall
+    second = supervisor.pids()["wished"]
+    until(supervisor, lambda: supervisor.pids().get("wished", second) != second)
+    assert len(told) == 3
+
+
+def test_one_that_is_deaf_is_ended_when_nobody_wishes_for_it(start):
+    supervisor, _ = start(Worker("wished", f"{__name__}:deaf", (), wish=3))
+    supervisor._segment.words[3] = 1
+    until(supervisor, lambda: "wished" in supervisor.pids())
+    wait_a_while(supervisor)
+    supervisor._segment.words[3] = 0
+    until(supervisor, lambda: "wished" not in supervisor.pids())

@@ -180,11 +180,76 @@ def test_who_comes_after_goes_on():
     assert stage.texts[0] == "typed"
 
 
-def test_a_prompt_that_counts_nothing_counts_again():
-    stage = Stage(BeatGrid())
+def test_a_prompt_that_counts_nothing_counts_while_it_is_spoken_and_no_longer():
+    stage = Stage(hold_s=4.0)
     stage.desk.receive(0, "/vj/prompt/1/weight", (0.0,))
     stage.say("a cat")
-    assert stage.desk.state.weights[0] == 1.0
+    stage.wait(0.5)
+    assert stage.desk.state.weights[0] == 0.0  # it waits for the bar, and the typed one is not shown meanwhile
+    stage.wait(1.6)
+    assert (stage.texts[0], stage.desk.state.weights[0]) == ("a cat", 1.0)
+    stage.wait(6.0)
+    assert (stage.texts[0], stage.desk.state.weights[0]) == ("typed", 0.0)
+
+
+def test_a_late_revised_text_does_not_take_the_picture_back():
+    stage = Stage(BeatGrid())
+    stage.say("a red cat", 1)
+    stage.say("a blue dog", 2)
+    stage.say("a red cat", 1, "revised")
+    stage.say("a red hat", 1, "revised")
+    assert stage.texts[0] == "a blue dog"
+
+
+def test_what_a_hand_dropped_or_let_through_does_not_come_back():
+    stage = Stage(BeatGrid(), policy="push")
+    stage.say("one", 1)
+    stage.spoken.drop(1)
+    stage.say("one more", 1, "revised")
+    assert stage.spoken.waiting == ()
+    stage.say("two", 2)
+    stage.say("", 2, "revised")
+    assert stage.spoken.waiting == ()  # it was no picture after all
+
+
+def test_somebody_who_speaks_while_the_typed_prompt_comes_back_does_not_lose_it():
+    stage = Stage(hold_s=2.5)
+    stage.say("cat")
+    stage.wait(3.0)  # it has been sent, and waits for its bar at 4 s
+    stage.say("dog", 2)
+    stage.wait(1.5)
+    assert stage.texts[0] == "dog"
+    stage.wait(6.0)
+    assert stage.texts[0] == "typed"
+
+
+def test_what_was_typed_while_a_phrase_waited_for_its_bar_comes_back():
+    stage = Stage(hold_s=4.0)
+    stage.say("cat")
+    stage.desk.receive(stage.now_ns, "/vj/prompt/1/text", ("new",), "trigger")
+    stage.wait(2.5)
+    assert stage.texts[0] == "cat"
+    stage.wait(6.0)
+    assert stage.texts[0] == "new"
+
+
+def test_a_fade_leaves_undo_to_the_hands():
+    stage = Stage(policy="blend", bars=4)
+    stage.say("a red house")
+    stage.wait(2.1)
+    steps = len(stage.desk.history.memory(200).undo) if hasattr(stage.desk.history.memory(200), "undo") else None
+    before = stage.desk.history.memory(200)
+    stage.wait(6.0)
+    assert stage.desk.history.memory(200) == before, steps
+
+
+def test_a_hold_that_is_made_shorter_counts_at_once():
+    stage = Stage(BeatGrid(), hold_s=600.0)
+    stage.say("cat")
+    stage.wait(3.0)
+    stage.desk.receive(stage.now_ns, "/vj/speech/hold_s", (2.0,))
+    stage.wait(0.1)
+    assert stage.texts[0] == "typed"
 
 
 def test_a_command_waits_ten_seconds_for_its_second_word():

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import re
 import socket
 import ssl
 import sys
@@ -28,7 +29,7 @@ from vjserver.controls.web.authority import Authority, authority, context_for
 from vjserver.controls.web.impatient import Impatient
 from vjserver.controls.web.server import Preview, web_app
 from vjserver.controls.web.speak import Gallery, SpeakPage, follow_gallery
-from vjserver.ports import options_of
+from vjserver.ports import find, options_of
 from vjserver.runtime import log
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.queue import QueueWriter
@@ -70,7 +71,7 @@ async def _main(plan: Plan, life: Life) -> None:
         registry, load_bank(show.presets, registry), clock, pipes, before, plan.first,
         partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
-        partial(SoundReader, channels.sound), show.speech.wake,
+        partial(SoundReader, channels.sound), show.speech.wake, _leaves(show), show.speech.subtitles,
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()
@@ -186,6 +187,14 @@ async def _reload(show: Show, shelf: Shelf, control: Control, life: Life) -> Non
     await waiting
 
 
+def _leaves(show: Show) -> str:
+    """Return whom the sound of speech is sent to, ``""`` where it stays on this machine."""
+    try:
+        return str(getattr(find("recognisers", str(show.speech.recogniser["kind"])), "leaves", ""))
+    except VJError:
+        return ""
+
+
 async def _wish(control: Control, life: Life) -> None:
     """Have the listen process run while speech is on."""
     while not life.stopped():
@@ -206,6 +215,10 @@ async def _set_when_stopped(ended: asyncio.Event, life: Life) -> None:
 
 def _is_preset(_change: Change, path: str) -> bool:
     return path.endswith(".toml")
+
+
+_IS_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+"""What a certificate may be made for: a host called with an underscore is none."""
 
 
 class _Server(uvicorn.Server):
@@ -252,8 +265,8 @@ class _Web:
         machine = f"{socket.gethostname().removesuffix('.local')}.local"
         names = ["127.0.0.1", "localhost", "[::1]", announced, f"{announced}.", machine, *([lan.host] if lan else [])]
         info = host_info(show.name, show.osc.port)
-        self._names = [name for name in names if not name.endswith(".") and name != "[::1]"]
-        self._gallery = Gallery()
+        self._names = [name for name in names if _IS_NAME.fullmatch(name)]
+        self._gallery = Gallery(LiveClock().now_ns() // 1_000_000)
         talk = QueueWriter(plan.channels.talk)
         addresses = (lan.speak_url(show.web.secure_port), lan.trust_url(show.web.port)) if lan is not None else ("", "")
         self._authority = _authority_or_none(control) if lan is not None else None
@@ -288,6 +301,7 @@ class _Web:
 
     async def serve(self, host: str, life: Life, port: int = 0, secure: ssl.SSLContext | None = None) -> None:
         """Serve on one interface until the end; a port that is taken is tried again until it is free."""
+        what, key = ("https", "secure_port") if secure is not None else ("web page", "port")
         port, told = port or self._plan.show.web.port, False
         while not life.stopped():
             try:
@@ -296,11 +310,11 @@ class _Web:
                 if not told:
                     told, held = True, holder_of(port, "tcp")
                     why = f"port {port} on {host} cannot be used: {error.strerror}{held}"
-                    self._control.announce("web page", f"{why}; set [web] port in the show file; it is tried again")
+                    self._control.announce(what, f"{why}; set [web] {key} in the show file; it is tried again")
                 await _pause(life, AGAIN_S)
                 continue
             if told:
-                self._control.announce("web page", f"port {port} is ours now", mended=True)
+                self._control.announce(what, f"port {port} is ours now", mended=True)
             config = uvicorn.Config(
                 self._app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536,
                 timeout_keep_alive=KEEP_ALIVE_S, http=Impatient, proxy_headers=False,
@@ -349,7 +363,7 @@ class Speaking:
     """Control as the page to speak needs it."""
 
     def __init__(self, control: Control) -> None:
-        self._control = control
+        self._control, self._clock = control, LiveClock()
 
     def recent(self) -> Sequence[tuple[int, Speech]]:
         """Return what was said, with a number that counts events."""
@@ -363,11 +377,12 @@ class Speaking:
         """Return why nobody is listened to, ``""`` where it is."""
         if not self._control.state.speech.on:
             return "nobody listens yet: the VJ switches speech on"
-        return self._control.troubles.get("speech", "")
+        board = self._control.pipes.boards["listen"].fresh(self._clock.now_ns())
+        return "" if board.get("ready") else self._control.troubles.get("speech", "it is getting ready: try again soon")
 
     def privacy(self) -> str:
         """Return where the sound goes, in a sentence."""
-        return self._control.speech.privacy(self._control.pipes.boards["listen"].get())
+        return self._control.speech.privacy
 
 
 async def _end_with(life: Life, server: uvicorn.Server) -> None:

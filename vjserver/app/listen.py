@@ -1,5 +1,6 @@
 """The listen process: a microphone of its own, and what is said into the page; what was said goes out as events."""
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,7 +10,7 @@ from vjserver.app.show import SpeechOptions
 from vjserver.app.workers import Plan
 from vjserver.ports import Recogniser, find, options_of
 from vjserver.recognisers.phrases import phrase_chooser
-from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.store import StateReader
 from vjserver.runtime.supervisor import STARTING_S, Life
@@ -18,6 +19,7 @@ from vjserver.speech import commands
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.transcriber import Transcriber
 from vjserver.stages.transcription import Listen, ListenPipes
+from vjserver.types.errors import WorkerFault
 
 BLOCK = 1024
 """Samples a block of the microphone: speech has no hurry by the millisecond, and each block costs."""
@@ -34,13 +36,20 @@ def main(plan: Plan, life: Life) -> None:
         source = partial(DeviceSource, DeviceOptions(name=show.speech.microphone, channels=1, block=BLOCK), clock)
         thread = ThreadPoolExecutor(1, thread_name_prefix="recogniser")
         recogniser = recogniser_of(show.speech)
-        said = transcriber_of(show.speech, getattr(recogniser, "revises", True))
+        first = clock.now_ns() // NS * 8 % (1 << 30)  # a process that comes after another gives no number twice
+        said = transcriber_of(show.speech, recogniser, first)
+        opener = ThreadPoolExecutor(1, thread_name_prefix="opener")
         listen = Listen(
-            source, lambda: state.get().speech, recogniser, said, clock, pipes, thread, show.speech.words
-        )  # fmt: skip
-    listen.run(life.stopped)
-    recogniser.close()
-    thread.shutdown(wait=False, cancel_futures=True)
+            source, lambda: state.get().speech, recogniser, said, clock, pipes, thread, opener, show.speech.words
+        )
+    try:
+        listen.run(life.stopped)
+    except WorkerFault as error:  # its thread does not end, and Python would wait for it
+        life.leave_word(str(error))
+        os._exit(1)
+    thread.submit(recogniser.close)
+    thread.shutdown(wait=False, cancel_futures=False)
+    opener.shutdown(wait=False, cancel_futures=True)
 
 
 def recogniser_of(speech: SpeechOptions) -> Recogniser:
@@ -51,14 +60,15 @@ def recogniser_of(speech: SpeechOptions) -> Recogniser:
     return recogniser
 
 
-def transcriber_of(speech: SpeechOptions, revises: bool = True) -> Transcriber:
+def transcriber_of(speech: SpeechOptions, recogniser: Recogniser, first: int = 1) -> Transcriber:
     """Return what decides what is decoded and told. Raises DeviceError where the words of a language are missing."""
     wake = speech.wake
     return Transcriber(
         phrase_chooser(),
         safety_of(speech.refuse),
         lambda text: bool(wake) and commands.after_wake(text, wake) is not None,
-        revises=revises,
+        revises=getattr(recogniser, "revises", True),
+        first=first,
     )
 
 

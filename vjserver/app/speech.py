@@ -47,7 +47,8 @@ def hear_file(path: Path, speech: SpeechOptions, language: str) -> Iterator[dict
 
     Raises VJError.
     """
-    sound, recogniser, transcriber = sound_of(path), recogniser_of(speech), transcriber_of(speech)
+    sound, recogniser = sound_of(path), recogniser_of(speech)
+    transcriber = transcriber_of(speech, recogniser)
     recogniser.open()
     try:
         _check_language(language, recogniser.languages())
@@ -71,9 +72,11 @@ def hear_device(
     source = partial(devices.DeviceSource, devices.DeviceOptions(name=name, channels=1, block=BLOCK), clock)
     began_ns = clock.now_ns()
     until_ns = began_ns + round(seconds * NS)
-    with ThreadPoolExecutor(1) as thread:
-        pipes = ListenPipes.alone(heard.append)
-        listen = Listen(source, lambda: wishes, recogniser, transcriber_of(speech), clock, pipes, thread, speech.words)
+    with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(1) as opener, contextlib.closing(recogniser):
+        said, pipes = transcriber_of(speech, recogniser), ListenPipes.alone(heard.append)
+        listen = Listen(
+            source, lambda: wishes, recogniser, said, clock, pipes, thread, opener, speech.words, ready=True
+        )  # fmt: skip
         with contextlib.closing(listen):
             while clock.now_ns() < until_ns:
                 listen.step()

@@ -152,7 +152,7 @@ class _Session:
         self._idle_s = options.idle_s
         self._news = threading.Condition()
         self._turns: dict[int, dict[str, Any]] = {}
-        self._from_turn = self._count = 0
+        self._from_turn = self._count = self._ends = 0
         self._sent: Float32 = np.zeros(0, np.float32)
         self._heard_s = time.monotonic()
         self._why: _GoneError | None = None
@@ -203,6 +203,7 @@ class _Session:
             with self._news:
                 self._turns[message["turn_order"]] = message
                 self._count += message["turn_order"] >= self._from_turn
+                self._ends += bool(message.get("end_of_turn")) and message["turn_order"] >= self._from_turn
                 self._news.notify_all()
 
     # -- what is asked -------------------------------------------------------------------------------------
@@ -215,11 +216,11 @@ class _Session:
             self._begin()
         pieces = self._count + self._send(sound)
         if ends:
-            self._say({"type": "ForceEndpoint"})
+            self._force()
         deadline = time.monotonic() + (FINAL_WAITS_S if ends else PARTIAL_WAITS_S)
         with self._news:
             while (left := deadline - time.monotonic()) > 0.0 and not self.over:
-                if ends and self._ended():
+                if ends and self._ends > 0 and self._ended():
                     deadline = min(deadline, time.monotonic() + FORMATTED_WAITS_S)
                     if self._formatted():
                         break
@@ -233,14 +234,22 @@ class _Session:
             self._begin()
         return found
 
+    def _force(self) -> None:
+        """Have the service end the turn; one that it had ended by itself before is not the last of the sentence."""
+        self._ends = 0
+        self._say({"type": "ForceEndpoint"})
+
     def _begin(self) -> None:
         """Begin another sentence: what was said before is of the last, also where that was given up in the middle."""
-        mine = self._mine()
-        if mine and not self._ended():
-            self._say({"type": "ForceEndpoint"})
+        given_up = len(self._sent) > 0 and not (self._ends > 0 and self._ended())
+        if given_up:
+            self._force()
+            with self._news:
+                self._news.wait_for(lambda: self._ends > 0 or self.over, FINAL_WAITS_S)
         with self._news:
             self._from_turn = max(self._turns, default=self._from_turn - 1) + 1
             self._turns.clear()
+            self._ends = 0
         self._sent = np.zeros(0, np.float32)
 
     def _mine(self) -> list[dict[str, Any]]:
@@ -280,7 +289,7 @@ class _Session:
 
     def _hypothesis(self) -> Hypothesis:
         turns = self._mine()
-        words = [word for turn in turns for word in turn.get("words", ())]
+        words = [word for turn in turns for word in turn.get("words", ()) if {"text", "start", "end"} <= word.keys()]
         zero_ms = min((float(word["start"]) for word in words), default=0.0)
         chances = [float(word.get("confidence", 1.0)) for word in words]
         times = tuple(

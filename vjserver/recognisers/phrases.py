@@ -19,7 +19,10 @@ def phrase_chooser() -> Callable[[str, str], str]:
     def rarity(word: str, language: str) -> float:
         try:
             return float(wordfreq.zipf_frequency(word, language or "en"))
-        except LookupError:  # a language of which it knows no words: all are as rare
+        except (
+            LookupError,
+            ImportError,
+        ):  # it knows no words of it, or cannot part them: all are as rare
             return 3.0
 
     return lambda text, language: phrase_of(text, language, rarity)

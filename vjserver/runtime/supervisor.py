@@ -278,7 +278,8 @@ class Supervisor:
             if not self._is_wanted(worker):
                 self._dismiss(worker, now_s)
                 continue
-            worker.dismissed_s = 0.0
+            if worker.dismissed_s and not self._called_back(worker):
+                continue
             self._check_understudy(worker, passed_s, now_s)
             if worker.run is None:
                 if now_s >= worker.again_s:
@@ -298,18 +299,25 @@ class Supervisor:
     def _dismiss(self, worker: Worker, now_s: float) -> None:
         """Have a worker end that is no longer wished for: it is asked, and ended if it does not."""
         run = worker.run
+        if worker.falls:
+            self._announce(worker.name, "it is not needed any more", True)
         worker.falls, worker.again_s = 0, 0.0
         if run is None:
-            return
-        if not run.process.is_alive():
+            worker.dismissed_s = 0.0
+        elif not run.process.is_alive():
             _let_go(run)
-            worker.run = None
+            worker.run, worker.dismissed_s = None, 0.0
         elif not worker.dismissed_s:
             worker.dismissed_s = now_s
             with contextlib.suppress(OSError, ValueError):
                 run.process.terminate()
         elif now_s - worker.dismissed_s > DISMISSED_S:
             _kill(run)
+
+    def _called_back(self, worker: Worker) -> bool:
+        """Wait for a worker to end that was sent away and is wished for again: it begins anew after that."""
+        self._dismiss(worker, time.monotonic())
+        return worker.run is None
 
     def _silent_s(self, run: _Run, usual_s: float, passed_s: float) -> float:
         """Return for how long a process has given no sign of life, 0 while it may still be waited for."""

@@ -36,17 +36,20 @@ class Waiting:
 class SpokenMemory:
     """What is still to happen, for who comes after.
 
-    ``typed`` is the prompt that was there before somebody spoke (``spoken`` is what was put there, newest last: some
-    of it may still wait for its bar), to come back at ``back_ns``; ``fades`` is the text that blends in, ``since`` the
-    beat at which it began.
+    ``used``: utterances whose phrase was used or dropped (``""``), newest last. ``typed`` is the prompt that was there
+    before somebody spoke, with its ``weight`` where that was 0; ``spoken`` is what was put there, newest last (some of
+    it may still wait for its bar), since ``last_ns``, in the look that began at ``look_ns``; ``returns``: the typed one
+    was sent, and waits for its bar. ``fades`` is the text that blends in, ``since`` the beat at which it began.
     """
 
     waiting: tuple[Waiting, ...] = ()
-    number: int = 0
-    phrase: str = ""
+    used: tuple[tuple[int, str], ...] = ()
     spoken: tuple[str, ...] = ()
     typed: str = ""
-    back_ns: int = 0
+    weight: float | None = None
+    last_ns: int = 0
+    look_ns: int = 0
+    returns: bool = False
     fades: str = ""
     since: float | None = None
     since_ns: int = 0
@@ -71,23 +74,30 @@ class Spoken:
         return self.memory.waiting
 
     def hear(self, said: Speech, state: ShowState, now_ns: int) -> list[Message]:
-        """Return what an event does. A phrase that is as it was does nothing a second time."""
-        m = self.memory
-        if not said.phrase:
+        """Return what an event does. A phrase that is as it was, or that a hand has decided on, does nothing again."""
+        m, used = self.memory, dict(self.memory.used)
+        if any(one.number == said.number for one in m.waiting):
+            if said.kind == "revised":
+                self._rephrase(said)
             return []
-        waits = state.speech.policy == "push" or (state.speech.crowd and bool(said.talker))
-        if waits:
-            if said.kind != "partial":
-                kept = [one for one in m.waiting if one.number != said.number]
-                self.memory = replace(
-                    m, waiting=(*kept, Waiting(said.number, said.talker, said.phrase))[-MOST_WAITING:]
-                )
+        decided = used.get(said.number)
+        if not said.phrase or said.phrase == decided:
             return []
-        if (said.number, said.phrase) == (m.number, m.phrase):
+        if said.kind == "revised" and any(number > said.number for number in used):
+            return []  # somebody has said something else since
+        if state.speech.policy == "push" or (state.speech.crowd and said.talker):
+            if said.kind != "partial" and decided is None:
+                waiting = (*m.waiting, Waiting(said.number, said.talker, said.phrase))[-MOST_WAITING:]
+                self.memory = replace(m, waiting=waiting)
             return []
-        if state.speech.policy == "queue" and (said.kind == "partial" or said.number == m.number):
+        if state.speech.policy == "queue" and (said.kind == "partial" or decided is not None):
             return []  # what was queued stays as it was understood at first
         return self._use(said.number, said.phrase, state, now_ns)
+
+    def _rephrase(self, said: Speech) -> None:
+        """Have what waits as it was understood with more time; what was no picture after all waits no more."""
+        rows = [replace(one, phrase=said.phrase) if one.number == said.number else one for one in self.memory.waiting]
+        self.memory = replace(self.memory, waiting=tuple(one for one in rows if one.phrase))
 
     def push(self, number: int | None, state: ShowState, now_ns: int) -> list[Message]:
         """Return what a phrase does that a hand lets through; without a number the newest. Raises ConfigError."""
@@ -96,7 +106,8 @@ class Spoken:
 
     def drop(self, number: int | None) -> None:
         """Drop a phrase that waits. Raises ConfigError."""
-        self._taken("/vj/speech/drop", number)
+        one = self._taken("/vj/speech/drop", number)
+        self.memory = self._noted(one.number, "")
 
     def _taken(self, address: str, number: int | None) -> Waiting:
         rows = [one for one in self.memory.waiting if number is None or one.number == number]
@@ -106,32 +117,54 @@ class Spoken:
         self.memory = replace(self.memory, waiting=tuple(one for one in self.memory.waiting if one != rows[-1]))
         return rows[-1]
 
+    def _noted(self, number: int, phrase: str) -> SpokenMemory:
+        """Return the memory with what became of an utterance."""
+        rows = [row for row in self.memory.used if row[0] != number]
+        return replace(self.memory, used=(*rows, (number, phrase))[-MOST_WAITING:])
+
     def _use(self, number: int, phrase: str, state: ShowState, now_ns: int) -> list[Message]:
-        text = prompt_of(phrase, state.spoken)
-        m = replace(self.memory, number=number, phrase=phrase)
+        text, m = prompt_of(phrase, state.spoken), self._noted(number, phrase)
         if state.speech.policy == "queue":
             self.memory = m
             return [("/vj/prompt/push", (text,))]
         if state.speech.policy == "blend":
             self.memory = replace(m, fades=text, since=None, since_ns=now_ns)
             return [(f"/vj/prompt/{BLEND + 1}/text", (text,))]
-        typed = m.typed if m.spoken and state.texts[0] in (*m.spoken, m.typed) else state.texts[0]
-        back_ns = now_ns + round(state.speech.hold_s * NS) if state.speech.hold_s > 0.0 else 0
-        self.memory = replace(m, spoken=(*m.spoken, text)[-RECENT:], typed=typed, back_ns=back_ns)
-        rows: list[Message] = [("/vj/prompt/1/text", (text,))]
-        return rows if state.weights[0] > 0.0 else [*rows, ("/vj/prompt/1/weight", (1.0,))]
+        if not m.spoken:
+            m = replace(m, typed=state.texts[0], look_ns=state.since_ns, weight=None)
+        self.memory = replace(m, spoken=(*m.spoken, text)[-RECENT:], last_ns=now_ns, returns=False)
+        return [("/vj/prompt/1/text", (text,))]
 
-    def tick(self, state: ShowState, grid: BeatGrid, now_ns: int) -> list[Message]:
-        """Return what falls due by itself: the typed prompt that comes back, a blend that fades."""
-        return [*self._come_back(state, now_ns), *self._fade(state, grid, now_ns)]
+    def tick(self, state: ShowState, grid: BeatGrid, now_ns: int, own_prompt: str = "") -> list[Message]:
+        """Return what falls due by itself: the typed prompt that comes back, a blend that fades.
 
-    def _come_back(self, state: ShowState, now_ns: int) -> list[Message]:
-        m = self.memory
-        if not m.spoken or not m.back_ns or now_ns < m.back_ns:
+        ``own_prompt`` is prompt 1 of the preset that plays: with a new look it is what comes back.
+        """
+        return [*self._stand(state, now_ns, own_prompt), *self._fade(state, grid, now_ns)]
+
+    def _stand(self, state: ShowState, now_ns: int, own_prompt: str) -> list[Message]:
+        """Keep prompt 1 spoken for as long as it is to be, and then give it back."""
+        m, text, weight = self.memory, state.texts[0], state.weights[0]
+        if not m.spoken:
             return []
-        self.memory = replace(m, spoken=(), typed="", back_ns=0, number=0, phrase="")
-        # A hand, or a preset, that wrote something else meanwhile outranks us.
-        return [("/vj/prompt/1/text", (m.typed,))] if state.texts[0] in m.spoken else []
+        if state.since_ns != m.look_ns:  # another preset: its prompt comes back, with its weight
+            m = replace(m, typed=own_prompt, look_ns=state.since_ns, weight=None)
+        ours = text in m.spoken
+        if not ours and text != m.typed:  # a hand wrote something else
+            m = replace(m, typed=text)
+        if m.returns and not ours:
+            self.memory = replace(m, spoken=(), typed="", weight=None, returns=False)
+            return [("/vj/prompt/1/weight", (m.weight,))] if m.weight is not None else []
+        rows: list[Message] = []
+        if ours and weight == 0.0 and not m.returns:
+            m = replace(m, weight=weight)
+            rows.append(("/vj/prompt/1/weight", (1.0,)))
+        over = state.speech.hold_s > 0.0 and now_ns >= m.last_ns + round(state.speech.hold_s * NS)
+        if over and not m.returns:
+            m = replace(m, returns=True)
+            rows += [("/vj/prompt/1/text", (m.typed,))] if ours else []
+        self.memory = m
+        return rows
 
     def _fade(self, state: ShowState, grid: BeatGrid, now_ns: int) -> list[Message]:
         m = self.memory

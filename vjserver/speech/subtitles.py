@@ -65,14 +65,17 @@ def _times(said: Speech, counts: Sequence[int], begin_s: float, end_s: float) ->
 
 
 class Subtitles:
-    """The subtitles of one recording; ``place`` returns where a time (ns) lies in it, in seconds, pauses left out."""
+    """The subtitles of one recording; ``place`` returns where a time (ns) lies in it, in seconds, pauses left out.
 
-    def __init__(self, place: Place) -> None:
+    ``count`` is how many cues its file has already.
+    """
+
+    def __init__(self, place: Place, count: int = 0) -> None:
         self._place = place
         self._waiting: dict[int, tuple[Speech, int]] = {}
         self._told: deque[int] = deque(maxlen=64)
         self._told_s = 0.0
-        self._count = 0
+        self._count = count
 
     def hear(self, said: Speech, now_ns: int) -> None:
         """Take what was said; partials and commands are no subtitles."""
@@ -91,7 +94,7 @@ class Subtitles:
             self._told.append(number)
             for cue in cues_of(said, self._place):
                 begin_s = max(cue.begin_s, self._told_s)
-                end_s = max(cue.end_s, begin_s + 0.2)
+                end_s = max(cue.end_s, begin_s + LEAST_S)
                 self._told_s = end_s
                 self._count += 1
                 lines.append(f"{self._count}\n{stamp(begin_s)} --> {stamp(end_s)}\n{cue.text}\n\n")

@@ -26,6 +26,8 @@ BEFORE_ONSET_S = 0.06
 MOST_S = 28.0
 """Sound that is kept of one utterance, and of those of the microphone that wait."""
 MOST_WAITING = 16
+GONE_NS = 2 * NS
+"""A phone from which nothing came for so long holds no button any more."""
 FIRST_PARTIAL_S, AGAIN_S, PARTIAL_S = 0.5, 0.3, 0.8
 """When it is first tried to understand somebody, how soon again while nothing is understood, and then how often."""
 LEAST_VOICE_S = 0.16
@@ -51,7 +53,7 @@ class Job:
         return CONTEXT_OF[self.kind]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Utterance:
     """What one person says from one pause to the next. ``t_ns`` is the time of the last sample of ``chunks``."""
 
@@ -65,6 +67,8 @@ class _Utterance:
     """Until when there was a voice in it."""
     onset_ns: int = 0
     """Since when."""
+    heard_ns: int = 0
+    """When the last of it came."""
     ended: bool = False
     agreement: Agreement = field(default_factory=Agreement)
     tried_ns: int = 0
@@ -87,6 +91,7 @@ class Transcriber:
     ``choose(text, language)`` returns the phrase of a text that is a picture, ``""`` where there is none.
     ``clean(text)`` returns a text as it may be shown, and whether anything in it may not. ``wakes(text)`` tells whether
     it begins with the wake word. ``revises``: whether the recogniser hears more where it has more time.
+    ``first``: the number of the first utterance; who comes after another must give none twice.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Transcriber:
         wakes: Callable[[str], bool] = lambda _text: False,
         segmenter: Segmenter | None = None,
         revises: bool = True,
+        first: int = 1,
     ) -> None:
         self._revises = revises
         self._choose_phrase, self._clean, self._wakes = choose, clean, wakes
@@ -105,7 +111,7 @@ class Transcriber:
         self._waiting: deque[_Utterance] = deque()
         self._again: deque[_Utterance] = deque(maxlen=4)
         self._in_work: _Utterance | None = None
-        self._number = 0
+        self._number = first - 1
         self._takes_s: dict[str, float] = {"partial": 0.3, "short": 0.4, "full": 0.9}
         self._held = False
         self.left_out = 0
@@ -138,11 +144,18 @@ class Transcriber:
         if on:
             self._begin("", t_ns)
 
-    def talk(self, talker: str, chunk: Float32, t_ns: int, likely: float) -> None:
-        """Take some sound of one who holds a button on a page; more than fits is left out."""
+    def talk(self, talker: str, chunk: Float32, t_ns: int, likely: float, now_ns: int = 0) -> None:
+        """Take some sound of one who holds a button on a page, which came ``now_ns``; more than fits is left out."""
         one = self._speaks.get(talker) or self._begin(talker, t_ns)
+        one.heard_ns = now_ns or t_ns
         if one.seconds < MOST_S:
             self._add(one, chunk, t_ns, likely > self.segmenter.o.off)
+
+    def tick(self, now_ns: int) -> None:
+        """End what people of the page were saying whose phones fell silent without a word."""
+        for talker, one in list(self._speaks.items()):
+            if talker and now_ns - one.heard_ns > GONE_NS:
+                self._end(talker)
 
     def talked(self, talker: str) -> None:
         """One of the page let go of the button."""
@@ -151,14 +164,15 @@ class Transcriber:
     def hush(self) -> None:
         """Forget what is being said into the microphone: it was switched off, or has gone."""
         self.segmenter.stop()
-        self._before.clear()
         self._held = False
         self._end("")
+        self._before.clear()
 
     def _begin(self, talker: str, t_ns: int) -> _Utterance:
         self._number += 1
         before = list(self._before) if not talker else []
-        self._before.clear()
+        if not talker:
+            self._before.clear()
         early_ns = round((len(before) + 1) * CHUNK_S * NS)
         one = _Utterance(self._number, talker, t_ns - early_ns, t_ns, before)
         one.tried_ns = t_ns - round((AGAIN_S - FIRST_PARTIAL_S) * NS)
@@ -185,21 +199,27 @@ class Transcriber:
         self._before.clear()
         after = self._begin(one.talker, t_ns)
         after.chunks, after.begin_ns = rest, one.t_ns
-        after.voice_s, after.voiced_ns = len(rest) * CHUNK_S, t_ns
+        after.voice_s, after.voiced_ns, after.onset_ns = len(rest) * CHUNK_S, t_ns, one.t_ns
 
     def _end(self, talker: str) -> None:
         one = self._speaks.pop(talker, None)
-        if one is None or (one.voice_s < LEAST_VOICE_S and not one.shown):
-            return
+        if one is None or (one.voice_s < LEAST_VOICE_S and not one.shown and not talker):
+            return  # who holds a button on a page waits for an answer, and gets one
         one.ended = True
         if not talker:  # what follows soon does not begin with the end of this one
             self._before.clear()
         self._waiting.append(one)
-        mine = [other for other in self._waiting if not other.talker]
-        late = len(self._waiting) > MOST_WAITING or sum(other.seconds for other in mine) > MOST_S + one.seconds
-        if late:
-            self._waiting.remove(mine[0] if mine else self._waiting[0])
+        while (late := self._too_late()) is not None:
+            self._waiting.remove(late)
             self.left_out += 1
+
+    def _too_late(self) -> _Utterance | None:
+        """Return what is left out because more waits than may: the oldest of the microphone, then of all."""
+        idle = [one for one in self._waiting if one is not self._in_work]
+        mine = [one for one in idle if not one.talker]
+        if len(mine) > 1 and sum(one.seconds for one in mine) > MOST_S:
+            return mine[0]
+        return (mine or idle)[0] if len(self._waiting) > MOST_WAITING else None
 
     # -- who decodes ---------------------------------------------------------------------------------------
 
@@ -230,11 +250,18 @@ class Transcriber:
         self._in_work = one
         return Job(kind, one.number, one.sound, one.t_ns)
 
-    def failed(self, job: Job) -> None:
-        """Give a job back that could not be done: it is left out."""
+    def failed(self, job: Job) -> list[Speech]:
+        """Give a job back that could not be done: it is left out. Returns what is to be told of it."""
         one, self._in_work = self._in_work, None
-        if job.kind == "final" and one is not None and one in self._waiting:
+        if job.kind != "final" or one is None:
+            return []
+        if one in self._waiting:
             self._waiting.remove(one)
+        return self._nothing(one, "")
+
+    def _nothing(self, one: _Utterance, language: str) -> list[Speech]:
+        """Return what is told of an utterance of which nothing was understood, to who saw it or waits for it."""
+        return [self._told("final", one, Hypothesis("", language), "")] if one.shown or one.talker else []
 
     def done(self, job: Job, found: Hypothesis, took_s: float) -> list[Speech]:
         """Take an answer, and how long it took; return what is to be told of it."""
@@ -248,9 +275,10 @@ class Transcriber:
             return self._partial(one, found, job) if not (made_up or one.ended) else []
         if job.kind == "revised":
             return [] if made_up else [self._told("revised", one, found, told(found.text))]
-        self._waiting.remove(one)
+        if one in self._waiting:
+            self._waiting.remove(one)
         if made_up:
-            return [self._told("final", one, Hypothesis("", found.language), "")] if one.shown else []
+            return self._nothing(one, found.language)
         if self._revises:
             self._again.append(one)
         return [self._told("final", one, found, told(found.text))]
@@ -274,7 +302,8 @@ class Transcriber:
 
     def _phrase(self, text: str, language: str) -> str:
         """Return what of a text is a picture; what is meant for us is none."""
-        return self._choose_phrase(text, language) if text and not self._wakes(text) else ""
+        phrase = self._choose_phrase(text, language) if text and not self._wakes(text) else ""
+        return "" if self._clean(phrase)[1] else phrase  # without filler its words stand otherwise
 
     def _told(self, kind: Kind, one: _Utterance, found: Hypothesis, text: str) -> Speech:
         shown, refused = self._clean(text)
@@ -288,7 +317,7 @@ class Transcriber:
         )
         return Speech(
             one.voiced_ns or one.t_ns, kind, one.number, shown, phrase, found.language, found.confidence,
-            one.begin_ns, one.talker, shown, words if len(texts) == len(timed) else (), self._wakes(shown),
+            one.begin_ns, one.talker, "", words if len(texts) == len(timed) else (), self._wakes(shown),
         )  # fmt: skip
 
     # -- how it goes ---------------------------------------------------------------------------------------
@@ -297,6 +326,11 @@ class Transcriber:
     def speaking(self) -> bool:
         """Whether anybody speaks."""
         return any(one.voice_s >= LEAST_VOICE_S for one in self._speaks.values())
+
+    @property
+    def talkers(self) -> set[str]:
+        """Who speaks through the page."""
+        return {talker for talker in self._speaks if talker}
 
     @property
     def busy(self) -> bool:

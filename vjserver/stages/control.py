@@ -34,7 +34,7 @@ from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
-from vjserver.stages.speaking import SpeakingMemory, SpeechRoom
+from vjserver.stages.speaking import LISTEN_TROUBLES, SpeakingMemory, SpeechRoom
 from vjserver.stages.takes import TakeMemory, TakeWriter
 from vjserver.stages.takesound import TakeSound
 from vjserver.stages.telling import LEASE_NS, LOOPBACK, Subscriber, Telling, output_rows
@@ -151,6 +151,8 @@ class Control:
         limits: OscLimits | None = None,
         sound: Callable[[], SoundReader] | None = None,
         wake: str = "",
+        leaves: str = "",
+        subtitles: bool = True,
     ) -> None:
         self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
         self._check_output = check_output
@@ -174,8 +176,9 @@ class Control:
         self._untold: deque[str] = deque(maxlen=8)
         self._take = TakeWriter(shelf, TakeSound(sound, self._untold.append) if sound is not None else None)
         self.speech = SpeechRoom(
-            self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake, lambda: self._take.subtitles
-        )
+            self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake, leaves,
+            clock.now_ns() // 1_000_000, lambda: self._take.subtitles if subtitles else None,
+        )  # fmt: skip
         self._plays = ""
         self._published = self.desk.state
         self._calm: deque[ShowState] = deque(maxlen=CALM_KEPT)
@@ -280,6 +283,7 @@ class Control:
             if desk.state.sync != before.sync:
                 self._change_sync(before)
             if desk.state.speech.on != before.speech.on:
+                self._forget_listen("speech was switched")
                 self.speech.switched(desk.state.speech.on, self._clock.now_ns())
             if desk.state.take != before.take:
                 self._turn_take(desk.state.take, before)
@@ -791,6 +795,8 @@ class Control:
             self.troubles.pop(event.what, None)
             if event.what.startswith("process ") and event.what != "process display":
                 self._fell_ns = event.t_ns
+            if event.what == "process listen":
+                self._forget_listen("another process listens")
             if not event.mended:
                 self.troubles[event.what] = event.why
                 while len(self.troubles) > MAX_TROUBLES:
@@ -804,6 +810,11 @@ class Control:
             self.desk.hear(self._clock.now_ns(), event)
         elif isinstance(event, Command) and event.address == TAKE_BACK:
             self._take_back(str(event.args[0]))
+
+    def _forget_listen(self, why: str) -> None:
+        """What ailed the process that listens went with it."""
+        for what in LISTEN_TROUBLES & self.troubles.keys():
+            self.announce(what, why, mended=True)
 
     def _tell_lost(self) -> None:
         lost = sum(reader.lost for reader in self.pipes.others)

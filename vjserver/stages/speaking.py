@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vjserver.runtime.clock import NS
-from vjserver.show.desk import BY_SPEECH, Desk
+from vjserver.show.desk import BY_FADE, BY_SPEECH, Desk
 from vjserver.show.spoken import BLEND, Confirming, Spoken, SpokenMemory
 from vjserver.speech.commands import command_of
 from vjserver.speech.subtitles import Subtitles
@@ -15,6 +15,8 @@ from vjserver.types.events import Argument, Speech
 VOICE = "voice"
 """The hand that gives stage commands: what it does is undone as any hand's."""
 KEPT = 64
+LISTEN_TROUBLES = frozenset(("speech", "microphone", "recogniser", "talkers", "speech behind"))
+"""What the process that listens announces."""
 Tell = Callable[..., None]
 
 
@@ -30,8 +32,9 @@ class SpeechRoom:
     """What control does with speech.
 
     ``receive(address, args, by)`` is control's; ``tell(address, *args)`` tells every surface; ``note(what, why)`` says
-    something to the panel. ``wake`` is the word before a stage command, ``""`` for none; ``subtitles`` returns those of
-    the take that is recorded.
+    something to the panel. ``wake`` is the word before a stage command, ``""`` for none; ``leaves`` is whom the sound
+    is sent to, ``""`` for nobody. ``count`` is where events are counted from: one that comes after another counts on.
+    ``subtitles`` returns those of the take that is recorded.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class SpeechRoom:
         tell: Tell,
         note: Callable[[str, str], None],
         wake: str = "",
+        leaves: str = "",
+        count: int = 0,
         subtitles: Callable[[], Subtitles | None] = lambda: None,
     ) -> None:
         self._subtitles = subtitles
@@ -48,7 +53,7 @@ class SpeechRoom:
         self._spoken, self._confirming = Spoken(), Confirming()
         self.recent: deque[tuple[int, Speech]] = deque(maxlen=KEPT)
         """What was said, newest last, with a number that counts events."""
-        self._count = 0
+        self._leaves, self._count = leaves, count
         self._since_ns = 0
         self._text = self._phrase = ""
         self._confidence = 0.0
@@ -97,12 +102,13 @@ class SpeechRoom:
             self._tell("/vj/speech/phrase", said.phrase)
 
     def _send(self, rows: Sequence[tuple[str, tuple[Argument, ...]]]) -> None:
+        phrase = self._spoken.memory.used[-1][1] if self._spoken.memory.used else ""
         for address, args in rows:
-            if address.startswith("/vj/prompt/") and isinstance(args[0], str):
-                self._phrases[args[0]] = self._spoken.memory.phrase
+            if phrase and isinstance(args[0], str) and phrase in args[0]:
+                self._phrases[args[0]] = phrase
                 while len(self._phrases) > KEPT:
                     self._phrases.popitem(last=False)
-            self._receive(address, args, BY_SPEECH)
+            self._receive(address, args, BY_FADE if address.endswith("/weight") else BY_SPEECH)
 
     def _command(self, text: str, now_ns: int) -> None:
         presets = [preset.name for _, preset in self._desk.bank.presets]
@@ -132,7 +138,11 @@ class SpeechRoom:
 
     def tick(self, now_ns: int) -> None:
         """Do what falls due."""
-        self._send(self._spoken.tick(self._desk.state, self._desk.grid, now_ns))
+        desk = self._desk
+        known = desk.state.preset < len(desk.bank.presets)
+        prompts = desk.bank.presets[desk.state.preset][1].prompts if known else ()
+        own = prompts[0].text if prompts else ""
+        self._send(self._spoken.tick(desk.state, desk.grid, now_ns, own))
 
     def switched(self, on: bool, now_ns: int) -> None:
         """Speech was switched on or off."""
@@ -161,11 +171,11 @@ class SpeechRoom:
         """Tell whether an utterance's phrase waits for a hand."""
         return any(one.number == number for one in self._spoken.waiting)
 
-    @staticmethod
-    def privacy(board: Mapping[str, Any]) -> str:
-        """Return where the sound goes, in a sentence."""
-        if board.get("leaves"):
-            return f"What you say leaves this machine: {board['leaves']} writes it down. The sound is not kept here."
+    @property
+    def privacy(self) -> str:
+        """Where the sound goes, in a sentence."""
+        if self._leaves:
+            return f"What you say leaves this machine: {self._leaves} writes it down. The sound is not kept here."
         return "What you say is written down on this machine and leaves it as text only; the sound is not kept."
 
     def snapshot(self, board: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +184,7 @@ class SpeechRoom:
         microphone = str(board.get("microphone", "closed")) if wishes.on else "closed"
         return {
             "microphone": microphone,
-            "leaves": str(board.get("leaves", "")) if wishes.on else "",
+            "leaves": self._leaves,
             "ready": bool(board.get("ready", False)),
             "speaking": bool(board.get("speaking", False)),
             "level": float(board.get("level", 0.0)),

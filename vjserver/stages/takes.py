@@ -64,7 +64,11 @@ class TakeWriter:
         return path.name
 
     def _begin_subtitles(self, path: Path) -> None:
-        self._subtitles_path, self.subtitles = path, Subtitles(self._place_s)
+        try:
+            count = path.read_text("utf-8").count(" --> ")
+        except OSError:
+            count = 0
+        self._subtitles_path, self.subtitles = path, Subtitles(self._place_s, count)
 
     def _place_s(self, t_ns: int) -> float:
         """Return where a time lies in the take, as it lies in its sound."""

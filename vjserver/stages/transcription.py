@@ -6,7 +6,7 @@ it. What is said into the page comes as a queue, from people who each hold a but
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log10
 from typing import Any
 
@@ -38,6 +38,7 @@ SLOW_S, HANGS_S = 5.0, 20.0
 """A decode that takes longer is told, and one that takes longer still ends this process: a new one begins."""
 QUIETEST_DB, LOUDEST_DB = -60.0, -10.0
 MOST_TALKERS = 16
+MOST_SIGNS = 600
 VOICE_IN_MUSIC_S = 0.6
 
 
@@ -45,7 +46,7 @@ VOICE_IN_MUSIC_S = 0.6
 class _Stream:
     """Sound that comes in blocks of any size and rate, as chunks of 16 kHz, each with its likelihood."""
 
-    detector: VoiceDetector = field(default_factory=VoiceDetector)
+    detector: VoiceDetector = field(default_factory=lambda: VoiceDetector())
     resampler: Resampler16k | None = None
     rest: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
@@ -103,7 +104,8 @@ class Listen:
     """The live loop's state.
 
     ``source`` makes the microphone; ``wanted`` returns what the show wants; ``local`` writes down what is said, opened
-    and asked on ``thread``. ``hints`` are names that are likely to be said.
+    and asked on ``thread``, unless it is ``ready``. The microphone is opened on ``opener``. ``hints`` are names that
+    are likely to be said.
     """
 
     def __init__(
@@ -115,7 +117,9 @@ class Listen:
         clock: Clock,
         pipes: ListenPipes,
         thread: Executor,
+        opener: Executor,
         hints: tuple[str, ...] = (),
+        ready: bool = False,
     ) -> None:
         self._make, self._wanted, self._local, self._said = source, wanted, local, transcriber
         self._clock, self._pipes, self._thread, self._hints = clock, pipes, thread, hints
@@ -124,7 +128,8 @@ class Listen:
         self._heard, self._ring = _Stream(), _Stream()
         self._talkers: dict[str, _Stream] = {}
         self._opening: Future[None] | None = None
-        self._ready = False
+        self._coming: tuple[Source, Future[None]] | None = None
+        self._opener, self._ready = opener, ready
         self._job: tuple[Job, Future[Hypothesis], int] | None = None
         self._slow, self._fault = False, ""
         self._again_ns = self._retry_ns = self._retries = 0
@@ -185,13 +190,18 @@ class Listen:
                     self._announce("speech", "it is written down again", mended=True)
 
     def _open_microphone(self, now_ns: int) -> None:
-        source: Source | None = None
-        try:
+        """Open it beside the loop: a sound server may take long to answer, or never do."""
+        if self._coming is None:
             source = self._make()
-            source.open()
+            self._coming = source, self._opener.submit(source.open)
+        source, opened = self._coming
+        if not opened.done():
+            return
+        self._coming = None
+        try:
+            opened.result()
         except VJError as error:
-            if source is not None:
-                source.close()
+            source.close()
             self._fail(str(error), now_ns)
             return
         self._microphone, self._heard = source, _Stream()
@@ -253,7 +263,7 @@ class Listen:
             self._likely = likely
             if wishes.mode == "open" or wishes.talk:
                 self._said.hear(chunk, t_ns, likely)
-            elif self._said.speaking:
+            else:
                 self._said.hush()
 
     def _hear_music(self, wishes: Wishes) -> None:
@@ -262,7 +272,9 @@ class Listen:
             self._said.segmenter.raised = False
             return
         block = self._of_music()
-        if block is None:
+        if block is None:  # the ear hears nothing now
+            self._music_voice *= 0.98
+            self._said.segmenter.raised = self._music_voice > 0.3
             return
         for _chunk, _t_ns, likely in self._ring.take(block):
             share = CHUNK_S / VOICE_IN_MUSIC_S
@@ -271,23 +283,32 @@ class Listen:
 
     def _hear_talkers(self) -> None:
         events, lost = self._pipes.talk()
+        now_ns = self._clock.now_ns()
         for event in events:
             if not isinstance(event, TalkerSound):
                 continue
             if event.talker not in self._talkers and len(self._talkers) < MOST_TALKERS:
                 self._talkers[event.talker] = _Stream()
             stream = self._talkers.get(event.talker)
-            if stream is None:  # there are too many at once: what they say is heard, and nobody looks for the voice
+            if stream is None:
+                self._announce(
+                    "talkers", f"more than {MOST_TALKERS} talk through the page at once: the last one is not heard"
+                )
                 continue
             sound = np.frombuffer(event.samples, np.int16).astype(np.float32) / 32768.0
             for chunk, t_ns, likely in stream.take(AudioBlock(sound, RATE_HZ, event.t_ns)):
-                self._said.talk(event.talker, chunk, t_ns, likely)
+                self._said.talk(event.talker, chunk, t_ns, likely, now_ns)
             if event.ends:
                 self._said.talked(event.talker)
                 del self._talkers[event.talker]
+        self._said.tick(now_ns)
+        for name in self._talkers.keys() - self._said.talkers:  # their phones fell silent
+            del self._talkers[name]
         if lost > self._lost:
             self._lost = lost
             self._announce("talkers", "some of what was said into the page was lost: too much came at once")
+        elif "talkers" in self._troubles and not self._talkers:
+            self._announce("talkers", "they are heard again", mended=True)
 
     # -- what is made of it --------------------------------------------------------------------------------
 
@@ -304,8 +325,8 @@ class Listen:
         if not self._ready:
             if self._said.lag_s(now_ns) > WITHOUT_S:  # nobody is here who could write it down
                 left = self._said.next_job(now_ns)
-                if left is not None:
-                    self._said.failed(left)
+                for said in self._said.failed(left) if left is not None else ():
+                    self._pipes.tell(said)
             return
         next_job = self._said.next_job(now_ns)
         if next_job is not None:
@@ -317,7 +338,8 @@ class Listen:
         try:
             found = answer.result()
         except Exception as error:  # noqa: BLE001 - a library of strangers: what was said is lost, the next is not
-            self._said.failed(job)
+            for said in self._said.failed(job):
+                self._pipes.tell(said)
             if not isinstance(error, VJError):
                 log.write_fault("listen", "what was said could not be written down", error)
             self._announce("speech", str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
@@ -333,7 +355,10 @@ class Listen:
         self._takes[job.kind] = round(took_s, 3)
         for said in self._said.done(job, found, took_s):
             self._finals += said.kind == "final"
-            self._pipes.tell(said)
+            try:
+                self._pipes.tell(said)
+            except ValueError:  # it is longer than an event may be
+                self._pipes.tell(replace(said, words=(), text=said.text[:MOST_SIGNS], agreed=said.agreed[:MOST_SIGNS]))
 
     def _watch(self, took_s: float) -> None:
         if took_s > HANGS_S:
@@ -365,7 +390,6 @@ class Listen:
                 "lag_s": round(self._said.lag_s(now_ns), 2),
                 "finals": self._finals,
                 "takes_s": self._takes,
-                "leaves": getattr(self._local, "leaves", ""),
             }
         )
 

@@ -82,7 +82,7 @@ class Guard:
         if self._is_near(scope) or self._knows(asked.headers) or (_is_query(asked) and self._plays(scope)):
             return True
         path: str = scope["path"]
-        return path.startswith("/trust") or (_is_talk(scope) and self._is_guest(asked.headers))
+        return path == "/trust" or path.startswith("/trust/") or (_is_talk(scope) and self._is_guest(asked.headers))
 
     def _is_ours(self, host: str, origin: str | None, port: int | None) -> bool:
         """Tell whether a request was meant for us, and comes from our own page if it comes from a page.

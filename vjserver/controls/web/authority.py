@@ -8,15 +8,17 @@ import datetime
 import importlib
 import os
 import ssl
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vjserver.runtime.files import data_folder, write_whole
+from vjserver.runtime.files import data_folder
 from vjserver.types.errors import OutputError
 
 LASTS = datetime.timedelta(days=390)
+BEGIN = b"-----BEGIN CERTIFICATE-----"
 EARLY = datetime.timedelta(days=1)
 """A phone's clock may be behind."""
 
@@ -32,23 +34,29 @@ class Authority:
 def authority(folder: Path | None = None) -> Authority:
     """Return the user's authority; it is made where there is none, or where it cannot be read. Raises OutputError."""
     trustme = _library()
-    home = (folder or data_folder()) / "https"
-    paths = home / "authority.pem", home / "authority.key"
+    path = (folder or data_folder()) / "https" / "authority.pem"
     try:
-        kept = Authority(paths[0].read_bytes(), paths[1].read_bytes())
-        trustme.CA.from_pem(kept.certificate, kept.key)
-        return kept
+        return _read(trustme, path.read_bytes())
     except (OSError, ValueError):
         pass
     made = trustme.CA(organization_name="vjserver", organization_unit_name="vjserver on this machine")
-    new = Authority(made.cert_pem.bytes(), made.private_key_pem.bytes())
+    data = made.private_key_pem.bytes() + made.cert_pem.bytes()
     try:
-        write_whole(paths[1], new.key)
-        os.chmod(paths[1], 0o600)
-        write_whole(paths[0], new.certificate)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=".authority-", dir=path.parent)  # for the user alone, from the start
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.replace(part, path)
     except OSError as error:
-        raise OutputError(f"the certificate for https cannot be kept in {home}: {error.strerror}") from None
-    return new
+        raise OutputError(f"the certificate for https cannot be kept in {path.parent}: {error.strerror}") from None
+    return _read(trustme, data)
+
+
+def _read(trustme: Any, data: bytes) -> Authority:
+    """Return the authority of a file that holds its key and then its certificate. Raises ValueError."""
+    key, mark, certificate = data.partition(BEGIN)
+    trustme.CA.from_pem(mark + certificate, key)
+    return Authority(mark + certificate, key)
 
 
 def context_for(own: Authority, names: Sequence[str]) -> ssl.SSLContext:

@@ -2,15 +2,17 @@
 
 Sound comes in pieces by POST (phones refuse a WebSocket to a certificate of our own), 16-bit at whatever rate the phone
 has, or as a whole voice memo where the page came by plain http and has no microphone. It is changed to 16 kHz here and
-handed on to the listen process. A page has a secret of its own; the show knows its owner as ``guest 3``.
+handed on to the listen process. A page has a secret of its own; the show knows its owner as ``guest 3fa9c1``.
 """
 
 import asyncio
+import hashlib
 import io
 import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +40,8 @@ HEADERS = {
     "Permissions-Policy": "microphone=(self)",
 }
 MOST_TALKERS, GONE_S = 64, 600.0
-MOST_PIECE, MOST_MEMO = 1 << 18, 24 << 20
+MOST_PIECE, MOST_MEMO = 1 << 18, 8 << 20
+MOST_CHANNELS = 8
 MOST_S = 28.0
 PIECE = 4000
 """Samples that are handed on at once: an event of 8000 bytes."""
@@ -48,6 +51,24 @@ PAUSE_S = 0.03
 RATES = (8000, 192000)
 MOST_PICTURES = 48
 _SECRET = re.compile(r"[0-9a-f]{16,64}")
+
+
+WHO = "talker is 16 to 64 hexadecimal digits"
+# What a memo may be, by how it begins: a decoder that chose by itself would open playlists, and what those name.
+KINDS: dict[str, Callable[[bytes], bool]] = {
+    "mov": lambda data: data[4:8] == b"ftyp",
+    "matroska": lambda data: data[:4] == b"\x1aE\xdf\xa3",
+    "ogg": lambda data: data[:4] == b"OggS",
+    "mp3": lambda data: data[:3] == b"ID3" or (data[:1] == b"\xff" and data[1:2] in (b"\xfb", b"\xf3", b"\xf2")),
+    "aac": lambda data: data[:1] == b"\xff" and data[1:2] in (b"\xf1", b"\xf9"),
+    "caf": lambda data: data[:4] == b"caff",
+    "amr": lambda data: data[:5] == b"#!AMR",
+}
+
+
+def name_of(secret: str) -> str:
+    """Return the name by which the show knows a page, ``""`` for what is no secret; it is always the same one."""
+    return f"guest {hashlib.sha256(secret.encode()).hexdigest()[:6]}" if _SECRET.fullmatch(secret) else ""
 
 
 class Speaking(Protocol):
@@ -78,11 +99,11 @@ class _Talker:
 
 
 class Gallery:
-    """The pictures that followed what was said, newest last."""
+    """The pictures that followed what was said, newest last. ``count``: who comes after another counts on."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 0) -> None:
         self.pictures: deque[tuple[int, str, bytes]] = deque(maxlen=MOST_PICTURES)
-        self._count = 0
+        self._count = count
 
     def add(self, phrase: str, jpeg: bytes) -> None:
         """Keep a picture."""
@@ -110,7 +131,8 @@ class SpeakPage:
         self._speaking, self._gallery, self._put, self._now_ns = speaking, gallery, put, now_ns
         self._secure, self._trust, self._authority = secure, trust, authority
         self._talkers: OrderedDict[str, _Talker] = OrderedDict()
-        self._count = 0
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="memo")
+        self._memos = asyncio.Semaphore(2)
 
     def routes(self) -> list[Route]:
         """Return what is to be served."""
@@ -153,10 +175,10 @@ class SpeakPage:
         return Response(found, media_type="image/jpeg", headers=HEADERS | {"Cache-Control": "max-age=3600"})
 
     async def _news(self, request: Request) -> Response:
-        talker = self._talker(request)
-        return talker if isinstance(talker, Response) else self._told(talker, request)
+        name = name_of(request.query_params.get("talker", ""))
+        return self._told(name, request) if name else JSONResponse({"error": WHO}, 400, HEADERS)
 
-    def _told(self, talker: _Talker, request: Request) -> Response:
+    def _told(self, name: str, request: Request) -> Response:
         """Return what this page's owner said, after what the page knows."""
         since = _whole(request, "since")
         rows = [
@@ -165,7 +187,7 @@ class SpeakPage:
                 "waits": self._speaking.waits(said.number),
             }
             for count, said in self._speaking.recent()
-            if count > since and said.talker == talker.name
+            if count > since and said.talker == name
         ]  # fmt: skip
         news = {"rows": rows, "off": self._speaking.why_off(), "privacy": self._speaking.privacy()}
         return JSONResponse(news, headers=HEADERS)
@@ -175,8 +197,8 @@ class SpeakPage:
     def _talker(self, request: Request) -> "_Talker | Response":
         """Return who a page is; one that is new gets a name. Too many at once are told so."""
         secret = request.query_params.get("talker", "")
-        if not _SECRET.fullmatch(secret):
-            return JSONResponse({"error": "talker is 16 to 64 hexadecimal digits"}, 400, HEADERS)
+        if not name_of(secret):
+            return JSONResponse({"error": WHO}, 400, HEADERS)
         now_s = time.monotonic()
         talker = self._talkers.get(secret)
         if talker is None:
@@ -185,8 +207,7 @@ class SpeakPage:
                 if now_s - gone[1].seen_s < GONE_S:
                     return JSONResponse({"error": "too many talk at once: try again in a while"}, 503, HEADERS)
                 del self._talkers[gone[0]]
-            self._count += 1
-            talker = self._talkers[secret] = _Talker(f"guest {self._count}", now_s)
+            talker = self._talkers[secret] = _Talker(name_of(secret), now_s)
         talker.seen_s = now_s
         self._talkers.move_to_end(secret)
         return talker
@@ -199,6 +220,8 @@ class SpeakPage:
         rate, ends = _whole(request, "rate"), bool(_whole(request, "ends"))
         body = await _body(request, MOST_PIECE)
         if off:
+            if talker.sent:
+                await self._hand_on(talker, np.zeros(0, np.float32), True)
             return JSONResponse({"error": off}, 409, HEADERS)
         if body is None or len(body) % 2 or not RATES[0] <= rate <= RATES[1]:
             why = f"a piece is 16-bit samples, {MOST_PIECE} bytes at most, at {RATES[0]}..{RATES[1]} Hz"
@@ -211,28 +234,33 @@ class SpeakPage:
             except VJError as error:
                 return JSONResponse({"error": str(error)}, 503, HEADERS)
             await self._hand_on(talker, sound, ends)
-        return self._told(talker, request)
+        return self._told(talker.name, request)
 
     async def _memo(self, request: Request) -> Response:
         talker = self._talker(request)
         if isinstance(talker, Response):
             return talker
         off = self._speaking.why_off()
-        body = await _body(request, MOST_MEMO)
         if off:
             return JSONResponse({"error": off}, 409, HEADERS)
-        if body is None:
-            return JSONResponse({"error": f"a memo has at most {MOST_MEMO >> 20} MB"}, 413, HEADERS)
-        try:
-            sound = await asyncio.to_thread(memo_sound, body)
-        except VJError as error:
-            return JSONResponse({"error": str(error)}, 415, HEADERS)
+        async with self._memos:
+            body = await _body(request, MOST_MEMO)
+            if body is None:
+                return JSONResponse({"error": f"a memo has at most {MOST_MEMO >> 20} MB"}, 413, HEADERS)
+            try:
+                sound = await asyncio.get_running_loop().run_in_executor(self._reader, memo_sound, body)
+            except VJError as error:
+                return JSONResponse({"error": str(error)}, 415, HEADERS)
         async with talker.busy:
-            await self._hand_on(talker, sound[: round(MOST_S * RATE_HZ)], True)
-        return self._told(talker, request)
+            await self._hand_on(talker, sound[: round(MOST_S * RATE_HZ)], True, memo=True)
+        return self._told(talker.name, request)
 
-    async def _hand_on(self, talker: _Talker, sound: Float32, ends: bool) -> None:
-        """Hand sound on, so slowly that the other process keeps up; what is longer than an utterance is left out."""
+    async def _hand_on(self, talker: _Talker, sound: Float32, ends: bool, memo: bool = False) -> None:
+        """Hand sound on, so slowly that the other process keeps up; what is longer than an utterance is left out.
+
+        A memo was said before now: it ends now.
+        """
+        begin_ns = self._now_ns() - (len(sound) * NS // RATE_HZ if memo else 0)
         room = round(MOST_S * RATE_HZ) - talker.sent
         sound = sound[: max(0, room)]
         talker.sent = 0 if ends else talker.sent + len(sound)
@@ -243,7 +271,8 @@ class SpeakPage:
         for i, piece in enumerate(pieces):
             last = i == len(pieces) - 1
             if len(piece) or (ends and last):
-                self._put(TalkerSound(self._now_ns(), talker.name, piece.tobytes(), ends and last))
+                t_ns = begin_ns + (i * PIECE + len(piece)) * NS // RATE_HZ if memo else self._now_ns()
+                self._put(TalkerSound(t_ns, talker.name, piece.tobytes(), ends and last))
             if i % PACE == PACE - 1:
                 await asyncio.sleep(PAUSE_S)
 
@@ -252,7 +281,8 @@ class SpeakPage:
     async def _how_to_trust(self, _request: Request) -> Response:
         if not self._authority:
             return JSONResponse({"error": "there is no https here: vjserver run --lan opens it"}, 404, HEADERS)
-        return HTMLResponse(TRUST_PAGE.replace("PAGE", self._secure), headers=HEADERS)
+        page = self._secure.partition("?")[0]  # whoever reads this shows a token of his own
+        return HTMLResponse(TRUST_PAGE.replace("PAGE", page), headers=HEADERS)
 
     async def _certificate(self, _request: Request) -> Response:
         if not self._authority:
@@ -291,11 +321,13 @@ def memo_sound(data: bytes) -> Float32:
 
 def _pieces(data: bytes) -> Iterator[Float32]:
     try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True, frames=round(MOST_S * 192000))
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if file.channels > MOST_CHANNELS:
+                raise VJError(f"a memo has at most {MOST_CHANNELS} channels: got {file.channels}")
+            samples = file.read(round(MOST_S * file.samplerate), dtype="float32", always_2d=True)
+            yield Resampler16k(int(file.samplerate))(mono(samples), last=True)
     except soundfile.SoundFileError:
         yield from _by_av(data)
-    else:
-        yield Resampler16k(int(rate))(mono(samples[: round(MOST_S * rate)]), last=True)
 
 
 def _by_av(data: bytes) -> Iterator[Float32]:
@@ -303,7 +335,10 @@ def _by_av(data: bytes) -> Iterator[Float32]:
         import av
     except ImportError:
         raise VJError("this kind of memo needs PyAV on the server: pip install 'vjserver[record]'") from None
-    with av.open(io.BytesIO(data), "r") as file:
+    kind = next((kind for kind, mark in KINDS.items() if mark(data)), "")
+    if not kind:
+        raise VJError(f"this file is none that is taken: {', '.join(KINDS)}, wav, flac")
+    with av.open(io.BytesIO(data), "r", format=kind) as file:
         resampler = av.AudioResampler("flt", "mono", RATE_HZ)
         count = 0
         for frame in file.decode(audio=0):

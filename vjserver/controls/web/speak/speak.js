@@ -88,7 +88,7 @@ class Holding {
     this.pieces = [];
     this.count = 0;
     const path = `sound?talker=${me}&since=${since}&rate=${Math.round(this.context.sampleRate)}&ends=${ends ? 1 : 0}`;
-    this.sending = this.sending.then(() => call(path, { method: "POST", body: samples.buffer }).then(take))
+    this.sending = this.sending.then(() => call(path, { method: "POST", body: samples.buffer, keepalive: ends && samples.length < 30000 }).then(take))
       .catch((error) => { note(error.message); });
     return this.sending;
   }
