@@ -114,7 +114,7 @@ function press(event) {
   $("talk").classList.add("held");
   $("talk").textContent = "listening …";
   $("words").replaceChildren();
-  if (event.pointerId !== undefined) $("talk").setPointerCapture(event.pointerId);
+  try { $("talk").setPointerCapture(event.pointerId); } catch { /* a key, or a pointer that has gone */ }
   held = new Holding();
   held.ready.catch((error) => {
     const refused = error.name === "NotAllowedError" || error.name === "SecurityError";
