@@ -43,10 +43,10 @@ class Plan:
 
 
 def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
-    """Return the table of processes. ``listen`` runs while speech is on.
-    The ear starts first: nothing may wait longer than sound.
+    """Return the table of processes. The ear starts first: nothing may wait longer than sound.
 
-       The numbers are seconds without a sign of life after which a process is ended and started again.
+    The numbers are seconds without a sign of life after which a process is ended and started again. ``listen`` runs only
+    while speech is on.
     """
     both = plan.show.video.standby
     return [
