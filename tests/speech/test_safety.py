@@ -29,5 +29,20 @@ def test_ours_lets_a_town_through_and_takes_more():
     assert ours("a fucking mandala") == (f"a {MASK} {MASK}", True)
 
 
+def test_plurals_possessives_and_phrases_are_refused_too():
+    ours = safety_of([])
+    for text in (
+        "a hundred kikes in the rain",
+        "spics and gooks",
+        "for fuck's sake",
+        "kill yourself",
+        "sieg heil",
+        "fuckin hell",
+        "bitches",
+        "dickheads",
+    ):
+        assert ours(text)[1], text
+
+
 def test_nothing_is_refused_by_an_empty_list():
     assert SafetyList([])("anything") == ("anything", False)

@@ -48,6 +48,21 @@ def test_partials_commands_and_what_was_before_are_no_subtitles():
     assert one.due(99 * NS) == ""
 
 
+def test_the_last_sentence_counts_though_it_comes_after_the_end_and_what_began_later_does_not():
+    one = Subtitles(place)
+    one.end(20 * NS)
+    one.hear(said(1, "the last words", 18, 19.5), 21 * NS)
+    one.hear(said(2, "backstage", 20.5, 22), 22 * NS)
+    assert "the last words" in one.due(30 * NS)
+    assert one.due(30 * NS, ends=True) == ""
+
+
+def test_who_goes_on_with_a_file_counts_on():
+    one = Subtitles(place, 7)
+    one.hear(said(1, "more", 12, 13), 0)
+    assert one.due(0, ends=True).startswith("8\n")
+
+
 def test_cues_never_overlap():
     one = Subtitles(place)
     one.hear(said(1, "one voice", 12, 16, "revised"), 0)

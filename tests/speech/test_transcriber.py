@@ -171,6 +171,53 @@ def test_a_talker_who_holds_for_ever_is_kept_for_28_seconds_and_many_do_not_pile
     assert room.one.left_out == 5
 
 
+def test_a_phone_that_falls_silent_without_a_word_ends_and_the_rest_goes_on():
+    room = Room()
+    for _ in range(40):
+        room.t_ns += round(CHUNK_S * NS)
+        room.one.talk("guest 1", VOICE, room.t_ns, 0.9, room.t_ns)
+    room.one.tick(room.t_ns + NS)
+    assert room.one.talkers == {"guest 1"}
+    room.one.tick(room.t_ns + 3 * NS)
+    assert room.one.talkers == set()
+    room.decode()
+    assert ("final", 1) in room.kinds()
+    room.hear(2.0)
+    room.hear(1.0, 0.0)
+    assert room.kinds()[-1][0] == "revised"
+
+
+def test_who_said_nothing_into_the_page_or_was_left_out_gets_an_answer():
+    room = Room()
+    room.one.talk("guest 1", SILENCE, room.t_ns, 0.0)
+    room.one.talked("guest 1")
+    room.decode()
+    assert [(said.kind, said.text, said.talker) for said in room.told] == [("final", "", "guest 1")]
+    for i in range(MOST_WAITING + 2):
+        room.one.talk(f"g{i}", VOICE, room.t_ns, 0.9)
+        room.one.talked(f"g{i}")
+    assert [said.talker for said in room.one.lost()] == ["g0", "g1"]
+    assert room.one.lost() == []
+
+
+def test_what_is_being_decoded_is_not_left_out_under_the_decoder():
+    room = Room()
+    room.hear(20.0, decode=False)
+    room.hear(1.0, 0.0, decode=False)
+    job = room.one.next_job(room.t_ns)
+    for _ in range(4):
+        room.hear(10.0, decode=False)
+        room.hear(1.0, 0.0, decode=False)
+    assert room.one.left_out > 0
+    assert room.one.done(job, Hypothesis("a small wooden boat", "en", 0.9), 0.1)[0].number == job.number
+
+
+def test_numbers_go_on_where_another_left_off():
+    room = Room(first=1000)
+    room.hear(2.0)
+    assert room.told[0].number == 1000
+
+
 def test_nothing_grows_in_hours():
     room = Room()
     for _ in range(600):

@@ -19,7 +19,7 @@ from vjserver.outputs.osc import OscTargetOptions
 from vjserver.ports import Room, find, options_of
 from vjserver.runtime.files import at_home, data_folder
 from vjserver.runtime.installed import installed
-from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.show.addresses import FALLBACK_GENERATOR, check_language
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
@@ -119,6 +119,15 @@ class SpeechOptions(_Strict):
     words: tuple[str, ...] = Field((), max_length=100, description="names and words that are likely to be said")
     refuse: tuple[str, ...] = Field((), description="words that are never shown, besides ours")
     subtitles: bool = Field(True, description="an .srt file beside recordings and takes")
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, code: str) -> str:
+        try:
+            check_language(code, "language")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return code.strip().lower()
 
     @field_validator("recogniser", mode="before")
     @classmethod

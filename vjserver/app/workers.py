@@ -45,8 +45,8 @@ class Plan:
 def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
     """Return the table of processes. The ear starts first: nothing may wait longer than sound.
 
-    The numbers are seconds without a sign of life after which a process is ended and started again. ``listen`` runs only
-    while speech is on.
+    The numbers are seconds without a sign of life after which a process is ended and started again. ``listen`` runs
+    only while speech is on.
     """
     both = plan.show.video.standby
     return [

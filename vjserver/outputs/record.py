@@ -8,6 +8,7 @@ little longer and sound stays with the picture. Nothing waits: an encoder that i
 import contextlib
 import shutil
 import struct
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,7 @@ from vjserver.runtime.clock import NS
 from vjserver.runtime.files import at_home
 from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.soundring import SoundReader
-from vjserver.speech.subtitles import Subtitles
+from vjserver.speech.subtitles import LINGERS_NS, Subtitles
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Speech
@@ -33,6 +34,7 @@ LEAST_FREE = 256 * 2**20
 """Bytes that must be free on the disk; with less the file is ended properly, before the disk is full."""
 LOOK_EVERY = 60
 RATE_HZ = 48000
+LOOK_NS = NS // 5
 SILENCE_S = 1.0
 """Sound that is so late is taken for silence, so that the file goes on."""
 
@@ -297,7 +299,17 @@ class _SubtitleFile:
                 file.write(text)
 
     def close(self) -> None:
-        """Write what waits, and let go."""
+        """Write what waits, and what was said before the end and is still to be understood; nobody waits for that."""
+        if self._reader is not None:
+            self._subtitles.end(self._last_ns)
+            threading.Thread(target=self._linger, name="subtitles", daemon=True).start()
+
+    def _linger(self) -> None:
+        """Look for the last sentence for a while."""
+        for _ in range(LINGERS_NS // LOOK_NS):
+            time.sleep(LOOK_NS / NS)
+            self._last_ns += LOOK_NS
+            self.step(self._last_ns)
         self.step(self._last_ns, ends=True)
         if self._reader is not None:
             self._reader.close()

@@ -1,6 +1,7 @@
 """The phrase of what was said, by how common its words are in a language (``wordfreq``, 40 languages)."""
 
 import importlib
+import logging
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -14,6 +15,8 @@ def phrase_chooser() -> Callable[[str, str], str]:
         wordfreq = importlib.import_module("wordfreq")
     except ImportError as error:
         raise DeviceError(f"speech is not available ({error}); pip install 'vjserver[speech]'") from None
+
+    logging.getLogger("wordfreq").setLevel(logging.ERROR)  # it says on the terminal which scripts it cannot part
 
     @lru_cache(4096)
     def rarity(word: str, language: str) -> float:

@@ -36,6 +36,8 @@ class Context(NamedTuple):
 CONTEXTS = {"partial": Context(1000, 1), "short": Context(1500, 5), "full": Context(FULL_FRAMES, 5)}
 SIGNS_A_SECOND, SIGNS_MORE = 6, 12
 MOST_HINTS = 100
+SURE = 0.6
+"""Less sure of a language than this, the one before is taken: a few words may be of any."""
 
 
 class WhisperOptions(BaseModel):
@@ -55,6 +57,7 @@ class WhisperRecogniser:
     def __init__(self, options: WhisperOptions) -> None:
         self._o = options
         self._model: Any = None
+        self._language = "en"
 
     def open(self) -> None:
         """Load the weights: a second or two. Raises DeviceError with the line that brings what is missing."""
@@ -112,7 +115,9 @@ class WhisperRecogniser:
         if not self.multilingual:
             language = "en"
         elif not language:
-            language = str(self._model.detect_language(encoded)[0][0][0]).strip("<|>")
+            found, likely = self._model.detect_language(encoded)[0][0]
+            self._language = str(found).strip("<|>") if likely >= SURE else self._language
+            language = self._language
         most = min(220, int(seconds * SIGNS_A_SECOND) + SIGNS_MORE)
         answer = self._generate(encoded, language, most, beams, hints)
         if hints and echoes(self._text(answer), hints):

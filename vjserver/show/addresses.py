@@ -165,6 +165,25 @@ def _is_channels(args: tuple[Argument, ...]) -> None:
 MODES = ("open", "push")
 HEARD = ("microphone", "music")
 POLICIES = ("replace", "queue", "blend", "push")
+_CODES = (
+    "auto en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la "
+    "mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd "
+    "gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
+)
+LANGUAGES = frozenset(_CODES.split())
+"""What Whisper understands, by its codes."""
+
+
+def _is_language(args: tuple[Argument, ...]) -> None:
+    check_language(str(args[0]), "/vj/speech/language")
+
+
+def check_language(text: str, where: str) -> None:
+    """Raise ConfigError for what is no language's code."""
+    if text.strip().lower() not in LANGUAGES:
+        raise ConfigError(f"{where}: auto, or a code such as en, es, de, fr, it, ja: got {text[:20]!r}")
+
+
 QUANTISE = ("none", "beat", "bar", "2bar", "4bar")
 SOURCES = ("auto", "tap", "link", "midi", "osc")
 LINK = ("off", "follow", "lead")
@@ -349,7 +368,8 @@ def _speech() -> Iterable[Entry]:
     yield Entry("/vj/speech/style", "parameter", (style,), "the prompt that a phrase becomes: `{phrase}, oil painting`",
                 "{phrase}")  # fmt: skip
     code = Slot("text", unit="auto, or a code such as en, es, de", longest=12)
-    yield Entry("/vj/speech/language", "parameter", (code,), "the language that is spoken; auto finds it out", "auto")
+    yield Entry("/vj/speech/language", "parameter", (code,), "the language that is spoken; auto finds it out", "auto",
+                check=_is_language)  # fmt: skip
     yield Entry(
         "/vj/speech/bars", "parameter", (Slot("int", 1, 256, "bars"),), "how long a phrase fades that blends in", 8
     )

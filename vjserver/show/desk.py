@@ -147,6 +147,9 @@ class Desk:
             return ""
         address, accepted = registry.accept(address, args)
         entry = registry.entries.get(address, registry.entries[CUE_GO])
+        if by not in BY_ITSELF and by != BY_SPEECH:  # a hand outranks what was said before, and waits
+            whole = address.startswith(WHOLE)
+            self.pending = [p for p in self.pending if p.by != BY_SPEECH or not (whole or p.address == address)]
         if not (entry.quantised and by not in BY_ITSELF and self._wait(t_ns, address, accepted, by)):
             self.perform(t_ns, address, accepted, by)
         return changed(args, accepted)

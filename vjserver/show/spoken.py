@@ -160,9 +160,9 @@ class Spoken:
             m = replace(m, weight=weight)
             rows.append(("/vj/prompt/1/weight", (1.0,)))
         over = state.speech.hold_s > 0.0 and now_ns >= m.last_ns + round(state.speech.hold_s * NS)
-        if over and not m.returns:
+        if over and ours and not m.returns:  # what still waits for its bar is shown first
             m = replace(m, returns=True)
-            rows += [("/vj/prompt/1/text", (m.typed,))] if ours else []
+            rows.append(("/vj/prompt/1/text", (m.typed,)))
         self.memory = m
         return rows
 

@@ -94,7 +94,9 @@ _ANY = Grammar(_NONE, _NONE, (r"u+m+", r"u+h+", r"e+h+", r"ä+h+m?"), (), (), ()
 _MEANT = frozenset(("them", "it", "him", "her", "us", "me", "you"))
 _PAUSE = re.compile(r"[.;:!?\n…]+|\s[-–—]+\s|[—–]")
 _STOP = re.compile(rf",|{_PAUSE.pattern}")
-_WORD = re.compile(r"[^\W_](?:[\w'’-]*[^\W_])?")
+_WORD = re.compile(
+    r"[^\s.,;:!?…\"“”„«»()\[\]{}<>|/\\¿¡*_-](?:[^\s.,;:!?…\"“”„«»()\[\]{}<>|/\\¿¡*_]*[^\s.,;:!?…\"“”„«»()\[\]{}<>|/\\¿¡*_'’-])?"
+)
 
 
 def _either(patterns: Sequence[str]) -> "re.Pattern[str]":

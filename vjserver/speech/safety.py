@@ -1,6 +1,7 @@
 """Safety: a text goes in, and comes out as it may be shown; what may not be shown is said too.
 
-Words are compared whole, after NFKC and case folding, so that Scunthorpe is a town. A row of several words is a phrase.
+Words are compared whole, after NFKC and case folding, so that Scunthorpe is a town; a plural is its singular too. A row
+of several words is a phrase.
 """
 
 import re
@@ -14,6 +15,11 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 def _folded(word: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
     return folded.replace("’", "'").removesuffix("'s")
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """Return what a folded word is compared as: itself, and without the ``s`` of a plural."""
+    return tuple(dict.fromkeys((word, word.removesuffix("s"), word.removesuffix("es"))))
 
 
 class SafetyList:
@@ -34,7 +40,8 @@ class SafetyList:
         masked = [False] * len(words)
         for at in range(len(words)):
             for size in range(1, min(self._longest, len(words) - at) + 1):
-                if tuple(words[at : at + size]) in self._rows:
+                *before, last = words[at : at + size]
+                if any((*before, form) in self._rows for form in _forms(last)):
                     masked[at : at + size] = [True] * size
         if not any(masked):
             return text, False

@@ -15,6 +15,8 @@ NS = 1_000_000_000
 Place = Callable[[int], float]
 LINE, LINES = 42, 2
 WAITS_NS = 3 * NS
+LINGERS_NS = 4 * NS
+"""So long after a recording's end its last sentence may still come."""
 LEAST_S = 1.0
 AFTER_S = 0.6
 """A cue stays so long after its last word, where nothing follows."""
@@ -73,13 +75,18 @@ class Subtitles:
     def __init__(self, place: Place, count: int = 0) -> None:
         self._place = place
         self._waiting: dict[int, tuple[Speech, int]] = {}
+        self._ends_ns: int | None = None
         self._told: deque[int] = deque(maxlen=64)
         self._told_s = 0.0
         self._count = count
 
+    def end(self, t_ns: int) -> None:
+        """Take nothing that was begun from now on: the recording has ended. What was said before it may still come."""
+        self._ends_ns = t_ns
+
     def hear(self, said: Speech, now_ns: int) -> None:
         """Take what was said; partials and commands are no subtitles."""
-        if said.kind == "partial" or said.wake:
+        if said.kind == "partial" or said.wake or (self._ends_ns is not None and said.begin_ns >= self._ends_ns):
             return
         if said.number not in self._told:
             self._waiting[said.number] = (said, now_ns)

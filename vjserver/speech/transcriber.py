@@ -114,6 +114,7 @@ class Transcriber:
         self._number = first - 1
         self._takes_s: dict[str, float] = {"partial": 0.3, "short": 0.4, "full": 0.9}
         self._held = False
+        self._lost: list[Speech] = []
         self.left_out = 0
         """Utterances that were not decoded, because the recogniser was too far behind."""
 
@@ -156,6 +157,11 @@ class Transcriber:
         for talker, one in list(self._speaks.items()):
             if talker and now_ns - one.heard_ns > GONE_NS:
                 self._end(talker)
+
+    def lost(self) -> list[Speech]:
+        """Return, once, what is to be told of what was left out: who waits for an answer gets one."""
+        lost, self._lost = self._lost, []
+        return lost
 
     def talked(self, talker: str) -> None:
         """One of the page let go of the button."""
@@ -212,6 +218,7 @@ class Transcriber:
         while (late := self._too_late()) is not None:
             self._waiting.remove(late)
             self.left_out += 1
+            self._lost += self._nothing(late, "")
 
     def _too_late(self) -> _Utterance | None:
         """Return what is left out because more waits than may: the oldest of the microphone, then of all."""

@@ -38,9 +38,9 @@ class Hypothesis:
 
 
 def bare(word: str) -> str:
-    """Return a word as it is compared: case folded, NFKC, letters and digits only."""
+    """Return a word as it is compared: case folded, NFKC, letters, their marks and digits only."""
     folded = unicodedata.normalize("NFKC", word).casefold()
-    return "".join(c for c in folded if c.isalnum() or c == "'").strip("'")
+    return "".join(c for c in folded if c.isalnum() or c == "'" or unicodedata.category(c)[0] == "M").strip("'")
 
 
 _BREAK = re.compile(r"\s+")

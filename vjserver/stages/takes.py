@@ -14,7 +14,7 @@ from typing import BinaryIO
 from vjserver.runtime.clock import NS
 from vjserver.show.state import ShowState
 from vjserver.show.take import Played, head, line
-from vjserver.speech.subtitles import Subtitles
+from vjserver.speech.subtitles import LINGERS_NS, Subtitles
 from vjserver.stages.shelf import Shelf
 from vjserver.stages.takesound import TakeSound
 from vjserver.types.errors import ConfigError
@@ -42,6 +42,7 @@ class TakeWriter:
         self.subtitles: Subtitles | None = None
         """Of the take that is recorded."""
         self._subtitles_path: Path | None = None
+        self._lingers_ns = 0
         self.name, self.began_ns = "", 0
 
     @property
@@ -72,7 +73,7 @@ class TakeWriter:
 
     def _place_s(self, t_ns: int) -> float:
         """Return where a time lies in the take, as it lies in its sound."""
-        return (self._sound.place_ns(t_ns) if self._sound is not None else t_ns - self.began_ns) / NS
+        return (self._sound.where_ns(t_ns) if self._sound is not None else t_ns - self.began_ns) / NS
 
     def _write_subtitles(self, now_ns: int, ends: bool = False) -> None:
         """Write what was said and is due. A line that cannot be written is left out: the take is what counts."""
@@ -101,7 +102,11 @@ class TakeWriter:
         return line(replace(row, t_ns=self._sound.place_ns(row.t_ns)), 0)
 
     def flush(self, now_ns: int) -> None:
-        """Have it on the disk, once a second."""
+        """Have it on the disk, once a second; what was said at the end of the last one too."""
+        if self._file is None and self.subtitles is not None:
+            over = now_ns >= self._lingers_ns
+            self._write_subtitles(now_ns, ends=over)
+            self.subtitles = None if over else self.subtitles
         if self._file is not None and now_ns >= self._flush_ns:
             self._flush_ns = now_ns + NS
             self._write_subtitles(now_ns)
@@ -112,8 +117,10 @@ class TakeWriter:
         """End the take, if one is recorded."""
         if self._file is None:
             return
-        self._write_subtitles(now_ns, ends=True)
-        self.subtitles = None
+        self._write_subtitles(now_ns)
+        if self.subtitles is not None:  # the last sentence is still to come
+            self.subtitles.end(now_ns)
+            self._lingers_ns = now_ns + LINGERS_NS
         with contextlib.suppress(ConfigError):
             self._put([self._line(Played(now_ns, "/vj/take/stop", ()))])
         self._close(now_ns)

@@ -82,6 +82,13 @@ class TakeSound:
         with self._one.lock:
             return round(self._one.at.place(t_ns) * NS)
 
+    def where_ns(self, t_ns: int) -> int:
+        """Return the same of a moment that may lie before what was returned last."""
+        assert self._one is not None
+        with self._one.lock:
+            at = self._one.at
+            return round(at.seconds * NS) + t_ns - at.t_ns
+
     def end(self, t_ns: int | None) -> None:
         """End the sound, silent until then (None: where it is). It is finished soon after: see :meth:`wait`."""
         if self._one is not None and not self._one.over.is_set():

@@ -302,6 +302,8 @@ class Listen:
                 self._said.talked(event.talker)
                 del self._talkers[event.talker]
         self._said.tick(now_ns)
+        for said in self._said.lost():
+            self._pipes.tell(said)
         for name in self._talkers.keys() - self._said.talkers:  # their phones fell silent
             del self._talkers[name]
         if lost > self._lost:
@@ -330,7 +332,8 @@ class Listen:
             return
         next_job = self._said.next_job(now_ns)
         if next_job is not None:
-            language = "" if wishes.language in ("", "auto") else wishes.language
+            language = wishes.language.strip().lower()
+            language = "" if language == "auto" else language
             began = self._thread.submit(self._local.decode, next_job.sound, language, next_job.context, self._hints)
             self._job = next_job, began, now_ns
 

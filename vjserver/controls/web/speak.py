@@ -324,8 +324,12 @@ def _pieces(data: bytes) -> Iterator[Float32]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.channels > MOST_CHANNELS:
                 raise VJError(f"a memo has at most {MOST_CHANNELS} channels: got {file.channels}")
-            samples = file.read(round(MOST_S * file.samplerate), dtype="float32", always_2d=True)
-            yield Resampler16k(int(file.samplerate))(mono(samples), last=True)
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise VJError(f"a memo has {RATES[0]}..{RATES[1]} samples a second: got {file.samplerate}")
+            resampler, left = Resampler16k(int(file.samplerate)), round(MOST_S * file.samplerate)
+            for block in file.blocks(65536, frames=left, dtype="float32", always_2d=True):
+                yield resampler(mono(np.nan_to_num(block, posinf=0.0, neginf=0.0)))
+            yield resampler(np.zeros(0, np.float32), last=True)
     except soundfile.SoundFileError:
         yield from _by_av(data)
 
