@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vjserver.speech.commands import after_wake, command_of
+from vjserver.speech.commands import after_wake, command_of, nearly_wakes
 
 PRESETS = ("Neon Tunnel", "Deep Ocean", "Liquid Gold", "Lava", "Next Level")
 SPOKEN = Path(__file__).parents[2] / "bench/spoken/commands.json"
@@ -64,3 +64,18 @@ def test_a_wake_word_may_be_two_words_and_none_means_no_commands():
     assert after_wake("hey next", "hey wall") is None
     assert command_of("computer next", "", PRESETS) is None
     assert after_wake("", "computer") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("Compare, next", "computer next"),
+        ("Camper go faster", "computer go faster"),
+        ("computer, next", ""),
+        ("A small wooden boat", ""),
+        ("compare", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_nearly_the_wake_word_is_told_from_what_is_not(text, mended):
+    assert nearly_wakes(text, "computer") == mended

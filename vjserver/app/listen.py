@@ -10,6 +10,7 @@ from vjserver.app.show import SpeechOptions
 from vjserver.app.workers import Plan
 from vjserver.ports import Recogniser, find, options_of
 from vjserver.recognisers.phrases import phrase_chooser
+from vjserver.recognisers.spotter import wake_spotter
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.store import StateReader
@@ -19,6 +20,7 @@ from vjserver.speech import commands
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.transcriber import Transcriber
 from vjserver.stages.transcription import Listen, ListenPipes
+from vjserver.types.audio import Float32
 from vjserver.types.errors import WorkerFault
 
 BLOCK = 1024
@@ -63,10 +65,17 @@ def recogniser_of(speech: SpeechOptions) -> Recogniser:
 def transcriber_of(speech: SpeechOptions, recogniser: Recogniser, first: int = 1) -> Transcriber:
     """Return what decides what is decoded and told. Raises DeviceError where the words of a language are missing."""
     wake = speech.wake
+    spots = wake_spotter(wake) if wake else None
+
+    def mend(text: str, sound: Float32) -> str:
+        mended = commands.nearly_wakes(text, wake) if spots is not None else ""
+        return mended if mended and spots is not None and spots(sound) else text
+
     return Transcriber(
         phrase_chooser(),
         safety_of(speech.refuse),
         lambda text: bool(wake) and commands.after_wake(text, wake) is not None,
+        mends=mend,
         revises=getattr(recogniser, "revises", True),
         first=first,
     )

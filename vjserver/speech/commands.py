@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from vjserver.speech.words import bare, split
 from vjserver.types.events import Argument
 
-ALIKE, NAME_ALIKE = 0.8, 0.78
+ALIKE, NEARLY, NAME_ALIKE = 0.8, 0.5, 0.78
 STEP = 0.1
 CONFIRM = "confirm"
 
@@ -69,6 +69,19 @@ def after_wake(text: str, wake: str) -> list[str] | None:
     heard = words[: len(called)]
     alike = SequenceMatcher(None, " ".join(heard), " ".join(called)).ratio()
     return words[len(called) :] if len(heard) == len(called) and alike >= ALIKE else None
+
+
+def nearly_wakes(text: str, wake: str) -> str:
+    """Return a text as it is if its begin was meant for the wake word, ``""`` where it begins with nothing like it.
+
+    "Compare, next" may be "computer, next": whoever heard the sound may say whether it was meant.
+    """
+    called, words = split(wake), split(text)
+    if not called or len(words) <= len(called):
+        return ""
+    heard = " ".join(bare(word) for word in words[: len(called)])
+    alike = SequenceMatcher(None, heard, " ".join(map(bare, called))).ratio()
+    return " ".join([*called, *words[len(called) :]]) if NEARLY <= alike < ALIKE else ""
 
 
 def command_of(text: str, wake: str, presets: Sequence[str]) -> Asked | None:

@@ -90,7 +90,8 @@ class Transcriber:
 
     ``choose(text, language)`` returns the phrase of a text that is a picture, ``""`` where there is none.
     ``clean(text)`` returns a text as it may be shown, and whether anything in it may not. ``wakes(text)`` tells whether
-    it begins with the wake word. ``revises``: whether the recogniser hears more where it has more time.
+    it begins with the wake word; ``mends(text, sound)`` returns a text whose wake word was misheard with the right one.
+    ``revises``: whether the recogniser hears more where it has more time.
     ``first``: the number of the first utterance; who comes after another must give none twice.
     """
 
@@ -100,11 +101,12 @@ class Transcriber:
         clean: Callable[[str], tuple[str, bool]] = lambda text: (text, False),
         wakes: Callable[[str], bool] = lambda _text: False,
         segmenter: Segmenter | None = None,
+        mends: Callable[[str, Float32], str] = lambda text, _sound: text,
         revises: bool = True,
         first: int = 1,
     ) -> None:
         self._revises = revises
-        self._choose_phrase, self._clean, self._wakes = choose, clean, wakes
+        self._choose_phrase, self._clean, self._wakes, self._mends = choose, clean, wakes, mends
         self.segmenter = segmenter or Segmenter()
         self._before: deque[Float32] = deque(maxlen=round(PRE_ROLL_S / CHUNK_S) + 2)  # two until it was noticed
         self._speaks: dict[str, _Utterance] = {}
@@ -313,7 +315,7 @@ class Transcriber:
         return "" if self._clean(phrase)[1] else phrase  # without filler its words stand otherwise
 
     def _told(self, kind: Kind, one: _Utterance, found: Hypothesis, text: str) -> Speech:
-        shown, refused = self._clean(text)
+        shown, refused = self._clean(text if one.talker else self._mends(text, one.sound))
         phrase = self._phrase(shown, found.language) if not refused else ""
         onset_s = max(0.0, (one.onset_ns - one.begin_ns) / NS - BEFORE_ONSET_S)  # no word begins in the pre-roll
         timed = [word for word in found.words if word.begin_s >= 0.0 and told(word.text)]
