@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from vjserver.outputs import record
 from vjserver.outputs.record import RecordOptions, RecordOutput
-from vjserver.runtime import shared, soundring
+from vjserver.runtime import queue, shared, soundring
 from vjserver.runtime.clock import NS
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import OutputError
+from vjserver.types.events import Speech
 from vjserver.types.frames import Frame, FrameInfo
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -315,3 +316,32 @@ def test_whatever_stalls_there_is_one_file_in_which_picture_and_sound_are_togeth
     assert not [off for off in near if 0.045 < off < 0.3], "what is there of both is together"
     if not ear and not generator:
         assert sum(off <= 0.045 for off in near) >= len(seen) - 1
+
+
+def test_what_is_said_lies_beside_the_recording(tmp_path):
+    """Counted from its begin; the last sentence comes when the file is closed already."""
+    name = f"vjs-test-{os.getpid()}-said"
+    segment = shared.create(name, queue.SEGMENT_SIZE)
+    try:
+        says = queue.QueueWriter(name)
+        output = RecordOutput(RecordOptions(folder=tmp_path, audio=False, speech=name))
+        output.open()
+        output.send(picture(0, 100 * NS))
+
+        def said(number, text, begin_s, end_s, kind):
+            says.put(Speech(round(end_s * NS), kind, number, text, "", "en", 0.9, round(begin_s * NS)))
+
+        said(1, "a partial", 101, 102, "partial")
+        said(1, "A small wooden boat.", 101, 103, "revised")
+        for i in range(1, 6):
+            output.send(picture(i, (100 + i) * NS))
+        path = output.path.with_suffix(".srt")
+        assert path.read_text() == "1\n00:00:01,000 --> 00:00:03,600\nA small wooden boat.\n\n"
+        output.close()
+        said(2, "The last words.", 103.5, 104.8, "revised")
+        said(3, "Backstage.", 106, 107, "revised")
+        wait_for(lambda: "The last words." in path.read_text())
+        assert "Backstage" not in path.read_text()
+        says.close()
+    finally:
+        shared.remove(segment)
