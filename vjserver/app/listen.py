@@ -10,9 +10,9 @@ from vjserver.app.show import SpeechOptions
 from vjserver.app.workers import Plan
 from vjserver.ports import Recogniser, find, options_of
 from vjserver.recognisers.phrases import phrase_chooser
-from vjserver.recognisers.spotter import wake_spotter
+from vjserver.recognisers.spotter import WakeSpotter
 from vjserver.runtime.clock import NS, LiveClock
-from vjserver.runtime.priority import raise_priority
+from vjserver.runtime.priority import give_memory_back, raise_priority
 from vjserver.runtime.store import StateReader
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.sources.device import DeviceOptions, DeviceSource
@@ -31,6 +31,7 @@ REFUSED = Path(commands.__file__).with_name("refused.txt")
 def main(plan: Plan, life: Life) -> None:
     """Run until ``life`` is told to end."""
     raise_priority(-5)  # a word may be late, a beat may not
+    give_memory_back()
     show, channels, clock = plan.show, plan.channels, LiveClock()
     with life.patience(STARTING_S):
         state = StateReader(channels.state, plan.first)
@@ -65,11 +66,11 @@ def recogniser_of(speech: SpeechOptions) -> Recogniser:
 def transcriber_of(speech: SpeechOptions, recogniser: Recogniser, first: int = 1) -> Transcriber:
     """Return what decides what is decoded and told. Raises DeviceError where the words of a language are missing."""
     wake = speech.wake
-    spots = wake_spotter(wake) if wake else None
+    spots = WakeSpotter(wake)
 
     def mend(text: str, sound: Float32) -> str:
-        mended = commands.nearly_wakes(text, wake) if spots is not None else ""
-        return mended if mended and spots is not None and spots(sound) else text
+        mended = commands.nearly_wakes(text, wake)
+        return mended if mended and spots(sound) else text
 
     return Transcriber(
         phrase_chooser(),

@@ -6,7 +6,7 @@ alike. English words only.
 """
 
 import importlib
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +17,34 @@ THRESHOLD = 1e-10
 BEGIN_S = 2.0
 
 
-def wake_spotter(phrase: str) -> Callable[[Float32], bool] | None:
-    """Return what tells whether mono sound at 16 kHz begins with a phrase; None where that cannot be told.
+class WakeSpotter:
+    """Listens for one phrase. It is loaded when it is asked for the first time: most evenings it never is."""
 
-    That is where pocketsphinx is not installed, or knows a word of the phrase not at all.
-    """
-    try:
-        library = importlib.import_module("pocketsphinx")
-        known = library.Decoder(library.Config(lm=None, loglevel="FATAL"))
-        if not all(known.lookup_word(word) for word in phrase.lower().split()):
-            return None
-        decoder = library.Decoder(library.Config(keyphrase=phrase.lower(), kws_threshold=THRESHOLD, loglevel="FATAL"))
-    except (ImportError, RuntimeError, ValueError):
-        return None
+    def __init__(self, phrase: str) -> None:
+        self._phrase = phrase.lower()
+        self._decoder: Any = None
+        self._absent = False
 
-    def spots(sound: Float32) -> bool:
+    def __call__(self, sound: Float32) -> bool:
+        """Tell whether mono sound at 16 kHz begins with the phrase; never, where that cannot be told."""
+        if self._decoder is None and not self._absent:
+            self._decoder = self._loaded()
+            self._absent = self._decoder is None
+        if self._decoder is None:
+            return False
         begin = np.clip(sound[: round(BEGIN_S * RATE_HZ)], -1.0, 1.0)
-        decoder.start_utt()
-        decoder.process_raw((begin * 32767.0).astype("<i2").tobytes(), full_utt=True)
-        decoder.end_utt()
-        return decoder.hyp() is not None
+        self._decoder.start_utt()
+        self._decoder.process_raw((begin * 32767.0).astype("<i2").tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        return self._decoder.hyp() is not None
 
-    return spots
+    def _loaded(self) -> Any:
+        """Return pocketsphinx's decoder; None where it is not installed, or knows a word of the phrase not at all."""
+        try:
+            library = importlib.import_module("pocketsphinx")
+            decoder = library.Decoder(library.Config(lm=None, loglevel="FATAL"))
+            if not all(decoder.lookup_word(word) for word in self._phrase.split()):
+                return None
+            return library.Decoder(library.Config(keyphrase=self._phrase, kws_threshold=THRESHOLD, loglevel="FATAL"))
+        except (ImportError, RuntimeError, ValueError):
+            return None

@@ -37,9 +37,9 @@ function Panel() {
     <div class={`panel ${phone ? "phone" : "desk"} ${status}`}>
       <Header open={open} />
       <main>
-        <div class="column left"><Picture /><Master /><Sound /></div>
+        <div class="column left"><Picture /><Master /><Sound /><Speech /></div>
         <div class="column middle"><Timing /><Presets /><Snapshots /><Cues /></div>
-        <div class="column right"><Prompts /><Speech /><Macros /></div>
+        <div class="column right"><Prompts /><Macros /></div>
       </main>
       <Footer open={open} drawer={drawer} />
       {drawer && <Drawer name={drawer} close={() => setDrawer("")} />}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,10 +18,15 @@ import pytest
 import soundfile
 from conftest import free_port, running, wait_for
 
+from vjserver.app.show import first_state, load_bank, load_show
 from vjserver.controls.osc import decode
 from vjserver.recognisers.weights import weights_of
+from vjserver.runtime.installed import installed
 from vjserver.runtime.osc import message
-from vjserver.types.errors import DeviceError
+from vjserver.show.state import enter
+from vjserver.types.errors import ConfigError, DeviceError
+
+EXAMPLE = Path(__file__).parents[2] / "examples/speech/show.toml"
 
 
 @pytest.fixture
@@ -93,6 +99,32 @@ class Stage:
 
     def events(self, kind):
         return [m.args for m in self.heard if m.address == "/vj/speech/event" and m.args[1] == kind]
+
+
+def test_the_example_is_a_show_and_what_it_plays_is_sound():
+    show = load_show(EXAMPLE)
+    assert show.speech.on
+    bank = load_bank(show.presets, installed())
+    place, preset = bank.find(show.preset)
+    assert (preset.name, preset.generator) == ("Spoken", "pattern")
+    styles = {one.name: one.spoken for _, one in bank.presets}
+    assert styles["Spoken diffusion"].startswith("{phrase}, etching")
+    state = enter(first_state(show), place, preset, installed())
+    assert (state.speech.on, state.speech.hold_s, state.spoken) == (True, 45.0, "{phrase}")
+
+
+def test_a_show_says_what_it_does_not_take(tmp_path):
+    for line, why in (
+        ('language = "english"', "auto, or a code such as en"),
+        ('recogniser = "parrot"', "unknown recogniser 'parrot'"),
+        ('recogniser = {kind = "whisper", beam = 3}', "unknown key 'beam'"),
+        ('policy = "shout"', "replace"),
+        ("hold_s = -1", "hold_s"),
+    ):
+        path = tmp_path / "show.toml"
+        path.write_text(f"[speech]\n{line}\n")
+        with pytest.raises(ConfigError, match=why):
+            load_show(path)
 
 
 def test_somebody_speaks_and_the_wall_shows_it_with_the_bar(stage):
