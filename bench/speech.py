@@ -11,6 +11,7 @@ that were written and marked without knowledge of the program (``bench/spoken``)
     phrases     the phrase of marked sentences
     commands    stage commands with the wake word, and talk about commands without it
     cost        processor time of silence and of speech, memory, two hours fed fast
+    live        a whole server: the ear beside somebody who speaks, and what the process that listens takes
     monologue   ten minutes without a pause longer than a breath: lag, with a busy second core
 """
 
@@ -19,22 +20,25 @@ import ctypes
 import json
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import scipy.signal
 import soundfile
 
 from bench.music import effects
 from bench.music.band import take, tracks
-from bench.report import row
+from bench.report import row, server
 from vjserver.app.listen import recogniser_of, transcriber_of
 from vjserver.app.show import SpeechOptions
 from vjserver.recognisers.voice import VoiceDetector
@@ -465,9 +469,91 @@ def monologue(model: str = "base") -> Iterator[dict[str, Any]]:
                   p50=round(float(np.median(values)), 2), n=len(values))  # fmt: skip
 
 
+def live(model: str = "base") -> Iterator[dict[str, Any]]:
+    """Run a server twice, with speech off and on, somebody speaking; sound for the ear comes from a file."""
+    if shutil.which("pulseaudio") is None:
+        yield row("speech", "live: not measured, pulseaudio is not installed", "", n=0)
+        return
+    say = voices().get("joe") or next(iter(voices().values()))
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o700)
+        (home / ".asoundrc").write_text(
+            'pcm.!default { type pulse device "vj.monitor" }\nctl.!default { type pulse }\n'
+        )
+        gap = np.zeros(RATE_HZ, np.float32)
+        soundfile.write(
+            home / "said.wav", np.concatenate([p for text in said_in("scenes")[:10] for p in (say(text), gap)]), RATE_HZ
+        )
+        soundfile.write(home / "song.wav", np.resize(techno(30.0), 120 * RATE_HZ) * 0.5, RATE_HZ)
+        env = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PULSE_SERVER": f"unix:{home}/native"}
+        pulse = subprocess.Popen(
+            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=no", "--realtime=no",
+             "--high-priority=no", "--use-pid-file=no",
+             "-L", f"module-native-protocol-unix socket={home}/native auth-anonymous=1",
+             "-L", "module-null-sink sink_name=vj rate=48000 channels=1"],
+            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            time.sleep(1.5)
+            for song in ("song.wav", ""):
+                for on in (False, True):
+                    yield from _with_server(home, env, on, song, model)
+        finally:
+            pulse.kill()
+            pulse.wait()
+
+
+def _with_server(home: Path, env: dict[str, str], on: bool, song: str, model: str) -> Iterator[dict[str, Any]]:
+    source = f'kind = "file"\npath = "{home / song}"' if song else 'kind = "device"\nname = "default"'
+    (home / "show.toml").write_text(
+        f"outputs = []\n[source]\n{source}\n[video]\nwidth = 640\nheight = 360\n[speech]\non = {str(on).lower()}\n"
+        f'recogniser = {{kind = "whisper", model = "{model}"}}\n[osc]\nport = 19010\n[web]\nport = 19020\n[midi]\non = false\n'
+    )
+    what = "with somebody who speaks" if on else "with speech off"
+    with server("run", str(home / "show.toml"), env=env) as process:
+        time.sleep(12.0)
+        if not song and on:
+            listener = next(p for p in psutil.Process(process.pid).children(recursive=True) if _loads(p, "ctranslate2"))
+            before, began = listener.cpu_times(), time.monotonic()
+            time.sleep(15.0)
+            used = sum(listener.cpu_times()[:2]) - sum(before[:2])
+            yield row(
+                "speech",
+                "the process that listens, in silence",
+                "cores",
+                p50=round(used / (time.monotonic() - began), 3),
+                n=1,
+            )
+        player = subprocess.Popen(["paplay", "-d", "vj", str(home / "said.wav")], env=env)
+        time.sleep(30.0)
+        if not song and on:
+            yield row(
+                "speech",
+                "the process that listens, after half a minute of speech",
+                "MB",
+                p50=round(listener.memory_info().rss / 2**20),
+                n=1,
+            )
+        with urllib.request.urlopen("http://127.0.0.1:19020/status.json") as answer:
+            latency = json.loads(answer.read())["latency_ms"]["audio_to_osc"]
+        player.kill()
+        player.wait()
+        process.terminate()
+    if song:
+        yield row("speech", f"sound to OSC, {what}", "ms", **latency, n=1)
+
+
+def _loads(process: psutil.Process, library: str) -> bool:
+    try:
+        return any(library in part.path for part in process.memory_maps())
+    except psutil.Error:
+        return False
+
+
 PARTS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "words": words, "real": real, "quiet": quiet, "openers": openers, "times": times, "phrases": phrases,
-    "commands": commands, "cost": cost, "monologue": monologue,
+    "commands": commands, "cost": cost, "live": live, "monologue": monologue,
 }  # fmt: skip
 
 

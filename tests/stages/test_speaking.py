@@ -24,8 +24,15 @@ class House:
         self.desk = Desk(BANK, replace(ShowState(texts=("typed", *[""] * 7)), speech=Wishes(on=True, **wishes)))
         self.desk.tick(0, BeatGrid(), 0)
         self.subtitles = Subtitles(lambda t_ns: t_ns / NS)
-        self.room = SpeechRoom(self.desk, self.receive, lambda *row: self.told.append(row), lambda *row: self.notes.append(row),
-                               "computer", count=100, subtitles=lambda: self.subtitles)  # fmt: skip
+        self.room = SpeechRoom(
+            self.desk,
+            self.receive,
+            lambda *row: self.told.append(row),
+            lambda *row: self.notes.append(row),
+            "computer",
+            count=100,
+            subtitles=lambda: self.subtitles,
+        )
         self.now_ns = 0
 
     def receive(self, address, args, by):
