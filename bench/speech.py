@@ -18,6 +18,7 @@ that were written and marked without knowledge of the program (``bench/spoken``)
 import argparse
 import ctypes
 import json
+import os
 import re
 import resource
 import shutil
