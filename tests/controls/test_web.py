@@ -335,7 +335,7 @@ def test_every_parameter_round_trips_through_osc_oscquery_and_websocket(server, 
                 value = (
                     entry.choices[-1]
                     if entry.choices
-                    else {"/vj/size": "640x360", "/vj/preset/bank": "vjserver", "/vj/sound/channels": "3+4"}.get(
+                    else {"/vj/size": "640x360", "/vj/preset/bank": "vjserver", "/vj/sound/channels": "3+4", "/vj/speech/language": "de"}.get(
                         address, "round trip"
                     )
                 )
@@ -554,6 +554,12 @@ def test_on_every_screen_the_master_can_be_reached_and_nothing_overlaps(browser,
     one.evaluate(SCROLLED)
     assert one.evaluate(MISSED) == []
     assert one.evaluate(COVERED) == []
+    one.get_by_label("LISTEN", exact=True).click()
+    one.wait_for_selector(".speech .microphone")
+    assert one.evaluate(MISSED) == []
+    assert one.evaluate(COVERED) == []
+    one.get_by_label("LISTEN", exact=True).click()
+    one.wait_for_selector(".speech .microphone", state="detached")
     one.close()
 
 
