@@ -107,7 +107,8 @@ def test_the_example_is_a_show_and_what_it_plays_is_sound():
     bank = load_bank(show.presets, installed())
     place, preset = bank.find(show.preset)
     assert (preset.name, preset.generator) == ("Spoken", "pattern")
-    styles = {one.name: one.spoken for _, one in bank.presets}
+    models = load_bank(EXAMPLE.parent / "models", installed())
+    styles = {one.name: one.spoken for _, one in models.presets}
     assert styles["Spoken diffusion"].startswith("{phrase}, etching")
     state = enter(first_state(show), place, preset, installed())
     assert (state.speech.on, state.speech.hold_s, state.spoken) == (True, 45.0, "{phrase}")

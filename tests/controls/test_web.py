@@ -335,9 +335,12 @@ def test_every_parameter_round_trips_through_osc_oscquery_and_websocket(server, 
                 value = (
                     entry.choices[-1]
                     if entry.choices
-                    else {"/vj/size": "640x360", "/vj/preset/bank": "vjserver", "/vj/sound/channels": "3+4", "/vj/speech/language": "de"}.get(
-                        address, "round trip"
-                    )
+                    else {
+                        "/vj/size": "640x360",
+                        "/vj/preset/bank": "vjserver",
+                        "/vj/sound/channels": "3+4",
+                        "/vj/speech/language": "de",
+                    }.get(address, "round trip")
                 )
                 value = {"/vj/generator": "pattern", "/vj/input": "", "/vj/model": ""}.get(address, value)
             else:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vjserver import __version__
-from vjserver.app.lan import qr_code
+from vjserver.app.lan import Lan, qr_code
 from vjserver.app.workers import Plan
 from vjserver.runtime import log
 from vjserver.runtime.queue import QueueReader
@@ -119,7 +119,7 @@ class Display:
             self._print(f"by another name: http://{host}/?token={self._plan.token}")
         if lan is not None:
             url = lan.url(show.web.port)
-            self._print(f"from another machine: {url}")
+            self._print(f"YOU, from another machine, the whole panel: {url}")
             code = qr_code(url)
             try:
                 code.encode(self._console.encoding or "ascii")
@@ -127,7 +127,14 @@ class Display:
                 self._print("(this terminal cannot draw the QR code: it takes UTF-8)")
             else:
                 self._print(code)
-            self._print(f"to speak, from a phone: {lan.speak_url(show.web.port, 'http')}")
+            if show.speech.on:
+                self._greet_guests(lan)
+
+    def _greet_guests(self, lan: Lan) -> None:
+        """Say what is for everybody: another address than the one that plays the whole show."""
+        web = self._plan.show.web
+        self._print(f"guests, to speak and nothing else: {lan.speak_url(web.port, 'http')}  (it leads on to https)")
+        self._print(f"guests, by https: {lan.speak_url(web.secure_port)}  after {lan.trust_url(web.port)}")
 
     def _print(self, text: str, first: str = "", style: str = "") -> None:
         """Print a line as it is, whatever it holds; ``first`` stands before it in a colour."""

@@ -30,7 +30,7 @@ from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import DeviceError, VJError, WorkerFault
 from vjserver.types.events import Degraded, Event, Speech, TalkerSound
 
-RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
+RETRY_S = (0.5, 1.0, 2.0, 4.0)
 WITHOUT_S = 30.0
 """So long until weights that were missing are looked for again."""
 IDLE_NS = 20_000_000

@@ -58,10 +58,12 @@ export function Speech() {
 /** Always visible while speech is on: is a microphone open, and does sound leave the machine? */
 function Microphone() {
   const speech = useLive()?.speech;
-  const open = speech?.microphone === "open";
+  const held = useValue("/vj/speech/mode") !== "push" || Boolean(useValue("/vj/speech/talk"));
+  const open = speech?.microphone === "open" && held;
+  const says = speech?.microphone !== "open" ? "microphone closed" : held ? "microphone open" : "hold to talk";
   return (
     <span class={`microphone ${open ? "open" : ""}`} role="status" style={{ "--level": speech?.level ?? 0 }}>
-      {open ? "microphone open" : "microphone closed"}{speech?.leaves ? `, sound goes to ${speech.leaves}` : ""}
+      {says}{speech?.leaves ? `, sound goes to ${speech.leaves}` : ""}
     </span>
   );
 }
