@@ -219,6 +219,7 @@ def test_the_doctor_tells_what_is_missing_and_how_to_get_it():
     assert {"python", "beat detection", "audio input", "NDI", "shared memory", "port 9010"} <= set(checks)
     assert all(row["works"] or row["remedy"] for row in checks.values())
     assert result.returncode == (1 if any(r["needed"] and not r["works"] for r in checks.values()) else 0)
+    assert "speech" in {row["name"] for row in json.loads(result.stdout)}
     assert "ok" in vj("doctor").stdout
 
 

