@@ -18,9 +18,8 @@ from conftest import free_port, wait_for
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from vjserver.controls.web import authority as https
 from vjserver.controls.web.access import Guard
-from vjserver.controls.web.authority import authority, context_for
+from vjserver.controls.web.authority import authority, context_for, leaf_for
 from vjserver.controls.web.speak import Gallery, SpeakPage, follow_gallery, memo_sound, name_of
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.events import Speech, TalkerSound
@@ -290,9 +289,12 @@ def test_the_authority_is_made_once_for_the_user_alone_and_signs_for_a_year(tmp_
     assert authority(tmp_path) == first
     path.write_bytes(b"damaged")
     assert authority(tmp_path) != first
-    context_for(first, ["127.0.0.1", "localhost", "vj.local"])
-    leaf = https._library().CA.from_pem(first.certificate, first.key).issue_cert("127.0.0.1", not_after=None)
-    assert x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes())
+    names = ["127.0.0.1", "localhost", "vj.local"]
+    context_for(first, names)
+    leaf = x509.load_pem_x509_certificate(leaf_for(first, names).cert_chain_pems[0].bytes())
+    assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days < 398  # phones take none that lasts longer
+    called = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {str(name.value) for name in called} == set(names)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be kept in"):
         authority(tmp_path / "file")

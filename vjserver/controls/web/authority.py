@@ -17,10 +17,9 @@ from typing import Any
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import OutputError
 
-LASTS = datetime.timedelta(days=390)
 BEGIN = b"-----BEGIN CERTIFICATE-----"
-EARLY = datetime.timedelta(days=1)
-"""A phone's clock may be behind."""
+LASTS, EARLY = datetime.timedelta(days=390), datetime.timedelta(days=1)
+"""From a day ago, since a phone's clock may be behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +60,17 @@ def _read(trustme: Any, data: bytes) -> Authority:
 
 def context_for(own: Authority, names: Sequence[str]) -> ssl.SSLContext:
     """Return what serves https under these names and addresses. Raises OutputError."""
-    trustme = _library()
-    now = datetime.datetime.now(datetime.UTC)
-    made = trustme.CA.from_pem(own.certificate, own.key)
-    leaf = made.issue_cert(*names, common_name=names[0], not_before=now - EARLY, not_after=now + LASTS)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    leaf.configure_cert(context)
+    leaf_for(own, names).configure_cert(context)
     return context
+
+
+def leaf_for(own: Authority, names: Sequence[str]) -> Any:
+    """Return a certificate for these names and addresses (trustme's ``LeafCert``). Raises OutputError."""
+    now = datetime.datetime.now(datetime.UTC)
+    made = _library().CA.from_pem(own.certificate, own.key)
+    return made.issue_cert(*names, common_name=names[0], not_before=now - EARLY, not_after=now + LASTS)
 
 
 def _library() -> Any:
