@@ -23,7 +23,7 @@ from vjserver.stages.transcription import Listen, ListenPipes
 from vjserver.types.audio import Float32
 from vjserver.types.errors import WorkerFault
 
-BLOCK = 1024
+BLOCK = 2048
 """Samples a block of the microphone: speech has no hurry by the millisecond, and each block costs."""
 REFUSED = Path(commands.__file__).with_name("refused.txt")
 

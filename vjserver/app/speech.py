@@ -26,7 +26,7 @@ from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Degraded, Event
 from vjserver.types.events import Speech as Said
 
-BLOCK = 1024
+BLOCK = 2048
 
 
 def sound_of(path: Path) -> Float32:

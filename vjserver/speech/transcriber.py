@@ -28,7 +28,7 @@ MOST_S = 28.0
 MOST_WAITING = 16
 GONE_NS = 2 * NS
 """A phone from which nothing came for so long holds no button any more."""
-FIRST_PARTIAL_S, AGAIN_S, PARTIAL_S = 0.5, 0.3, 0.8
+FIRST_PARTIAL_S, AGAIN_S, PARTIAL_S = 0.4, 0.25, 0.8
 """When it is first tried to understand somebody, how soon again while nothing is understood, and then how often."""
 LEAST_VOICE_S = 0.16
 REVISE_WITHIN_S = 2.2

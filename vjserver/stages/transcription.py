@@ -33,7 +33,7 @@ from vjserver.types.events import Degraded, Event, Speech, TalkerSound
 RETRY_S = (0.5, 1.0, 2.0, 4.0)
 WITHOUT_S = 30.0
 """So long until weights that were missing are looked for again."""
-IDLE_NS = 20_000_000
+IDLE_NS = 50_000_000
 SLOW_S, HANGS_S = 5.0, 20.0
 """A decode that takes longer is told, and one that takes longer still ends this process: a new one begins."""
 QUIETEST_DB, LOUDEST_DB = -60.0, -10.0
