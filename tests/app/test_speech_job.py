@@ -42,8 +42,8 @@ def stage(pulse, tmp_path):
     one = Stage(pulse, tmp_path)
     line = [sys.executable, "-m", "vjserver", "run", str(one.show)]
     with one.ear, running(line, env={**pulse.env, "VJSERVER_DATA": str(tmp_path / "data")}):
-        wait_for(lambda: one.status().get("speech", {}).get("ready"), 60)
-        wait_for(lambda: one.status()["bpm"] > 0, 30)
+        wait_for(lambda: one.status().get("speech", {}).get("ready"), 180)
+        wait_for(lambda: one.status()["bpm"] > 0, 90)
         yield one
 
 
@@ -84,7 +84,7 @@ class Stage:
         sound, rate = soundfile.read(path, dtype="float32")
         self.pulse.play(np.pad(sound, (3200, 16000))[:, None], rate).wait()
 
-    def until(self, found, seconds=40.0):
+    def until(self, found, seconds=120.0):
         """Take in what OSC brings until ``found`` returns something."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -160,8 +160,8 @@ def test_who_listens_falls_alone_and_comes_back(stage):
     stage.until(
         lambda: [m for m in stage.heard if m.address == "/vj/status/error" and m.args[0] == "process listen"], 10
     )
-    wait_for(lambda: listener(stage) not in (0, pid), 30)
-    wait_for(lambda: stage.status()["speech"]["ready"], 30)
+    wait_for(lambda: listener(stage) not in (0, pid), 90)
+    wait_for(lambda: stage.status()["speech"]["ready"], 180)
     assert stage.status()["bpm"] > 0
     stage.speak("a small boat on the water")
     stage.until(lambda: [e for e in stage.events("final") if "boat" in e[2]])
