@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vjserver.app.listen import recogniser_of, transcriber_of
+from vjserver.app.listen import BLOCK, recogniser_of, transcriber_of
 from vjserver.app.offline import FOREVER_NS, blocks
 from vjserver.app.show import SpeechOptions
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
@@ -25,8 +25,6 @@ from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Degraded, Event
 from vjserver.types.events import Speech as Said
-
-BLOCK = 2048
 
 
 def sound_of(path: Path) -> Float32:

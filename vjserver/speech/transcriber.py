@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from vjserver.speech.guards import is_made_up, told
+from vjserver.speech.guards import LEAST_VOICE_S, is_made_up, told
 from vjserver.speech.mel import RATE_HZ
-from vjserver.speech.segmenter import CHUNK, CHUNK_S, Segmenter
+from vjserver.speech.segmenter import CHUNK_S, Segmenter
 from vjserver.speech.words import Agreement, ContextName, Hypothesis
 from vjserver.types.audio import Float32
 from vjserver.types.events import Speech, SpokenWord
@@ -30,7 +30,6 @@ GONE_NS = 2 * NS
 """A phone from which nothing came for so long holds no button any more."""
 FIRST_PARTIAL_S, AGAIN_S, PARTIAL_S = 0.4, 0.25, 0.8
 """When it is first tried to understand somebody, how soon again while nothing is understood, and then how often."""
-LEAST_VOICE_S = 0.16
 REVISE_WITHIN_S = 2.2
 COMMIT_AFTER_S = 4.0
 """A phrase of somebody who is still speaking moves the picture only after so long: it may yet be taken back."""
@@ -123,7 +122,7 @@ class Transcriber:
     # -- what is heard -------------------------------------------------------------------------------------
 
     def hear(self, chunk: Float32, t_ns: int, likely: float) -> None:
-        """Take :data:`CHUNK` samples of the microphone, the time of the last, and how likely they are speech."""
+        """Take a segmenter's chunk of the microphone, the time of its last sample, and how likely it is speech."""
         what = self.segmenter.hear(likely) if not self._held else ""
         if what == "begin":
             self._begin("", t_ns)
@@ -351,9 +350,3 @@ class Transcriber:
         if not self._waiting:
             return 0.0
         return max(0.0, (now_ns - self._waiting[0].voiced_ns) / NS - self.segmenter.o.hang_s)
-
-
-def chunks_of(sound: Float32) -> list[Float32]:
-    """Return sound as whole chunks, the last filled up with silence."""
-    whole = np.pad(sound, (0, -len(sound) % CHUNK))
-    return list(whole.reshape(-1, CHUNK))

@@ -274,9 +274,7 @@ class Listen:
         block = self._of_music()
         if block is None:  # the ear hears nothing now
             self._music_voice *= 0.98
-            self._said.segmenter.raised = self._music_voice > 0.3
-            return
-        for _chunk, _t_ns, likely in self._ring.take(block):
+        for _chunk, _t_ns, likely in self._ring.take(block) if block is not None else ():
             share = CHUNK_S / VOICE_IN_MUSIC_S
             self._music_voice += share * (likely - self._music_voice)
         self._said.segmenter.raised = self._music_voice > 0.3

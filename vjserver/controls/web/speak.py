@@ -26,6 +26,7 @@ from starlette.routing import Route
 from vjserver.runtime.clock import NS
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.sound import Resampler16k, mono
+from vjserver.speech.transcriber import MOST_S
 from vjserver.types.audio import Float32
 from vjserver.types.errors import VJError
 from vjserver.types.events import Speech, TalkerSound
@@ -42,7 +43,6 @@ HEADERS = {
 MOST_TALKERS, GONE_S = 64, 600.0
 MOST_PIECE, MOST_MEMO = 1 << 18, 8 << 20
 MOST_CHANNELS = 8
-MOST_S = 28.0
 PIECE = 4000
 """Samples that are handed on at once: an event of 8000 bytes."""
 PACE = 8
