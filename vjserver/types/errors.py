@@ -48,6 +48,10 @@ class OutputError(VJError):
     """An output that cannot be opened or cannot send."""
 
 
+class KeepingError(VJError):
+    """What is kept (boards, dreams, words) and cannot be read or written."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return ``'; nearest: a, b'`` for a misspelt name, or ``''`` when nothing is near."""
     close = get_close_matches(name, list(known), n=count, cutoff=0.5)

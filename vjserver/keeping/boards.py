@@ -1,0 +1,587 @@
+"""Boards: what was said or typed, and the pictures of it, as cards; in order, with versions, a style and a cast.
+
+    DATA/boards/boards.sqlite     boards, members of their casts, cards, versions, and a search index
+    DATA/boards/media/            pictures and sounds
+
+Several processes use it at once: the show adds cards, pages change them, the studio makes versions that are wanted.
+Each change of a board counts up its ``change``, by which a page sees that there is something new.
+"""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vjserver.keeping.database import Database, Row, words_of
+from vjserver.keeping.media import Media
+from vjserver.runtime.files import data_folder
+from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT
+from vjserver.types.errors import ConfigError
+from vjserver.types.text import clean
+
+VERSION = 1
+MOST_CARDS, MOST_BOARDS, MOST_CAST, MOST_VERSIONS = 20_000, 1000, 64, 200
+MOST_NOTES, MOST_TITLE = 4000, 120
+MOST_WINDOW = 300
+TRIES = 2
+"""So often a version is tried whose making ended the studio."""
+TONIGHT_S = 12 * 3600.0
+"""A board that was last changed so long ago is another night's."""
+Heard = Literal["said", "typed", "made"]
+Making = Literal["wanted", "made", "failed"]
+_TABLES = (
+    """CREATE TABLE board (id TEXT PRIMARY KEY, name TEXT NOT NULL, style TEXT NOT NULL DEFAULT '',
+       negative TEXT NOT NULL DEFAULT '', made_s REAL NOT NULL, changed_s REAL NOT NULL, change INTEGER NOT NULL)""",
+    """CREATE TABLE member (board TEXT NOT NULL REFERENCES board ON DELETE CASCADE, name TEXT NOT NULL,
+       look TEXT NOT NULL, picture TEXT NOT NULL DEFAULT '', PRIMARY KEY (board, name))""",
+    """CREATE TABLE card (id INTEGER PRIMARY KEY AUTOINCREMENT, board TEXT NOT NULL REFERENCES board ON DELETE CASCADE,
+       place REAL NOT NULL, text TEXT NOT NULL, said TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '',
+       heard TEXT NOT NULL, who TEXT NOT NULL DEFAULT '', language TEXT NOT NULL DEFAULT '', t_s REAL NOT NULL,
+       star INTEGER NOT NULL DEFAULT 0, version INTEGER NOT NULL DEFAULT 0, sound TEXT NOT NULL DEFAULT '',
+       sound_s REAL NOT NULL DEFAULT 0, change INTEGER NOT NULL)""",
+    """CREATE TABLE version (id INTEGER PRIMARY KEY AUTOINCREMENT, card INTEGER NOT NULL REFERENCES card
+       ON DELETE CASCADE, making TEXT NOT NULL, prompt TEXT NOT NULL, negative TEXT NOT NULL DEFAULT '',
+       seed INTEGER NOT NULL, generator TEXT NOT NULL, model TEXT NOT NULL DEFAULT '', licence TEXT NOT NULL DEFAULT '',
+       look BLOB NOT NULL DEFAULT x'', picture TEXT NOT NULL DEFAULT '', thumb TEXT NOT NULL DEFAULT '',
+       why TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, t_s REAL NOT NULL)""",
+    "CREATE INDEX card_place ON card (board, place, id)",
+    "CREATE INDEX version_card ON version (card)",
+    "CREATE INDEX version_wanted ON version (making) WHERE making = 'wanted'",
+    """CREATE VIRTUAL TABLE card_search USING fts5 (text, said, notes, content = 'card', content_rowid = 'id',
+       tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3')""",
+    """CREATE TRIGGER card_in AFTER INSERT ON card BEGIN
+       INSERT INTO card_search (rowid, text, said, notes) VALUES (new.id, new.text, new.said, new.notes); END""",
+    """CREATE TRIGGER card_out AFTER DELETE ON card BEGIN INSERT INTO card_search (card_search, rowid, text, said, notes)
+       VALUES ('delete', old.id, old.text, old.said, old.notes); END""",
+    """CREATE TRIGGER card_new AFTER UPDATE OF text, said, notes ON card BEGIN
+       INSERT INTO card_search (card_search, rowid, text, said, notes)
+       VALUES ('delete', old.id, old.text, old.said, old.notes);
+       INSERT INTO card_search (rowid, text, said, notes) VALUES (new.id, new.text, new.said, new.notes); END""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody, or a place, that texts of a board name: how it looks, and a picture of it (a name of the media)."""
+
+    name: str
+    look: str
+    picture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A board. ``style`` stands behind every prompt, ``negative`` is what no picture shall be."""
+
+    id: str
+    name: str
+    style: str = ""
+    negative: str = ""
+    made_s: float = 0.0
+    changed_s: float = 0.0
+    change: int = 0
+    cards: int = 0
+    cast: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A picture of a card: made, wanted, or failed and ``why``.
+
+    ``prompt`` is what it was made of, board's style and cast included; ``look`` is a whole look (JSON, as in takes).
+    """
+
+    id: int = 0
+    card: int = 0
+    making: Making = "made"
+    prompt: str = ""
+    negative: str = ""
+    seed: int = 0
+    generator: str = ""
+    model: str = ""
+    licence: str = ""
+    look: bytes = field(default=b"", repr=False)
+    picture: str = ""
+    thumb: str = ""
+    why: str = ""
+    t_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A phrase: ``text`` is what the picture is of, ``said`` the whole sentence; times are seconds since 1970.
+
+    ``versions`` are its pictures, the oldest first; ``version`` is the chosen one's number, 0 where there is none.
+    """
+
+    id: int = 0
+    board: str = ""
+    text: str = ""
+    said: str = ""
+    notes: str = ""
+    heard: Heard = "made"
+    who: str = ""
+    language: str = ""
+    t_s: float = 0.0
+    star: bool = False
+    version: int = 0
+    sound: str = ""
+    sound_s: float = 0.0
+    change: int = 0
+    versions: tuple[Version, ...] = ()
+
+    @property
+    def chosen(self) -> Version | None:
+        """The version that stands for it: the chosen one, None where no picture was made."""
+        return next((one for one in self.versions if one.id == self.version), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as it is kept: the file's bytes (JPEG or PNG), and a small JPEG of it."""
+
+    data: bytes
+    small: bytes
+    ending: str = "jpg"
+
+
+def _text(text: str, most: int, what: str, least: int = 0) -> str:
+    """Return a text as it is kept. Raises ConfigError."""
+    cleaned = clean(text).strip()
+    if not least <= len(cleaned) <= most:
+        raise ConfigError(f"{what} has {least or 'up'} to {most} signs: got {len(cleaned)}")
+    return cleaned
+
+
+class Boards:
+    """All boards of this user. Raises KeepingError where the disk does, ConfigError for what makes no sense."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder if folder is not None else data_folder() / "boards"
+        self._db = Database(self.folder / "boards.sqlite", _TABLES, VERSION, ("card_search",))
+        self.media = Media(self.folder / "media")
+
+    def close(self) -> None:
+        """Close it; may be called twice."""
+        self._db.close()
+
+    def sweep(self) -> int:
+        """Remove pictures and sounds that belong to nothing; return how many."""
+        names = self._db.rows(
+            "SELECT picture AS name FROM version UNION SELECT thumb FROM version UNION SELECT sound FROM card "
+            "UNION SELECT picture FROM member"
+        )
+        return self.media.sweep(row["name"] for row in names)
+
+    # -- boards --------------------------------------------------------------------------------------------
+
+    def boards(self) -> list[Board]:
+        """Return all boards, the one that was changed last first, without their casts."""
+        rows = self._db.rows(
+            "SELECT *, (SELECT count(*) FROM card WHERE board = board.id) AS cards FROM board "
+            "ORDER BY changed_s DESC, id"
+        )
+        return [_board(row) for row in rows]
+
+    def board(self, board: str) -> Board:
+        """Return a board by its number."""
+        row = self._db.row(
+            "SELECT *, (SELECT count(*) FROM card WHERE board = board.id) AS cards FROM board WHERE id = ?", board
+        )
+        if row is None:
+            raise ConfigError(f"there is no board {board[:40]!r}: it may have been deleted")
+        cast = self._db.rows("SELECT * FROM member WHERE board = ? ORDER BY name", board)
+        return replace(_board(row), cast=tuple(Member(one["name"], one["look"], one["picture"]) for one in cast))
+
+    def find(self, name: str) -> Board:
+        """Return a board by its number or its name; of several of one name the newest."""
+        rows = self._db.rows("SELECT id FROM board WHERE id = ? OR name = ? ORDER BY changed_s DESC", name, name)
+        if not rows:
+            known = ", ".join(one.name for one in self.boards()[:8]) or "none"
+            raise ConfigError(f"there is no board {name[:60]!r}; there are: {known}")
+        return self.board(rows[0]["id"])
+
+    def make(self, name: str, style: str = "", negative: str = "") -> Board:
+        """Make a board."""
+        name = _text(name, MOST_TITLE, "a board's name", 1)
+        style, negative = (_text(one, MAX_TEXT, "a style") for one in (style, negative))
+        now_s, board = time.time(), secrets.token_hex(6)
+        with self._db.change() as db:
+            if db.execute("SELECT count(*) FROM board").fetchone()[0] >= MOST_BOARDS:
+                raise ConfigError(f"there are {MOST_BOARDS} boards: delete one first")
+            db.execute(
+                "INSERT INTO board VALUES (?, ?, ?, ?, ?, ?, 1)", (board, name, style, negative, now_s, now_s)
+            )  # fmt: skip
+        return self.board(board)
+
+    def tonight(self, name: str) -> Board:
+        """Return the board that cards of a show go to: the one that was changed last, if tonight, else a new one."""
+        row = self._db.row("SELECT id, changed_s FROM board ORDER BY changed_s DESC LIMIT 1")
+        if row is not None and time.time() - row["changed_s"] < TONIGHT_S:
+            return self.board(row["id"])
+        return self.make(name)
+
+    def edit(self, board: str, name: str | None = None, style: str | None = None, negative: str | None = None) -> Board:
+        """Change a board's name, style or negative prompt."""
+        old = self.board(board)
+        name = old.name if name is None else _text(name, MOST_TITLE, "a board's name", 1)
+        style = old.style if style is None else _text(style, MAX_TEXT, "a style")
+        negative = old.negative if negative is None else _text(negative, MAX_TEXT, "a negative prompt")
+        with self._db.change() as db:
+            _touch(db, board)
+            db.execute(
+                "UPDATE board SET name = ?, style = ?, negative = ? WHERE id = ?", (name, style, negative, board)
+            )
+        return self.board(board)
+
+    def cast(self, board: str, name: str, look: str, picture: bytes | None = None, ending: str = "png") -> Board:
+        """Say how somebody looks, with a picture if there is one; an empty look takes him out of the cast."""
+        name, look = _text(name, MAX_NAME, "a name", 1), _text(look, MAX_TEXT, "a look")
+        old = next((one for one in self.board(board).cast if one.name == name), None)
+        kept = self.media.put(picture, ending) if picture and look else (old.picture if old is not None else "")
+        with self._db.change() as db:
+            _touch(db, board)
+            if look:
+                count = db.execute("SELECT count(*) FROM member WHERE board = ?", (board,)).fetchone()[0]
+                if count >= MOST_CAST and old is None:
+                    raise ConfigError(f"a cast has at most {MOST_CAST} members")
+                db.execute("INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?)", (board, name, look, kept))
+            else:
+                db.execute("DELETE FROM member WHERE board = ? AND name = ?", (board, name))
+        if old is not None and (not look or old.picture != kept):
+            self.media.drop([old.picture])
+        return self.board(board)
+
+    def delete_board(self, board: str) -> None:
+        """Delete a board, its cards, pictures and sounds."""
+        self.board(board)
+        media = self._media_of("WHERE card.board = ?", board)
+        media += [row["picture"] for row in self._db.rows("SELECT picture FROM member WHERE board = ?", board)]
+        self.media.drop(media)
+        with self._db.change() as db:
+            db.execute("DELETE FROM card WHERE board = ?", (board,))  # not by the cascade alone: the index hears of it
+            db.execute("DELETE FROM board WHERE id = ?", (board,))
+        self._db.forget()
+
+    def delete_all(self) -> None:
+        """Delete everything."""
+        for one in self.boards():
+            self.delete_board(one.id)
+        self.media.drop(path.name for path in (self.folder / "media").glob("*"))
+
+    # -- cards ---------------------------------------------------------------------------------------------
+
+    def add(self, board: str, card: Card, before: int | None = None) -> Card:
+        """Add a card at the end, or before another one; its versions are not taken."""
+        text = _text(card.text, MAX_TEXT, "a card's text", 1)
+        said, notes = _text(card.said, MAX_TEXT, "a sentence"), _text(card.notes, MOST_NOTES, "notes")
+        with self._db.change() as db:
+            change = _touch(db, board)
+            if db.execute("SELECT count(*) FROM card WHERE board = ?", (board,)).fetchone()[0] >= MOST_CARDS:
+                raise ConfigError(f"a board has at most {MOST_CARDS} cards: begin another one")
+            place = _places(db, board, 1, before)[0]
+            number = db.execute(
+                "INSERT INTO card (board, place, text, said, notes, heard, who, language, t_s, star, sound, sound_s, "
+                "change) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (board, place, text, said, notes, card.heard, card.who[:MAX_NAME], card.language[:12],
+                 card.t_s or time.time(), card.star, card.sound, card.sound_s, change),
+            ).lastrowid  # fmt: skip
+        return self.card(int(number or 0))
+
+    def card(self, card: int) -> Card:
+        """Return a card with its versions."""
+        row = self._db.row("SELECT * FROM card WHERE id = ?", card)
+        if row is None:
+            raise ConfigError(f"there is no card {card}: it may have been deleted")
+        return self._with_versions([row])[0]
+
+    def cards(self, board: str) -> list[Card]:
+        """Return all cards of a board in order, with their versions."""
+        self.board(board)
+        return self._with_versions(self._db.rows("SELECT * FROM card WHERE board = ? ORDER BY place, id", board), board)
+
+    def window(
+        self, board: str, offset: int, count: int, search: str = "", starred: bool = False
+    ) -> tuple[int, list[Card]]:
+        """Return how many cards match, and ``count`` (300 at most) of them from ``offset`` on."""
+        where, values = "card.board = ?", [board]
+        if starred:
+            where += " AND star"
+        words = words_of(clean(search))
+        if words:
+            # Scripts without spaces are one word to the index: what stands within it is looked for as it is.
+            where += " AND (card.id IN (SELECT rowid FROM card_search WHERE card_search MATCH ?)"
+            values.append(words)
+            if not search.isascii():
+                where += " OR instr(text, ?) OR instr(said, ?) OR instr(notes, ?)"
+                values += [search.strip()] * 3
+            where += ")"
+        total = self._db.rows(f"SELECT count(*) AS n FROM card WHERE {where}", *values)[0]["n"]
+        rows = self._db.rows(
+            f"SELECT * FROM card WHERE {where} ORDER BY place, id LIMIT ? OFFSET ?",
+            *values, max(0, min(count, MOST_WINDOW)), max(0, offset),
+        )  # fmt: skip
+        return total, self._with_versions(rows)
+
+    def change_of(self, board: str) -> int:
+        """Return how often a board was changed; -1 where it is gone."""
+        row = self._db.row("SELECT change FROM board WHERE id = ?", board)
+        return row["change"] if row is not None else -1
+
+    def write(
+        self,
+        card: int,
+        text: str | None = None,
+        notes: str | None = None,
+        star: bool | None = None,
+        version: int | None = None,
+    ) -> Card:
+        """Change a card: what is None stays. ``version`` chooses one of its pictures."""
+        old = self.card(card)
+        if version is not None and not any(one.id == version and one.making == "made" for one in old.versions):
+            raise ConfigError(f"card {card} has no picture {version}")
+        new = (
+            old.text if text is None else _text(text, MAX_TEXT, "a card's text", 1),
+            old.notes if notes is None else _text(notes, MOST_NOTES, "notes"),
+            old.star if star is None else star,
+            old.version if version is None else version,
+        )
+        with self._db.change() as db:
+            change = _touch(db, old.board)
+            db.execute(
+                "UPDATE card SET text = ?, notes = ?, star = ?, version = ?, change = ? WHERE id = ?",
+                (*new, change, card),
+            )
+        if text is not None and text != old.text:
+            self._db.forget()
+        return self.card(card)
+
+    def keep_sound(self, card: int, flac: bytes, seconds: float) -> Card:
+        """Keep the sound of what was said."""
+        name, old = self.media.put(flac, "flac"), self.card(card)
+        with self._db.change() as db:
+            db.execute(
+                "UPDATE card SET sound = ?, sound_s = ?, change = ? WHERE id = ?",
+                (name, seconds, _touch(db, old.board), card),
+            )
+        self.media.drop([old.sound])
+        return self.card(card)
+
+    def move(self, board: str, cards: Sequence[int], before: int | None) -> None:
+        """Put cards, in this order, before another one, or at the end; all at once, or not at all."""
+        moved = list(dict.fromkeys(cards))
+        if before in moved:
+            raise ConfigError("cards cannot be put before one of themselves")
+        with self._db.change() as db:
+            change = _touch(db, board)
+            here = {row[0] for row in db.execute("SELECT id FROM card WHERE board = ?", (board,))}
+            gone = [one for one in (*moved, *([before] if before is not None else [])) if one not in here]
+            if gone:
+                raise ConfigError(f"card {gone[0]} is not on this board any more: nothing was moved")
+            places = _places(db, board, len(moved), before, moved)
+            db.executemany(
+                "UPDATE card SET place = ?, change = ? WHERE id = ?",
+                [(place, change, one) for place, one in zip(places, moved, strict=True)],
+            )
+
+    def delete(self, cards: Sequence[int]) -> None:
+        """Delete cards: row, search entry, pictures and sound."""
+        for card in cards:
+            board = self.card(card).board
+            self.media.drop(self._media_of("WHERE card.id = ?", card))  # first: on a full disk that makes room
+            with self._db.change() as db:
+                _touch(db, board)
+                db.execute("DELETE FROM card WHERE id = ?", (card,))
+        self._db.forget()
+
+    # -- versions ------------------------------------------------------------------------------------------
+
+    def want(self, card: int, version: Version) -> Card:
+        """Have a picture made: the studio does it; a card may want one at a time."""
+        return self._add_version(card, replace(version, making="wanted", picture="", thumb="", why=""))
+
+    def put(self, card: int, version: Version, picture: Picture) -> Card:
+        """Add a picture that was made; it becomes the chosen one."""
+        names = self._put_files(picture)
+        try:
+            return self._add_version(card, replace(version, making="made", picture=names[0], thumb=names[1]))
+        except BaseException:
+            self.media.drop(names)
+            raise
+
+    def _put_files(self, picture: Picture) -> tuple[str, str]:
+        name = self.media.put(picture.data, picture.ending)
+        try:
+            return name, self.media.put(picture.small, "jpg")
+        except BaseException:
+            self.media.drop([name])
+            raise
+
+    def _add_version(self, card: int, version: Version) -> Card:
+        _check_version(version)
+        old = self.card(card)
+        if len(old.versions) >= MOST_VERSIONS:
+            raise ConfigError(f"a card has at most {MOST_VERSIONS} pictures")
+        with self._db.change() as db:
+            if version.making == "wanted":  # whoever asks again before the first is made means the newer one
+                db.execute("DELETE FROM version WHERE card = ? AND making = 'wanted'", (card,))
+            number = db.execute(
+                "INSERT INTO version (card, making, prompt, negative, seed, generator, model, licence, look, picture, "
+                "thumb, why, t_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (card, version.making, version.prompt, version.negative, version.seed, version.generator,
+                 version.model, version.licence, version.look, version.picture, version.thumb, version.why,
+                 version.t_s or time.time()),
+            ).lastrowid  # fmt: skip
+            change = _touch(db, old.board)
+            chosen = number if version.making == "made" else old.version
+            db.execute("UPDATE card SET version = ?, change = ? WHERE id = ?", (chosen, change, card))
+        return self.card(card)
+
+    def wanted(self) -> int:
+        """Return how many pictures wait for the studio."""
+        return int(self._db.rows("SELECT count(*) AS n FROM version WHERE making = 'wanted'")[0]["n"])
+
+    def next_wanted(self) -> Version | None:
+        """Return the picture that has waited longest, and note that it is tried; who is tried too often has failed."""
+        while True:
+            row = self._db.row("SELECT * FROM version WHERE making = 'wanted' ORDER BY id LIMIT 1")
+            if row is None:
+                return None
+            if row["tries"] < TRIES:
+                with self._db.change() as db:
+                    db.execute("UPDATE version SET tries = tries + 1 WHERE id = ?", (row["id"],))
+                return _version(row)
+            self.fail(row["id"], "making it ended the studio twice")
+
+    def done(self, version: int, picture: Picture, licence: str) -> bool:
+        """A picture that was wanted is made; return False where nobody wants it any more."""
+        names = self._put_files(picture)
+        with self._db.change() as db:
+            row = db.execute("SELECT card FROM version WHERE id = ?", (version,)).fetchone()
+            if row is not None:
+                db.execute(
+                    "UPDATE version SET making = 'made', picture = ?, thumb = ?, licence = ?, why = '' WHERE id = ?",
+                    (*names, licence, version),
+                )
+                board = db.execute("SELECT board FROM card WHERE id = ?", (row["card"],)).fetchone()["board"]
+                db.execute(
+                    "UPDATE card SET version = ?, change = ? WHERE id = ?", (version, _touch(db, board), row["card"])
+                )
+        if row is None:
+            self.media.drop(names)
+        return row is not None
+
+    def fail(self, version: int, why: str) -> None:
+        """A picture that was wanted cannot be made: the card stays as it is, and says why."""
+        with self._db.change() as db:
+            row = db.execute(
+                "SELECT card.id, card.board FROM version JOIN card ON card.id = version.card WHERE version.id = ?",
+                (version,),
+            ).fetchone()
+            if row is not None:
+                db.execute("UPDATE version SET making = 'failed', why = ? WHERE id = ?", (clean(why)[:500], version))
+                db.execute("UPDATE card SET change = ? WHERE id = ?", (_touch(db, row["board"]), row["id"]))
+
+    def drop_version(self, version: int) -> None:
+        """Delete one picture of a card; the newest that is left is chosen."""
+        row = self._db.row(
+            "SELECT version.*, card.board, card.version AS chosen FROM version JOIN card ON card.id = version.card "
+            "WHERE version.id = ?",
+            version,
+        )
+        if row is None:
+            raise ConfigError(f"there is no picture {version}: it may have been deleted")
+        with self._db.change() as db:
+            db.execute("DELETE FROM version WHERE id = ?", (version,))
+            if row["chosen"] == version:
+                left = db.execute(
+                    "SELECT max(id) AS id FROM version WHERE card = ? AND making = 'made'", (row["card"],)
+                ).fetchone()["id"]
+                db.execute("UPDATE card SET version = ? WHERE id = ?", (left or 0, row["card"]))
+            db.execute("UPDATE card SET change = ? WHERE id = ?", (_touch(db, row["board"]), row["card"]))
+        self.media.drop([row["picture"], row["thumb"]])
+
+    # -- rows ----------------------------------------------------------------------------------------------
+
+    def _with_versions(self, rows: Sequence[Row], board: str = "") -> list[Card]:
+        ids = [row["id"] for row in rows]
+        query = "SELECT version.* FROM version "
+        if board:
+            found = self._db.rows(
+                f"{query} JOIN card ON card.id = version.card WHERE card.board = ? ORDER BY id", board
+            )
+        else:
+            marks = ", ".join("?" * len(ids))
+            found = self._db.rows(f"{query} WHERE card IN ({marks}) ORDER BY id", *ids)
+        of: dict[int, list[Version]] = {}
+        for row in found:
+            of.setdefault(row["card"], []).append(_version(row))
+        return [_card(row, of.get(row["id"], ())) for row in rows]
+
+    def _media_of(self, where: str, value: object) -> list[str]:
+        rows = self._db.rows(
+            f"SELECT version.picture, version.thumb FROM version JOIN card ON card.id = version.card {where}", value
+        )
+        sounds = self._db.rows(f"SELECT sound FROM card {where}", value)
+        return [name for row in rows for name in (row["picture"], row["thumb"])] + [row["sound"] for row in sounds]
+
+
+def _touch(db: sqlite3.Connection, board: str) -> int:
+    """Count a change of a board; return its number. Raises ConfigError where the board is gone."""
+    db.execute("UPDATE board SET change = change + 1, changed_s = ? WHERE id = ?", (time.time(), board))
+    row = db.execute("SELECT change FROM board WHERE id = ?", (board,)).fetchone()
+    if row is None:
+        raise ConfigError(f"there is no board {board[:40]!r}: it may have been deleted")
+    return int(row["change"])
+
+
+def _places(
+    db: sqlite3.Connection, board: str, count: int, before: int | None, moved: Iterable[int] = ()
+) -> list[float]:
+    """Return places for so many cards before another one, or at the end; numbers all anew where there is no room."""
+    moved = set(moved)
+    rows = [
+        (row["id"], row["place"])
+        for row in db.execute("SELECT id, place FROM card WHERE board = ? ORDER BY place, id", (board,))
+        if row["id"] not in moved
+    ] if before is not None or moved else []  # fmt: skip
+    if before is None:
+        last = rows[-1][1] if rows else None
+        if last is None:
+            last = db.execute("SELECT max(place) AS place FROM card WHERE board = ?", (board,)).fetchone()["place"]
+        return [(0.0 if last is None else last) + 1.0 + i for i in range(count)]
+    for _ in range(2):
+        at = next(i for i, row in enumerate(rows) if row[0] == before)
+        high = rows[at][1]
+        low = rows[at - 1][1] if at else high - count - 1.0
+        step = (high - low) / (count + 1)
+        places = [low + step * (i + 1) for i in range(count)]
+        if step > 1e-9 * max(1.0, abs(high)) and places[0] > low and places[-1] < high:
+            return places
+        rows = [(one, float(i)) for i, (one, _) in enumerate(rows)]
+        db.executemany("UPDATE card SET place = ? WHERE id = ?", [(place, one) for one, place in rows])
+    raise AssertionError("numbered anew, there is room")
+
+
+def _check_version(version: Version) -> None:
+    _text(version.prompt, 4 * MAX_TEXT, "a prompt")
+    if not 0 <= version.seed <= MAX_SEED:
+        raise ConfigError(f"a seed is in 0..{MAX_SEED}: got {version.seed}")
+    if not version.generator:
+        raise ConfigError("who makes the picture? Name a generator")
+
+
+def _board(row: Row) -> Board:
+    return Board(**{name: row[name] for name in row.keys()})  # noqa: SIM118 - a Row is not a dictionary
+
+
+def _version(row: Row) -> Version:
+    return Version(**{name: row[name] for name in row.keys() if name != "tries"})  # noqa: SIM118
+
+
+def _card(row: Row, versions: Sequence[Version]) -> Card:
+    fields: Mapping[str, Any] = {name: row[name] for name in row.keys() if name not in ("place", "star")}  # noqa: SIM118
+    return Card(**fields, star=bool(row["star"]), versions=tuple(versions))
