@@ -1,4 +1,4 @@
-"""Boards on the disk: what is changed is changed wholly, what is deleted is gone, and no kill or full disk takes more."""
+"""Boards on the disk: what is changed is changed wholly, what is deleted is gone, no kill or full disk takes more."""
 
 import os
 import shutil
@@ -286,6 +286,10 @@ def test_a_picture_may_be_dropped_and_another_stands(boards, board):
 def test_tonight_is_the_board_of_the_last_hours(boards, monkeypatch):
     first = boards.tonight("Friday")
     assert boards.tonight("later").id == first.id
+    old = boards.make("what was said yesterday")
+    boards.add(first.id, Card(text="now", heard="typed", t_s=time.time() + 1))
+    boards.edit(old.id, style="ink")
+    assert boards.tonight("later").id == first.id
     later_s = time.time() + 13 * 3600
     monkeypatch.setattr(time, "time", lambda: later_s)
     assert boards.tonight("Saturday").name == "Saturday"
@@ -313,7 +317,7 @@ def test_a_kill_in_the_middle_of_a_reorder_leaves_the_old_order_or_the_new(board
         with running([sys.executable, "-c", KILLED, str(boards.folder)], stdout=subprocess.PIPE, text=True) as one:
             assert one.stdout.readline() == "ready\n"
             before = boards.change_of(board)
-            wait_for(lambda: boards.change_of(board) > before + 2)
+            wait_for(lambda since=before: boards.change_of(board) > since + 2)
             os.kill(one.pid, signal.SIGKILL)
             one.wait()
         order = [card.id for card in boards.cards(board)]

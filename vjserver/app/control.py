@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
@@ -17,27 +18,34 @@ from typing import Any
 import uvicorn
 from watchfiles import Change, awatch
 
+from vjserver.app.boards import exported
 from vjserver.app.holder import holder_of
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import remarks
 from vjserver.app.show import Show, load_bank, shipped
-from vjserver.app.workers import LISTEN, Plan
+from vjserver.app.workers import LISTEN, STUDIO, Plan
 from vjserver.controls.discovery import Discovery, local_name
 from vjserver.controls.oscquery import host_info
 from vjserver.controls.web.access import Guard
 from vjserver.controls.web.authority import Authority, authority, context_for
+from vjserver.controls.web.boards import BoardPage
 from vjserver.controls.web.impatient import Impatient
 from vjserver.controls.web.server import Preview, web_app
-from vjserver.controls.web.speak import Gallery, SpeakPage, follow_gallery
+from vjserver.controls.web.speak import Gallery, SpeakPage
+from vjserver.generators import store
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.pictures import encoded
 from vjserver.ports import find, options_of
+from vjserver.rendering.pool import own_model
 from vjserver.runtime import log
-from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader
 from vjserver.runtime.soundring import SoundReader
 from vjserver.runtime.store import WORKERS, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.cues import CueList
+from vjserver.stages.boarding import BoardRoom, Subject
 from vjserver.stages.control import Control, OscLimits, Pipes
 from vjserver.stages.midi import MidiRoom
 from vjserver.stages.panel import PanelDesk
@@ -45,12 +53,14 @@ from vjserver.stages.shelf import Shelf
 from vjserver.stages.telling import LOOPBACK
 from vjserver.types.errors import ConfigError, OutputError, VJError
 from vjserver.types.events import Speech
+from vjserver.types.frames import Pixels
 
 THUMBNAIL_AFTER_S = 4.0
 BACKOFF_S = (0.2, 1.0, 5.0, 20.0)
 CALM_S = 30.0
 AGAIN_S = 2.0
 KEEP_ALIVE_S = 5
+STUDIO_STAYS_S = 60.0
 Room = Callable[[], Awaitable[None]]
 
 
@@ -96,7 +106,8 @@ async def _main(plan: Plan, life: Life) -> None:
             rooms[f"web page {host}"] = partial(web.serve, host, life)
         if plan.lan is not None:
             rooms["https"] = partial(web.serve_phones, plan.lan.host, life)
-        rooms["gallery"] = lambda: web.keep_gallery(life)
+        control.boards = web.board_room()
+        rooms["studio"] = lambda: _wish_pictures(web.pictures_wanted, life)
         rooms["thumbnails"] = lambda: web.keep_thumbnails(life)
     if show.web.on and show.web.announce:
         rooms["discovery"] = lambda: _announce(plan, control, life)
@@ -202,6 +213,16 @@ async def _wish(control: Control, life: Life) -> None:
         await asyncio.sleep(0.05)
 
 
+async def _wish_pictures(wanted: Callable[[], int], life: Life) -> None:
+    """Have the studio run while cards want pictures, and a while longer: a generator takes long to open."""
+    wanted_ns, clock = 0, LiveClock()
+    while not life.stopped():
+        if await asyncio.to_thread(wanted) > 0:
+            wanted_ns = clock.now_ns()
+        life.wish(STUDIO, bool(wanted_ns) and clock.now_ns() - wanted_ns < STUDIO_STAYS_S * NS)
+        await _pause(life, 0.5)
+
+
 async def _until(life: Life) -> None:
     """Wait for the end, which the supervisor sets from another process."""
     while not life.stopped():
@@ -267,6 +288,7 @@ class _Web:
         info = host_info(show.name, show.osc.port)
         self._names = [name for name in names if _IS_NAME.fullmatch(name)]
         self._gallery = Gallery(LiveClock().now_ns() // 1_000_000)
+        self._boards = _Opened()
         talk = QueueWriter(plan.channels.talk)
         addresses = (lan.speak_url(show.web.secure_port), lan.trust_url(show.web.port)) if lan is not None else ("", "")
         self._authority = _authority_or_none(control) if lan is not None else None
@@ -275,7 +297,9 @@ class _Web:
             Speaking(control), self._gallery, talk.put, LiveClock().now_ns,
             *(addresses if certificate else ("", "")), certificate,
         )  # fmt: skip
-        app = web_app(self._desk, self._preview, info, speak.routes())
+        registry = plan.registry
+        board = BoardPage(self._boards.get, lambda: control.state, lambda: list(registry.infos), exported)
+        app = web_app(self._desk, self._preview, info, [*speak.routes(), *board.routes()])
         self._app = Guard(app, names, show.web.hosts, plan.token, show.osc.allow, lan.guests if lan is not None else "")
 
     async def serve_phones(self, host: str, life: Life) -> None:
@@ -286,18 +310,29 @@ class _Web:
         own = await asyncio.to_thread(context_for, self._authority, self._names)
         await self.serve(host, life, self._plan.show.web.secure_port, own)
 
-    async def keep_gallery(self, life: Life) -> None:
-        """Keep a picture of each phrase that is on the wall."""
+    def pictures_wanted(self) -> int:
+        """Return how many pictures cards want."""
+        return self._boards.wanted()
 
-        def snap() -> bytes:
+    def board_room(self) -> BoardRoom:
+        """Return what keeps cards of what is on the wall; the page to speak shows them too."""
+        control, doors = self._control, self._plan.show.generators
+
+        def spoken() -> Subject | None:
+            phrase = control.speech.on_the_wall
+            return Subject(phrase, control.speech.said_of(phrase)) if phrase else None
+
+        def snap() -> Pixels | None:
             self._preview.look()
-            return self._preview.small(480, 270)
+            return self._preview.pixels
 
-        look = follow_gallery(lambda: self._control.speech.on_the_wall, snap, self._gallery)
-        clock = LiveClock()
-        while not life.stopped():
-            await _pause(life, 0.25)
-            look(clock.now_ns())
+        def licence(kind: str, model: str) -> str:
+            name = model or own_model(doors, kind)
+            return next((one.licence for one in store.models() if one.name == name), "")
+
+        return BoardRoom(
+            lambda: control.state, spoken, snap, encoded, control.announce, self._gallery.add, licence, self._boards.get
+        )
 
     async def serve(self, host: str, life: Life, port: int = 0, secure: ssl.SSLContext | None = None) -> None:
         """Serve on one interface until the end; a port that is taken is tried again until it is free."""
@@ -357,6 +392,26 @@ def _authority_or_none(control: Control) -> Authority | None:
     except OutputError as error:
         control.announce("https", str(error))
         return None
+
+
+class _Opened:
+    """The boards, opened once somebody wants them; several threads may."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._boards: Boards | None = None
+
+    def get(self) -> Boards:
+        """Return the boards. Raises KeepingError."""
+        with self._lock:
+            if self._boards is None:
+                self._boards = Boards()
+                self._boards.sweep()
+            return self._boards
+
+    def wanted(self) -> int:
+        """Return how many pictures cards want, 0 while nobody has opened the boards."""
+        return self._boards.wanted() if self._boards is not None else 0
 
 
 class Speaking:

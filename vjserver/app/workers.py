@@ -5,6 +5,7 @@
     ear       app.ear         a source, commands             features, events, OSC triggers, the sound
     generate  app.generate    features, state, inputs        the frame rings
     listen    app.listen      a microphone, the page's talk  what was said
+    studio    app.studio      what cards want              pictures of cards
     deliver   app.deliver     the frame rings, state, sound  every output
     display   app.display     events and boards of all       the terminal, the log
 
@@ -23,6 +24,8 @@ from vjserver.show.state import ShowState
 
 LISTEN = 1
 """The wish that speech is on (:meth:`Life.wish`)."""
+STUDIO = 2
+"""The wish for pictures of cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
     """Return the table of processes. The ear starts first: nothing may wait longer than sound.
 
     The numbers are seconds without a sign of life after which a process is ended and started again. ``listen`` runs
-    only while speech is on.
+    only while speech is on, ``studio`` only while cards want pictures.
     """
     both = plan.show.video.standby
     return [
@@ -55,5 +58,6 @@ def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
         Worker("generate", "vjserver.app.generate:main", (plan,), 10.0),
         Worker("control", "vjserver.app.control:main", (plan,), 2.0),
         Worker("listen", "vjserver.app.listen:main", (plan,), 3.0, wish=LISTEN),
+        Worker("studio", "vjserver.app.studio:main", (plan,), 10.0, wish=STUDIO),
         Worker("display", "vjserver.app.display:main", (plan, as_json, began_ns)),
     ]

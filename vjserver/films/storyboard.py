@@ -14,6 +14,7 @@ from vjserver.films.film import Reset, Title
 from vjserver.films.places import FORMS, Places, clock, seconds_of
 from vjserver.runtime.files import slug_of
 from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_NAME, MAX_SEED, MAX_TEXT, N_PROMPTS, PARAM
+from vjserver.show.casting import span, told
 from vjserver.show.expression import MARK, parse
 from vjserver.show.preset import (
     Bank,
@@ -355,9 +356,10 @@ def _look(
         changes |= {"generator": scene.generator, "model": ""}
     if scene.model is not None:
         changes["model"] = scene.model
-    cast = [name for name in board.cast if any(_names(name, prompt.text) for prompt in scene.prompts)]
+    cast = [name for name in board.cast if any(span(name, prompt.text) for prompt in scene.prompts)]
     if scene.prompts:
-        texts = [_told(prompt.text, board) for prompt in scene.prompts]
+        looks = {name: member.look for name, member in board.cast.items()}
+        texts = [told(prompt.text, looks, board.style) for prompt in scene.prompts]
         rest = N_PROMPTS - len(texts)
         changes["texts"] = (*texts, *[""] * rest)
         changes["weights"] = (*(prompt.weight for prompt in scene.prompts), *[0.0] * rest)
@@ -382,33 +384,6 @@ def _look(
     if scene.preset is None and scene.generator is not None:
         changes |= {"preset_name": scene.name or scene.generator}
     return replace(look, **changes, params=registry.bounded({**look.params, **knobs}))
-
-
-def _names(name: str, text: str) -> bool:
-    return _span(name, text) is not None
-
-
-def _span(name: str, text: str) -> tuple[int, int] | None:
-    """Return where a name stands in a text as a word."""
-    begin = text.find(name)
-    while begin >= 0:
-        end = begin + len(name)
-        if not text[begin - 1 : begin].isalnum() and not text[end : end + 1].isalnum():
-            return begin, end
-        begin = text.find(name, end)
-    return None
-
-
-def _told(text: str, board: Storyboard) -> str:
-    """Return a prompt as a model reads it: who is named looks as the cast says, and the style stands behind."""
-    for name in sorted(board.cast, key=len, reverse=True):
-        span = _span(name, text)
-        if span is not None and board.cast[name].look not in text:
-            text = f"{text[: span[0]]}{name} ({board.cast[name].look}){text[span[1] :]}"
-    text = f"{text.rstrip(' .')}, {board.style}" if board.style and board.style not in text else text
-    if len(text) > MAX_TEXT:
-        raise ConfigError(f"with cast and style a prompt has {len(text)} signs: {MAX_TEXT} at most")
-    return text
 
 
 def _input(name: str, path: Path, registry: Registry, inputs: dict[str, Path]) -> str:

@@ -29,7 +29,7 @@ MOST_WINDOW = 300
 TRIES = 2
 """So often a version is tried whose making ended the studio."""
 TONIGHT_S = 12 * 3600.0
-"""A board that was last changed so long ago is another night's."""
+"""A board to which nothing came for so long is another night's."""
 Heard = Literal["said", "typed", "made"]
 Making = Literal["wanted", "made", "failed"]
 _TABLES = (
@@ -54,7 +54,8 @@ _TABLES = (
        tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3')""",
     """CREATE TRIGGER card_in AFTER INSERT ON card BEGIN
        INSERT INTO card_search (rowid, text, said, notes) VALUES (new.id, new.text, new.said, new.notes); END""",
-    """CREATE TRIGGER card_out AFTER DELETE ON card BEGIN INSERT INTO card_search (card_search, rowid, text, said, notes)
+    """CREATE TRIGGER card_out AFTER DELETE ON card BEGIN
+       INSERT INTO card_search (card_search, rowid, text, said, notes)
        VALUES ('delete', old.id, old.text, old.said, old.notes); END""",
     """CREATE TRIGGER card_new AFTER UPDATE OF text, said, notes ON card BEGIN
        INSERT INTO card_search (card_search, rowid, text, said, notes)
@@ -218,9 +219,15 @@ class Boards:
         return self.board(board)
 
     def tonight(self, name: str) -> Board:
-        """Return the board that cards of a show go to: the one that was changed last, if tonight, else a new one."""
-        row = self._db.row("SELECT id, changed_s FROM board ORDER BY changed_s DESC LIMIT 1")
-        if row is not None and time.time() - row["changed_s"] < TONIGHT_S:
+        """Return the board that cards of a show go to: where the last one went, or a newer board; else a new one.
+
+        One that lies twelve hours back is another night's.
+        """
+        row = self._db.row(
+            "SELECT id, max(made_s, coalesce((SELECT max(t_s) FROM card WHERE board = board.id "
+            "AND heard != 'made'), 0)) AS last_s FROM board ORDER BY last_s DESC LIMIT 1"
+        )
+        if row is not None and time.time() - row["last_s"] < TONIGHT_S:
             return self.board(row["id"])
         return self.make(name)
 
@@ -388,11 +395,12 @@ class Boards:
             )
 
     def delete(self, cards: Sequence[int]) -> None:
-        """Delete cards: row, search entry, pictures and sound."""
-        for card in cards:
-            board = self.card(card).board
+        """Delete cards: rows, search entries, pictures and sounds."""
+        boards = {card: self.card(card).board for card in cards}
+        for card in boards:
             self.media.drop(self._media_of("WHERE card.id = ?", card))  # first: on a full disk that makes room
-            with self._db.change() as db:
+        with self._db.change() as db:
+            for card, board in boards.items():
                 _touch(db, board)
                 db.execute("DELETE FROM card WHERE id = ?", (card,))
         self._db.forget()

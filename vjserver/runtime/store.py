@@ -37,6 +37,7 @@ ROLES = (
     Role("generate", {}),
     Role("deliver", {"deliver": 4096}),
     Role("listen", {}),
+    Role("studio", {}, shown=False),
     Role("display", {}, shown=False),
     Role("main", {}, shown=False),
 )

@@ -285,6 +285,7 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     yield Entry("/vj/sound/channels", "parameter", (heard,), "which of its channels are heard, from 1; empty: the show "
                 "file's", "", check=_is_channels)  # fmt: skip
     yield from _speech()
+    yield from _board()
     bpm = Slot("float", 20.0, 400.0, "bpm")
     source = Slot("text", unit=", ".join(SOURCES))
     yield Entry("/vj/tempo/source", "parameter", (source,), "who keeps the beat: the ear (auto), the hand (tap), "
@@ -379,6 +380,15 @@ def _speech() -> Iterable[Entry]:
     number = Slot("int", 1, MAX_SEED, "a phrase's number; without it the newest", optional=True)
     yield Entry("/vj/speech/push", "action", (number,), "a phrase that waits becomes the picture")
     yield Entry("/vj/speech/drop", "action", (number,), "a phrase that waits is dropped")
+
+
+def _board() -> Iterable[Entry]:
+    """Yield what is played on the board of tonight."""
+    yield Entry("/vj/board/keep", "parameter", (Slot("bool"),), "1 keeps every phrase that becomes the picture, and "
+                "the picture, as a card of tonight's board", True)  # fmt: skip
+    yield Entry("/vj/board/star", "action", (), "a star for the newest card")
+    name = Slot("text", unit="a name", optional=True)
+    yield Entry("/vj/board/new", "action", (name,), "begin another board: the next cards go there")
 
 
 def _play() -> Iterable[Entry]:

@@ -50,6 +50,7 @@ STORED = (
     Stored("take", "/vj/take/record"),
     Stored("sound.device", "/vj/sound/device"),
     Stored("sound.channels", "/vj/sound/channels"),
+    Stored("keep", "/vj/board/keep"),
     Stored("speech.on", "/vj/speech/on"),
     Stored("speech.mode", "/vj/speech/mode"),
     Stored("speech.talk", "/vj/speech/talk"),

@@ -209,6 +209,7 @@ class ShowState(Look):
     sync: Sync = field(default_factory=Sync)
     sound: Sound = field(default_factory=Sound)
     speech: Speech = field(default_factory=Speech)
+    keep: bool = True
     take: bool = False
     lookahead_ms: float = -1.0
     blackout: bool = False

@@ -32,6 +32,7 @@ from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry, is_number
 from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
+from vjserver.stages.boarding import BoardRoom
 from vjserver.stages.feedback import Feedback
 from vjserver.stages.shelf import Shelf
 from vjserver.stages.speaking import LISTEN_TROUBLES, SpeakingMemory, SpeechRoom
@@ -166,6 +167,8 @@ class Control:
         self._noted = 0
         self.messages = self.refused = 0
         self.learner: Learner | None = None
+        self.boards: BoardRoom | None = None
+        """Where cards are kept; None where there is no page that shows the picture."""
         self.server = OscServer(
             self.receive_osc, self.refuse, self.settle, *((limits.allow, limits.most_per_s) if limits else ())
         )
@@ -295,6 +298,9 @@ class Control:
                 self._do(command)
         if desk.performed:
             performed, desk.performed = desk.performed, []
+            if self.boards is not None:
+                for row in performed:
+                    self.boards.hear(row.address, row.args)
             self._with_take(lambda: self._take.write(performed))
         if desk.refused:
             refused, desk.refused = desk.refused, []
@@ -434,6 +440,11 @@ class Control:
             raise ConfigError("/vj/midi/learn: MIDI is unavailable")
         self.learner.learn(str(args[0]) if args else "")
 
+    def _need_boards(self) -> BoardRoom:
+        if self.boards is None:
+            raise ConfigError("boards need the web page: [web] on = true")
+        return self.boards
+
     def _forget(self, args: tuple[Argument, ...]) -> None:
         if self.learner is None:
             raise ConfigError("/vj/midi/forget: MIDI is unavailable")
@@ -476,6 +487,8 @@ class Control:
         "/vj/tempo/beat": _beat,
         "/vj/speech/push": lambda self, args: self.speech.push(args, self._clock.now_ns()),
         "/vj/speech/drop": lambda self, args: self.speech.drop(args),
+        "/vj/board/star": lambda self, _args: self._need_boards().star(),
+        "/vj/board/new": lambda self, args: self._need_boards().new(str(args[0]) if args else ""),
     }
 
     def _reload_soon(self) -> None:
@@ -730,6 +743,8 @@ class Control:
         """End what is recorded, and close every socket."""
         self._take.end(self._clock.now_ns())
         self._take.wait(SOUND_ENDS_S)
+        if self.boards is not None:
+            self.boards.close()
         self.server.close()
         self.telling.close()
 
@@ -739,6 +754,8 @@ class Control:
         self._guarded("events", self._hear_others)
         self._guarded("desk", lambda: self.desk.tick(now_ns, self.pipes.features.get().grid, self._ahead_ns()))
         self._guarded("speech", lambda: self.speech.tick(now_ns))
+        if self.boards is not None:
+            self._guarded("board", partial(self.boards.look, now_ns))
         self._guarded("state", self.settle)
         if now_ns >= self._next_tell_ns:
             self._next_tell_ns = now_ns + TELL_NS

@@ -167,6 +167,12 @@ class SpeechRoom:
         blends = self._phrases.get(state.texts[BLEND], "") if state.weights[BLEND] > 0.0 else ""
         return blends or self._phrases.get(state.texts[0], "")
 
+    def said_of(self, phrase: str) -> Speech | None:
+        """Return the utterance that a phrase came from, as it was understood last; None where it is long ago."""
+        return next(
+            (said for _, said in reversed(self.recent) if said.phrase == phrase and said.kind != "partial"), None
+        )
+
     def waits(self, number: int) -> bool:
         """Tell whether an utterance's phrase waits for a hand."""
         return any(one.number == number for one in self._spoken.waiting)

@@ -37,7 +37,7 @@ from vjserver.runtime.ring import RingReader
 from vjserver.show.addresses import MAX_TEXT
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
-from vjserver.types.frames import Frame
+from vjserver.types.frames import Frame, Pixels
 
 STATIC = Path(__file__).parent / "static"
 ASSETS = frozenset(path.name for path in STATIC.iterdir())
@@ -113,6 +113,11 @@ class Preview:
             self._frame = frame
             self.number += 1
         return self.number
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """The newest frame's pixels, a copy; None before the first."""
+        return self._frame.pixels.copy() if self._frame is not None else None
 
     async def stamped(self) -> bytes:
         """Return the newest frame as JPEG behind the time at which it was encoded (float64, ms since 1970).

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from vjserver.controls.web.asked import PAGE_HEADERS, body_of, whole_of
 from vjserver.runtime.clock import NS
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.sound import Resampler16k, mono
@@ -33,13 +34,6 @@ from vjserver.types.events import Speech, TalkerSound
 
 FILES = Path(__file__).parent / "speak"
 ASSETS = {"speak.css": "text/css", "speak.js": "text/javascript", "worklet.js": "text/javascript"}
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Permissions-Policy": "microphone=(self)",
-}
 MOST_TALKERS, GONE_S = 64, 600.0
 MOST_PIECE, MOST_MEMO = 1 << 18, 8 << 20
 MOST_CHANNELS = 8
@@ -152,35 +146,35 @@ class SpeakPage:
     # -- what is sent --------------------------------------------------------------------------------------
 
     async def _page(self, _request: Request) -> Response:
-        return FileResponse(FILES / "index.html", headers=HEADERS)
+        return FileResponse(FILES / "index.html", headers=PAGE_HEADERS)
 
     async def _asset(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in ASSETS:
-            return JSONResponse({"error": "not found"}, 404, HEADERS)
-        return FileResponse(FILES / name, media_type=ASSETS[name], headers=HEADERS)
+            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
+        return FileResponse(FILES / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
 
     async def _addresses(self, _request: Request) -> Response:
-        return JSONResponse({"page": self._secure, "trust": self._trust}, headers=HEADERS)
+        return JSONResponse({"page": self._secure, "trust": self._trust}, headers=PAGE_HEADERS)
 
     async def _pictures(self, request: Request) -> Response:
-        since = _whole(request, "since")
+        since = whole_of(request, "since")
         rows = [{"number": n, "phrase": phrase} for n, phrase, _ in self._gallery.pictures if n > since]
-        return JSONResponse({"pictures": rows}, headers=HEADERS)
+        return JSONResponse({"pictures": rows}, headers=PAGE_HEADERS)
 
     async def _picture(self, request: Request) -> Response:
         found = self._gallery.find(request.path_params["number"])
         if found is None:
-            return JSONResponse({"error": "not found"}, 404, HEADERS)
-        return Response(found, media_type="image/jpeg", headers=HEADERS | {"Cache-Control": "max-age=3600"})
+            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
+        return Response(found, media_type="image/jpeg", headers=PAGE_HEADERS | {"Cache-Control": "max-age=3600"})
 
     async def _news(self, request: Request) -> Response:
         name = name_of(request.query_params.get("talker", ""))
-        return self._told(name, request) if name else JSONResponse({"error": WHO}, 400, HEADERS)
+        return self._told(name, request) if name else JSONResponse({"error": WHO}, 400, PAGE_HEADERS)
 
     def _told(self, name: str, request: Request) -> Response:
         """Return what this page's owner said, after what the page knows."""
-        since = _whole(request, "since")
+        since = whole_of(request, "since")
         rows = [
             {
                 "count": count, "kind": said.kind, "text": said.text, "agreed": said.agreed, "phrase": said.phrase,
@@ -190,7 +184,7 @@ class SpeakPage:
             if count > since and said.talker == name
         ]  # fmt: skip
         news = {"rows": rows, "off": self._speaking.why_off(), "privacy": self._speaking.privacy()}
-        return JSONResponse(news, headers=HEADERS)
+        return JSONResponse(news, headers=PAGE_HEADERS)
 
     # -- what comes ----------------------------------------------------------------------------------------
 
@@ -198,14 +192,14 @@ class SpeakPage:
         """Return who a page is; one that is new gets a name. Too many at once are told so."""
         secret = request.query_params.get("talker", "")
         if not name_of(secret):
-            return JSONResponse({"error": WHO}, 400, HEADERS)
+            return JSONResponse({"error": WHO}, 400, PAGE_HEADERS)
         now_s = time.monotonic()
         talker = self._talkers.get(secret)
         if talker is None:
             gone = next(iter(self._talkers.items()), None)
             if gone is not None and len(self._talkers) >= MOST_TALKERS:
                 if now_s - gone[1].seen_s < GONE_S:
-                    return JSONResponse({"error": "too many talk at once: try again in a while"}, 503, HEADERS)
+                    return JSONResponse({"error": "too many talk at once: try again in a while"}, 503, PAGE_HEADERS)
                 del self._talkers[gone[0]]
             talker = self._talkers[secret] = _Talker(name_of(secret), now_s)
         talker.seen_s = now_s
@@ -217,22 +211,22 @@ class SpeakPage:
         if isinstance(talker, Response):
             return talker
         off = self._speaking.why_off()
-        rate, ends = _whole(request, "rate"), bool(_whole(request, "ends"))
-        body = await _body(request, MOST_PIECE)
+        rate, ends = whole_of(request, "rate"), bool(whole_of(request, "ends"))
+        body = await body_of(request, MOST_PIECE)
         if off:
             if talker.sent:
                 await self._hand_on(talker, np.zeros(0, np.float32), True)
-            return JSONResponse({"error": off}, 409, HEADERS)
+            return JSONResponse({"error": off}, 409, PAGE_HEADERS)
         if body is None or len(body) % 2 or not RATES[0] <= rate <= RATES[1]:
             why = f"a piece is 16-bit samples, {MOST_PIECE} bytes at most, at {RATES[0]}..{RATES[1]} Hz"
-            return JSONResponse({"error": why}, 400, HEADERS)
+            return JSONResponse({"error": why}, 400, PAGE_HEADERS)
         async with talker.busy:
             try:
                 if talker.resampler is None or talker.resampler.rate_hz != rate:
                     talker.resampler = Resampler16k(rate)
                 sound = talker.resampler(np.frombuffer(body, np.int16).astype(np.float32) / 32768.0, last=ends)
             except VJError as error:
-                return JSONResponse({"error": str(error)}, 503, HEADERS)
+                return JSONResponse({"error": str(error)}, 503, PAGE_HEADERS)
             await self._hand_on(talker, sound, ends)
         return self._told(talker.name, request)
 
@@ -242,15 +236,15 @@ class SpeakPage:
             return talker
         off = self._speaking.why_off()
         if off:
-            return JSONResponse({"error": off}, 409, HEADERS)
+            return JSONResponse({"error": off}, 409, PAGE_HEADERS)
         async with self._memos:
-            body = await _body(request, MOST_MEMO)
+            body = await body_of(request, MOST_MEMO)
             if body is None:
-                return JSONResponse({"error": f"a memo has at most {MOST_MEMO >> 20} MB"}, 413, HEADERS)
+                return JSONResponse({"error": f"a memo has at most {MOST_MEMO >> 20} MB"}, 413, PAGE_HEADERS)
             try:
                 sound = await asyncio.get_running_loop().run_in_executor(self._reader, memo_sound, body)
             except VJError as error:
-                return JSONResponse({"error": str(error)}, 415, HEADERS)
+                return JSONResponse({"error": str(error)}, 415, PAGE_HEADERS)
         async with talker.busy:
             await self._hand_on(talker, sound[: round(MOST_S * RATE_HZ)], True, memo=True)
         return self._told(talker.name, request)
@@ -280,14 +274,14 @@ class SpeakPage:
 
     async def _how_to_trust(self, _request: Request) -> Response:
         if not self._authority:
-            return JSONResponse({"error": "there is no https here: vjserver run --lan opens it"}, 404, HEADERS)
+            return JSONResponse({"error": "there is no https here: vjserver run --lan opens it"}, 404, PAGE_HEADERS)
         page = self._secure.partition("?")[0]  # whoever reads this shows a token of his own
-        return HTMLResponse(TRUST_PAGE.replace("PAGE", page), headers=HEADERS)
+        return HTMLResponse(TRUST_PAGE.replace("PAGE", page), headers=PAGE_HEADERS)
 
     async def _certificate(self, _request: Request) -> Response:
         if not self._authority:
-            return JSONResponse({"error": "not found"}, 404, HEADERS)
-        return Response(self._authority, media_type="application/x-x509-ca-cert", headers=HEADERS)
+            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
+        return Response(self._authority, media_type="application/x-x509-ca-cert", headers=PAGE_HEADERS)
 
 
 TRUST_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>trust this vjserver</title>
@@ -351,36 +345,3 @@ def _by_av(data: bytes) -> Iterator[Float32]:
                 yield one.to_ndarray().reshape(-1).astype(np.float32)
             if count > MOST_S * RATE_HZ:
                 return
-
-
-async def _body(request: Request, most: int) -> bytes | None:
-    """Return what a request brings, None where that is too much."""
-    data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > most:
-            return None
-    return bytes(data)
-
-
-def _whole(request: Request, name: str) -> int:
-    text: Any = request.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
-
-
-def follow_gallery(applied: Callable[[], str], snap: Callable[[], bytes], gallery: Gallery) -> Callable[[int], None]:
-    """Return what is to be called with the time now and then: it keeps a picture of each phrase, once it is seen."""
-    seen, since_ns = "", 0
-
-    def look(now_ns: int) -> None:
-        nonlocal seen, since_ns
-        phrase = applied()
-        if phrase != seen:
-            seen, since_ns = phrase, now_ns
-        elif phrase and since_ns and now_ns - since_ns > 2 * NS:
-            since_ns = 0
-            jpeg = snap()
-            if jpeg:
-                gallery.add(phrase, jpeg)
-
-    return look

@@ -1,0 +1,272 @@
+"""The command ``vjserver board``: boards without a show; and what a page asks a process of its own for."""
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from vjserver.app.show import Show, load_show, own_show
+from vjserver.documents import archive, fountain, pdf
+from vjserver.keeping.boards import Board, Boards, Card
+from vjserver.keeping.wishes import wanted_of
+from vjserver.runtime.files import remove, slug_of
+from vjserver.runtime.installed import installed
+from vjserver.show.addresses import size_of
+from vjserver.show.state import Look
+from vjserver.types.errors import ConfigError, OutputError
+
+Say = Callable[[str], None]
+EXPORT_S = 1200.0
+"""So long may an export take that a page asked for."""
+PORT = 9022
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one of ``vjserver board``'s actions."""
+    boards = Boards()
+    try:
+        boards.sweep()
+        return _ACTIONS[args.verb](boards, args)
+    finally:
+        boards.close()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _list(boards: Boards, _args: argparse.Namespace) -> int:
+    rows = boards.boards()
+    for one in rows:
+        print(f"{one.id}  {one.cards:5d} cards  {one.name}")
+    if not rows:
+        print("no board yet: what becomes the picture in a show comes to one; or: vjserver board new NAME")
+    return 0
+
+
+def _show(boards: Boards, args: argparse.Namespace) -> int:
+    board = boards.find(args.board)
+    for number, card in enumerate(boards.cards(board.id), 1):
+        if args.json:
+            row = asdict(card)
+            for version in row["versions"]:
+                del version["look"]
+            print(json.dumps({"number": number} | row, ensure_ascii=False))
+        else:
+            last = card.versions[-1] if card.versions else None
+            about = f"{len(card.versions)} pictures" if last is None or last.making == "made" else last.making
+            why = f": {last.why}" if last is not None and last.why else ""
+            print(f"{number:4d} {'*' if card.star else ' '} {card.text}  ({about}{why})")
+    return 0
+
+
+def _new(boards: Boards, args: argparse.Namespace) -> int:
+    board = boards.make(args.name, args.style)
+    print(f"{board.id}  {board.name}")
+    return 0
+
+
+def _add(boards: Boards, args: argparse.Namespace) -> int:
+    board = boards.find(args.board)
+    look = Look(generator=args.generator, model=args.model, seed=args.seed)
+    for text in args.text:
+        card = boards.add(board.id, Card(text=text))
+        boards.want(card.id, wanted_of(board, card, look))
+    print(f"{board.name}: {len(args.text)} cards; vjserver board render makes their pictures")
+    return 0
+
+
+def _render(boards: Boards, args: argparse.Namespace) -> int:
+    """Make every picture that is wanted."""
+    from vjserver.app.studio import Maker, make_next
+
+    show = _show_of(args)
+    size = size_of(args.size) if args.size else (show.video.width, show.video.height)
+    maker = Maker(installed(), show.generators, size)
+    failed = made = 0
+    try:
+        while True:
+            card = make_next(boards, maker)
+            if card is None:
+                break
+            last = card.versions[-1] if card.versions else None
+            if last is not None and last.making == "failed":
+                failed += 1
+                print(f"{card.text}: {last.why}", file=sys.stderr)
+            else:
+                made += 1
+                print(f"{card.text}")
+    finally:
+        maker.close()
+    print(f"{made} pictures made" + (f", {failed} could not be made" if failed else ""))
+    return 1 if failed and not made else 0
+
+
+def _show_of(args: argparse.Namespace) -> Show:
+    return load_show(args.show or own_show())
+
+
+def export(boards: Boards, board: Board, kind: str, output: Path, args: argparse.Namespace, say: Say) -> str:
+    """Write a board as a file of a kind; return a sentence. Raises VJError."""
+    cards = boards.cards(board.id)
+    if not cards:
+        raise ConfigError(f"the board {board.name!r} has no cards")
+    if kind == "pdf":
+        cells = [
+            pdf.Cell(f"{i}{'  ★' if card.star else ''}", card.text, card.notes, partial(_picture, boards, card))
+            for i, card in enumerate(cards, 1)
+        ]
+        pages = pdf.write_cards(output, board.name, cells, args.per_page, args.font_size, say)
+        return f"{output}: {len(cards)} cards on {pages} pages"
+    if kind == "film":
+        from vjserver.films.board import make_film
+
+        length = make_film(board, cards, boards.media.path, output, size_of(args.size or "1280x720"),
+                           seconds=args.seconds, burnt=not args.no_captions, say=say)  # fmt: skip
+        return f"{output}: {len(cards)} cards, {length:.1f} s; captions: {output.with_suffix('.srt').name}"
+    if kind == "storyboard":
+        from vjserver.films.board import write_storyboard
+
+        write_storyboard(board, cards, boards.media.path, installed(), output, args.seconds)
+    elif kind == "storyboarder":
+        archive.export_storyboarder(boards, board, output, slug_of(board.name) or "board")
+    else:
+        archive.export_pictures(boards, board, output)
+    return f"{output}: {len(cards)} cards"
+
+
+def _picture(boards: Boards, card: Card) -> bytes:
+    return boards.media.read(card.chosen.picture) if card.chosen is not None else b""
+
+
+def _export(boards: Boards, args: argparse.Namespace) -> int:
+    board, output = boards.find(args.board), args.output
+    if args.zip:
+        print(_export_zip(boards, board, args))
+    else:
+        print(export(boards, board, args.kind, output, args, _say))
+    return 0
+
+
+def _export_zip(boards: Boards, board: Board, args: argparse.Namespace) -> str:
+    """Write what is a folder as an archive, for a page that loads one file."""
+    if args.kind in ("pdf", "film"):
+        return export(boards, board, args.kind, args.output, args, _say)
+    with tempfile.TemporaryDirectory(prefix=".board-", dir=args.output.parent) as place:
+        name = slug_of(board.name) or "board"
+        folder = Path(place) / name
+        target = folder
+        if args.kind == "storyboard":
+            folder.mkdir()
+            target = folder / "storyboard.toml"
+        told = export(boards, board, args.kind, target, args, _say)
+        made = shutil.make_archive(str(Path(place) / "made"), "zip", place, name)
+        shutil.move(made, args.output)
+        return told
+
+
+def _import(boards: Boards, args: argparse.Namespace) -> int:
+    path: Path = args.path
+    if path.is_dir():
+        board = archive.import_pictures(boards, path)
+    else:
+        try:
+            if path.stat().st_size > fountain.LARGEST:
+                raise ConfigError(f"{path} is too large for a script")
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        board = fountain.board_of_script(boards, text, path.stem)
+    print(f"{board.id}  {board.cards} cards  {board.name}")
+    return 0
+
+
+def _delete(boards: Boards, args: argparse.Namespace) -> int:
+    if args.everything:
+        count = len(boards.boards())
+        boards.delete_all()
+        print(f"{count} boards are deleted: nothing of them is left")
+    elif args.board:
+        board = boards.find(args.board)
+        boards.delete_board(board.id)
+        print(f"{board.name} is deleted: {board.cards} cards, their pictures and sounds")
+    else:
+        raise ConfigError("which board? vjserver board list tells them; --everything deletes all")
+    return 0
+
+
+def _open(boards: Boards, args: argparse.Namespace) -> int:
+    """Serve the page without a show, and make what cards want."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import RedirectResponse
+    from starlette.routing import Route
+
+    from vjserver.app.studio import Maker, work
+    from vjserver.controls.web.access import Guard
+    from vjserver.controls.web.boards import BoardPage
+
+    show, registry = _show_of(args), installed()
+    page = BoardPage(lambda: boards, Look, lambda: list(registry.infos), exported)
+    home = Route("/", lambda _request: RedirectResponse("/board"))
+    app = Guard(Starlette(routes=[home, *page.routes()]), ("127.0.0.1", "localhost"))
+    ended = threading.Event()
+    maker = Maker(registry, show.generators, (show.video.width, show.video.height))
+    studio = threading.Thread(target=work, args=(boards, maker, ended.is_set), name="studio")
+    studio.start()
+    print(f"boards: http://127.0.0.1:{args.port}/board   (Ctrl-C ends)", flush=True)
+    config = uvicorn.Config(app, "127.0.0.1", args.port, log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
+    try:
+        server.run()
+    except SystemExit:
+        raise OutputError(f"port {args.port} cannot be used: --port N takes another one") from None
+    finally:
+        ended.set()
+        studio.join()
+        maker.close()
+    return 0
+
+
+async def exported(board: str, kind: str, options: list[str]) -> tuple[Path, Callable[[], None]]:
+    """Have a board exported by a process of its own, at a low priority; return the file, and what removes it."""
+    folder = Path(tempfile.mkdtemp(prefix="vjserver-board-"))
+    output = folder / {"pdf": "board.pdf", "film": "board.mp4"}.get(kind, "board.zip")
+    command = [sys.executable, "-m", "vjserver", "board", "export", board, kind, "-o", str(output), "--zip", *options]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(EXPORT_S):
+                _, told = await process.communicate()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode or not output.exists():
+            why = told.decode("utf-8", "replace").strip().splitlines()
+            raise OutputError((why[-1] if why else "the export failed").removeprefix("vjserver: "))
+    except TimeoutError:
+        remove(folder)
+        raise OutputError(f"the export took longer than {EXPORT_S:g} s: vjserver board export does it beside") from None
+    except BaseException:
+        remove(folder)
+        raise
+    return output, partial(remove, folder)
+
+
+_ACTIONS: dict[str, Callable[[Boards, argparse.Namespace], int]] = {
+    "list": _list, "show": _show, "new": _new, "add": _add, "render": _render, "export": _export, "import": _import,
+    "delete": _delete, "open": _open,
+}  # fmt: skip

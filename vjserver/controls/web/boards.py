@@ -1,0 +1,372 @@
+"""The page /board: cards of a board in a grid, to be put in order, starred, edited, made again and taken away.
+
+What a page wants goes to the boards' file at once; other pages see it within a second, since each change of a board is
+counted. Pictures are made by the studio, exports by a process of their own: no beat waits for either.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from vjserver.controls.web.asked import PAGE_HEADERS, body_of, whole_of
+from vjserver.keeping import pictures
+from vjserver.keeping.boards import MOST_WINDOW, Board, Boards, Card, Version
+from vjserver.keeping.wishes import wanted_of
+from vjserver.show.addresses import MAX_SEED
+from vjserver.show.state import Look
+from vjserver.types.errors import ConfigError, VJError
+
+FILES = Path(__file__).parent / "board"
+ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
+KINDS = {".jpg": "image/jpeg", ".png": "image/png", ".flac": "audio/flac"}
+MOST_BODY, MOST_PICTURE = 1 << 20, pictures.LARGEST_FILE
+EXPORTS = {
+    "pdf": ".pdf", "storyboard": ".zip", "storyboarder": ".zip", "pictures": ".zip", "film": ".mp4",
+}  # fmt: skip
+Answer = dict[str, Any]
+_Order = TypeVar("_Order")
+
+
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class _Edit(msgspec.Struct, forbid_unknown_fields=True):
+    name: str | None = None
+    style: str | None = None
+    negative: str | None = None
+
+
+class _Cast(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    look: str
+
+
+class _New(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    before: int | None = None
+    render: bool = True
+
+
+class _Write(msgspec.Struct, forbid_unknown_fields=True):
+    text: str | None = None
+    notes: str | None = None
+    star: bool | None = None
+    version: int | None = None
+
+
+class _Again(msgspec.Struct, forbid_unknown_fields=True):
+    """``seed``: a number, or ``same`` or ``other``; ``generator`` empty: the same."""
+
+    seed: int | str = "other"
+    generator: str = ""
+    model: str = ""
+
+
+class _Move(msgspec.Struct, forbid_unknown_fields=True):
+    cards: list[int]
+    before: int | None = None
+
+
+class _Cards(msgspec.Struct, forbid_unknown_fields=True):
+    cards: list[int]
+
+
+class _Version(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+
+
+class _Sure(msgspec.Struct, forbid_unknown_fields=True):
+    everything: bool
+
+
+Handler = Callable[["BoardPage", Request], Awaitable[Response]]
+
+
+def _told(handler: Handler) -> Handler:
+    """Answer errors as JSON: 400 for what makes no sense, 503 where the disk does not."""
+
+    @wraps(handler)
+    async def answered(self: "BoardPage", request: Request) -> Response:
+        try:
+            return await handler(self, request)
+        except ConfigError as error:
+            return JSONResponse({"error": str(error)}, 400, PAGE_HEADERS)
+        except VJError as error:
+            return JSONResponse({"error": str(error)}, 503, PAGE_HEADERS)
+
+    return answered
+
+
+class BoardPage:
+    """The routes of the page.
+
+    ``boards`` returns the boards, opened; ``look`` that of the show, for cards that have none; ``generators`` are the
+    kinds that may draw. ``export`` makes a file of a board (its number, the kind of file, options) in a folder of its
+    own, which it removes with the returned function.
+    """
+
+    def __init__(
+        self,
+        boards: Callable[[], Boards],
+        look: Callable[[], Look],
+        generators: Callable[[], list[str]],
+        export: Callable[[str, str, list[str]], Awaitable[tuple[Path, Callable[[], None]]]],
+    ) -> None:
+        self._boards, self._look, self._generators, self._export = boards, look, generators, export
+        self._exporting = asyncio.Semaphore(1)
+
+    def routes(self) -> list[Route]:
+        """Return what is to be served."""
+        rows: list[tuple[str, str, Any]] = [
+            ("GET", "", self._page),
+            ("GET", "/files/{name}", self._asset),
+            ("GET", "/media/{name}", self._media),
+            ("GET", "/boards", self._list),
+            ("POST", "/new", self._new),
+            ("POST", "/delete-everything", self._delete_everything),
+            ("POST", "/import/fountain", self._fountain),
+            ("GET", "/of/{board}", self._board),
+            ("GET", "/of/{board}/head", self._head),
+            ("GET", "/of/{board}/cards", self._cards),
+            ("POST", "/of/{board}/edit", self._edit),
+            ("POST", "/of/{board}/cast", self._cast),
+            ("POST", "/of/{board}/cast-picture", self._cast_picture),
+            ("POST", "/of/{board}/card", self._add),
+            ("POST", "/of/{board}/move", self._move),
+            ("POST", "/of/{board}/delete", self._delete),
+            ("GET", "/of/{board}/export/{kind}", self._exported),
+            ("POST", "/cards/delete", self._delete_cards),
+            ("GET", "/card/{card:int}", self._card),
+            ("POST", "/card/{card:int}", self._write),
+            ("POST", "/card/{card:int}/render", self._again),
+            ("POST", "/card/{card:int}/drop", self._drop),
+        ]
+        return [Route(f"/board{path}", endpoint, methods=[method]) for method, path, endpoint in rows]
+
+    # -- the page ------------------------------------------------------------------------------------------
+
+    async def _page(self, _request: Request) -> Response:
+        return FileResponse(FILES / "index.html", headers=PAGE_HEADERS)
+
+    async def _asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in ASSETS:
+            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
+        return FileResponse(FILES / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
+
+    @_told
+    async def _media(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        path = (await self._opened()).media.path(name)
+        if path is None:
+            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
+        headers = PAGE_HEADERS | {"Cache-Control": "private, max-age=3600"}  # a name is given once
+        return FileResponse(path, media_type=KINDS[path.suffix], headers=headers)
+
+    # -- boards --------------------------------------------------------------------------------------------
+
+    @_told
+    async def _list(self, _request: Request) -> Response:
+        boards = await self._opened()
+        found = await asyncio.to_thread(boards.boards)
+        return _json({"boards": [asdict(one) for one in found], "generators": self._generators()})
+
+    @_told
+    async def _new(self, request: Request) -> Response:
+        order, boards = await _order(request, _Name), await self._opened()
+        return _json(asdict(await asyncio.to_thread(boards.make, order.name)))
+
+    @_told
+    async def _board(self, request: Request) -> Response:
+        return _json(asdict(await asyncio.to_thread((await self._opened()).board, request.path_params["board"])))
+
+    @_told
+    async def _head(self, request: Request) -> Response:
+        boards = await self._opened()
+
+        def head() -> Answer:
+            return {"change": boards.change_of(request.path_params["board"]), "wanted": boards.wanted()}
+
+        return _json(await asyncio.to_thread(head))
+
+    @_told
+    async def _edit(self, request: Request) -> Response:
+        order, boards = await _order(request, _Edit), await self._opened()
+        board = request.path_params["board"]
+        return _json(asdict(await asyncio.to_thread(boards.edit, board, order.name, order.style, order.negative)))
+
+    @_told
+    async def _cast(self, request: Request) -> Response:
+        order, boards = await _order(request, _Cast), await self._opened()
+        return _json(asdict(await asyncio.to_thread(boards.cast, request.path_params["board"], order.name, order.look)))
+
+    @_told
+    async def _cast_picture(self, request: Request) -> Response:
+        data, boards = await _body(request, MOST_PICTURE), await self._opened()
+        board, name = request.path_params["board"], request.query_params.get("name", "")
+
+        def put() -> Board:
+            member = next((one for one in boards.board(board).cast if one.name == name), None)
+            if member is None:
+                raise ConfigError(f"nobody in the cast is called {name[:40]!r}")
+            return boards.cast(board, name, member.look, pictures.read(data).data, "jpg")
+
+        return _json(asdict(await asyncio.to_thread(put)))
+
+    @_told
+    async def _delete(self, request: Request) -> Response:
+        await asyncio.to_thread((await self._opened()).delete_board, request.path_params["board"])
+        return _json({})
+
+    @_told
+    async def _delete_everything(self, request: Request) -> Response:
+        if not (await _order(request, _Sure)).everything:
+            raise ConfigError('everything is deleted with {"everything": true} only')
+        await asyncio.to_thread((await self._opened()).delete_all)
+        return _json({})
+
+    @_told
+    async def _fountain(self, request: Request) -> Response:
+        from vjserver.documents.fountain import board_of_script
+
+        data, boards = await _body(request, MOST_BODY), await self._opened()
+        name = request.query_params.get("name", "")
+        return _json(asdict(await asyncio.to_thread(board_of_script, boards, data.decode("utf-8", "replace"), name)))
+
+    @_told
+    async def _exported(self, request: Request) -> Response:
+        board, kind = request.path_params["board"], request.path_params["kind"]
+        if kind not in EXPORTS:
+            raise ConfigError(f"a board is exported as one of {', '.join(EXPORTS)}: got {kind[:20]!r}")
+        found = await asyncio.to_thread((await self._opened()).board, board)
+        options = [f"--{name}={value}" for name in ("per-page", "font-size") if (value := whole_of(request, name))]
+        async with self._exporting:
+            path, gone = await self._export(board, kind, options)
+        try:
+            answer = Response(await asyncio.to_thread(path.read_bytes), headers=PAGE_HEADERS)
+        finally:
+            gone()
+        name = "".join(c for c in found.name if c.isascii() and (c.isalnum() or c in " -_")).strip() or "board"
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}{EXPORTS[kind]}"'
+        return answer
+
+    # -- cards ---------------------------------------------------------------------------------------------
+
+    @_told
+    async def _cards(self, request: Request) -> Response:
+        boards, board = await self._opened(), request.path_params["board"]
+        count = whole_of(request, "count") or MOST_WINDOW
+        search, starred = request.query_params.get("search", "")[:200], bool(whole_of(request, "starred"))
+
+        def cards() -> Answer:
+            change = boards.change_of(board)  # before the cards: what changes meanwhile is asked for again
+            total, rows = boards.window(board, whole_of(request, "offset"), count, search, starred)
+            return {"change": change, "total": total, "cards": [_row(card) for card in rows]}
+
+        return _json(await asyncio.to_thread(cards))
+
+    @_told
+    async def _card(self, request: Request) -> Response:
+        return _json(_row(await asyncio.to_thread((await self._opened()).card, request.path_params["card"])))
+
+    @_told
+    async def _add(self, request: Request) -> Response:
+        order, boards, board = await _order(request, _New), await self._opened(), request.path_params["board"]
+
+        def add() -> Card:
+            card = boards.add(board, Card(text=order.text), order.before)
+            return boards.want(card.id, wanted_of(boards.board(board), card, self._look())) if order.render else card
+
+        return _json(_row(await asyncio.to_thread(add)))
+
+    @_told
+    async def _write(self, request: Request) -> Response:
+        order, boards = await _order(request, _Write), await self._opened()
+        card = request.path_params["card"]
+        values = (order.text, order.notes, order.star, order.version)
+        return _json(_row(await asyncio.to_thread(boards.write, card, *values)))
+
+    @_told
+    async def _again(self, request: Request) -> Response:
+        order, boards, number = await _order(request, _Again), await self._opened(), request.path_params["card"]
+
+        def again() -> Card:
+            card = boards.card(number)
+            before = card.chosen or next(iter(card.versions[::-1]), None)
+            look = _look_of(before) if before is not None else self._look()
+            if order.generator and order.generator not in self._generators():
+                raise ConfigError(f"unknown generator {order.generator[:40]!r}; there are: "
+                                  f"{', '.join(self._generators())}")  # fmt: skip
+            if (order.generator and order.generator != look.generator) or order.model:
+                look = replace(look, generator=order.generator or look.generator, model=order.model, input="")
+            seed = {"same": look.seed, "other": random.randrange(MAX_SEED + 1)}.get(str(order.seed), order.seed)
+            if not isinstance(seed, int):
+                raise ConfigError(f"a seed is a number, same, or other: got {str(seed)[:20]!r}")
+            return boards.want(number, wanted_of(boards.board(card.board), card, look, seed=seed))
+
+        return _json(_row(await asyncio.to_thread(again)))
+
+    @_told
+    async def _drop(self, request: Request) -> Response:
+        order, boards = await _order(request, _Version), await self._opened()
+        await asyncio.to_thread(boards.drop_version, order.version)
+        return _json(_row(await asyncio.to_thread(boards.card, request.path_params["card"])))
+
+    @_told
+    async def _move(self, request: Request) -> Response:
+        order, boards = await _order(request, _Move), await self._opened()
+        await asyncio.to_thread(boards.move, request.path_params["board"], order.cards, order.before)
+        return _json({})
+
+    @_told
+    async def _delete_cards(self, request: Request) -> Response:
+        order, boards = await _order(request, _Cards), await self._opened()
+        await asyncio.to_thread(boards.delete, order.cards)
+        return _json({})
+
+    async def _opened(self) -> Boards:
+        return await asyncio.to_thread(self._boards)
+
+
+def _json(answer: Answer) -> Response:
+    return JSONResponse(answer, headers=PAGE_HEADERS)
+
+
+def _row(card: Card) -> Answer:
+    """Return a card as a page knows it: without the whole looks of its versions."""
+    row = asdict(card)
+    for version in row["versions"]:
+        del version["look"]
+    return row
+
+
+def _look_of(version: Version) -> Look:
+    try:
+        return msgspec.json.decode(version.look, type=Look)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return Look(generator=version.generator, model=version.model, seed=version.seed)
+
+
+async def _order(request: Request, kind: type[_Order]) -> _Order:
+    """Return what a page wants. Raises ConfigError."""
+    try:
+        return msgspec.json.decode(await _body(request, MOST_BODY), type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise ConfigError(f"what was asked cannot be read: {error}") from None
+
+
+async def _body(request: Request, most: int) -> bytes:
+    data = await body_of(request, most)
+    if data is None:
+        raise ConfigError(f"more than {most >> 20} MiB were sent")
+    return data
