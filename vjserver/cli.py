@@ -334,7 +334,7 @@ def _add_board_commands(commands: Any) -> None:
     add = verbs.add_parser("add", help="add cards, whose pictures the studio makes")
     add.add_argument("board")
     add.add_argument("text", nargs="+")
-    add.add_argument("--generator", default="pattern", metavar="KIND")
+    add.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
     add.add_argument("--model", default="", metavar="NAME")
     add.add_argument("--seed", type=int, default=1)
     render = verbs.add_parser("render", help="make every picture that cards want")

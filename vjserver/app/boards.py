@@ -18,7 +18,7 @@ from vjserver.keeping.boards import Board, Boards, Card
 from vjserver.keeping.wishes import wanted_of
 from vjserver.runtime.files import remove, slug_of
 from vjserver.runtime.installed import installed
-from vjserver.show.addresses import size_of
+from vjserver.show.addresses import FALLBACK_GENERATOR, size_of
 from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError, OutputError
 
@@ -61,7 +61,11 @@ def _show(boards: Boards, args: argparse.Namespace) -> int:
             print(json.dumps({"number": number} | row, ensure_ascii=False))
         else:
             last = card.versions[-1] if card.versions else None
-            about = f"{len(card.versions)} pictures" if last is None or last.making == "made" else last.making
+            about = (
+                ("1 picture" if len(card.versions) == 1 else f"{len(card.versions)} pictures")
+                if last is None or last.making == "made"
+                else last.making
+            )
             why = f": {last.why}" if last is not None and last.why else ""
             print(f"{number:4d} {'*' if card.star else ' '} {card.text}  ({about}{why})")
     return 0
@@ -75,7 +79,7 @@ def _new(boards: Boards, args: argparse.Namespace) -> int:
 
 def _add(boards: Boards, args: argparse.Namespace) -> int:
     board = boards.find(args.board)
-    look = Look(generator=args.generator, model=args.model, seed=args.seed)
+    look = Look(generator=args.generator or FALLBACK_GENERATOR, model=args.model, seed=args.seed)
     for text in args.text:
         card = boards.add(board.id, Card(text=text))
         boards.want(card.id, wanted_of(board, card, look))

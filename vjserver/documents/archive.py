@@ -22,6 +22,7 @@ import numpy as np
 from vjserver.keeping.boards import MOST_CARDS, Board, Boards, Card, Version
 from vjserver.keeping.pictures import read
 from vjserver.runtime.files import remove
+from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.types.errors import ConfigError, OutputError, VJError
 
 FORMAT, FORMAT_VERSION = "vjserver board", 1
@@ -182,7 +183,7 @@ class _Values(msgspec.Struct):
     prompt: str = ""
     negative: str = ""
     seed: int = 0
-    generator: str = "pattern"
+    generator: str = FALLBACK_GENERATOR
     model: str = ""
     licence: str = ""
     t_s: float = 0.0

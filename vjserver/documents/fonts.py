@@ -21,15 +21,13 @@ _MORE = (
     "AppleSDGothicNeo.ttc", "GeezaPro.ttc", "Arial Unicode.ttf", "msyh.ttc", "msgothic.ttc", "malgun.ttf",
     "segoeui.ttf",
 )  # fmt: skip
+_CJK = "Chinese, Japanese or Korean"
 _SCRIPTS = (
-    ("Arabic", 0x0600, 0x06FF), ("Hebrew", 0x0590, 0x05FF), ("Japanese", 0x3040, 0x30FF), ("Korean", 0xAC00, 0xD7AF),
-    ("Chinese, Japanese or Korean", 0x2E80, 0x9FFF), ("Devanagari", 0x0900, 0x097F), ("Thai", 0x0E00, 0x0E7F),
+    ("Arabic", 0x0600, 0x06FF), ("Hebrew", 0x0590, 0x05FF), (_CJK, 0x2E80, 0x9FFF), (_CJK, 0xAC00, 0xD7AF),
+    (_CJK, 0xF900, 0xFFEF), (_CJK, 0x20000, 0x3FFFF), ("Devanagari", 0x0900, 0x097F), ("Thai", 0x0E00, 0x0E7F),
     ("emoji", 0x1F000, 0x1FAFF),
 )  # fmt: skip
-_REMEDY = {
-    **dict.fromkeys(("Chinese, Japanese or Korean", "Japanese", "Korean"), "fonts-noto-cjk"),
-    **dict.fromkeys(("Arabic", "Hebrew", "Devanagari", "Thai"), "fonts-noto-core"),
-}
+_REMEDY = {_CJK: "fonts-noto-cjk", **dict.fromkeys(("Arabic", "Hebrew", "Devanagari", "Thai"), "fonts-noto-core")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ import re
 
 from vjserver.keeping.boards import MOST_CARDS, MOST_NOTES, Board, Boards, Card
 from vjserver.show.addresses import MAX_TEXT
-from vjserver.types.errors import ConfigError
+from vjserver.types.errors import ConfigError, VJError
+from vjserver.types.text import clean
 
 LARGEST = 4 << 20
 DOCUMENTS = "pip install 'vjserver[documents]'"
-_MARKS = re.compile(r"\[\[\d+\]\]|/\*\d+\*/|[*_]")
+_MARKS = re.compile(r"\[\[\d+\]\]|[*_]")
+_BONEYARD = re.compile(r"/\*.*?(\*/|\Z)", re.DOTALL)
 
 
 def board_of_script(boards: Boards, text: str, name: str = "") -> Board:
@@ -24,7 +26,7 @@ def board_of_script(boards: Boards, text: str, name: str = "") -> Board:
     if len(text) > LARGEST:
         raise ConfigError(f"a script has at most {LARGEST >> 20} million signs: got {len(text)}")
     parser = Parser()
-    parser.add_text(text.replace("\r\n", "\n").lstrip("\ufeff"))
+    parser.add_text(_BONEYARD.sub("", clean(text).replace("\r\n", "\n").lstrip("\ufeff")))
     cards: list[Card] = []
     place, who = "", ""
     for element in parser.script.elements:
@@ -47,6 +49,10 @@ def board_of_script(boards: Boards, text: str, name: str = "") -> Board:
     titles = [entry.text for entry in parser.script.titleEntries if str(entry.key).lower() == "title"]
     title = " ".join(_MARKS.sub("", titles[0]).split()) if titles else ""
     board = boards.make((title or name or "script")[:100])
-    for card in cards:
-        boards.add(board.id, card)
+    try:
+        for card in cards:
+            boards.add(board.id, card)
+    except VJError:
+        boards.delete_board(board.id)
+        raise
     return boards.board(board.id)

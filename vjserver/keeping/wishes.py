@@ -1,20 +1,24 @@
 """Wishes: a card, its board and a look go in, the version that is to be made comes out."""
 
+from dataclasses import replace
+
 import msgspec
 
 from vjserver.keeping.boards import Board, Card, Version
 from vjserver.show.casting import told
-from vjserver.show.state import Look
+from vjserver.show.state import LOOK, Look
 
 
 def wanted_of(board: Board, card: Card, look: Look, text: str = "", seed: int | None = None) -> Version:
     """Return what is to be made of a card: with the board's style and cast, and a look for the rest. ConfigError."""
     cast = {member.name: member.look for member in board.cast}
+    plain = Look(**{name: getattr(look, name) for name in LOOK})
+    plain = replace(plain, negative=board.negative or look.negative, seed=look.seed if seed is None else seed)
     return Version(
         prompt=told(text or card.text, cast, board.style),
-        negative=board.negative or look.negative,
-        seed=look.seed if seed is None else seed,
-        generator=look.generator,
-        model=look.model,
-        look=msgspec.json.encode(Look(**{name: getattr(look, name) for name in Look.__dataclass_fields__})),
+        negative=plain.negative,
+        seed=plain.seed,
+        generator=plain.generator,
+        model=plain.model,
+        look=msgspec.json.encode(plain),
     )

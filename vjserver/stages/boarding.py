@@ -79,7 +79,7 @@ class BoardRoom:
         self._now: _Waiting | None = None
         self._subject: Subject | None = None
         self._newest = 0
-        self._trouble = False
+        self._trouble = self._used = False
         self._news: deque[tuple[str, bool]] = deque(maxlen=8)
         self._looked_ns = 0
 
@@ -182,6 +182,7 @@ class BoardRoom:
         self._thread.submit(self._do, deed)
 
     def _do(self, deed: Callable[[], object]) -> None:
+        self._used = False
         try:
             deed()
         except VJError as error:
@@ -190,7 +191,7 @@ class BoardRoom:
             log.write_fault("control", "a card could not be kept", error)
             self._tell(f"{type(error).__name__}: {error}; the card is left out")
         else:
-            if self._trouble:
+            if self._trouble and self._used:
                 self._trouble = False
                 self._news.append(("cards are kept again", True))
         finally:
@@ -199,6 +200,7 @@ class BoardRoom:
     def _open_boards(self) -> Boards:
         if self._boards is None:
             self._boards = self._open()
+        self._used = True
         return self._boards
 
     def _tell(self, why: str) -> None:

@@ -351,10 +351,12 @@ def _row(card: Card) -> Answer:
 
 
 def _look_of(version: Version) -> Look:
+    """Return the look in which a picture was made."""
     try:
-        return msgspec.json.decode(version.look, type=Look)
+        look = msgspec.json.decode(version.look, type=Look)
     except (msgspec.DecodeError, msgspec.ValidationError):
-        return Look(generator=version.generator, model=version.model, seed=version.seed)
+        look = Look()  # it is of another version of vjserver
+    return replace(look, seed=version.seed, generator=version.generator, model=version.model)
 
 
 async def _order(request: Request, kind: type[_Order]) -> _Order:

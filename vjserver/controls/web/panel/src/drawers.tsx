@@ -199,6 +199,7 @@ export function Footer({ open, drawer }: { open: (drawer: string) => void; drawe
       {["settings", "monitor", "health", "keys"].map((name) => (
         <button key={name} class="press" aria-pressed={drawer === name} onClick={() => open(name)}>{name}</button>
       ))}
+      <a class="press" href="/board" target="vjserver-board" title="cards of what was said or typed">boards</a>
       <button class="press" aria-pressed={learning !== null} title="MIDI learn (L)" onClick={() => setLearning(learning === null ? "" : null)}>learn</button>
     </footer>
   );
