@@ -1,7 +1,6 @@
-"""The command ``vjserver board``: boards without a show; and what a page asks a process of its own for."""
+"""The command ``vjserver board``: boards without a show."""
 
 import argparse
-import asyncio
 import json
 import shutil
 import sys
@@ -12,19 +11,19 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from vjserver.app.exporting import exported
+from vjserver.app.render import sides_of
 from vjserver.app.show import Show, load_show, own_show
 from vjserver.documents import archive, fountain, pdf
 from vjserver.keeping.boards import Board, Boards, Card
 from vjserver.keeping.wishes import wanted_of
-from vjserver.runtime.files import remove, slug_of
+from vjserver.runtime.files import slug_of
 from vjserver.runtime.installed import installed
-from vjserver.show.addresses import FALLBACK_GENERATOR, size_of
+from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError, OutputError
 
 Say = Callable[[str], None]
-EXPORT_S = 1200.0
-"""So long may an export take that a page asked for."""
 PORT = 9022
 
 
@@ -92,7 +91,7 @@ def _render(boards: Boards, args: argparse.Namespace) -> int:
     from vjserver.app.studio import Maker, make_next
 
     show = _show_of(args)
-    size = size_of(args.size) if args.size else (show.video.width, show.video.height)
+    size = sides_of(args.size, (show.video.width, show.video.height))
     maker = Maker(installed(), show.generators, size)
     failed = made = 0
     try:
@@ -132,7 +131,7 @@ def export(boards: Boards, board: Board, kind: str, output: Path, args: argparse
     if kind == "film":
         from vjserver.films.board import make_film
 
-        length = make_film(board, cards, boards.media.path, output, size_of(args.size or "1280x720"),
+        length = make_film(board, cards, boards.media.path, output, sides_of(args.size, (1280, 720)),
                            seconds=args.seconds, burnt=not args.no_captions, say=say)  # fmt: skip
         return f"{output}: {len(cards)} cards, {length:.1f} s; captions: {output.with_suffix('.srt').name}"
     if kind == "storyboard":
@@ -239,35 +238,6 @@ def _open(boards: Boards, args: argparse.Namespace) -> int:
         studio.join()
         maker.close()
     return 0
-
-
-async def exported(board: str, kind: str, options: list[str]) -> tuple[Path, Callable[[], None]]:
-    """Have a board exported by a process of its own, at a low priority; return the file, and what removes it."""
-    folder = Path(tempfile.mkdtemp(prefix="vjserver-board-"))
-    output = folder / {"pdf": "board.pdf", "film": "board.mp4"}.get(kind, "board.zip")
-    command = [sys.executable, "-m", "vjserver", "board", "export", board, kind, "-o", str(output), "--zip", *options]
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(EXPORT_S):
-                _, told = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        if process.returncode or not output.exists():
-            why = told.decode("utf-8", "replace").strip().splitlines()
-            raise OutputError((why[-1] if why else "the export failed").removeprefix("vjserver: "))
-    except TimeoutError:
-        remove(folder)
-        raise OutputError(f"the export took longer than {EXPORT_S:g} s: vjserver board export does it beside") from None
-    except BaseException:
-        remove(folder)
-        raise
-    return output, partial(remove, folder)
 
 
 _ACTIONS: dict[str, Callable[[Boards, argparse.Namespace], int]] = {

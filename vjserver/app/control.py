@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from watchfiles import Change, awatch
 
-from vjserver.app.boards import exported
+from vjserver.app.exporting import exported
 from vjserver.app.holder import holder_of
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import remarks
