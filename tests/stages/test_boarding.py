@@ -42,9 +42,10 @@ class House:
         self.state = replace(self.state, texts=(text, *self.state.texts[1:]))
         self.room.hear("/vj/prompt/1/text", (text,))
 
-    def say(self, phrase, sentence="", talker=""):
+    def say(self, phrase, sentence="", talker="", ended=True):
         self.state = replace(self.state, texts=(f"{phrase}, ink", *self.state.texts[1:]))
-        self.subject = Subject(phrase, Speech(0, "final", 1, sentence or phrase, phrase, "en", 0.9, 0, talker))
+        said = Speech(0, "final", 1, sentence or phrase, phrase, "en", 0.9, 0, talker) if ended else None
+        self.subject = Subject(phrase, True, said)
 
     def play(self, seconds):
         for _ in range(round(seconds / 0.25)):
@@ -98,6 +99,22 @@ def test_what_was_said_keeps_the_sentence_and_goes_to_the_gallery_too(house):
     )  # fmt: skip
     assert card.chosen.prompt == "a red sea, ink"
     assert house.seen == [("a red sea", b"small")]
+
+
+def test_who_talks_long_has_the_sentence_when_it_ends_and_its_sound_if_that_is_kept(house):
+    house.say("a red sea", ended=False)
+    house.play(3)
+    (card,) = house.cards
+    assert (card.heard, card.said, bool(card.chosen)) == ("said", "", True)
+    house.boards.said.put(1, np.zeros(16000, np.float32), 16000)
+    house.say("a red sea", "Show me a red sea and nothing else.", "guest 3f")
+    house.play(1)
+    (card,) = house.cards
+    assert (card.said, card.who, card.sound_s) == ("Show me a red sea and nothing else.", "guest 3f", 1.0)
+    assert house.boards.media.read(card.sound)[:4] == b"fLaC"
+    assert not list((house.boards.folder / "said").iterdir())
+    house.boards.delete([card.id])
+    assert not list((house.boards.folder / "media").iterdir())
 
 
 def test_one_that_is_replaced_soon_has_the_picture_of_its_last_moment(house):

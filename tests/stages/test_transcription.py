@@ -87,7 +87,7 @@ class AtOnce:
 
 
 class House:
-    def __init__(self, monkeypatch, thread=None, **wishes):
+    def __init__(self, monkeypatch, thread=None, keeps=False, **wishes):
         monkeypatch.setattr(transcription, "VoiceDetector", Loudness)
         self.clock, self.told, self.voice, self.board, self.talk = Clock(), [], [], {}, []
         self.microphone, self.recogniser = Microphone(self.clock), Recogniser()
@@ -99,8 +99,14 @@ class House:
         self.said = Transcriber(lambda text, _language: text)
         self.listen = Listen(
             lambda: self.microphone, lambda: self.wishes, self.recogniser, self.said, self.clock, pipes,
-            thread or AtOnce(), AtOnce(), ("Alice",),
+            thread or AtOnce(), AtOnce(), ("Alice",), keep=self._keep if keeps else None,
         )  # fmt: skip
+        self.kept, self.full = [], False
+
+    def _keep(self, number, sound):
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.kept.append((number, len(sound)))
 
     def _music(self):
         if self.music is None:
@@ -133,6 +139,26 @@ def test_what_is_said_is_told_and_the_voice_is_known(monkeypatch):
     assert house.recogniser.asked[-1][:3] == ("full", "de", ("Alice",))
     assert house.troubles == []
     assert house.board["microphone"] == "open"
+
+
+def test_sound_is_kept_where_it_is_asked_for_and_a_full_disk_is_told_once(monkeypatch):
+    for keeps in (False, True):
+        house = House(monkeypatch, keeps=keeps)
+        for _ in range(2):
+            house.run(1.0)
+            house.run(2.0, loud=True)
+        house.run(1.0)
+        finals = [said.number for said in house.speech if said.kind == "final"]
+        assert [number for number, _ in house.kept] == (finals if keeps else [])
+        assert all(length > 16000 for _, length in house.kept)
+    house.full = True
+    for _ in range(2):
+        house.run(2.0, loud=True)
+        house.run(1.0)
+    assert [row for row in house.troubles if row[0] == "speech sound"] == [
+        ("speech sound", "it cannot be kept: No space left on device", False)
+    ]
+    assert [said.kind for said in house.speech].count("final") == 4
 
 
 def test_no_microphone_is_said_once_and_tried_until_it_is_there(monkeypatch):

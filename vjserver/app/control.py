@@ -82,6 +82,7 @@ async def _main(plan: Plan, life: Life) -> None:
         partial(_check_output, plan.lan),
         show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
         partial(SoundReader, channels.sound), show.speech.wake, _leaves(show), show.speech.subtitles,
+        show.speech.keep_sound,
     )  # fmt: skip
     control.load_snapshots()
     gc.collect()
@@ -320,7 +321,7 @@ class _Web:
 
         def spoken() -> Subject | None:
             phrase = control.speech.on_the_wall
-            return Subject(phrase, control.speech.said_of(phrase)) if phrase else None
+            return Subject(phrase, True, control.speech.said_of(phrase)) if phrase else None
 
         def snap() -> Pixels | None:
             self._preview.look()

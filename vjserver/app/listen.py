@@ -8,15 +8,18 @@ from pathlib import Path
 
 from vjserver.app.show import SpeechOptions
 from vjserver.app.workers import Plan
+from vjserver.keeping.said import SaidSounds
 from vjserver.ports import Recogniser, find, options_of
 from vjserver.recognisers.phrases import phrase_chooser
 from vjserver.recognisers.spotter import WakeSpotter
 from vjserver.runtime.clock import NS, LiveClock
+from vjserver.runtime.files import data_folder
 from vjserver.runtime.priority import give_memory_back, raise_priority
 from vjserver.runtime.store import StateReader
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.sources.device import DeviceOptions, DeviceSource
 from vjserver.speech import commands
+from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.transcriber import Transcriber
 from vjserver.stages.transcription import Listen, ListenPipes
@@ -42,9 +45,12 @@ def main(plan: Plan, life: Life) -> None:
         first = clock.now_ns() // NS * 8 % (1 << 30)  # a process that comes after another gives no number twice
         said = transcriber_of(show.speech, recogniser, first)
         opener = ThreadPoolExecutor(1, thread_name_prefix="opener")
+        sounds = SaidSounds(data_folder() / "boards/said")
+        keep = (lambda number, sound: sounds.put(number, sound, RATE_HZ)) if show.speech.keep_sound else None
         listen = Listen(
-            source, lambda: state.get().speech, recogniser, said, clock, pipes, thread, opener, show.speech.words
-        )
+            source, lambda: state.get().speech, recogniser, said, clock, pipes, thread, opener, show.speech.words,
+            keep=keep,
+        )  # fmt: skip
     try:
         listen.run(life.stopped)
     except WorkerFault as error:  # its thread does not end, and Python would wait for it

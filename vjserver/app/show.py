@@ -118,6 +118,7 @@ class SpeechOptions(_Strict):
     wake: str = Field("computer", max_length=40, description="the word before a stage command; empty: no commands")
     words: tuple[str, ...] = Field((), max_length=100, description="names and words that are likely to be said")
     refuse: tuple[str, ...] = Field((), description="words that are never shown, besides ours")
+    keep_sound: bool = Field(False, description="keep what was said with its card; off: no sound is ever kept")
     subtitles: bool = Field(True, description="an .srt file beside recordings and takes")
 
     @field_validator("language")

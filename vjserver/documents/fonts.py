@@ -1,6 +1,7 @@
 """Fonts of documents: texts in any script go in, the fonts that can write them come out, and what none of them can."""
 
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from vjserver.runtime.files import data_folder
+from vjserver.runtime.files import data_folder, write_whole
 from vjserver.types.errors import ConfigError
 
 FONTS = "pip install 'vjserver[documents]'"
@@ -64,6 +65,23 @@ def base_font() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ConfigError(f"documents need fonts: {FONTS}")
     return Path(found.submodule_search_locations[0]) / "files" / _NOTO
+
+
+def weight_of(base: Path, weight: int) -> Path:
+    """Return Noto Sans in one weight, which is made of the variable font once, in seconds; that one where it cannot."""
+    made = data_folder() / "cache" / f"{base.stem.partition('[')[0]}-{weight}-{base.stat().st_size}.ttf"
+    if not made.exists():
+        from fontTools.ttLib import TTFont
+        from fontTools.varLib import instancer
+
+        with TTFont(base) as font:
+            data = io.BytesIO()
+            instancer.instantiateVariableFont(font, {"wght": weight, "wdth": 100}).save(data)
+        try:
+            write_whole(made, data.getvalue())
+        except OSError:
+            return base
+    return made
 
 
 @cache

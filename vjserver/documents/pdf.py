@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vjserver.documents.fonts import FONTS, Font, base_font, choose, signs_of
+from vjserver.documents.fonts import FONTS, Font, base_font, choose, signs_of, weight_of
 from vjserver.types.errors import ConfigError, OutputError
 
 GRIDS = {1: (1, 1), 2: (2, 1), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
@@ -55,8 +55,8 @@ class Paper:
         self.pdf.set_title(title)
         self.pdf.set_creator("vjserver")
         base = base_font()
-        axes: Any = {"": {"wght": 400, "wdth": 100}, "B": {"wght": 650, "wdth": 100}}
-        self.pdf.add_font("base", fname=base, variations=axes)
+        self.pdf.add_font("base", "", weight_of(base, 400))
+        self.pdf.add_font("base", "B", weight_of(base, 650))
         more, warnings = choose(texts)
         for warning in warnings:
             say(warning)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from vjserver.keeping.database import Database, Row, words_of
 from vjserver.keeping.media import Media
+from vjserver.keeping.said import SaidSounds
 from vjserver.runtime.files import data_folder
 from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT
 from vjserver.types.errors import ConfigError
@@ -164,6 +165,7 @@ class Boards:
         self.folder = folder if folder is not None else data_folder() / "boards"
         self._db = Database(self.folder / "boards.sqlite", _TABLES, VERSION, ("card_search",))
         self.media = Media(self.folder / "media")
+        self.said = SaidSounds(self.folder / "said")
 
     def close(self) -> None:
         """Close it; may be called twice."""
@@ -171,6 +173,7 @@ class Boards:
 
     def sweep(self) -> int:
         """Remove pictures and sounds that belong to nothing; return how many."""
+        self.said.sweep()
         names = self._db.rows(
             "SELECT picture AS name FROM version UNION SELECT thumb FROM version UNION SELECT sound FROM card "
             "UNION SELECT picture FROM member"
@@ -278,6 +281,7 @@ class Boards:
         for one in self.boards():
             self.delete_board(one.id)
         self.media.drop(path.name for path in (self.folder / "media").glob("*"))
+        self.said.sweep(all_of_it=True)
 
     # -- cards ---------------------------------------------------------------------------------------------
 
@@ -364,6 +368,14 @@ class Boards:
             )
         if text is not None and text != old.text:
             self._db.forget()
+        return self.card(card)
+
+    def hear(self, card: int, said: str, who: str, language: str) -> Card:
+        """Write down the whole sentence that a card came from, and who said it in which language."""
+        old, said = self.card(card), _text(said, MAX_TEXT, "a sentence")
+        with self._db.change() as db:
+            row = (said, who[:MAX_NAME], language[:12], _touch(db, old.board), card)
+            db.execute("UPDATE card SET said = ?, who = ?, language = ?, change = ? WHERE id = ?", row)
         return self.card(card)
 
     def keep_sound(self, card: int, flac: bytes, seconds: float) -> Card:

@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from vjserver.keeping.boards import Boards, Card, Picture, Version
+from vjserver.keeping.boards import Boards, Card, Heard, Picture, Version
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS
 from vjserver.show.state import LOOK, Look, ShowState
@@ -32,9 +32,10 @@ Announce = Callable[[str, str, bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the picture is of: the phrase, and the sentence that it came from (None where it was typed)."""
+    """What the picture is of: the phrase, whether it was said, and the sentence, once that has come to its end."""
 
     phrase: str
+    spoken: bool = False
     said: Speech | None = None
 
 
@@ -78,6 +79,7 @@ class BoardRoom:
         self._last_typed = ""
         self._now: _Waiting | None = None
         self._subject: Subject | None = None
+        self._unheard: _Waiting | None = None
         self._newest = 0
         self._trouble = self._used = False
         self._news: deque[tuple[str, bool]] = deque(maxlen=8)
@@ -101,10 +103,14 @@ class BoardRoom:
         if (subject.phrase if subject else "") != (self._subject.phrase if self._subject else ""):
             if self._now is not None:  # the ring still shows what was there until now
                 self._take(self._now)
-            self._now, self._subject = None, subject
+            self._now, self._subject, self._unheard = None, subject, None
             if subject is not None and self._is_new(subject):
                 self._begin(subject, now_ns)
-        elif self._now is not None:
+            return
+        if self._unheard is not None and subject is not None and subject.said is not None:
+            self._later(partial(self._hear_out, self._unheard, subject.said))  # whoever talks long ends later
+            self._unheard = None
+        if self._now is not None:
             if self._is_covered():
                 self._now.since_ns = now_ns
             elif now_ns - self._now.since_ns >= AFTER_NS:
@@ -120,7 +126,7 @@ class BoardRoom:
 
     def _is_new(self, subject: Subject) -> bool:
         """Tell whether it is another card: a typed prompt that comes back after somebody spoke is none."""
-        if subject.said is not None:
+        if subject.spoken:
             return True
         again, self._last_typed = subject.phrase == self._last_typed, subject.phrase
         return not again
@@ -135,6 +141,7 @@ class BoardRoom:
         waiting = self._now = _Waiting(subject, now_ns, look)
         if state.keep:
             self._later(partial(self._add, waiting, time.time()))
+            self._unheard = waiting if subject.spoken and subject.said is None else None
 
     def _take(self, waiting: _Waiting) -> None:
         pixels = None if self._is_covered() else self._snap()
@@ -143,7 +150,7 @@ class BoardRoom:
 
         def keep() -> None:
             picture = self._encode(pixels)
-            if waiting.subject.said is not None:
+            if waiting.subject.spoken:
                 self._seen(waiting.subject.phrase, picture.small)
             if waiting.card:
                 version = version_of(waiting.look, waiting.subject.phrase)
@@ -165,13 +172,23 @@ class BoardRoom:
     # -- the thread ----------------------------------------------------------------------------------------
 
     def _add(self, waiting: _Waiting, t_s: float) -> None:
-        said = waiting.subject.said
-        card = Card(text=waiting.subject.phrase, heard="typed", t_s=t_s)
-        if said is not None:
-            card = replace(card, heard="said", said=said.text, who=said.talker, language=said.language)
+        subject = waiting.subject
         boards = self._open_boards()
         board = boards.tonight(time.strftime("%Y-%m-%d"))
-        self._newest = waiting.card = boards.add(board.id, card).id
+        heard: Heard = "said" if subject.spoken else "typed"
+        self._newest = waiting.card = boards.add(board.id, Card(text=subject.phrase, heard=heard, t_s=t_s)).id
+        if subject.said is not None:
+            self._hear_out(waiting, subject.said)
+
+    def _hear_out(self, waiting: _Waiting, said: Speech) -> None:
+        """Write down the sentence that a card came from, with its sound where that is kept."""
+        if waiting.card:
+            boards = self._open_boards()
+            boards.hear(waiting.card, said.text, said.talker, said.language)
+            flac, seconds = boards.said.take(said.number)
+            if flac:
+                boards.keep_sound(waiting.card, flac, seconds)
+            boards.said.sweep()
 
     def _later(self, deed: Callable[[], object]) -> None:
         """Do something with the boards on their thread; what fails is announced once, and the show goes on."""

@@ -154,6 +154,7 @@ class Control:
         wake: str = "",
         leaves: str = "",
         subtitles: bool = True,
+        sound_kept: bool = False,
     ) -> None:
         self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
         self._check_output = check_output
@@ -180,7 +181,7 @@ class Control:
         self._take = TakeWriter(shelf, TakeSound(sound, self._untold.append) if sound is not None else None)
         self.speech = SpeechRoom(
             self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake, leaves,
-            clock.now_ns() // 1_000_000, lambda: self._take.subtitles if subtitles else None,
+            clock.now_ns() // 1_000_000, lambda: self._take.subtitles if subtitles else None, sound_kept,
         )  # fmt: skip
         self._plays = ""
         self._published = self.desk.state

@@ -33,7 +33,8 @@ class SpeechRoom:
 
     ``receive(address, args, by)`` is control's; ``tell(address, *args)`` tells every surface; ``note(what, why)`` says
     something to the panel. ``wake`` is the word before a stage command, ``""`` for none; ``leaves`` is whom the sound
-    is sent to, ``""`` for nobody. ``count`` is where events are counted from: one that comes after another counts on.
+    is sent to, ``""`` for nobody; ``sound_kept`` says whether it is kept with cards.
+    ``count`` is where events are counted from: one that comes after another counts on.
     ``subtitles`` returns those of the take that is recorded.
     """
 
@@ -47,7 +48,9 @@ class SpeechRoom:
         leaves: str = "",
         count: int = 0,
         subtitles: Callable[[], Subtitles | None] = lambda: None,
+        sound_kept: bool = False,
     ) -> None:
+        self._sound_kept = sound_kept
         self._subtitles = subtitles
         self._desk, self._receive, self._tell, self._note, self._wake = desk, receive, tell, note, wake
         self._spoken, self._confirming = Spoken(), Confirming()
@@ -179,10 +182,11 @@ class SpeechRoom:
 
     @property
     def privacy(self) -> str:
-        """Where the sound goes, in a sentence."""
-        if self._leaves:
-            return f"What you say leaves this machine: {self._leaves} writes it down. The sound is not kept here."
-        return "What you say is written down on this machine and leaves it as text only; the sound is not kept."
+        """Where the sound goes, in two sentences."""
+        here = "What you say is written down on this machine and leaves it as text only"
+        where = f"What you say leaves this machine: {self._leaves} writes it down" if self._leaves else here
+        kept = "The sound is kept here, with the picture" if self._sound_kept else "The sound is not kept here"
+        return f"{where}. {kept}."
 
     def snapshot(self, board: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the panel shows, as plain JSON values."""

@@ -105,7 +105,8 @@ class Listen:
 
     ``source`` makes the microphone; ``wanted`` returns what the show wants; ``local`` writes down what is said, opened
     and asked on ``thread``, unless it is ``ready``. The microphone is opened on ``opener``. ``hints`` are names that
-    are likely to be said.
+    are likely to be said. ``keep`` is given the number and the sound of each sentence that has a phrase, if sound is
+    kept.
     """
 
     def __init__(
@@ -120,7 +121,9 @@ class Listen:
         opener: Executor,
         hints: tuple[str, ...] = (),
         ready: bool = False,
+        keep: Callable[[int, Float32], None] | None = None,
     ) -> None:
+        self._keep = keep
         self._make, self._wanted, self._local, self._said = source, wanted, local, transcriber
         self._clock, self._pipes, self._thread, self._hints = clock, pipes, thread, hints
         self._microphone: Source | None = None
@@ -356,10 +359,20 @@ class Listen:
         self._takes[job.kind] = round(took_s, 3)
         for said in self._said.done(job, found, took_s):
             self._finals += said.kind == "final"
+            self._keep_sound(said, job)
             try:
                 self._pipes.tell(said)
             except ValueError:  # it is longer than an event may be
                 self._pipes.tell(replace(said, words=(), text=said.text[:MOST_SIGNS], agreed=said.agreed[:MOST_SIGNS]))
+
+    def _keep_sound(self, said: Speech, job: Job) -> None:
+        if self._keep is None or said.kind != "final" or not said.phrase or said.wake:
+            return
+        try:
+            self._keep(said.number, job.sound)
+        except OSError as error:
+            self._announce("speech sound", f"it cannot be kept: {error.strerror}")
+            self._keep = None  # it is told once, and not tried again
 
     def _watch(self, took_s: float) -> None:
         if took_s > HANGS_S:
