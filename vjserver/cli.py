@@ -352,6 +352,8 @@ def _add_board_commands(commands: Any) -> None:
     export.add_argument("--zip", action="store_true", help="a folder as one .zip file")
     take = verbs.add_parser("import", help="take in a script (.fountain), or a folder that export pictures wrote")
     take.add_argument("path", type=Path)
+    for verb in (export, take):
+        verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a show asks for it
     delete = verbs.add_parser("delete", help="delete a board: cards, pictures, sounds; nothing of it is left")
     delete.add_argument("board", nargs="?", default="")
     delete.add_argument("--everything", action="store_true", help="all boards")

@@ -46,7 +46,13 @@ def page(boards, tmp_path):
         path.write_bytes(f"{kind} {options}".encode())
         return path, path.unlink
 
-    return BoardPage(lambda: boards, lambda: Look(seed=3, negative="text"), lambda: ["pattern", "diffusion"], export)
+    async def take_in(script, name):
+        board = boards.make(name)
+        boards.add(board.id, Card(text=script.decode()))
+        return board.id
+
+    look = Look(seed=3, negative="text")
+    return BoardPage(lambda: boards, lambda: look, lambda: ["pattern", "diffusion"], export, take_in)
 
 
 @pytest.fixture
@@ -106,6 +112,9 @@ def test_cards_are_put_in_order_and_a_window_of_them_is_asked_for(web, boards, b
         ("of/BOARD/card", {"text": "x", "evil": 1}, "unknown field"),
         ("of/nobody/card", {"text": "x"}, "no board 'nobody'"),
         ("of/BOARD/move", {"cards": [99], "before": None}, "card 99 is not on this board any more"),
+        ("of/BOARD/card", {"text": "x", "before": 99}, "card 99 is not on this board any more"),
+        ("of/BOARD/card", {"text": "x", "before": 1 << 70}, "before"),
+        (f"card/{1 << 70}", {"star": True}, "no card 0"),
         ("of/BOARD/edit", {"style": "x" * 9000}, "signs: got 9000"),
         ("card/99/render", {}, "no card 99"),
         ("card/1/render", {"seed": "none"}, "a number, same, or other"),
@@ -146,6 +155,17 @@ def test_an_export_is_loaded_and_what_was_wrong_with_it_is_told(web, board, boar
     broken = boards.make("broken").id
     answer = web.get(f"/board/of/{broken}/export/film")
     assert (answer.status_code, answer.json()["error"]) == (503, "no card of this board has a picture")
+
+
+def test_a_script_is_taken_in(web, boards):
+    made = web.post("/board/import/fountain?name=harbour", content=b"Go.").json()
+    assert (made["name"], made["cards"]) == ("harbour", 1)
+
+
+def test_a_text_that_is_too_long_with_its_cast_leaves_no_card(web, board, boards):
+    web.post(f"/board/of/{board}/cast", json={"name": "Mara", "look": "x" * 1500})
+    answer = web.post(f"/board/of/{board}/card", json={"text": "Mara " + "y" * 600})
+    assert (answer.status_code, boards.cards(board)) == (400, [])
 
 
 def test_a_picture_of_the_cast_is_read_before_it_is_kept(web, board, boards):
@@ -292,6 +312,29 @@ def test_a_card_is_dragged_starred_edited_chosen_and_deleted(tab, served, boards
     tab.click(f".card[data-card='{ids[0]}']")
     tab.keyboard.press("Alt+ArrowRight")
     wait_for(lambda: [card.id for card in boards.cards(board)][1] == ids[0])
+
+
+def test_what_a_filter_hides_is_not_deleted(tab, served, boards, board):
+    ids = [boards.add(board, Card(text=text)).id for text in ("whale", "wolf")]
+    tab.goto(served)
+    tab.click(f".card[data-card='{ids[0]}']")
+    tab.fill("#search", "wolf")
+    tab.wait_for_function("document.getElementById('count').textContent === '1 card'")
+    tab.on("dialog", lambda dialog: dialog.accept())
+    tab.focus("#scroll")
+    tab.keyboard.press("Delete")
+    tab.wait_for_timeout(500)
+    assert [card.text for card in boards.cards(board)] == ["whale", "wolf"]
+
+
+def test_a_press_of_any_length_behind_typing_counts(tab, served, boards, board):
+    card = boards.add(board, Card(text="whale")).id
+    tab.goto(served)
+    tab.click(f".card[data-card='{card}']")
+    tab.fill("#detail textarea >> nth=0", "a whale in the sky")
+    tab.click("text=make the picture", delay=400)
+    wait_for(lambda: boards.wanted() == 1)
+    assert boards.next_wanted().prompt == "a whale in the sky"
 
 
 def test_two_pages_see_each_other(browser, tab, served, boards, board):

@@ -335,6 +335,14 @@ def test_a_script_becomes_cards(boards):
     assert board_of_script(boards, "\ufeffINT. A\r\n\r\nGo.\r\n", "mine").name == "mine"
 
 
+def test_each_paragraph_of_a_script_is_a_card_and_nothing_of_it_is_lost(boards):
+    paragraphs = [f"Paragraph {i} of the action." for i in range(100)]
+    board = board_of_script(boards, "INT. HALL\n\n" + "\n\n".join([*paragraphs, "long " * 700 + "end."]))
+    cards = boards.cards(board.id)
+    assert [card.text for card in cards[:-1]] == paragraphs
+    assert cards[-1].notes.endswith("end.")
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "Title: x\n", "> CUT TO:\n", "\0" * 9, "/* all of it"])
 def test_a_script_without_action_is_told(boards, text):
     with pytest.raises(ConfigError, match=r"no action|1 to"):
@@ -352,6 +360,16 @@ def test_a_picture_of_any_form_is_kept_with_a_small_one(size):
     assert cv2.imdecode(np.frombuffer(picture.small, np.uint8), 1).shape[:2] == (180, 320)
 
 
+def test_a_small_file_of_a_huge_picture_is_not_decoded():
+    head = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + b"IHDR" + (16000).to_bytes(4) * 2 + b"\x08\x02\0\0\0"
+    with pytest.raises(ConfigError, match="got 16000x16000"):
+        read(head)
+    with pytest.raises(ConfigError, match="got 8000x8000"):
+        read(head.replace((16000).to_bytes(4), (8000).to_bytes(4)))
+    found = read(colour(1, 2, 3, (40, 30)).data)
+    assert cv2.imdecode(np.frombuffer(found.data, np.uint8), 1).shape == (30, 40, 3)
+
+
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\xff\xd8\xffnothing", b"\x89PNG\r\n\x1a\nnothing"])
 def test_what_is_no_picture_is_told(data):
     with pytest.raises(ConfigError, match=r"a picture is a JPEG or a PNG|cannot be read"):
@@ -365,6 +383,10 @@ def test_a_card_made_again_has_the_style_and_the_cast(boards, board):
     version = wanted_of(board, card, replace(Look(), negative="text", seed=4), seed=9)
     assert version.prompt == "Mara (an old woman) in blue, woodcut"
     assert (version.seed, version.negative, version.generator) == (9, "text", "pattern")
+    beside = wanted_of(board, card, replace(Look(), texts=("one", "another card's", *[""] * 6), weights=(1.0,) * 8))
+    look = msgspec.json.decode(beside.look, type=Look)
+    assert look.texts[0] == beside.prompt
+    assert not any(look.texts[1:])
 
 
 def test_nothing_is_left_where_a_folder_cannot_be_written(boards, board, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vjserver.keeping.boards import Boards, Card, Picture, Version
+from vjserver.keeping.database import Database
 from vjserver.types.errors import ConfigError, KeepingError
 
 MADE = Version(prompt="a red sea", seed=7, generator="pattern", look=b"{}")
@@ -379,6 +380,7 @@ mount -t tmpfs -o size=600k none {at}
 import sys
 from pathlib import Path
 from vjserver.keeping.boards import Boards, Card, Picture, Version
+from vjserver.keeping.database import Database
 from vjserver.types.errors import KeepingError
 boards = Boards(Path(sys.argv[1]))
 board = boards.make("Tonight").id
@@ -419,3 +421,113 @@ def test_on_a_full_disk_the_last_board_can_be_read_and_goes_on_when_there_is_roo
     assert "cannot be written" in rows[0]
     assert rows[1:3] in (["cards 0", "order 0"], ["cards 1", "order 1"])
     assert rows[-1] == "well"
+
+
+# -- what a reviewer found -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_texts_that_were_edited_and_then_deleted_are_nowhere(boards, board, seed):
+    ids = [boards.add(board, Card(text=f"zebra {seed} {i} " + "stripes " * (i % 9))).id for i in range(40)]
+    for i, card in enumerate(ids):
+        boards.write(card, text=f"zebra {i} " + "y" * (i * 37 * (seed + 1) % 300))
+        boards.write(card, notes=f"zebra note {i}")
+    boards.delete(ids[::2])
+    boards.delete([*ids, 99_999])  # those that are gone already are no fault
+    assert b"zebra" not in raw(boards)
+
+
+def test_somebody_who_reads_keeps_nothing_of_what_is_deleted(boards, board):
+    card = boards.add(board, Card(text="zebrastripes"))
+    other = Boards(boards.folder)
+    cursor = other._db._db.execute("SELECT text FROM card")
+    threading.Timer(0.5, cursor.close).start()
+    boards.delete([card.id])
+    assert b"zebra" not in raw(boards)
+    other.close()
+
+
+def test_a_star_does_not_bring_an_old_text_back(boards, board):
+    card = boards.add(board, Card(text="old"))
+    other = Boards(boards.folder)
+    held = other._db.change()
+    with held as db:
+        star = threading.Thread(target=boards.write, args=(card.id,), kwargs={"star": True})
+        star.start()
+        time.sleep(0.2)
+        db.execute("UPDATE card SET text = 'new' WHERE id = ?", (card.id,))
+    star.join()
+    found = boards.card(card.id)
+    assert (found.text, found.star) == ("new", True)
+    other.close()
+
+
+def test_two_studios_make_no_picture_twice(boards, board):
+    card = boards.add(board, Card(text="a")).id
+    boards.want(card, MADE)
+    version = boards.next_wanted()
+    with boards._db.change() as db:  # as another process that lives
+        db.execute("UPDATE version SET claimed = ?", (os.getppid(),))
+    assert boards.next_wanted() is None
+    with boards._db.change() as db:  # as one that was killed
+        db.execute("UPDATE version SET claimed = ?", (2**22 + 7,))
+    assert boards.next_wanted().id == version.id
+    assert boards.done(version.id, PICTURE, "")
+    assert not boards.done(version.id, PICTURE, "")
+    assert len(list((boards.folder / "media").iterdir())) == 2
+
+
+def test_files_of_a_change_that_fails_go_again(boards, board):
+    for deed in (
+        lambda: boards.keep_sound(77, b"fLaC", 1.0),
+        lambda: boards.put(77, MADE, PICTURE),
+        lambda: boards.cast("nobody", "Mara", "old", b"\x89PNG"),
+    ):
+        with pytest.raises(ConfigError, match="may have been deleted"):
+            deed()
+    assert not list((boards.folder / "media").glob("*"))
+
+
+def test_a_card_before_one_that_is_gone_is_told(boards, board):
+    with pytest.raises(ConfigError, match="card 77 is not on this board any more"):
+        boards.add(board, Card(text="x"), before=77)
+    assert boards.cards(board) == []
+
+
+def test_a_card_of_tomorrow_takes_no_other_cards(boards, board):
+    boards.add(board, Card(text="x", heard="said", t_s=time.time() + 1e6))
+    later = boards.make("Newer")
+    boards.add(later.id, Card(text="y", heard="said"))
+    assert boards.tonight("z").id == later.id
+
+
+def test_what_could_only_be_read_is_written_again_when_there_is_room(boards, board, monkeypatch):
+    boards.add(board, Card(text="one"))
+    boards._db.forget()
+    begin = Database._begin
+
+    def full(self, db):
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorname = "SQLITE_CANTOPEN"
+        raise error
+
+    monkeypatch.setattr(Database, "_begin", full)
+    other = Boards(boards.folder)
+    assert texts(other, board) == ["one"]
+    with pytest.raises(KeepingError, match="cannot be written"):
+        other.add(board, Card(text="two"))
+    monkeypatch.setattr(Database, "_begin", begin)
+    boards.add(board, Card(text="three"))
+    other._db._again_s = 0.0
+    assert texts(other, board) == ["one", "three"]
+    other.add(board, Card(text="two"))
+    assert texts(boards, board) == ["one", "three", "two"]
+    other.close()
+
+
+def test_many_processes_may_be_the_first(tmp_path):
+    line = "import sys; from pathlib import Path; from vjserver.keeping.boards import Boards; Boards(Path(sys.argv[1]))"
+    made = [
+        subprocess.Popen([sys.executable, "-c", line, str(tmp_path / "b")], stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    assert [one.communicate()[1] for one in made] == [b""] * 4

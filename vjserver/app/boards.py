@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from vjserver.app.exporting import exported
+from vjserver.app.exporting import exported, taken_in
 from vjserver.app.render import sides_of
 from vjserver.app.show import Show, load_show, own_show
 from vjserver.documents import archive, fountain, pdf
@@ -19,6 +19,7 @@ from vjserver.keeping.boards import Board, Boards, Card
 from vjserver.keeping.wishes import wanted_of
 from vjserver.runtime.files import slug_of
 from vjserver.runtime.installed import installed
+from vjserver.runtime.priority import raise_priority
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError, OutputError
@@ -29,6 +30,8 @@ PORT = 9022
 
 def run(args: argparse.Namespace) -> int:
     """Run one of ``vjserver board``'s actions."""
+    if getattr(args, "beside", False):
+        raise_priority(-10)  # a show runs beside it
     boards = Boards()
     try:
         boards.sweep()
@@ -219,7 +222,7 @@ def _open(boards: Boards, args: argparse.Namespace) -> int:
     from vjserver.controls.web.boards import BoardPage
 
     show, registry = _show_of(args), installed()
-    page = BoardPage(lambda: boards, Look, lambda: list(registry.infos), exported)
+    page = BoardPage(lambda: boards, Look, lambda: list(registry.infos), exported, taken_in)
     home = Route("/", lambda _request: RedirectResponse("/board"))
     app = Guard(Starlette(routes=[home, *page.routes()]), ("127.0.0.1", "localhost"))
     ended = threading.Event()

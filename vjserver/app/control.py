@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from watchfiles import Change, awatch
 
-from vjserver.app.exporting import exported
+from vjserver.app.exporting import exported, taken_in
 from vjserver.app.holder import holder_of
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import remarks
@@ -299,7 +299,7 @@ class _Web:
             *(addresses if certificate else ("", "")), certificate,
         )  # fmt: skip
         registry = plan.registry
-        board = BoardPage(self._boards.get, lambda: control.state, lambda: list(registry.infos), exported)
+        board = BoardPage(self._boards.get, lambda: control.state, lambda: list(registry.infos), exported, taken_in)
         app = web_app(self._desk, self._preview, info, [*speak.routes(), *board.routes()])
         self._app = Guard(app, names, show.web.hosts, plan.token, show.osc.allow, lan.guests if lan is not None else "")
 

@@ -20,12 +20,14 @@ from vjserver.app.workers import Plan
 from vjserver.films.images import FilmImages
 from vjserver.keeping.boards import Boards, Card, Picture, Version
 from vjserver.keeping.pictures import encoded
+from vjserver.keeping.wishes import alone
 from vjserver.ports import Generator, find
 from vjserver.rendering.pool import Part, WaitingPool, opened, own_model
 from vjserver.rendering.renderer import Renderer, RenderMemory
+from vjserver.runtime import log
 from vjserver.runtime.priority import give_memory_back, raise_priority
 from vjserver.runtime.supervisor import Life
-from vjserver.show.addresses import FALLBACK_GENERATOR, N_PROMPTS
+from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.casting import span
 from vjserver.show.desk import Desk
 from vjserver.show.preset import Bank
@@ -53,14 +55,8 @@ def look_of_version(version: Version, registry: Registry) -> Look:
         look = msgspec.json.decode(version.look, type=Look) if version.look else Look()
     except (msgspec.DecodeError, msgspec.ValidationError):
         look = Look()  # of another version of vjserver: prompt, seed and generator are told besides
-    weights = (1.0, *[0.0] * (N_PROMPTS - 1))
-    return settled_look(
-        replace(
-            look, texts=(version.prompt, *[""] * (N_PROMPTS - 1)), weights=weights, negative=version.negative,
-            seed=version.seed, generator=version.generator, model=version.model,
-        ),
-        registry,
-    )  # fmt: skip
+    look = replace(alone(look, version.prompt), negative=version.negative, seed=version.seed)
+    return settled_look(replace(look, generator=version.generator, model=version.model), registry)
 
 
 class Maker:
@@ -138,8 +134,10 @@ def make_next(boards: Boards, maker: Maker) -> Card | None:
         boards.fail(version.id, str(error))
     except KeepingError:
         raise
-    except VJError as error:
-        boards.fail(version.id, str(error))
+    except Exception as error:  # noqa: BLE001 - a stranger's generator: the next card is drawn all the same
+        if not isinstance(error, VJError):
+            log.write_fault("studio", f"card {version.card} could not be drawn", error)
+        boards.fail(version.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
     else:
         boards.done(version.id, picture, licence)
     try:
@@ -153,7 +151,8 @@ def work(
 ) -> None:
     """Make what is wanted until ``stopped``; ``patience`` returns a context in which a picture may take long."""
     while not stopped():
-        with patience():
+        made = None
+        with patience(), contextlib.suppress(KeepingError):  # the disk: it is tried again
             made = make_next(boards, maker)
         if made is None:
             time.sleep(AGAIN_S)

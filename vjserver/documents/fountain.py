@@ -26,6 +26,7 @@ def board_of_script(boards: Boards, text: str, name: str = "") -> Board:
     if len(text) > LARGEST:
         raise ConfigError(f"a script has at most {LARGEST >> 20} million signs: got {len(text)}")
     parser = Parser()
+    parser.mergeActions = False
     parser.add_text(_BONEYARD.sub("", clean(text).replace("\r\n", "\n").lstrip("\ufeff")))
     cards: list[Card] = []
     place, who = "", ""
@@ -34,7 +35,8 @@ def board_of_script(boards: Boards, text: str, name: str = "") -> Board:
         if element.type == ElementType.HEADING:
             place = words
         elif element.type == ElementType.ACTION and words:
-            cards.append(Card(text=words[:MAX_TEXT], notes=place, heard="made"))
+            more = f"\n{words[MAX_TEXT:]}" if len(words) > MAX_TEXT else ""
+            cards.append(Card(text=words[:MAX_TEXT], notes=f"{place}{more}"[:MOST_NOTES], heard="made"))
         elif element.type == ElementType.CHARACTER:
             who = str(element.name)
         elif element.type in (ElementType.DIALOGUE, ElementType.PARENTHETICAL) and words:

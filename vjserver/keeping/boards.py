@@ -7,15 +7,19 @@ Several processes use it at once: the show adds cards, pages change them, the st
 Each change of a board counts up its ``change``, by which a page sees that there is something new.
 """
 
+import contextlib
+import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vjserver.keeping.database import Database, Row, words_of
+from psutil import pid_exists
+
+from vjserver.keeping.database import Database, FullError, Row, words_of
 from vjserver.keeping.media import Media
 from vjserver.keeping.said import SaidSounds
 from vjserver.runtime.files import data_folder
@@ -47,7 +51,8 @@ _TABLES = (
        ON DELETE CASCADE, making TEXT NOT NULL, prompt TEXT NOT NULL, negative TEXT NOT NULL DEFAULT '',
        seed INTEGER NOT NULL, generator TEXT NOT NULL, model TEXT NOT NULL DEFAULT '', licence TEXT NOT NULL DEFAULT '',
        look BLOB NOT NULL DEFAULT x'', picture TEXT NOT NULL DEFAULT '', thumb TEXT NOT NULL DEFAULT '',
-       why TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, t_s REAL NOT NULL)""",
+       why TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, claimed INTEGER NOT NULL DEFAULT 0,
+       t_s REAL NOT NULL)""",
     "CREATE INDEX card_place ON card (board, place, id)",
     "CREATE INDEX version_card ON version (card)",
     "CREATE INDEX version_wanted ON version (making) WHERE making = 'wanted'",
@@ -172,8 +177,9 @@ class Boards:
         self._db.close()
 
     def sweep(self) -> int:
-        """Remove pictures and sounds that belong to nothing; return how many."""
+        """Remove files that belong to nothing, and traces of what was deleted; return how many files."""
         self.said.sweep()
+        self._db.forget()
         names = self._db.rows(
             "SELECT picture AS name FROM version UNION SELECT thumb FROM version UNION SELECT sound FROM card "
             "UNION SELECT picture FROM member"
@@ -228,59 +234,93 @@ class Boards:
         """
         row = self._db.row(
             "SELECT id, max(made_s, coalesce((SELECT max(t_s) FROM card WHERE board = board.id "
-            "AND heard != 'made'), 0)) AS last_s FROM board ORDER BY last_s DESC LIMIT 1"
+            "AND heard != 'made' AND t_s <= ?), 0)) AS last_s FROM board ORDER BY last_s DESC LIMIT 1",
+            time.time() + 60.0,
         )
         if row is not None and time.time() - row["last_s"] < TONIGHT_S:
             return self.board(row["id"])
         return self.make(name)
 
     def edit(self, board: str, name: str | None = None, style: str | None = None, negative: str | None = None) -> Board:
-        """Change a board's name, style or negative prompt."""
-        old = self.board(board)
-        name = old.name if name is None else _text(name, MOST_TITLE, "a board's name", 1)
-        style = old.style if style is None else _text(style, MAX_TEXT, "a style")
-        negative = old.negative if negative is None else _text(negative, MAX_TEXT, "a negative prompt")
+        """Change a board's name, style or negative prompt: what is None stays."""
+        values = {
+            "name": None if name is None else _text(name, MOST_TITLE, "a board's name", 1),
+            "style": None if style is None else _text(style, MAX_TEXT, "a style"),
+            "negative": None if negative is None else _text(negative, MAX_TEXT, "a negative prompt"),
+        }
         with self._db.change() as db:
             _touch(db, board)
-            db.execute(
-                "UPDATE board SET name = ?, style = ?, negative = ? WHERE id = ?", (name, style, negative, board)
-            )
+            _set(db, "board", board, values)
+        self._db.forget()
         return self.board(board)
 
     def cast(self, board: str, name: str, look: str, picture: bytes | None = None, ending: str = "png") -> Board:
         """Say how somebody looks, with a picture if there is one; an empty look takes him out of the cast."""
         name, look = _text(name, MAX_NAME, "a name", 1), _text(look, MAX_TEXT, "a look")
-        old = next((one for one in self.board(board).cast if one.name == name), None)
-        kept = self.media.put(picture, ending) if picture and look else (old.picture if old is not None else "")
-        with self._db.change() as db:
+        with self._kept([(picture, ending)] if picture and look else []) as names, self._db.change() as db:
             _touch(db, board)
-            if look:
-                count = db.execute("SELECT count(*) FROM member WHERE board = ?", (board,)).fetchone()[0]
-                if count >= MOST_CAST and old is None:
-                    raise ConfigError(f"a cast has at most {MOST_CAST} members")
-                db.execute("INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?)", (board, name, look, kept))
-            else:
+            old = db.execute("SELECT picture FROM member WHERE board = ? AND name = ?", (board, name)).fetchone()
+            count = db.execute("SELECT count(*) FROM member WHERE board = ?", (board,)).fetchone()[0]
+            before = old["picture"] if old is not None else ""
+            if not look:
                 db.execute("DELETE FROM member WHERE board = ? AND name = ?", (board, name))
-        if old is not None and (not look or old.picture != kept):
-            self.media.drop([old.picture])
+            elif old is None and count >= MOST_CAST:
+                raise ConfigError(f"a cast has at most {MOST_CAST} members")
+            else:
+                row = (board, name, look, names[0] if names else before)
+                db.execute("INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?)", row)
+        if names or not look:
+            self.media.drop([before])
+        self._db.forget()
         return self.board(board)
+
+    @contextlib.contextmanager
+    def _kept(self, files: Sequence[tuple[bytes, str]]) -> Iterator[list[str]]:
+        """Keep files while a change is made that names them; where that fails they go again."""
+        names: list[str] = []
+        try:
+            for data, ending in files:
+                names.append(self.media.put(data, ending))
+            yield names
+        except BaseException:
+            self.media.drop(names)
+            raise
 
     def delete_board(self, board: str) -> None:
         """Delete a board, its cards, pictures and sounds."""
         self.board(board)
-        media = self._media_of("WHERE card.board = ?", board)
-        media += [row["picture"] for row in self._db.rows("SELECT picture FROM member WHERE board = ?", board)]
-        self.media.drop(media)
-        with self._db.change() as db:
+
+        def rows(db: sqlite3.Connection) -> list[str]:
+            names = _media_of(db, "card.board = ?", board)
+            names += [row["picture"] for row in db.execute("SELECT picture FROM member WHERE board = ?", (board,))]
             db.execute("DELETE FROM card WHERE board = ?", (board,))  # not by the cascade alone: the index hears of it
             db.execute("DELETE FROM board WHERE id = ?", (board,))
+            return names
+
+        self._delete(rows)
+
+    def _delete(self, rows: Callable[[sqlite3.Connection], list[str]]) -> None:
+        """Delete rows, and then the files that they named; on a full disk the files first, since that makes room."""
+        try:
+            with self._db.change() as db:
+                names = rows(db)
+        except FullError:
+            self.media.drop(self._named_by(rows))
+            with self._db.change() as db:
+                names = rows(db)
+        self.media.drop(names)
         self._db.forget()
+
+    def _named_by(self, rows: Callable[[sqlite3.Connection], list[str]]) -> list[str]:
+        """Return which files a deletion would take, in memory, where nothing can be written."""
+        with contextlib.closing(self._db.copy()) as db:
+            return rows(db)
 
     def delete_all(self) -> None:
         """Delete everything."""
         for one in self.boards():
             self.delete_board(one.id)
-        self.media.drop(path.name for path in (self.folder / "media").glob("*"))
+        self.media.clear()
         self.said.sweep(all_of_it=True)
 
     # -- cards ---------------------------------------------------------------------------------------------
@@ -351,42 +391,37 @@ class Boards:
         version: int | None = None,
     ) -> Card:
         """Change a card: what is None stays. ``version`` chooses one of its pictures."""
-        old = self.card(card)
-        if version is not None and not any(one.id == version and one.making == "made" for one in old.versions):
-            raise ConfigError(f"card {card} has no picture {version}")
-        new = (
-            old.text if text is None else _text(text, MAX_TEXT, "a card's text", 1),
-            old.notes if notes is None else _text(notes, MOST_NOTES, "notes"),
-            old.star if star is None else star,
-            old.version if version is None else version,
-        )
+        values = {
+            "text": None if text is None else _text(text, MAX_TEXT, "a card's text", 1),
+            "notes": None if notes is None else _text(notes, MOST_NOTES, "notes"),
+            "star": star,
+            "version": version,
+        }
         with self._db.change() as db:
-            change = _touch(db, old.board)
-            db.execute(
-                "UPDATE card SET text = ?, notes = ?, star = ?, version = ?, change = ? WHERE id = ?",
-                (*new, change, card),
-            )
-        if text is not None and text != old.text:
+            change = _touch(db, _board_of(db, card))
+            query = "SELECT count(*) FROM version WHERE id = ? AND card = ? AND making = 'made'"
+            if version is not None and not db.execute(query, (version, card)).fetchone()[0]:
+                raise ConfigError(f"card {card} has no picture {version}")
+            _set(db, "card", card, {**values, "change": change})
+        if text is not None or notes is not None:
             self._db.forget()
         return self.card(card)
 
     def hear(self, card: int, said: str, who: str, language: str) -> Card:
         """Write down the whole sentence that a card came from, and who said it in which language."""
-        old, said = self.card(card), _text(said, MAX_TEXT, "a sentence")
+        said = _text(said, MAX_TEXT, "a sentence")
         with self._db.change() as db:
-            row = (said, who[:MAX_NAME], language[:12], _touch(db, old.board), card)
-            db.execute("UPDATE card SET said = ?, who = ?, language = ?, change = ? WHERE id = ?", row)
+            values = {"said": said, "who": who[:MAX_NAME], "language": language[:12]}
+            _set(db, "card", card, {**values, "change": _touch(db, _board_of(db, card))})
         return self.card(card)
 
     def keep_sound(self, card: int, flac: bytes, seconds: float) -> Card:
         """Keep the sound of what was said."""
-        name, old = self.media.put(flac, "flac"), self.card(card)
-        with self._db.change() as db:
-            db.execute(
-                "UPDATE card SET sound = ?, sound_s = ?, change = ? WHERE id = ?",
-                (name, seconds, _touch(db, old.board), card),
-            )
-        self.media.drop([old.sound])
+        with self._kept([(flac, "flac")]) as names, self._db.change() as db:
+            change = _touch(db, _board_of(db, card))
+            old = db.execute("SELECT sound FROM card WHERE id = ?", (card,)).fetchone()["sound"]
+            _set(db, "card", card, {"sound": names[0], "sound_s": seconds, "change": change})
+        self.media.drop([old])
         return self.card(card)
 
     def move(self, board: str, cards: Sequence[int], before: int | None) -> None:
@@ -407,15 +442,19 @@ class Boards:
             )
 
     def delete(self, cards: Sequence[int]) -> None:
-        """Delete cards: rows, search entries, pictures and sounds."""
-        boards = {card: self.card(card).board for card in cards}
-        for card in boards:
-            self.media.drop(self._media_of("WHERE card.id = ?", card))  # first: on a full disk that makes room
-        with self._db.change() as db:
-            for card, board in boards.items():
-                _touch(db, board)
-                db.execute("DELETE FROM card WHERE id = ?", (card,))
-        self._db.forget()
+        """Delete cards: rows, search entries, pictures and sounds. Those that are gone already are no fault."""
+
+        def rows(db: sqlite3.Connection) -> list[str]:
+            names = []
+            for card in cards:
+                found = db.execute("SELECT board FROM card WHERE id = ?", (card,)).fetchone()
+                if found is not None:
+                    _touch(db, found["board"])
+                    names += _media_of(db, "card.id = ?", card)
+                    db.execute("DELETE FROM card WHERE id = ?", (card,))
+            return names
+
+        self._delete(rows)
 
     # -- versions ------------------------------------------------------------------------------------------
 
@@ -425,27 +464,15 @@ class Boards:
 
     def put(self, card: int, version: Version, picture: Picture) -> Card:
         """Add a picture that was made; it becomes the chosen one."""
-        names = self._put_files(picture)
-        try:
+        with self._kept([(picture.data, picture.ending), (picture.small, "jpg")]) as names:
             return self._add_version(card, replace(version, making="made", picture=names[0], thumb=names[1]))
-        except BaseException:
-            self.media.drop(names)
-            raise
-
-    def _put_files(self, picture: Picture) -> tuple[str, str]:
-        name = self.media.put(picture.data, picture.ending)
-        try:
-            return name, self.media.put(picture.small, "jpg")
-        except BaseException:
-            self.media.drop([name])
-            raise
 
     def _add_version(self, card: int, version: Version) -> Card:
         _check_version(version)
-        old = self.card(card)
-        if len(old.versions) >= MOST_VERSIONS:
-            raise ConfigError(f"a card has at most {MOST_VERSIONS} pictures")
         with self._db.change() as db:
+            change = _touch(db, _board_of(db, card))
+            if db.execute("SELECT count(*) FROM version WHERE card = ?", (card,)).fetchone()[0] >= MOST_VERSIONS:
+                raise ConfigError(f"a card has at most {MOST_VERSIONS} pictures")
             if version.making == "wanted":  # whoever asks again before the first is made means the newer one
                 db.execute("DELETE FROM version WHERE card = ? AND making = 'wanted'", (card,))
             number = db.execute(
@@ -455,9 +482,7 @@ class Boards:
                  version.model, version.licence, version.look, version.picture, version.thumb, version.why,
                  version.t_s or time.time()),
             ).lastrowid  # fmt: skip
-            change = _touch(db, old.board)
-            chosen = number if version.making == "made" else old.version
-            db.execute("UPDATE card SET version = ?, change = ? WHERE id = ?", (chosen, change, card))
+            _set(db, "card", card, {"version": number if version.making == "made" else None, "change": change})
         return self.card(card)
 
     def wanted(self) -> int:
@@ -465,31 +490,32 @@ class Boards:
         return int(self._db.rows("SELECT count(*) AS n FROM version WHERE making = 'wanted'")[0]["n"])
 
     def next_wanted(self) -> Version | None:
-        """Return the picture that has waited longest, and note that it is tried; who is tried too often has failed."""
+        """Return the picture that has waited longest, which is then this process's to make; None for none.
+
+        One whose making ended a studio twice has failed.
+        """
         while True:
-            row = self._db.row("SELECT * FROM version WHERE making = 'wanted' ORDER BY id LIMIT 1")
-            if row is None:
-                return None
-            if row["tries"] < TRIES:
-                with self._db.change() as db:
-                    db.execute("UPDATE version SET tries = tries + 1 WHERE id = ?", (row["id"],))
-                return _version(row)
+            with self._db.change() as db:
+                rows = db.execute("SELECT * FROM version WHERE making = 'wanted' ORDER BY id").fetchall()
+                free = (row for row in rows if row["claimed"] in (0, os.getpid()) or not pid_exists(row["claimed"]))
+                row = next(free, None)
+                if row is None:
+                    return None
+                if row["tries"] < TRIES:
+                    _set(db, "version", row["id"], {"tries": row["tries"] + 1, "claimed": os.getpid()})
+                    return _version(row)
             self.fail(row["id"], "making it ended the studio twice")
 
     def done(self, version: int, picture: Picture, licence: str) -> bool:
         """A picture that was wanted is made; return False where nobody wants it any more."""
-        names = self._put_files(picture)
-        with self._db.change() as db:
-            row = db.execute("SELECT card FROM version WHERE id = ?", (version,)).fetchone()
+        with self._kept([(picture.data, picture.ending), (picture.small, "jpg")]) as names, self._db.change() as db:
+            query = "SELECT card FROM version WHERE id = ? AND making != 'made'"
+            row = db.execute(query, (version,)).fetchone()
             if row is not None:
-                db.execute(
-                    "UPDATE version SET making = 'made', picture = ?, thumb = ?, licence = ?, why = '' WHERE id = ?",
-                    (*names, licence, version),
-                )
-                board = db.execute("SELECT board FROM card WHERE id = ?", (row["card"],)).fetchone()["board"]
-                db.execute(
-                    "UPDATE card SET version = ?, change = ? WHERE id = ?", (version, _touch(db, board), row["card"])
-                )
+                made = {"making": "made", "picture": names[0], "thumb": names[1], "licence": licence, "why": ""}
+                _set(db, "version", version, made)
+                change = _touch(db, _board_of(db, row["card"]))
+                _set(db, "card", row["card"], {"version": version, "change": change})
         if row is None:
             self.media.drop(names)
         return row is not None
@@ -507,22 +533,19 @@ class Boards:
 
     def drop_version(self, version: int) -> None:
         """Delete one picture of a card; the newest that is left is chosen."""
-        row = self._db.row(
-            "SELECT version.*, card.board, card.version AS chosen FROM version JOIN card ON card.id = version.card "
-            "WHERE version.id = ?",
-            version,
-        )
-        if row is None:
-            raise ConfigError(f"there is no picture {version}: it may have been deleted")
         with self._db.change() as db:
+            row = db.execute("SELECT * FROM version WHERE id = ?", (version,)).fetchone()
+            if row is None:
+                raise ConfigError(f"there is no picture {version}: it may have been deleted")
+            change = _touch(db, _board_of(db, row["card"]))
             db.execute("DELETE FROM version WHERE id = ?", (version,))
-            if row["chosen"] == version:
-                left = db.execute(
-                    "SELECT max(id) AS id FROM version WHERE card = ? AND making = 'made'", (row["card"],)
-                ).fetchone()["id"]
-                db.execute("UPDATE card SET version = ? WHERE id = ?", (left or 0, row["card"]))
-            db.execute("UPDATE card SET change = ? WHERE id = ?", (_touch(db, row["board"]), row["card"]))
+            chosen = db.execute("SELECT version FROM card WHERE id = ?", (row["card"],)).fetchone()["version"]
+            if chosen == version:
+                query = "SELECT max(id) AS id FROM version WHERE card = ? AND making = 'made'"
+                chosen = db.execute(query, (row["card"],)).fetchone()["id"] or 0
+            _set(db, "card", row["card"], {"version": chosen, "change": change})
         self.media.drop([row["picture"], row["thumb"]])
+        self._db.forget()
 
     # -- rows ----------------------------------------------------------------------------------------------
 
@@ -541,12 +564,29 @@ class Boards:
             of.setdefault(row["card"], []).append(_version(row))
         return [_card(row, of.get(row["id"], ())) for row in rows]
 
-    def _media_of(self, where: str, value: object) -> list[str]:
-        rows = self._db.rows(
-            f"SELECT version.picture, version.thumb FROM version JOIN card ON card.id = version.card {where}", value
-        )
-        sounds = self._db.rows(f"SELECT sound FROM card {where}", value)
-        return [name for row in rows for name in (row["picture"], row["thumb"])] + [row["sound"] for row in sounds]
+
+def _media_of(db: sqlite3.Connection, where: str, value: object) -> list[str]:
+    """Return the files that cards name."""
+    query = f"SELECT version.picture, version.thumb FROM version JOIN card ON card.id = version.card WHERE {where}"
+    sounds = db.execute(f"SELECT sound FROM card WHERE {where}", (value,))
+    pictures = [name for row in db.execute(query, (value,)) for name in (row["picture"], row["thumb"])]
+    return pictures + [row["sound"] for row in sounds]
+
+
+def _board_of(db: sqlite3.Connection, card: int) -> str:
+    """Return the board of a card. Raises ConfigError where it is gone."""
+    row = db.execute("SELECT board FROM card WHERE id = ?", (card,)).fetchone()
+    if row is None:
+        raise ConfigError(f"there is no card {card}: it may have been deleted")
+    return str(row["board"])
+
+
+def _set(db: sqlite3.Connection, table: str, key: int | str, values: Mapping[str, Any]) -> None:
+    """Set what is given of a row; what is None stays."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if given:
+        names = ", ".join(f"{name} = ?" for name in given)
+        db.execute(f"UPDATE {table} SET {names} WHERE id = ?", (*given.values(), key))
 
 
 def _touch(db: sqlite3.Connection, board: str) -> int:
@@ -574,7 +614,9 @@ def _places(
             last = db.execute("SELECT max(place) AS place FROM card WHERE board = ?", (board,)).fetchone()["place"]
         return [(0.0 if last is None else last) + 1.0 + i for i in range(count)]
     for _ in range(2):
-        at = next(i for i, row in enumerate(rows) if row[0] == before)
+        at = next((i for i, row in enumerate(rows) if row[0] == before), -1)
+        if at < 0:
+            raise ConfigError(f"card {before} is not on this board any more: nothing was moved")
         high = rows[at][1]
         low = rows[at - 1][1] if at else high - count - 1.0
         step = (high - low) / (count + 1)
@@ -599,7 +641,7 @@ def _board(row: Row) -> Board:
 
 
 def _version(row: Row) -> Version:
-    return Version(**{name: row[name] for name in row.keys() if name != "tries"})  # noqa: SIM118
+    return Version(**{name: row[name] for name in row.keys() if name not in ("tries", "claimed")})  # noqa: SIM118
 
 
 def _card(row: Row, versions: Sequence[Version]) -> Card:

@@ -6,8 +6,10 @@ also takes it out of the search index and the log.
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,12 @@ from vjserver.types.errors import KeepingError
 Row = sqlite3.Row
 WAIT_S = 5.0
 """So long one process waits for another's change."""
+FORGET_S, AGAIN_S = 3.0, 2.0
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY")
+
+
+class FullError(KeepingError):
+    """There is no room to write."""
 
 
 class Database:
@@ -26,79 +34,90 @@ class Database:
     """
 
     def __init__(self, path: Path, tables: Sequence[str], version: int = 1, indices: Sequence[str] = ()) -> None:
-        self.path, self._indices = path, tuple(indices)
+        self.path, self._tables, self._version, self._indices = path, tuple(tables), version, tuple(indices)
         self._lock = threading.RLock()
+        self._again_s: float | None = None
+        """When a file that can only be read is to be tried again; None where it can be written."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = not path.exists()
-            self._db = self._open(f"{path.absolute().as_uri()}?mode=rwc")
-            try:
-                self._begin(tables, version)
-            except sqlite3.Error:
-                self._db.close()
-                if fresh or _has_log(path):
-                    raise
-                # On a full disk nothing can be written beside it, and what lies there can still be read.
-                self._db = self._open(f"{path.absolute().as_uri()}?immutable=1")
-                self._check(version)
+            self._db = self._opened(fresh)
             if fresh:
                 os.chmod(path, 0o600)
         except (sqlite3.Error, OSError) as error:
-            with contextlib.suppress(AttributeError):
-                self._db.close()
             raise KeepingError(f"{path} cannot be opened: {error}") from None
 
-    @staticmethod
-    def _open(uri: str) -> sqlite3.Connection:
-        db = sqlite3.connect(uri, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=True)
-        db.row_factory = sqlite3.Row
+    def _opened(self, fresh: bool) -> sqlite3.Connection:
+        uri = self.path.absolute().as_uri()
+        db = _connect(f"{uri}?mode=rwc")
+        try:
+            self._begin(db)
+        except sqlite3.Error as error:
+            db.close()
+            if fresh or _has_log(self.path) or not error.sqlite_errorname.startswith(_NO_ROOM):
+                raise
+            # On a full disk nothing can be written beside it, and what lies there can still be read.
+            self._again_s = time.monotonic() + AGAIN_S
+            db = _connect(f"{uri}?immutable=1")
+            self._check(db)
+        except KeepingError:
+            db.close()
+            raise
         return db
 
-    def _begin(self, tables: Sequence[str], version: int) -> None:
-        if not self._check(version):
-            self._db.execute("PRAGMA journal_mode = WAL")
-            with self.change() as db:
-                if not self._check(version):  # another process may have been quicker
-                    for table in tables:
+    def _begin(self, db: sqlite3.Connection) -> None:
+        if not self._check(db):
+            db.execute("PRAGMA journal_mode = WAL")
+            with _whole(db):
+                if not self._check(db):  # another process may have been quicker
+                    for table in self._tables:
                         db.execute(table)
-                    db.execute(f"PRAGMA user_version = {version}")
+                    db.execute(f"PRAGMA user_version = {self._version}")
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "foreign_keys = ON"):
-            self._db.execute(f"PRAGMA {pragma}").fetchall()
-        self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            db.execute(f"PRAGMA {pragma}").fetchall()
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
-    def _check(self, version: int) -> bool:
+    def _check(self, db: sqlite3.Connection) -> bool:
         """Tell whether the tables are there."""
-        found = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if found > version:
-            self._db.close()
+        found, tables = db.execute("SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+                                   ).fetchone()  # fmt: skip
+        if found > self._version:
             raise KeepingError(
-                f"{self.path} was written by a newer vjserver (layout {found}, this one knows {version}): "
+                f"{self.path} was written by a newer vjserver (layout {found}, this one knows {self._version}): "
                 "it was left as it is"
             )
-        if found < version and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._db.close()
+        if found < self._version and tables:
             raise KeepingError(f"{self.path} is not one of vjserver's: it was left as it is")
-        return found == version
+        return bool(found == self._version)
+
+    def _look_again(self) -> None:
+        """Open a file anew that could only be read, now and then: there may be room again."""
+        if self._again_s is not None and time.monotonic() >= self._again_s:
+            self._again_s, before = None, self._db
+            try:
+                self._db = self._opened(fresh=False)
+            except (sqlite3.Error, KeepingError):
+                self._again_s = time.monotonic() + AGAIN_S
+            else:
+                before.close()
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """Change something, wholly or not at all. Raises KeepingError."""
         with self._lock:
+            self._look_again()
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
+                with _whole(self._db):
                     yield self._db
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
-                        self._db.execute("ROLLBACK")
-                    raise
             except sqlite3.Error as error:
-                raise KeepingError(f"{self.path} cannot be written: {error}") from None
+                full = error.sqlite_errorname.startswith(_NO_ROOM)
+                kind = FullError if full else KeepingError
+                raise kind(f"{self.path} cannot be written: {error}") from None
 
     def rows(self, query: str, *values: Any) -> list[Row]:
         """Return what is asked for. Raises KeepingError."""
         with self._lock:
+            self._look_again()
             try:
                 return self._db.execute(query, values).fetchall()
             except sqlite3.Error as error:
@@ -109,21 +128,68 @@ class Database:
         found = self.rows(query, *values)
         return found[0] if found else None
 
-    def forget(self) -> None:
-        """Take what was deleted out of the search index and the log. Raises KeepingError."""
-        with self.change() as db:
-            for index in self._indices:
-                db.execute(f"INSERT INTO {index}({index}) VALUES('optimize')")
+    def copy(self) -> sqlite3.Connection:
+        """Return a copy in memory. Raises KeepingError."""
+        with self._lock:
+            made = _connect("file::memory:")
+            try:
+                self._db.backup(made)
+            except sqlite3.Error as error:
+                made.close()
+                raise KeepingError(f"{self.path} cannot be read: {error}") from None
+            return made
+
+    def forget(self) -> bool:
+        """Take what was deleted or changed out of the search index, the gaps between rows, and the log.
+
+        Return False where a full disk, or somebody who reads, keeps it from that: the next time does it.
+        """
         with self._lock:
             try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error as error:
-                raise KeepingError(f"{self.path} cannot be written: {error}") from None
+                self._empty_log()  # before anything is added: on a full disk that makes room
+                with _whole(self._db):
+                    for index in self._indices:
+                        self._db.execute(f"INSERT INTO {index}({index}) VALUES('optimize')")
+                if shutil.disk_usage(self.path.parent).free < 4 * self.path.stat().st_size:
+                    self._empty_log()
+                    return False
+                self._db.execute("VACUUM")
+                return self._empty_log()
+            except (sqlite3.Error, OSError):
+                return False
+
+    def _empty_log(self) -> bool:
+        """Bring the log into the file and cut it off; return False where somebody reads all the while."""
+        until_s = time.monotonic() + FORGET_S
+        while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(0.02)
+        return True
 
     def close(self) -> None:
         """Close the file; may be called twice."""
         with self._lock:
             self._db.close()
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=True)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+@contextlib.contextmanager
+def _whole(db: sqlite3.Connection) -> Iterator[None]:
+    """Do all of it, or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
+            db.execute("ROLLBACK")
+        raise
 
 
 def _has_log(path: Path) -> bool:

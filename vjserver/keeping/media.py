@@ -52,6 +52,11 @@ class Media:
             if path is not None:
                 remove(path)
 
+    def clear(self) -> None:
+        """Remove everything."""
+        for path in self._folder.glob("*"):
+            remove(path)
+
     def sweep(self, named: Iterable[str]) -> int:
         """Remove files that nobody names, left by a process that was killed; return how many."""
         keep, count = set(named), 0

@@ -13,7 +13,7 @@ from vjserver.types.frames import Pixels
 SMALL = (320, 180)
 QUALITY, SMALL_QUALITY = 92, 80
 LARGEST_FILE, LARGEST_SIDE = 32 << 20, 8192
-_KINDS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+MOST_PIXELS = 32 << 20
 
 
 def encoded(pixels: Pixels) -> Picture:
@@ -25,12 +25,34 @@ def read(data: bytes) -> Picture:
     """Return a file's picture (JPEG or PNG) as cards keep it. Raises ConfigError."""
     if len(data) > LARGEST_FILE:
         raise ConfigError(f"a picture has at most {LARGEST_FILE >> 20} MiB: got {len(data) >> 20}")
-    if not data.startswith(_KINDS):
+    sides = _sides(data)
+    if sides is None:
         raise ConfigError("a picture is a JPEG or a PNG")
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None or max(bgr.shape) > LARGEST_SIDE:
-        raise ConfigError(f"this picture cannot be read, or has a side of more than {LARGEST_SIDE}")
+    if not all(0 < side <= LARGEST_SIDE for side in sides) or sides[0] * sides[1] > MOST_PIXELS:
+        raise ConfigError(f"a picture has sides of up to {LARGEST_SIDE} and {MOST_PIXELS >> 20} million pixels: "
+                          f"got {sides[0]}x{sides[1]}")  # fmt: skip
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise ConfigError("this picture is damaged: it cannot be read")
     return _kept(bgr)
+
+
+def _sides(data: bytes) -> tuple[int, int] | None:
+    """Return width and height as a file's head says them, before anything is decoded; None for no JPEG or PNG."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24:
+        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        mark = data[at + 1]
+        if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        at += 1 if mark == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
 
 
 def _kept(bgr: Any) -> Picture:

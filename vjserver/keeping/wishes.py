@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 
 from vjserver.keeping.boards import Board, Card, Version
+from vjserver.show.addresses import N_PROMPTS
 from vjserver.show.casting import told
 from vjserver.show.state import LOOK, Look
 
@@ -12,13 +13,21 @@ from vjserver.show.state import LOOK, Look
 def wanted_of(board: Board, card: Card, look: Look, text: str = "", seed: int | None = None) -> Version:
     """Return what is to be made of a card: with the board's style and cast, and a look for the rest. ConfigError."""
     cast = {member.name: member.look for member in board.cast}
-    plain = Look(**{name: getattr(look, name) for name in LOOK})
-    plain = replace(plain, negative=board.negative or look.negative, seed=look.seed if seed is None else seed)
+    prompt = told(text or card.text, cast, board.style)
+    plain = replace(alone(look, prompt), negative=board.negative or look.negative)
+    plain = replace(plain, seed=look.seed if seed is None else seed)
     return Version(
-        prompt=told(text or card.text, cast, board.style),
+        prompt=prompt,
         negative=plain.negative,
         seed=plain.seed,
         generator=plain.generator,
         model=plain.model,
         look=msgspec.json.encode(plain),
     )
+
+
+def alone(look: Look, prompt: str) -> Look:
+    """Return a look with one prompt: those that lay beside it belong to other cards, which may be deleted."""
+    rest = N_PROMPTS - 1
+    plain = Look(**{name: getattr(look, name) for name in LOOK})
+    return replace(plain, texts=(prompt, *[""] * rest), weights=(1.0, *[0.0] * rest))

@@ -4,6 +4,7 @@ A card is there as soon as its phrase is the picture's; the picture is taken two
 have arrived, or in the last moment before another phrase. What the disk does happens on a thread of its own.
 """
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,10 +15,11 @@ from functools import partial
 import msgspec
 
 from vjserver.keeping.boards import Boards, Card, Heard, Picture, Version
+from vjserver.keeping.wishes import alone
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS
 from vjserver.show.state import LOOK, Look, ShowState
-from vjserver.types.errors import VJError
+from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.events import Argument, Speech
 from vjserver.types.frames import Pixels
 
@@ -155,7 +157,8 @@ class BoardRoom:
             if waiting.card:
                 version = version_of(waiting.look, waiting.subject.phrase)
                 licence = self._licence(version.generator, version.model)
-                self._open_boards().put(waiting.card, replace(version, licence=licence), picture)
+                with contextlib.suppress(ConfigError):  # somebody has deleted the card meanwhile
+                    self._open_boards().put(waiting.card, replace(version, licence=licence), picture)
 
         self._later(keep)
 
@@ -248,5 +251,5 @@ def version_of(look: Look, phrase: str) -> Version:
     text = next((text for text in look.texts if phrase and phrase in text), heaviest)
     return Version(
         prompt=text, negative=look.negative, seed=look.seed, generator=look.generator, model=look.model,
-        look=msgspec.json.encode(look),
+        look=msgspec.json.encode(alone(look, text)),
     )  # fmt: skip

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -33,6 +34,7 @@ EXPORTS = {
     "pdf": ".pdf", "storyboard": ".zip", "storyboarder": ".zip", "pictures": ".zip", "film": ".mp4",
 }  # fmt: skip
 Answer = dict[str, Any]
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 _Order = TypeVar("_Order")
 
 
@@ -53,7 +55,7 @@ class _Cast(msgspec.Struct, forbid_unknown_fields=True):
 
 class _New(msgspec.Struct, forbid_unknown_fields=True):
     text: str
-    before: int | None = None
+    before: Number | None = None
     render: bool = True
 
 
@@ -61,7 +63,7 @@ class _Write(msgspec.Struct, forbid_unknown_fields=True):
     text: str | None = None
     notes: str | None = None
     star: bool | None = None
-    version: int | None = None
+    version: Number | None = None
 
 
 class _Again(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,16 +75,16 @@ class _Again(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Move(msgspec.Struct, forbid_unknown_fields=True):
-    cards: list[int]
-    before: int | None = None
+    cards: list[Number]
+    before: Number | None = None
 
 
 class _Cards(msgspec.Struct, forbid_unknown_fields=True):
-    cards: list[int]
+    cards: list[Number]
 
 
 class _Version(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
+    version: Number
 
 
 class _Sure(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,7 +114,7 @@ class BoardPage:
 
     ``boards`` returns the boards, opened; ``look`` that of the show, for cards that have none; ``generators`` are the
     kinds that may draw. ``export`` makes a file of a board (its number, the kind of file, options) in a folder of its
-    own, which it removes with the returned function.
+    own, which it removes with the returned function; ``take_in`` makes a board of a script, and returns its number.
     """
 
     def __init__(
@@ -121,7 +123,9 @@ class BoardPage:
         look: Callable[[], Look],
         generators: Callable[[], list[str]],
         export: Callable[[str, str, list[str]], Awaitable[tuple[Path, Callable[[], None]]]],
+        take_in: Callable[[bytes, str], Awaitable[str]],
     ) -> None:
+        self._take_in = take_in
         self._boards, self._look, self._generators, self._export = boards, look, generators, export
         self._exporting = asyncio.Semaphore(1)
 
@@ -170,8 +174,7 @@ class BoardPage:
         path = (await self._opened()).media.path(name)
         if path is None:
             return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
-        headers = PAGE_HEADERS | {"Cache-Control": "private, max-age=3600"}  # a name is given once
-        return FileResponse(path, media_type=KINDS[path.suffix], headers=headers)
+        return FileResponse(path, media_type=KINDS[path.suffix], headers=PAGE_HEADERS)
 
     # -- boards --------------------------------------------------------------------------------------------
 
@@ -237,11 +240,10 @@ class BoardPage:
 
     @_told
     async def _fountain(self, request: Request) -> Response:
-        from vjserver.documents.fountain import board_of_script
-
         data, boards = await _body(request, MOST_BODY), await self._opened()
-        name = request.query_params.get("name", "")
-        return _json(asdict(await asyncio.to_thread(board_of_script, boards, data.decode("utf-8", "replace"), name)))
+        async with self._exporting:
+            board = await self._take_in(data, request.query_params.get("name", "")[:60])
+        return _json(asdict(await asyncio.to_thread(boards.board, board)))
 
     @_told
     async def _exported(self, request: Request) -> Response:
@@ -252,13 +254,9 @@ class BoardPage:
         options = [f"--{name}={value}" for name in ("per-page", "font-size") if (value := whole_of(request, name))]
         async with self._exporting:
             path, gone = await self._export(board, kind, options)
-        try:
-            answer = Response(await asyncio.to_thread(path.read_bytes), headers=PAGE_HEADERS)
-        finally:
-            gone()
         name = "".join(c for c in found.name if c.isascii() and (c.isalnum() or c in " -_")).strip() or "board"
-        answer.headers["Content-Disposition"] = f'attachment; filename="{name}{EXPORTS[kind]}"'
-        return answer
+        headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}{EXPORTS[kind]}"'}
+        return FileResponse(path, headers=headers, background=BackgroundTask(gone))
 
     # -- cards ---------------------------------------------------------------------------------------------
 
@@ -277,28 +275,29 @@ class BoardPage:
 
     @_told
     async def _card(self, request: Request) -> Response:
-        return _json(_row(await asyncio.to_thread((await self._opened()).card, request.path_params["card"])))
+        return _json(_row(await asyncio.to_thread((await self._opened()).card, _card_of(request))))
 
     @_told
     async def _add(self, request: Request) -> Response:
         order, boards, board = await _order(request, _New), await self._opened(), request.path_params["board"]
 
         def add() -> Card:
+            version = wanted_of(boards.board(board), Card(text=order.text), self._look())  # too long with its cast?
             card = boards.add(board, Card(text=order.text), order.before)
-            return boards.want(card.id, wanted_of(boards.board(board), card, self._look())) if order.render else card
+            return boards.want(card.id, version) if order.render else card
 
         return _json(_row(await asyncio.to_thread(add)))
 
     @_told
     async def _write(self, request: Request) -> Response:
         order, boards = await _order(request, _Write), await self._opened()
-        card = request.path_params["card"]
+        card = _card_of(request)
         values = (order.text, order.notes, order.star, order.version)
         return _json(_row(await asyncio.to_thread(boards.write, card, *values)))
 
     @_told
     async def _again(self, request: Request) -> Response:
-        order, boards, number = await _order(request, _Again), await self._opened(), request.path_params["card"]
+        order, boards, number = await _order(request, _Again), await self._opened(), _card_of(request)
 
         def again() -> Card:
             card = boards.card(number)
@@ -320,7 +319,7 @@ class BoardPage:
     async def _drop(self, request: Request) -> Response:
         order, boards = await _order(request, _Version), await self._opened()
         await asyncio.to_thread(boards.drop_version, order.version)
-        return _json(_row(await asyncio.to_thread(boards.card, request.path_params["card"])))
+        return _json(_row(await asyncio.to_thread(boards.card, _card_of(request))))
 
     @_told
     async def _move(self, request: Request) -> Response:
@@ -357,6 +356,12 @@ def _look_of(version: Version) -> Look:
     except (msgspec.DecodeError, msgspec.ValidationError):
         look = Look()  # it is of another version of vjserver
     return replace(look, seed=version.seed, generator=version.generator, model=version.model)
+
+
+def _card_of(request: Request) -> int:
+    """Return a card's number; one that none can have is 0."""
+    number: int = request.path_params["card"]
+    return number if number < 1 << 62 else 0
 
 
 async def _order(request: Request, kind: type[_Order]) -> _Order:

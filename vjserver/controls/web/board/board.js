@@ -22,6 +22,8 @@ let anchor = -1; // the place from which Shift selects
 let asked = 0; // counts what is asked for: an answer to an older search is left
 let dragged = null;
 let open = 0; // the card whose details are shown
+let pressed = false; // whether a pointer is down in the details
+let later = null; // what is drawn when it is up again
 
 function note(text, bad = false) {
   $("note").textContent = text;
@@ -74,7 +76,9 @@ async function fetchWindow(number) {
   try {
     const answer = await call(`of/${board.id}/cards?${query}`);
     if (own !== asked) return;
+    const newer = answer.change > change && change >= 0;
     change = Math.max(change, answer.change);
+    if (newer && [...rows.keys()].some((place) => Math.floor(place / WINDOW) !== number)) { refresh(); return; } // what else is shown is older
     total = answer.total;
     for (let i = 0; i < WINDOW; i++) rows.delete(number * WINDOW + i);
     answer.cards.forEach((card, i) => rows.set(number * WINDOW + i, card));
@@ -97,13 +101,24 @@ function refresh() {
   for (let i = first; i <= first + seen; i++) if (i === 0 || i * WINDOW < total) void fetchWindow(i);
 }
 
+/** A filter has changed: what cannot be seen any more is not chosen any more. */
+function filtered() {
+  rows = new Map();
+  chosen = [];
+  anchor = -1;
+  scroll.scrollTop = 0;
+  refresh();
+}
+
 function draw() {
   const { columns, wide, high } = layout();
   const lines = Math.ceil(total / columns);
   grid.style.height = `${Math.max(0, lines * (high + GAP) - GAP)}px`;
   const screen = scroll.clientHeight;
-  const from = Math.max(0, Math.floor((scroll.scrollTop - AHEAD * screen) / (high + GAP))) * columns;
-  const to = Math.min(total, from + MOST_DRAWN, (Math.ceil((scroll.scrollTop + (1 + AHEAD) * screen) / (high + GAP)) + 1) * columns);
+  const [first, last] = [Math.floor(scroll.scrollTop / (high + GAP)), Math.ceil((scroll.scrollTop + screen) / (high + GAP)) + 1];
+  const spare = Math.max(0, Math.min(Math.ceil(AHEAD * screen / (high + GAP)), Math.floor((MOST_DRAWN / columns - (last - first)) / 2)));
+  const from = Math.max(0, first - spare) * columns;
+  const to = Math.min(total, from + MOST_DRAWN, (last + spare) * columns);
   const stay = new Set();
   for (let place = from; place < to; place++) {
     const card = rows.get(place);
@@ -173,6 +188,8 @@ grid.addEventListener("click", (event) => {
 grid.addEventListener("dragstart", (event) => {
   const element = cardAt(event);
   if (!element) return;
+  const known = chosen.filter((id) => [...rows.values()].some((card) => card.id === id));
+  if (known.length !== chosen.length && chosen.includes(element.card.id)) { note("some of the chosen cards are too far away: scroll over them first", true); event.preventDefault(); return; }
   const inOrder = [...rows].filter(([, card]) => chosen.includes(card.id)).sort(([a], [b]) => a - b).map(([, card]) => card.id);
   dragged = chosen.includes(element.card.id) ? inOrder : [element.card.id];
   event.dataTransfer.setData("text/plain", element.card.text);
@@ -204,6 +221,7 @@ function shift(by) {
   if (!places.length) return;
   const target = by < 0 ? places[0] - 1 : places.at(-1) + 2;
   if (target < 0 || (by > 0 && target > total)) return;
+  if (target < total && !rows.has(target)) return; // it is not known yet what stands there
   void move(places.map((place) => rows.get(place).id), rows.get(target)?.id ?? null);
 }
 
@@ -261,8 +279,11 @@ function hide() {
 
 function details(card) {
   const box = $("detail");
-  if (box.contains(document.activeElement) && document.activeElement.matches("textarea") && box.card === card.id) return; // somebody types
+  if (box.card === card.id && box.change === card.change && !box.hidden) return;
+  if (box.card === card.id && box.contains(document.activeElement) && document.activeElement.matches("textarea")) return; // somebody types
+  if (pressed) { later = () => details(card); return; } // nothing moves under a finger
   box.card = card.id;
+  box.change = card.change;
   const version = stands(card);
   const text = make("textarea", { value: card.text, rows: 3, maxLength: 1000 });
   const notes = make("textarea", { value: card.notes, rows: 3, maxLength: 4000, placeholder: "action, camera, sound …" });
@@ -386,8 +407,8 @@ function styleDialog() {
 
 $("boards").addEventListener("change", () => doing(() => go($("boards").value)));
 $("new").addEventListener("click", () => { const name = prompt("What is the board called?"); if (name) void doing(async () => list((await call("new", { name })).id)); });
-$("search").addEventListener("input", () => { rows = new Map(); scroll.scrollTop = 0; refresh(); });
-$("starred").addEventListener("click", () => { $("starred").setAttribute("aria-pressed", !filter().starred); rows = new Map(); scroll.scrollTop = 0; refresh(); });
+$("search").addEventListener("input", filtered);
+$("starred").addEventListener("click", () => { $("starred").setAttribute("aria-pressed", !filter().starred); filtered(); });
 $("style-open").addEventListener("click", () => { if (board) styleDialog(); });
 $("delete-board").addEventListener("click", () => { if (board && confirm(`Delete the board "${board.name}", its cards, pictures and sounds?`)) void doing(async () => { await call(`of/${board.id}/delete`, {}); board = null; await list(); }); });
 $("add").addEventListener("submit", (event) => {
@@ -418,6 +439,12 @@ $("fountain").addEventListener("change", () => doing(async () => {
   $("fountain").value = "";
   if (file) await list((await call(`import/fountain?name=${encodeURIComponent(file.name.replace(/\.\w+$/, ""))}`, file)).id);
 }));
+$("detail").addEventListener("pointerdown", () => { pressed = true; });
+for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, () => setTimeout(() => {
+  pressed = false;
+  later?.();
+  later = null;
+}, 60)); // behind the click
 scroll.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
 new ResizeObserver(draw).observe(scroll);
 
