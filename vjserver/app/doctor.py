@@ -51,7 +51,7 @@ def examine() -> list[Check]:
     """Look at everything."""
     looks: tuple[Callable[[], Check], ...] = (
         _python, _presets, _generators, _aubio, _audio, _pattern, _memory, _ndi, _recording, _gpu, _models, _midi,
-        _link, _speech,
+        _link, _speech, _documents,
     )  # fmt: skip
     return [look() for look in looks] + _textures() + _ports()
 
@@ -202,6 +202,14 @@ def _speech() -> Check:
     if any(importlib.util.find_spec(package) is None for package, _ in packed.parts):
         return Check("speech", False, f"the speech model {DEFAULT!r} is not here", packed.line)
     return Check("speech", True, f"Whisper {DEFAULT}; vjserver speech --device NAME tries it")
+
+
+def _documents() -> Check:
+    remedy = "pip install 'vjserver[documents]'"
+    for name in ("fpdf", "fontpkg_noto_sans", "screenplay_tools"):
+        if importlib.util.find_spec(name) is None:
+            return Check("documents", False, f"{name} is not installed: no PDF of a board, no script as one", remedy)
+    return Check("documents", True, "PDFs of boards, scripts in Fountain")
 
 
 def _ports() -> list[Check]:
