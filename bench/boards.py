@@ -54,7 +54,7 @@ def page_s(boards: Boards, tries: int = 7) -> tuple[float, float]:
     async def none(*_: object) -> tuple[Path, object]:
         raise AssertionError
 
-    page = BoardPage(lambda: boards, Look, lambda: ["pattern"], none)  # type: ignore[arg-type]
+    page = BoardPage(lambda: boards, Look, lambda: ["pattern"], none, none)  # type: ignore[arg-type]
     bare = Route("/bare", lambda _: HTMLResponse("<p id=bare>x</p>"))
     app = Starlette(routes=[*page.routes(), bare])
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="critical", lifespan="off"))
