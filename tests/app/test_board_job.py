@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from types import SimpleNamespace
 
@@ -148,17 +149,15 @@ def test_from_a_microphone_in_the_browser_to_a_sheet_of_the_storyboard(hall, tmp
         phone = chromium.new_page(bypass_csp=True)
         phone.goto(f"{url}/speak")
         talk = phone.locator("#talk")
-        for _ in range(4):  # the microphone says it again and again: from where it stands, whole or not
+        for _ in range(8):  # the microphone says it again and again: from where it stands, whole or not
             talk.dispatch_event("pointerdown", {"pointerId": 1})
             phone.wait_for_timeout(5500)
             talk.dispatch_event("pointerup", {"pointerId": 1})
-            try:
-                phone.wait_for_selector("#gallery figcaption:has-text('ocean')", timeout=45_000)
+            if caught(phone):
                 break
-            except Exception:  # noqa: BLE001 - again
-                continue
-        assert phone.locator("#gallery figcaption:has-text('ocean')").count() > 0
-        (card,) = wait_for(lambda: [one for one in hall.cards() if "ocean" in one["text"] and one["version"]][:1], 120)
+        said = f"{phone.inner_text('#words')!r}, {phone.inner_text('#note')!r}, {hall.status()['troubles']}"
+        assert caught(phone), f"on the page: {said}"
+        (card,) = wait_for(lambda: [one for one in hall.cards() if is_ours(one["text"]) and one["version"]][:1], 120)
         assert (card["heard"], card["who"][:6]) == ("said", "guest ")
         # the same phrase by a diffusion model, on the page of boards
         board = chromium.new_page(bypass_csp=True, viewport={"width": 1280, "height": 800})
@@ -180,6 +179,21 @@ def test_from_a_microphone_in_the_browser_to_a_sheet_of_the_storyboard(hall, tmp
         found = subprocess.run(["pdftotext", str(sheet), "-"], capture_output=True, text=True, check=True).stdout
         assert card["text"] in " ".join(found.split())
     assert sheet.read_bytes()[:5] == b"%PDF-"
+
+
+def is_ours(text):
+    """Tell whether a text is of the sentence: a busy machine may hand on a part of it."""
+    return "ocean" in text.lower() or "moon" in text.lower()
+
+
+def caught(phone, seconds=20.0):
+    """Tell whether the gallery shows a picture of what was said, by then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if any(is_ours(text) for text in phone.locator("#gallery figcaption").all_inner_texts()):
+            return True
+        phone.wait_for_timeout(250)
+    return False
 
 
 def ended(stage, number):
