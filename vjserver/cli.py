@@ -183,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_film_commands(commands)
     _add_board_commands(commands)
+    _add_notebook_commands(commands)
 
     sources = commands.add_parser("sources", help="list who sends pictures: NDI, Spout, Syphon, shared memory")
     sources.add_argument("streams", nargs="*", metavar="STREAM", help="shared-memory streams to look for besides")
@@ -360,6 +361,37 @@ def _add_board_commands(commands: Any) -> None:
     page = verbs.add_parser("open", help="the page of boards, without a show")
     page.add_argument("--port", type=int, default=9022)
     page.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
+
+
+def _add_notebook_commands(commands: Any) -> None:
+    notebook = commands.add_parser("notebook", help="words that you miss in a language that you learn: note, review")
+    notebook.set_defaults(run=_notebook)
+    verbs = notebook.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    read = verbs.add_parser("read", help="note the words of your own language in a text of the one that you learn")
+    read.add_argument("file", type=Path)
+    read.add_argument("--learn", required=True, metavar="L", help="the language that you learn: es, fr, de ...")
+    read.add_argument("--own", required=True, metavar="L", help="your own: en ...")
+    listing = verbs.add_parser("list", help="list the words, those most often missed first")
+    listing.add_argument("--json", action="store_true", help="one JSON line a word")
+    gloss = verbs.add_parser("gloss", help="say what a word means")
+    gloss.add_argument("word")
+    gloss.add_argument("meaning")
+    verbs.add_parser("review", help="be asked for the words that are due")
+    export = verbs.add_parser("export", help="write the words as CSV, or as a package for Anki")
+    export.add_argument("kind", choices=("csv", "anki"))
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.csv|.apkg")
+    for verb in (listing, export):
+        verb.add_argument("--learn", default="", metavar="L", help="only words missed in this language")
+        verb.add_argument("--own", default="", metavar="L", help="only words of this language")
+    delete = verbs.add_parser("delete", help="delete a word and its sentences; nothing of it is left")
+    delete.add_argument("word", nargs="?", default="")
+    delete.add_argument("--everything", action="store_true", help="all words")
+
+
+def _notebook(args: argparse.Namespace) -> int:
+    from vjserver.app.notebook import run
+
+    return run(args)
 
 
 def _board(args: argparse.Namespace) -> int:

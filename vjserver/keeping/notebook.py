@@ -1,0 +1,210 @@
+"""The notebook: words for which somebody fell back into his own language, where, and what they mean; reviewed by FSRS.
+
+DATA/notebook/notebook.sqlite     words, and where they were said
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vjserver.keeping.database import Database, Row
+from vjserver.keeping.media import Media
+from vjserver.runtime.files import data_folder
+from vjserver.types.errors import ConfigError
+from vjserver.types.text import clean
+
+VERSION = 1
+MOST_WORD, MOST_GLOSS, MOST_SENTENCE = 120, 500, 2000
+MOST_WORDS, MOST_SEEN = 50_000, 200
+GRADES = ("again", "hard", "good", "easy")
+LINE = "pip install 'vjserver[notebook]'"
+_TABLES = (
+    """CREATE TABLE word (id INTEGER PRIMARY KEY AUTOINCREMENT, learn TEXT NOT NULL, own TEXT NOT NULL,
+       lemma TEXT NOT NULL, word TEXT NOT NULL, gloss TEXT NOT NULL DEFAULT '', count INTEGER NOT NULL DEFAULT 0,
+       first_s REAL NOT NULL, last_s REAL NOT NULL, picture TEXT NOT NULL DEFAULT '', guid TEXT NOT NULL,
+       fsrs TEXT NOT NULL DEFAULT '', due_s REAL NOT NULL DEFAULT 0, UNIQUE (learn, own, lemma))""",
+    """CREATE TABLE seen (id INTEGER PRIMARY KEY AUTOINCREMENT, word INTEGER NOT NULL REFERENCES word ON DELETE CASCADE,
+       said TEXT NOT NULL, sentence TEXT NOT NULL, t_s REAL NOT NULL, sound TEXT NOT NULL DEFAULT '')""",
+    "CREATE INDEX seen_word ON seen (word)",
+    "CREATE INDEX word_due ON word (due_s)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where a word was said: as it was said, the sentence, when (s since 1970), and its sound if that is kept."""
+
+    said: str
+    sentence: str
+    t_s: float
+    sound: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of ``own`` that was missing in ``learn``; ``gloss`` is what it means there, empty until somebody knows.
+
+    ``due_s`` is when it is to be reviewed next (s since 1970).
+    """
+
+    id: int
+    learn: str
+    own: str
+    lemma: str
+    word: str
+    gloss: str
+    count: int
+    first_s: float
+    last_s: float
+    picture: str
+    guid: str
+    due_s: float
+    seen: tuple[Seen, ...] = ()
+
+
+def _text(text: str, most: int, what: str, least: int = 0) -> str:
+    cleaned = " ".join(clean(text).split())
+    if not least <= len(cleaned) <= most:
+        raise ConfigError(f"{what} has {least or 'up'} to {most} signs: got {len(cleaned)}")
+    return cleaned
+
+
+class Notebook:
+    """All words of this user. Raises KeepingError where the disk does, ConfigError for what makes no sense."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder if folder is not None else data_folder() / "notebook"
+        self._db = Database(self.folder / "notebook.sqlite", _TABLES, VERSION)
+        self.media = Media(self.folder / "media")
+
+    def close(self) -> None:
+        """Close it; may be called twice."""
+        self._db.close()
+
+    def note(
+        self, learn: str, own: str, lemma: str, said: str, sentence: str, gloss: str = "", t_s: float = 0.0
+    ) -> Word:
+        """Note that a word was missing: a new row, or one more of a row that is there. A gloss never replaces one."""
+        lemma, said = _text(lemma, MOST_WORD, "a word", 1), _text(said, MOST_WORD, "a word", 1)
+        sentence = _text(sentence[:MOST_SENTENCE], MOST_SENTENCE, "a sentence", 1)
+        gloss = _text(gloss[:MOST_GLOSS], MOST_GLOSS, "a gloss")
+        t_s = t_s or time.time()
+        with self._db.change() as db:
+            if db.execute("SELECT count(*) FROM word").fetchone()[0] >= MOST_WORDS:
+                raise ConfigError(f"a notebook has at most {MOST_WORDS} words: delete some first")
+            db.execute(
+                "INSERT INTO word (learn, own, lemma, word, gloss, first_s, last_s, guid) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (learn, own, lemma) DO NOTHING",
+                (learn, own, lemma, said, gloss, t_s, t_s, secrets.token_urlsafe(9)),
+            )
+            key = db.execute(
+                "SELECT id FROM word WHERE learn = ? AND own = ? AND lemma = ?", (learn, own, lemma)
+            ).fetchone()["id"]
+            db.execute(
+                "UPDATE word SET count = count + 1, first_s = min(first_s, ?), last_s = max(last_s, ?), "
+                "gloss = CASE gloss WHEN '' THEN ? ELSE gloss END WHERE id = ?", (t_s, t_s, gloss, key),
+            )  # fmt: skip
+            db.execute("INSERT INTO seen (word, said, sentence, t_s) VALUES (?, ?, ?, ?)", (key, said, sentence, t_s))
+            db.execute(
+                "DELETE FROM seen WHERE word = ? AND id NOT IN (SELECT id FROM seen WHERE word = ? ORDER BY id DESC "
+                "LIMIT ?)", (key, key, MOST_SEEN),
+            )  # fmt: skip
+        return self.word(key)
+
+    def word(self, word: int) -> Word:
+        """Return a word with the sentences in which it was said."""
+        row = self._db.row("SELECT * FROM word WHERE id = ?", word)
+        if row is None:
+            raise ConfigError(f"there is no word {word}: it may have been deleted")
+        return self._with_seen([row])[0]
+
+    def find(self, lemma: str) -> Word:
+        """Return a word by its dictionary form, or as it was said."""
+        rows = self._db.rows(
+            "SELECT * FROM word WHERE lemma = ? OR word = ? ORDER BY last_s DESC", lemma.lower(), lemma
+        )
+        if not rows:
+            raise ConfigError(f"{lemma[:40]!r} is not in the notebook")
+        return self._with_seen(rows[:1])[0]
+
+    def words(self, learn: str = "", own: str = "") -> list[Word]:
+        """Return all words, of one pair of languages if they are named; those said most often first."""
+        rows = self._db.rows(
+            "SELECT * FROM word WHERE (? = '' OR learn = ?) AND (? = '' OR own = ?) "
+            "ORDER BY count DESC, last_s DESC, id",
+            learn, learn, own, own,
+        )  # fmt: skip
+        return self._with_seen(rows)
+
+    def gloss(self, word: int, gloss: str) -> Word:
+        """Say what a word means."""
+        text = _text(gloss, MOST_GLOSS, "a gloss")
+        with self._db.change() as db:
+            if db.execute("UPDATE word SET gloss = ? WHERE id = ?", (text, word)).rowcount == 0:
+                raise ConfigError(f"there is no word {word}: it may have been deleted")
+        self._db.forget()
+        return self.word(word)
+
+    def delete(self, words: Sequence[int]) -> None:
+        """Delete words: rows, sentences, sounds and pictures. Those that are gone already are no fault."""
+        names: list[str] = []
+        with self._db.change() as db:
+            for word in words:
+                names += [row["sound"] for row in db.execute("SELECT sound FROM seen WHERE word = ?", (word,))]
+                names += [row["picture"] for row in db.execute("SELECT picture FROM word WHERE id = ?", (word,))]
+                db.execute("DELETE FROM word WHERE id = ?", (word,))
+        self.media.drop(names)
+        self._db.forget()
+
+    def delete_all(self) -> None:
+        """Delete everything."""
+        with self._db.change() as db:
+            db.execute("DELETE FROM seen")
+            db.execute("DELETE FROM word")
+        self.media.clear()
+        self._db.forget()
+
+    # -- review --------------------------------------------------------------------------------------------
+
+    def due(self, now_s: float, count: int = 50) -> list[Word]:
+        """Return the words that are to be reviewed now and have a gloss, the one that waits longest first."""
+        rows = self._db.rows(
+            "SELECT * FROM word WHERE due_s <= ? AND gloss != '' ORDER BY due_s, id LIMIT ?", now_s, count
+        )
+        return self._with_seen(rows)
+
+    def review(self, word: int, grade: str, now_s: float) -> Word:
+        """Note how well a word was known: again, hard, good or easy; FSRS says when it is asked for next."""
+        if grade not in GRADES:
+            raise ConfigError(f"a grade is {', '.join(GRADES)}: got {grade[:20]!r}")
+        try:
+            import fsrs
+        except ImportError:
+            raise ConfigError(f"reviews need fsrs: {LINE}") from None
+        row = self._db.row("SELECT fsrs FROM word WHERE id = ?", word)
+        if row is None:
+            raise ConfigError(f"there is no word {word}: it may have been deleted")
+        state: Any = json.loads(row["fsrs"]) if row["fsrs"] else None
+        card = fsrs.Card.from_dict(state) if state is not None else fsrs.Card(card_id=word)
+        scheduler = fsrs.Scheduler(enable_fuzzing=False)
+        rating = fsrs.Rating(GRADES.index(grade) + 1)
+        card, _ = scheduler.review_card(card, rating, datetime.fromtimestamp(now_s, UTC))
+        with self._db.change() as db:
+            values = (json.dumps(card.to_dict()), card.due.timestamp(), word)
+            db.execute("UPDATE word SET fsrs = ?, due_s = ? WHERE id = ?", values)
+        return self.word(word)
+
+    def _with_seen(self, rows: Sequence[Row]) -> list[Word]:
+        of: dict[int, list[Seen]] = {row["id"]: [] for row in rows}
+        for row in self._db.rows("SELECT * FROM seen ORDER BY id"):
+            if row["word"] in of:
+                of[row["word"]].append(Seen(row["said"], row["sentence"], row["t_s"], row["sound"]))
+        return [
+            Word(**{name: row[name] for name in row.keys() if name != "fsrs"}, seen=tuple(of[row["id"]]))  # noqa: SIM118
+            for row in rows
+        ]
