@@ -184,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_film_commands(commands)
     _add_board_commands(commands)
     _add_notebook_commands(commands)
+    _add_dream_commands(commands)
 
     sources = commands.add_parser("sources", help="list who sends pictures: NDI, Spout, Syphon, shared memory")
     sources.add_argument("streams", nargs="*", metavar="STREAM", help="shared-memory streams to look for besides")
@@ -386,6 +387,48 @@ def _add_notebook_commands(commands: Any) -> None:
     delete = verbs.add_parser("delete", help="delete a word and its sentences; nothing of it is left")
     delete.add_argument("word", nargs="?", default="")
     delete.add_argument("--everything", action="store_true", help="all words")
+
+
+def _add_dream_commands(commands: Any) -> None:
+    dream = commands.add_parser("dream", help="a private journal of dreams: write, hear, search, take away")
+    dream.set_defaults(run=_dream)
+    verbs = dream.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    write = verbs.add_parser("write", help="keep a dream: typed here, or from the standard input")
+    write.add_argument("text", nargs="*")
+    hear = verbs.add_parser("hear", help="keep a dream that was said into a recording (a whisper counts)")
+    hear.add_argument("file", type=Path)
+    for verb in (write, hear):
+        verb.add_argument("--title", default="", help="default: the most telling sentence")
+        verb.add_argument("--tag", action="append", default=[], metavar="TAG")
+        verb.add_argument("--mood", default="")
+        verb.add_argument("--lucidity", type=int, default=0, metavar="0..5", help="how much you knew that you dreamt")
+        verb.add_argument("--when", default="", metavar="DAY", help="2026-11-27, or with a time (default: now)")
+        verb.add_argument("--language", default="", metavar="L", help="such as en or es")
+    listing = verbs.add_parser("list", help="list dreams, the newest first")
+    listing.add_argument("--search", default="", metavar="WORDS")
+    listing.add_argument("--tag", default="")
+    show = verbs.add_parser("show", help="print a dream, and its most telling sentences")
+    show.add_argument("dream", metavar="NUMBER", help="or its first four signs")
+    verbs.add_parser("signs", help="words that return in three dreams or more")
+    calendar = verbs.add_parser("calendar", help="how many dreams each day had")
+    calendar.add_argument("year", nargs="?", default="")
+    export = verbs.add_parser("export", help="write all dreams into a folder")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    take = verbs.add_parser("import", help="take in a folder that export wrote")
+    take.add_argument("folder", type=Path)
+    mint = verbs.add_parser("mint", help="write one dream with its hash, the time and a licence")
+    mint.add_argument("dream", metavar="NUMBER")
+    mint.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    mint.add_argument("--licence", default="All rights reserved", help="default: all rights reserved")
+    delete = verbs.add_parser("delete", help="delete a dream; nothing of it is left")
+    delete.add_argument("dream", nargs="?", default="")
+    delete.add_argument("--everything", action="store_true", help="all dreams")
+
+
+def _dream(args: argparse.Namespace) -> int:
+    from vjserver.app.dream import run
+
+    return run(args)
 
 
 def _notebook(args: argparse.Namespace) -> int:

@@ -1,16 +1,11 @@
-"""Folders of a board: pictures and a JSON that says everything, to take away and to bring back; and Storyboarder's.
-
-A folder is written beside its place first, and appears whole.
-"""
+"""Folders of a board: pictures and a JSON that says everything, to take away and to bring back; and Storyboarder's."""
 
 import base64
 import json
-import os
 import re
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +15,10 @@ import msgspec
 import numpy as np
 
 from vjserver.keeping.boards import MOST_CARDS, Board, Boards, Card, Version
+from vjserver.keeping.folders import write_folder
 from vjserver.keeping.pictures import read
-from vjserver.runtime.files import remove
 from vjserver.show.addresses import FALLBACK_GENERATOR
-from vjserver.types.errors import ConfigError, OutputError, VJError
+from vjserver.types.errors import ConfigError, VJError
 
 FORMAT, FORMAT_VERSION = "vjserver board", 1
 STORYBOARDER = "3.0.0"
@@ -56,23 +51,6 @@ class _Board(msgspec.Struct):
     made_s: float = 0.0
     cast: list[dict[str, str]] = []
     cards: list[_Card] = []
-
-
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Have a folder filled that is not there yet; it appears whole. Raises ConfigError, OutputError."""
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already: give another name, or remove it")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name[:60]}-", suffix=".part", dir=folder.parent))
-        try:
-            fill(part)
-            part.chmod(0o755)
-            os.replace(part, folder)
-        finally:
-            remove(part)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 # -- pictures and JSON ------------------------------------------------------------------------------------------

@@ -1,0 +1,267 @@
+"""The journal: what is most telling, what is kept, found, taken away and brought back; and that nobody else sees it."""
+
+import hashlib
+import io
+import json
+import shutil
+import socket
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import wordfreq
+from conftest import main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vjserver.keeping.dreams import Dream, Dreams
+from vjserver.speech.salience import ranked, score_of, sentences_of
+from vjserver.types.errors import ConfigError
+
+REPORTS = Path(__file__).parents[2] / "bench/notebook/dreams.json"
+
+
+def common(word):
+    return {"a": 7.0, "the": 7.7, "i": 7.0, "to": 7.4, "went": 6.0, "work": 6.0, "was": 7.0, "um": 5.5,
+            "think": 6.2, "yeah": 6.0}.get(word, 3.0)  # fmt: skip
+
+
+# -- salience ------------------------------------------------------------------------------------------------------
+
+
+def test_a_strange_sentence_tells_more_than_a_dull_one():
+    text = "I went to work. A giant whale melted suddenly. The the the was."
+    assert [one.place for one in ranked(text, common)] == [1, 2, 0]
+    assert score_of("A whale", common) > score_of("Um, a whale, I think, yeah", common)
+    assert score_of("...", common) == 0.0
+
+
+def test_what_somebody_marked_who_had_not_seen_the_program_is_found():
+    hits = marked = 0
+    for row in json.loads(REPORTS.read_text(encoding="utf-8")):
+        found = ranked(
+            " ".join(row["sentences"]), lambda word, code=row["language"]: wordfreq.zipf_frequency(word, code)
+        )
+        hits += len({one.place for one in found[:3]} & set(row["telling"]))
+        marked += len(row["telling"])
+    assert hits / marked >= 0.75
+
+
+@given(st.text(max_size=300))
+def test_any_text_can_be_ranked(text):
+    found = ranked(text, common)
+    assert sorted(one.place for one in found) == list(range(len(sentences_of(text))))
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+# -- what is kept --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dreams(tmp_path):
+    made = Dreams(tmp_path / "dreams")
+    yield made
+    made.close()
+
+
+def raw(dreams):
+    return b"".join(path.read_bytes() for path in dreams.folder.rglob("*") if path.is_file())
+
+
+def test_an_entry_is_kept_as_it_is(dreams):
+    made = dreams.write(
+        Dream(t_s=100.0, title=" The\nwhale ", text="A whale.\n\nIt sang.", mood="calm", lucidity=3, language="en",
+              tags=("Water", "water", "whale")),
+    )  # fmt: skip
+    assert (made.title, made.text, made.tags) == ("The whale", "A whale.\n\nIt sang.", ("water", "whale"))
+    assert dreams.dream(made.id) == dreams.dream(made.id[:5]) == made
+    changed = dreams.write(Dream(**{**{f: getattr(made, f) for f in made.__slots__}, "text": "Another.", "tags": ()}))
+    assert dreams.dreams() == [changed]
+
+
+def test_entries_are_found_by_words_tag_and_time(dreams):
+    for day, text, tags in (
+        (1, "A whale in the café.", ("water",)),
+        (2, "A train of glass.", ()),
+        (3, "Teeth.", ("body",)),
+    ):
+        dreams.write(Dream(t_s=day * 86400.0, text=text, tags=tags))
+    assert [one.text for one in dreams.dreams("cafe wha")] == ["A whale in the café."]
+    assert [one.text for one in dreams.dreams(tag="BODY")] == ["Teeth."]
+    assert [one.text for one in dreams.dreams(begin_s=1.5 * 86400)] == ["Teeth.", "A train of glass."]
+    for odd in ('"', "* OR x", "NEAR(", "'; DROP TABLE dream", "\0"):
+        dreams.dreams(odd)
+
+
+def test_what_returns_in_three_dreams_is_a_sign(dreams):
+    for text in ("The water rose.", "Waters everywhere", "water and a dog", "a dog"):
+        dreams.write(Dream(text=text, tags=("night",)))
+    signs = dreams.signs(
+        lambda word, _language: {"waters": "water"}.get(word, word if word in ("water", "dog") else "")
+    )
+    assert signs == [("night", 4), ("water", 3)]
+
+
+def test_what_is_deleted_is_nowhere(dreams):
+    for i in range(20):
+        made = dreams.write(Dream(text=f"zebra dream {i}", title=f"zebra {i}", tags=(f"zebra{i}",), mood="zebra"))
+        dreams.write(Dream(id=made.id, text=f"another zebra {i} " + "x" * i))
+    first = dreams.dreams()[0]
+    dreams.delete(first.id)
+    with pytest.raises(ConfigError, match="there is no dream"):
+        dreams.dream(first.id)
+    dreams.delete_all()
+    assert dreams.dreams() == []
+    assert b"zebra" not in raw(dreams)
+
+
+@pytest.mark.parametrize(
+    ("dream", "why"),
+    [
+        (Dream(text=" \n "), "this dream is empty"),
+        (Dream(text="x" * 200_000), "at most 100000 signs"),
+        (Dream(text="x", lucidity=9), "lucidity is 0 to 5: got 9"),
+        (Dream(text="x", tags=("",)), "a tag has 1 to"),
+        (Dream(text="x", tags=tuple(map(str, range(10_000)))), "at most 64 tags: got 10000"),
+        (Dream(text="x", mood="y" * 99), "a mood has"),
+    ],
+)
+def test_a_dream_that_makes_no_sense_is_told(dreams, dream, why):
+    with pytest.raises(ConfigError, match=why):
+        dreams.write(dream)
+    assert dreams.dreams() == []
+
+
+def test_what_is_taken_away_comes_back_equal(dreams, tmp_path):
+    for i in range(5):
+        dreams.write(Dream(t_s=1000.5 + i, text=f"Dream {i} — море\n<b>&", title=f"a/b\\{i}", tags=(f"t{i}", "a/b"),
+                           mood="=1+1", lucidity=i, language="en"))  # fmt: skip
+    assert dreams.export(tmp_path / "out") == 5
+    other = Dreams(tmp_path / "other")
+    assert other.take_in(tmp_path / "out") == 5
+    assert other.dreams() == dreams.dreams()
+    assert other.take_in(tmp_path / "out") == 5, "again: over the same"
+    assert other.dreams() == dreams.dreams()
+    other.close()
+    with pytest.raises(ConfigError, match="is there already"):
+        dreams.export(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda d: d.update(version=2), "of version 2"),
+        (lambda d: d.update(format="x"), "is needed"),
+        (lambda d: d["dream"].update(text=""), "empty"),
+        (lambda d: d["dream"].update(id="../../x"), "twelve hexadecimal digits"),
+        (lambda d: d["dream"].update(tags=7), "is no dream"),
+    ],
+)
+def test_a_folder_that_makes_no_sense_leaves_nothing(dreams, tmp_path, change, why):
+    dreams.write(Dream(t_s=5.0, text="one"))
+    dreams.write(Dream(t_s=6.0, text="two"))
+    dreams.export(tmp_path / "out")
+    path = max((tmp_path / "out").iterdir())
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    other = Dreams(tmp_path / "other")
+    with pytest.raises(ConfigError, match=why):
+        other.take_in(tmp_path / "out")
+    assert other.dreams() == []
+    with pytest.raises(ConfigError, match="holds no dreams"):
+        other.take_in(tmp_path)
+    other.close()
+
+
+# -- from the shell ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
+
+    def run(*line):
+        code = main(["dream", *map(str, line)])
+        out = capsys.readouterr()
+        return code, out.out + out.err
+
+    return run
+
+
+def test_a_journal_from_the_shell_opens_no_socket(shell, tmp_path, monkeypatch):
+    def forbidden(*_args, **_options):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", forbidden)
+    text = "I went to work as usual. A giant whale melted into the stairs. Then I woke up."
+    code, told = shell("write", text, "--tag", "water", "--when", "2026-11-20 07:30", "--mood", "calm", "--lucidity", 2)
+    assert code == 0
+    number, title = told.split(maxsplit=1)
+    assert title.strip() == "A giant whale melted into the stairs"
+    monkeypatch.setattr("sys.stdin", io.StringIO("A whale again.\n"))
+    assert shell("write", "--when", "2026-11-21")[0] == 0
+    shell("write", "Whales, a whole sky of them.", "--when", "2026-11-21")
+    shown = shell("show", number)[1]
+    assert "calm, lucidity 2" in shown
+    assert shown.splitlines()[-3:][0].strip() == "A giant whale melted into the stairs."
+    assert number in shell("list", "--search", "whale stairs")[1]
+    assert "no dream matches" in shell("list", "--tag", "fire")[1]
+    assert "3  whale" in shell("signs")[1]
+    calendar = shell("calendar")[1].split()
+    assert (calendar[:2], calendar[2][19:21]) == (["2026-11", "3"], "12")
+    assert shell("export", "-o", tmp_path / "out")[1].endswith("3 dreams\n")
+    assert "3 dreams are taken in" in shell("import", tmp_path / "out")[1]
+    assert shell("delete", number)[0] == 0
+    assert "2 dreams are deleted" in shell("delete", "--everything")[1]
+    assert "no dream yet" in shell("list")[1]
+
+
+def test_minted_an_entry_can_be_checked(shell, tmp_path):
+    number = shell("write", "A whale.")[1].split()[0]
+    code, told = shell("mint", number, "-o", tmp_path / "mint", "--licence", "CC BY 4.0")
+    assert code == 0
+    row = json.loads((tmp_path / "mint/mint.json").read_text())
+    assert row["sha256"] == hashlib.sha256((tmp_path / "mint/dream.json").read_bytes()).hexdigest() == told.split()[-1]
+    assert (tmp_path / "mint/LICENCE.txt").read_text() == "CC BY 4.0\n"
+    assert datetime.fromisoformat(row["minted"]).tzinfo is not None
+    assert json.loads((tmp_path / "mint/dream.json").read_text())["dream"]["text"] == "A whale."
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (("write", " "), "this dream is empty"),
+        (("write", "x", "--when", "tomorrow"), "--when is a day such as"),
+        (("show", "nope"), "there is no dream 'nope'"),
+        (("delete",), "which dream?"),
+        (("import", "nowhere"), "holds no dreams"),
+        (("hear", "nowhere.wav"), "nowhere.wav"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_told(shell, line, why):
+    code, told = shell(*line)
+    assert code == 1
+    assert why in told
+
+
+def test_a_recording_is_written_down(shell, tmp_path):
+    from vjserver.recognisers.weights import weights_of
+    from vjserver.types.errors import DeviceError
+
+    pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install 'vjserver[speech]'")
+    if shutil.which("flite") is None:
+        pytest.skip("flite is not installed (make test installs it on Debian and Ubuntu)")
+    try:
+        weights_of("base")
+    except DeviceError as error:
+        pytest.skip(f"the speech model is not here: {error}")
+    said = tmp_path / "said.wav"
+    text = "I was standing in a house full of water. A white horse was sleeping on the stairs."
+    subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", str(said)], check=True)
+    code, told = shell("hear", said, "--language", "en")
+    assert code == 0, told
+    kept = shell("show", told.split()[0])[1].lower()
+    assert "water" in kept
+    assert "stairs" in kept
