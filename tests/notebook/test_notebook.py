@@ -39,6 +39,9 @@ class Words:
     def lemma(self, word, language):
         return word.removesuffix("s")
 
+    def is_borrowed(self, words, language):
+        return words in ("happy-end", "zoom")
+
 
 def found(text, learn="es"):
     return [one.words for one in switches_of(text, learn, "en", Words())]
@@ -58,6 +61,9 @@ def test_names_numbers_and_borrowed_words_are_none():
     assert found("Tengo un Umbrella en casa") == []
     assert found("Tengo 45 en casa, un 3.5") == []
     assert found("Tengo un marketing en casa") == []
+    Words.OWN |= {"happy": 4.8, "end": 5.1, "zoom": 4.0}
+    assert found("Tengo un happy end en casa, un zoom") == []
+    assert found("Tengo un happy umbrella en casa") == ["happy umbrella"]
 
 
 @given(st.text(max_size=200))
@@ -76,7 +82,7 @@ def test_sentences_of_somebody_who_had_not_seen_the_program():
     counts = false_notes()
     assert counts["number"] == counts["plain"] == 0
     assert counts["name"] <= 1
-    assert counts["loanword"] <= 3  # two too many: which words a language has borrowed, no list here says
+    assert counts["loanword"] <= 1
 
 
 def test_run_ran_and_running_are_one_word(tmp_path):

@@ -4,16 +4,18 @@ import gzip
 import importlib.util
 import re
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from vjserver.runtime.files import data_folder
+from vjserver.speech import switches
 from vjserver.types.errors import ConfigError
 
 LINE = "pip install 'vjserver[notebook]'"
 THREE = {"ar": "ara", "de": "deu", "en": "eng", "es": "spa", "fr": "fra", "it": "ita", "nl": "nld", "pl": "pol",
          "pt": "por", "ru": "rus", "sv": "swe", "tr": "tur"}  # fmt: skip
 """How FreeDict calls languages."""
+LOANWORDS = Path(switches.__file__).with_name("loanwords.txt")
 LARGEST = 64 << 20
 MOST_GLOSS = 200
 _HEAD = re.compile(r"^\S.*?(/[^/]*/)?\s*(<[^>]*>)?\s*$")
@@ -52,6 +54,21 @@ class WordLexicon:
     def lemma(self, word: str, language: str) -> str:
         """Return a word's dictionary form, in small letters."""
         return str(self._lemma(word, language)).lower()
+
+    def is_borrowed(self, words: str, language: str) -> bool:
+        """Tell whether a language has made a word of English its own."""
+        own = _borrowed().get(language, frozenset())
+        return words in own or (words.endswith("s") and words[:-1] in own)
+
+
+@cache
+def _borrowed() -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for row in LOANWORDS.read_text("utf-8").splitlines():
+        code, *words = row.split()
+        if code != "#":
+            found.setdefault(code, set()).update(words)
+    return {code: frozenset(words) for code, words in found.items()}
 
 
 # -- glosses -----------------------------------------------------------------------------------------------------

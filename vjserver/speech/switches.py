@@ -42,6 +42,9 @@ class Lexicon(Protocol):
     def lemma(self, word: str, language: str) -> str:
         """Return a word's dictionary form."""
 
+    def is_borrowed(self, words: str, language: str) -> bool:
+        """Tell whether a language has made a word its own (of several: joined by hyphens)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -89,7 +92,7 @@ def switches_of(text: str, learn: str, own: str, lexicon: Lexicon) -> list[Switc
         while end > begin and not _carries(tokens[end - 1], ratios[end - 1]):
             end -= 1
         run = tokens[begin:end]
-        if run and not _is_name(run, learn):
+        if run and not _is_name(run, learn) and not _is_borrowed(run, learn, lexicon):
             lemmas = tuple(lexicon.lemma(token.text.lower(), own) for token in run if token.is_word)
             place = run[0].begin, run[-1].end
             found.append(Switch(text[place[0] : place[1]], *place, lemmas))
@@ -99,6 +102,11 @@ def switches_of(text: str, learn: str, own: str, lexicon: Lexicon) -> list[Switc
 def _carries(token: _Token, ratio: float) -> bool:
     """Tell whether a word at the edge of a switch belongs to it by itself."""
     return token.is_word and ratio > 0.0
+
+
+def _is_borrowed(run: Sequence[_Token], learn: str, lexicon: Lexicon) -> bool:
+    words = [token.text.lower() for token in run]
+    return lexicon.is_borrowed("-".join(words), learn) or all(lexicon.is_borrowed(word, learn) for word in words)
 
 
 def _is_name(run: Sequence[_Token], learn: str) -> bool:
