@@ -23,7 +23,9 @@ from vjserver.cli import main
 from vjserver.generators import store
 from vjserver.generators.pattern.generator import PatternGenerator, PatternOptions
 from vjserver.outputs import uyvy
+from vjserver.recognisers.weights import weights_of
 from vjserver.sources.song import demo_song
+from vjserver.types.errors import DeviceError
 
 settings.register_profile("vjserver", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("vjserver")
@@ -227,3 +229,30 @@ def vj(capsys):
         return code, json.loads(rows[-1]) if code == 0 and rows and rows[-1][:1] in "[{" else None, out.err + out.out
 
     return run
+
+
+@pytest.fixture
+def shell_of(tmp_path, monkeypatch, capsys):
+    """Return what runs the actions of a command in an empty data folder: exit code, and all that it said."""
+    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
+
+    def of(command):
+        def run(*line):
+            code = main([command, *map(str, line)])
+            out = capsys.readouterr()
+            return code, out.out + out.err
+
+        return run
+
+    return of
+
+
+def need_speech() -> None:
+    """Skip a test where Whisper's weights, or somebody to speak, are not here."""
+    pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install 'vjserver[speech]'")
+    if shutil.which("flite") is None:
+        pytest.skip("flite is not installed (make test installs it on Debian and Ubuntu)")
+    try:
+        weights_of("base")
+    except DeviceError as error:
+        pytest.skip(f"the speech model is not here: {error}")

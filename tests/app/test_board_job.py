@@ -16,13 +16,10 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import free_port, running, wait_for
+from conftest import free_port, need_speech, running, wait_for
 
-from vjserver.cli import main
 from vjserver.keeping.boards import Boards
-from vjserver.recognisers.weights import weights_of
 from vjserver.runtime.osc import message
-from vjserver.types.errors import DeviceError
 
 CHROMIUM = shutil.which("chromium")
 
@@ -115,14 +112,9 @@ def test_what_is_typed_is_a_card_and_is_made_again_beside_the_show(stage):
 @pytest.fixture
 def hall(tmp_path, filled_store):
     """A show that listens to its page, in a hall where a browser has a microphone that says one sentence again."""
-    pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install 'vjserver[speech]'")
-    for program in ("flite", "chromium"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed (make test installs it on Debian and Ubuntu)")
-    try:
-        weights_of("base")
-    except DeviceError as error:
-        pytest.skip(f"the speech model is not here: {error}")
+    need_speech()
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (make test installs it on Debian and Ubuntu)")
     one = Stage(tmp_path, '[speech]\non = true\nlanguage = "en"\n[generators.diffusion]\nmodel = "sd-turbo"\n')
     (tmp_path / "data").mkdir()
     (tmp_path / "data/models").symlink_to(filled_store / "models")
@@ -206,15 +198,8 @@ def ended(stage, number):
 
 
 @pytest.fixture
-def shell(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
-
-    def run(*line):
-        code = main(["board", *map(str, line)])
-        out = capsys.readouterr()
-        return code, out.out + out.err
-
-    return run
+def shell(shell_of):
+    return shell_of("board")
 
 
 def test_a_board_from_the_shell(shell, tmp_path):

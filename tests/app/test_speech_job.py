@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,15 +15,14 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import free_port, running, wait_for
+from conftest import free_port, need_speech, running, wait_for
 
 from vjserver.app.show import first_state, load_bank, load_show
 from vjserver.controls.osc import decode
-from vjserver.recognisers.weights import weights_of
 from vjserver.runtime.installed import installed
 from vjserver.runtime.osc import message
 from vjserver.show.state import enter
-from vjserver.types.errors import ConfigError, DeviceError
+from vjserver.types.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples/speech/show.toml"
 
@@ -32,13 +30,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples/speech/show.toml"
 @pytest.fixture
 def stage(pulse, tmp_path):
     """A show that listens, its OSC, and somebody to speak into the microphone."""
-    pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install 'vjserver[speech]'")
-    if shutil.which("flite") is None:
-        pytest.skip("flite is not installed (make test installs it on Debian and Ubuntu)")
-    try:
-        weights_of("base")
-    except DeviceError as error:
-        pytest.skip(f"the speech model is not here: {error}")
+    need_speech()
     one = Stage(pulse, tmp_path)
     line = [sys.executable, "-m", "vjserver", "run", str(one.show)]
     with one.ear, running(line, env={**pulse.env, "VJSERVER_DATA": str(tmp_path / "data")}):

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import shutil
 import socket
 import subprocess
 from datetime import datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import wordfreq
-from conftest import main
+from conftest import need_speech
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,15 +178,8 @@ def test_a_folder_that_makes_no_sense_leaves_nothing(dreams, tmp_path, change, w
 
 
 @pytest.fixture
-def shell(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
-
-    def run(*line):
-        code = main(["dream", *map(str, line)])
-        out = capsys.readouterr()
-        return code, out.out + out.err
-
-    return run
+def shell(shell_of):
+    return shell_of("dream")
 
 
 def test_a_journal_from_the_shell_opens_no_socket(shell, tmp_path, monkeypatch):
@@ -247,16 +239,7 @@ def test_a_line_that_makes_no_sense_is_told(shell, line, why):
 
 
 def test_a_recording_is_written_down(shell, tmp_path):
-    from vjserver.recognisers.weights import weights_of
-    from vjserver.types.errors import DeviceError
-
-    pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install 'vjserver[speech]'")
-    if shutil.which("flite") is None:
-        pytest.skip("flite is not installed (make test installs it on Debian and Ubuntu)")
-    try:
-        weights_of("base")
-    except DeviceError as error:
-        pytest.skip(f"the speech model is not here: {error}")
+    need_speech()
     said = tmp_path / "said.wav"
     text = "I was standing in a house full of water. A white horse was sleeping on the stairs."
     subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", str(said)], check=True)

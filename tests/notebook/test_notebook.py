@@ -8,7 +8,6 @@ import time
 from typing import ClassVar
 
 import pytest
-from conftest import main
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -303,15 +302,8 @@ def test_an_empty_notebook_makes_no_package(notebook, tmp_path):
 
 
 @pytest.fixture
-def shell(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("VJSERVER_DATA", str(tmp_path / "data"))
-
-    def run(*line):
-        code = main(["notebook", *map(str, line)])
-        out = capsys.readouterr()
-        return code, out.out + out.err
-
-    return run
+def shell(shell_of):
+    return shell_of("notebook")
 
 
 def test_a_notebook_from_the_shell(shell, tmp_path, monkeypatch):

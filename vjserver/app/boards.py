@@ -25,7 +25,6 @@ from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError, OutputError
 
 Say = Callable[[str], None]
-PORT = 9022
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,8 +16,8 @@ from vjserver.films import join
 from vjserver.films.codecs import CODECS, Codec, codec_of, is_here
 from vjserver.films.loop import LoopFilm, Seam, Turn, closed, in_turn, make_loop, turn_of
 from vjserver.films.places import rate_of
-from vjserver.films.report import codec_row, put
-from vjserver.runtime.files import remove, slug_of
+from vjserver.films.report import codec_row
+from vjserver.runtime.files import put, remove, slug_of
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.preset import Bank, Preset

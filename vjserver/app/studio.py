@@ -18,6 +18,7 @@ import numpy as np
 
 from vjserver.app.workers import Plan
 from vjserver.films.images import FilmImages
+from vjserver.films.storyboard import REFERENCE_STRENGTH
 from vjserver.keeping.boards import Boards, Card, Picture, Version
 from vjserver.keeping.pictures import encoded
 from vjserver.keeping.wishes import alone
@@ -46,7 +47,6 @@ SONG_S = (36.0, 39.0)
 """What of the demo's song plays while a picture is made: generators move to it."""
 FRAMES = {FALLBACK_GENERATOR: 24}
 """So many frames are drawn, and the last one kept; 1 where a picture hangs on none before it."""
-REFERENCE_STRENGTH = 0.65
 
 
 def look_of_version(version: Version, registry: Registry) -> Look:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from vjserver.keeping.boards import MOST_CARDS, Board, Boards, Card, Version
-from vjserver.keeping.folders import write_folder
+from vjserver.keeping.folders import read_json, write_folder
 from vjserver.keeping.pictures import read
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.types.errors import ConfigError, VJError
@@ -105,19 +105,7 @@ _CARD_KEYS = ("text", "said", "notes", "heard", "who", "language", "t_s", "star"
 def import_pictures(boards: Boards, folder: Path) -> Board:
     """Take in a folder that :func:`export_pictures` wrote, as a new board. Raises VJError; then nothing is left."""
     path = folder / "board.json"
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ConfigError(f"{path} is too large for a board: {LARGEST >> 20} MiB at most")
-        whole = msgspec.json.decode(path.read_bytes(), type=_Board)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise ConfigError(f"{path} is no board: {error}") from None
-    if whole.format != FORMAT or whole.version != FORMAT_VERSION:
-        raise ConfigError(
-            f"{path} is {whole.format[:40]!r} of version {whole.version}: {FORMAT!r} of version {FORMAT_VERSION} "
-            "is needed; nothing was taken in"
-        )
+    whole = read_json(path, _Board, FORMAT, FORMAT_VERSION, LARGEST)
     if len(whole.cards) > MOST_CARDS:
         raise ConfigError(f"{path} has {len(whole.cards)} cards: {MOST_CARDS} at most")
     board = boards.make(whole.name or folder.name, whole.style, whole.negative)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vjserver.keeping.notebook import Word
-from vjserver.runtime.files import write_whole
-from vjserver.types.errors import ConfigError, OutputError
+from vjserver.runtime.files import put
+from vjserver.types.errors import ConfigError
 
 LINE = "pip install 'vjserver[notebook]'"
 COLUMNS = ("word", "lemma", "gloss", "count", "sentence", "learn", "own")
@@ -30,7 +30,7 @@ def write_csv(path: Path, words: Sequence[Word]) -> None:
         sentence = word.seen[-1].sentence if word.seen else ""
         cells = (word.word, word.lemma, word.gloss, str(word.count), sentence, word.learn, word.own)
         rows.writerow([inert(cell) for cell in cells])
-    _put(path, text.getvalue().encode("utf-8-sig"))
+    put(path, text.getvalue().encode("utf-8-sig"))
 
 
 def inert(cell: str) -> str:
@@ -41,7 +41,7 @@ def inert(cell: str) -> str:
 def write_anki(path: Path, words: Sequence[Word], media: Callable[[str], Path | None]) -> None:
     """Write a package for Anki; each word has a number of its own there, so that it is taken in once and then updated.
 
-    Raises ConfigError, OutputError.
+    Raises ConfigError.
     """
     try:
         import genanki
@@ -73,11 +73,4 @@ def write_anki(path: Path, words: Sequence[Word], media: Callable[[str], Path | 
     with tempfile.TemporaryDirectory(prefix="vjserver-deck-") as folder:
         part = Path(folder) / "deck.apkg"
         package.write_to_file(str(part))
-        _put(path, part.read_bytes())
-
-
-def _put(path: Path, data: bytes) -> None:
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+        put(path, part.read_bytes())

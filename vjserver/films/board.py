@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from vjserver.films import join
 from vjserver.films.codecs import codec_of, writer
 from vjserver.films.film import Title
-from vjserver.films.report import put
 from vjserver.films.song import Song
 from vjserver.films.storyboard import Storyboard
 from vjserver.films.titles import Titles
 from vjserver.keeping.boards import Board, Card
+from vjserver.runtime.files import put
 from vjserver.show.registry import Registry
 from vjserver.speech.subtitles import stamp
 from vjserver.types.errors import ConfigError

@@ -13,8 +13,8 @@ from vjserver.films.film import Film, Plan, Segment
 from vjserver.films.places import clock
 from vjserver.films.segment import thumb_path
 from vjserver.ports import find
-from vjserver.runtime.files import write_whole
-from vjserver.types.errors import OutputError, VJError
+from vjserver.runtime.files import put
+from vjserver.types.errors import VJError
 from vjserver.types.frames import Pixels
 
 MOST_CELLS = 16
@@ -29,14 +29,6 @@ def report_path(output: Path) -> Path:
 def sheet_path(output: Path) -> Path:
     """Return where a film's contact sheet is."""
     return output.with_name(f"{output.name}.sheet.png")
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all. Raises OutputError."""
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from psutil import pid_exists
 from vjserver.keeping.database import Database, FullError, Row, words_of
 from vjserver.keeping.media import Media
 from vjserver.keeping.said import SaidSounds
+from vjserver.keeping.texts import kept_text
 from vjserver.runtime.files import data_folder
 from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT
 from vjserver.types.errors import ConfigError
@@ -155,14 +156,6 @@ class Picture:
     ending: str = "jpg"
 
 
-def _text(text: str, most: int, what: str, least: int = 0) -> str:
-    """Return a text as it is kept. Raises ConfigError."""
-    cleaned = clean(text).strip()
-    if not least <= len(cleaned) <= most:
-        raise ConfigError(f"{what} has {least or 'up'} to {most} signs: got {len(cleaned)}")
-    return cleaned
-
-
 class Boards:
     """All boards of this user. Raises KeepingError where the disk does, ConfigError for what makes no sense."""
 
@@ -216,8 +209,8 @@ class Boards:
 
     def make(self, name: str, style: str = "", negative: str = "") -> Board:
         """Make a board."""
-        name = _text(name, MOST_TITLE, "a board's name", 1)
-        style, negative = (_text(one, MAX_TEXT, "a style") for one in (style, negative))
+        name = kept_text(name, MOST_TITLE, "a board's name", 1)
+        style, negative = (kept_text(one, MAX_TEXT, "a style") for one in (style, negative))
         now_s, board = time.time(), secrets.token_hex(6)
         with self._db.change() as db:
             if db.execute("SELECT count(*) FROM board").fetchone()[0] >= MOST_BOARDS:
@@ -244,9 +237,9 @@ class Boards:
     def edit(self, board: str, name: str | None = None, style: str | None = None, negative: str | None = None) -> Board:
         """Change a board's name, style or negative prompt: what is None stays."""
         values = {
-            "name": None if name is None else _text(name, MOST_TITLE, "a board's name", 1),
-            "style": None if style is None else _text(style, MAX_TEXT, "a style"),
-            "negative": None if negative is None else _text(negative, MAX_TEXT, "a negative prompt"),
+            "name": None if name is None else kept_text(name, MOST_TITLE, "a board's name", 1),
+            "style": None if style is None else kept_text(style, MAX_TEXT, "a style"),
+            "negative": None if negative is None else kept_text(negative, MAX_TEXT, "a negative prompt"),
         }
         with self._db.change() as db:
             _touch(db, board)
@@ -256,7 +249,7 @@ class Boards:
 
     def cast(self, board: str, name: str, look: str, picture: bytes | None = None, ending: str = "png") -> Board:
         """Say how somebody looks, with a picture if there is one; an empty look takes him out of the cast."""
-        name, look = _text(name, MAX_NAME, "a name", 1), _text(look, MAX_TEXT, "a look")
+        name, look = kept_text(name, MAX_NAME, "a name", 1), kept_text(look, MAX_TEXT, "a look")
         with self._kept([(picture, ending)] if picture and look else []) as names, self._db.change() as db:
             _touch(db, board)
             old = db.execute("SELECT picture FROM member WHERE board = ? AND name = ?", (board, name)).fetchone()
@@ -327,8 +320,8 @@ class Boards:
 
     def add(self, board: str, card: Card, before: int | None = None) -> Card:
         """Add a card at the end, or before another one; its versions are not taken."""
-        text = _text(card.text, MAX_TEXT, "a card's text", 1)
-        said, notes = _text(card.said, MAX_TEXT, "a sentence"), _text(card.notes, MOST_NOTES, "notes")
+        text = kept_text(card.text, MAX_TEXT, "a card's text", 1)
+        said, notes = kept_text(card.said, MAX_TEXT, "a sentence"), kept_text(card.notes, MOST_NOTES, "notes")
         with self._db.change() as db:
             change = _touch(db, board)
             if db.execute("SELECT count(*) FROM card WHERE board = ?", (board,)).fetchone()[0] >= MOST_CARDS:
@@ -392,8 +385,8 @@ class Boards:
     ) -> Card:
         """Change a card: what is None stays. ``version`` chooses one of its pictures."""
         values = {
-            "text": None if text is None else _text(text, MAX_TEXT, "a card's text", 1),
-            "notes": None if notes is None else _text(notes, MOST_NOTES, "notes"),
+            "text": None if text is None else kept_text(text, MAX_TEXT, "a card's text", 1),
+            "notes": None if notes is None else kept_text(notes, MOST_NOTES, "notes"),
             "star": star,
             "version": version,
         }
@@ -409,7 +402,7 @@ class Boards:
 
     def hear(self, card: int, said: str, who: str, language: str) -> Card:
         """Write down the whole sentence that a card came from, and who said it in which language."""
-        said = _text(said, MAX_TEXT, "a sentence")
+        said = kept_text(said, MAX_TEXT, "a sentence")
         with self._db.change() as db:
             values = {"said": said, "who": who[:MAX_NAME], "language": language[:12]}
             _set(db, "card", card, {**values, "change": _touch(db, _board_of(db, card))})
@@ -629,7 +622,7 @@ def _places(
 
 
 def _check_version(version: Version) -> None:
-    _text(version.prompt, 4 * MAX_TEXT, "a prompt")
+    kept_text(version.prompt, 4 * MAX_TEXT, "a prompt")
     if not 0 <= version.seed <= MAX_SEED:
         raise ConfigError(f"a seed is in 0..{MAX_SEED}: got {version.seed}")
     if not version.generator:

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from vjserver.keeping.database import Database, Row, words_of
-from vjserver.keeping.folders import write_folder
+from vjserver.keeping.folders import read_json, write_folder
+from vjserver.keeping.texts import kept_line
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.text import clean
@@ -70,13 +71,6 @@ class _File(msgspec.Struct):
     dream: Dream
 
 
-def _line(text: str, most: int, what: str, least: int = 0) -> str:
-    cleaned = " ".join(clean(text).split())
-    if not least <= len(cleaned) <= most:
-        raise ConfigError(f"{what} has {least or 'up'} to {most} signs: got {len(cleaned)}")
-    return cleaned
-
-
 def checked(dream: Dream) -> Dream:
     """Return an entry as it is kept. Raises ConfigError."""
     text = clean(dream.text).strip()
@@ -86,13 +80,13 @@ def checked(dream: Dream) -> Dream:
         raise ConfigError(f"a dream has at most {MOST_TEXT} signs: got {len(text)}")
     if not LUCIDITY[0] <= dream.lucidity <= LUCIDITY[1]:
         raise ConfigError(f"lucidity is {LUCIDITY[0]} to {LUCIDITY[1]}: got {dream.lucidity}")
-    tags = tuple(sorted({_line(tag, MOST_TAG, "a tag", 1).lower() for tag in dream.tags}))
+    tags = tuple(sorted({kept_line(tag, MOST_TAG, "a tag", 1).lower() for tag in dream.tags}))
     if len(tags) > MOST_TAGS:
         raise ConfigError(f"a dream has at most {MOST_TAGS} tags: got {len(tags)}")
-    title = _line(dream.title, MOST_TITLE, "a title") or _line(text[:MOST_TITLE], MOST_TITLE, "a title")
+    title = kept_line(dream.title, MOST_TITLE, "a title") or kept_line(text[:MOST_TITLE], MOST_TITLE, "a title")
     return Dream(
         dream.id or secrets.token_hex(6), dream.t_s or time.time(), title, text,
-        _line(dream.mood, MOST_TAG, "a mood"), dream.lucidity, dream.language[:12], tags,
+        kept_line(dream.mood, MOST_TAG, "a mood"), dream.lucidity, dream.language[:12], tags,
     )  # fmt: skip
 
 
@@ -217,17 +211,7 @@ class Dreams:
 
     @staticmethod
     def _read(path: Path) -> Dream:
-        try:
-            if path.stat().st_size > LARGEST:
-                raise ConfigError(f"{path} is too large for a dream")
-            whole = msgspec.json.decode(path.read_bytes(), type=_File)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-            raise ConfigError(f"{path} is no dream: {error}") from None
-        if whole.format != FORMAT or whole.version != FORMAT_VERSION:
-            raise ConfigError(f"{path} is {whole.format[:40]!r} of version {whole.version}: "
-                              f"{FORMAT!r} of version {FORMAT_VERSION} is needed")  # fmt: skip
+        whole = read_json(path, _File, FORMAT, FORMAT_VERSION, LARGEST)
         if not re.fullmatch(r"[0-9a-f]{12}", whole.dream.id):
             raise ConfigError(f"{path}: a dream's number is twelve hexadecimal digits: got {whole.dream.id[:40]!r}")
         return checked(whole.dream)

@@ -1,12 +1,17 @@
-"""Folders that appear whole: they are filled beside their place first."""
+"""Folders to take away: they appear whole, filled beside their place first; and the JSON in them, read with care."""
 
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from vjserver.runtime.files import remove
 from vjserver.types.errors import ConfigError, OutputError
+
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -24,3 +29,22 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             remove(part)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def read_json(path: Path, kind: type[_Kind], name: str, version: int, largest: int) -> _Kind:
+    """Read a file that says its ``format`` (``name``) and ``version``. Raises ConfigError for another one."""
+    what = name.rpartition(" ")[2]
+    try:
+        if path.stat().st_size > largest:
+            raise ConfigError(f"{path} is too large for a {what}: {largest >> 20} MiB at most")
+        whole = msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise ConfigError(f"{path} is no {what}: {error}") from None
+    found, its = str(getattr(whole, "format", ""))[:40], getattr(whole, "version", 0)
+    if found != name or its != version:
+        raise ConfigError(
+            f"{path} is {found!r} of version {its}: {name!r} of version {version} is needed; nothing was taken in"
+        )
+    return whole

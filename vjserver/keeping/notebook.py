@@ -14,9 +14,9 @@ from typing import Any
 
 from vjserver.keeping.database import Database, Row
 from vjserver.keeping.media import Media
+from vjserver.keeping.texts import kept_line
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError
-from vjserver.types.text import clean
 
 VERSION = 1
 MOST_WORD, MOST_GLOSS, MOST_SENTENCE = 120, 500, 2000
@@ -67,13 +67,6 @@ class Word:
     seen: tuple[Seen, ...] = ()
 
 
-def _text(text: str, most: int, what: str, least: int = 0) -> str:
-    cleaned = " ".join(clean(text).split())
-    if not least <= len(cleaned) <= most:
-        raise ConfigError(f"{what} has {least or 'up'} to {most} signs: got {len(cleaned)}")
-    return cleaned
-
-
 class Notebook:
     """All words of this user. Raises KeepingError where the disk does, ConfigError for what makes no sense."""
 
@@ -90,9 +83,9 @@ class Notebook:
         self, learn: str, own: str, lemma: str, said: str, sentence: str, gloss: str = "", t_s: float = 0.0
     ) -> Word:
         """Note that a word was missing: a new row, or one more of a row that is there. A gloss never replaces one."""
-        lemma, said = _text(lemma, MOST_WORD, "a word", 1), _text(said, MOST_WORD, "a word", 1)
-        sentence = _text(sentence[:MOST_SENTENCE], MOST_SENTENCE, "a sentence", 1)
-        gloss = _text(gloss[:MOST_GLOSS], MOST_GLOSS, "a gloss")
+        lemma, said = kept_line(lemma, MOST_WORD, "a word", 1), kept_line(said, MOST_WORD, "a word", 1)
+        sentence = kept_line(sentence[:MOST_SENTENCE], MOST_SENTENCE, "a sentence", 1)
+        gloss = kept_line(gloss[:MOST_GLOSS], MOST_GLOSS, "a gloss")
         t_s = t_s or time.time()
         with self._db.change() as db:
             if db.execute("SELECT count(*) FROM word").fetchone()[0] >= MOST_WORDS:
@@ -143,7 +136,7 @@ class Notebook:
 
     def gloss(self, word: int, gloss: str) -> Word:
         """Say what a word means."""
-        text = _text(gloss, MOST_GLOSS, "a gloss")
+        text = kept_line(gloss, MOST_GLOSS, "a gloss")
         with self._db.change() as db:
             if db.execute("UPDATE word SET gloss = ? WHERE id = ?", (text, word)).rowcount == 0:
                 raise ConfigError(f"there is no word {word}: it may have been deleted")

@@ -10,10 +10,10 @@ from vjserver.show.casting import told
 from vjserver.show.state import LOOK, Look
 
 
-def wanted_of(board: Board, card: Card, look: Look, text: str = "", seed: int | None = None) -> Version:
+def wanted_of(board: Board, card: Card, look: Look, seed: int | None = None) -> Version:
     """Return what is to be made of a card: with the board's style and cast, and a look for the rest. ConfigError."""
     cast = {member.name: member.look for member in board.cast}
-    prompt = told(text or card.text, cast, board.style)
+    prompt = told(card.text, cast, board.style)
     plain = replace(alone(look, prompt), negative=board.negative or look.negative)
     plain = replace(plain, seed=look.seed if seed is None else seed)
     return Version(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from vjserver.types.errors import OutputError
+
 
 def data_folder() -> Path:
     """Return the user's data folder; it may not be there yet."""
@@ -33,6 +35,14 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all. Raises OutputError."""
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def remove(path: Path) -> None:
