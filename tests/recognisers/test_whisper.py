@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 import soundfile
 
 from vjserver.recognisers import weights
@@ -92,6 +93,19 @@ def test_silence_and_noise_raise_nothing(whisper):
     ):
         found = whisper.decode(sound.astype(np.float32), "en")
         assert 0.0 <= found.confidence <= 1.0
+
+
+@pytest.mark.usefixtures("whisper")
+def test_who_listens_leaves_the_threads_of_pictures_alone():
+    """Another number of them rounds otherwise, and the same film would not be the same."""
+    recogniser, before = WhisperRecogniser(WhisperOptions()), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        recogniser.open()
+        assert torch.get_num_threads() == 3
+    finally:
+        recogniser.close()
+        torch.set_num_threads(before)
 
 
 def test_words_that_are_likely_help_and_their_echo_is_not_believed(whisper, say):

@@ -10,6 +10,8 @@ with the door shut to it; whether anything was said at all, :mod:`vjserver.speec
 
 import importlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,9 +70,9 @@ class WhisperRecogniser:
         except ImportError as error:
             raise DeviceError(f"speech is not available ({error}); pip install 'vjserver[speech]'") from None
         try:
-            self._model = self._ct2.models.Whisper(
-                str(folder), device="cpu", compute_type="int8", intra_threads=self._o.threads, inter_threads=1
-            )
+            load = partial(self._ct2.models.Whisper, str(folder), device="cpu", compute_type="int8", inter_threads=1)
+            with ThreadPoolExecutor(1) as own:  # it sets the calling thread's number of OpenMP's threads, torch's too
+                self._model = own.submit(load, intra_threads=self._o.threads).result()
             self._signs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # noqa: BLE001 - a library of strangers, given a stranger's files
             raise DeviceError(f"{folder} is no Whisper model in CTranslate2's layout: {error}") from None

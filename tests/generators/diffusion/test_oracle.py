@@ -125,7 +125,8 @@ def test_decks_rendered_together_are_those_rendered_alone(case):
     guidance = GUIDANCE.get(name, 1.0)
     both = ours(engine, None, 1, guidance, shape=Shape(WIDTH, HEIGHT, WIDTH, HEIGHT, 2), decks=rows)
     for deck, text in zip(both, texts, strict=True):
-        np.testing.assert_allclose(deck, ours(engine, [(text, 1.0)], 1, guidance)[0], atol=1e-5)
+        # kernels for two pictures may round otherwise than those for one: a step of eight bits is forty times that
+        np.testing.assert_allclose(deck, ours(engine, [(text, 1.0)], 1, guidance)[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 72), (104, 56), (128, 120)])
