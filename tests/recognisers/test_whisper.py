@@ -6,8 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-import torch
 import soundfile
+import torch
 
 from vjserver.recognisers import weights
 from vjserver.recognisers.weights import weights_of
