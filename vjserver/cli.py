@@ -370,8 +370,25 @@ def _add_notebook_commands(commands: Any) -> None:
     verbs = notebook.add_subparsers(required=True, metavar="ACTION", dest="verb")
     read = verbs.add_parser("read", help="note the words of your own language in a text of the one that you learn")
     read.add_argument("file", type=Path)
-    read.add_argument("--learn", required=True, metavar="L", help="the language that you learn: es, fr, de ...")
-    read.add_argument("--own", required=True, metavar="L", help="your own: en ...")
+    hear = verbs.add_parser("hear", help="note them in a recording in which you talk")
+    hear.add_argument("file", type=Path)
+    record = verbs.add_parser("record", help="talk into a microphone (Enter ends it); the words are noted after")
+    _add_microphone_options(record)
+    for verb in (read, hear, record):
+        verb.add_argument("--learn", required=True, metavar="L", help="the language that you learn: es, fr, de ...")
+        verb.add_argument("--own", required=True, metavar="L", help="your own: en ...")
+    for verb in (hear, record):
+        verb.add_argument("--keep-sound", action="store_true", help="keep the sound of sentences with such a word")
+    finish = verbs.add_parser("finish", help="listen to recordings, and draw pictures, that wait")
+    finish.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
+    draw = verbs.add_parser("draw", help="have words drawn (default: all that have no picture)")
+    draw.add_argument("word", nargs="*")
+    draw.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    draw.add_argument("--model", default="", metavar="NAME")
+    for verb in (record, finish, draw):
+        _add_drawing_options(verb)
+    page = verbs.add_parser("open", help="the pages of the notebook and the journal, for you alone")
+    _add_pages_options(page)
     listing = verbs.add_parser("list", help="list the words, those most often missed first")
     listing.add_argument("--json", action="store_true", help="one JSON line a word")
     gloss = verbs.add_parser("gloss", help="say what a word means")
@@ -381,6 +398,7 @@ def _add_notebook_commands(commands: Any) -> None:
     export = verbs.add_parser("export", help="write the words as CSV, or as a package for Anki")
     export.add_argument("kind", choices=("csv", "anki"))
     export.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.csv|.apkg")
+    export.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)
     for verb in (listing, export):
         verb.add_argument("--learn", default="", metavar="L", help="only words missed in this language")
         verb.add_argument("--own", default="", metavar="L", help="only words of this language")
@@ -397,32 +415,80 @@ def _add_dream_commands(commands: Any) -> None:
     write.add_argument("text", nargs="*")
     hear = verbs.add_parser("hear", help="keep a dream that was said into a recording (a whisper counts)")
     hear.add_argument("file", type=Path)
+    record = verbs.add_parser("record", help="record a dream from a microphone (Enter ends it), then write it down")
+    record.add_argument("--device", metavar="NAME", help="which microphone: part of its name, or its number")
+    record.add_argument(
+        "--seconds", type=_seconds, default=3600.0, metavar="N", help="at most so long (default: an hour)"
+    )
+    record.add_argument("--later", action="store_true", help="only record: vjserver dream finish writes it down")
+    record.add_argument("--keep-sound", action="store_true", help="keep the recording when it is written down")
     for verb in (write, hear):
         verb.add_argument("--title", default="", help="default: the most telling sentence")
         verb.add_argument("--tag", action="append", default=[], metavar="TAG")
         verb.add_argument("--mood", default="")
         verb.add_argument("--lucidity", type=int, default=0, metavar="0..5", help="how much you knew that you dreamt")
+    for verb in (write, hear, record):
         verb.add_argument("--when", default="", metavar="DAY", help="2026-11-27, or with a time (default: now)")
         verb.add_argument("--language", default="", metavar="L", help="such as en or es")
+    finish = verbs.add_parser("finish", help="write down recordings, and draw pictures, that wait")
     listing = verbs.add_parser("list", help="list dreams, the newest first")
-    listing.add_argument("--search", default="", metavar="WORDS")
-    listing.add_argument("--tag", default="")
     show = verbs.add_parser("show", help="print a dream, and its most telling sentences")
-    show.add_argument("dream", metavar="NUMBER", help="or its first four signs")
+    change = verbs.add_parser("change", help="change what a dream is called, its day, mood, tags or text")
+    change.add_argument("--title", default="")
+    change.add_argument("--tag", action="append", metavar="TAG", help="all its tags anew; an empty one takes them away")
+    change.add_argument("--mood")
+    change.add_argument("--lucidity", type=int, metavar="0..5")
+    change.add_argument("--when", default="", metavar="DAY")
+    change.add_argument("--language", metavar="L")
+    change.add_argument("--text")
     verbs.add_parser("signs", help="words that return in three dreams or more")
     calendar = verbs.add_parser("calendar", help="how many dreams each day had")
     calendar.add_argument("year", nargs="?", default="")
-    export = verbs.add_parser("export", help="write all dreams into a folder")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    draw = verbs.add_parser("draw", help="have the most telling sentences of a dream drawn")
+    draw.add_argument("--count", type=int, default=3, metavar="N", help="so many sentences (default 3)")
+    draw.add_argument("--seed", type=int)
+    paper = verbs.add_parser("pdf", help="write a dream, or all of them, as a PDF")
+    paper.add_argument("dream", nargs="?", default="", metavar="NUMBER")
+    paper.add_argument("--font-size", type=float, default=11.0, metavar="PT", help="default 11")
+    export = verbs.add_parser("export", help="write all dreams into a folder, with pictures and sound")
     take = verbs.add_parser("import", help="take in a folder that export wrote")
     take.add_argument("folder", type=Path)
     mint = verbs.add_parser("mint", help="write one dream with its hash, the time and a licence")
-    mint.add_argument("dream", metavar="NUMBER")
-    mint.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     mint.add_argument("--licence", default="All rights reserved", help="default: all rights reserved")
+    for verb in (show, change, draw, mint):
+        verb.add_argument("dream", metavar="NUMBER", help="or its first four signs")
+    for verb in (listing, paper):
+        verb.add_argument("--search", default="", metavar="WORDS")
+        verb.add_argument("--tag", default="")
+    for verb, out in ((paper, "OUT.pdf"), (export, "FOLDER"), (mint, "FOLDER")):
+        verb.add_argument("-o", "--output", type=Path, required=True, metavar=out)
+    page = verbs.add_parser("open", help="the pages of the journal and the notebook, for you alone")
+    _add_pages_options(page)
+    for verb in (draw, finish):
+        _add_drawing_options(verb)
+    draw.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    draw.add_argument("--model", default="", metavar="NAME")
+    for verb in (finish, paper):
+        verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
     delete = verbs.add_parser("delete", help="delete a dream; nothing of it is left")
     delete.add_argument("dream", nargs="?", default="")
     delete.add_argument("--everything", action="store_true", help="all dreams")
+
+
+def _add_microphone_options(record: argparse.ArgumentParser) -> None:
+    record.add_argument("--device", metavar="NAME", help="which microphone: part of its name, or its number")
+    record.add_argument("--seconds", type=_seconds, default=3600.0, metavar="N", help="at most so long (an hour)")
+
+
+def _add_pages_options(page: argparse.ArgumentParser) -> None:
+    page.add_argument("--port", type=int, default=9023, metavar="N")
+    page.add_argument("--keep-sound", action="store_true", help="keep recordings when they are written down")
+    page.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
+
+
+def _add_drawing_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--size", metavar="WxH", help="default: that of the show")
+    verb.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
 
 
 def _dream(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from conftest import need_speech
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vjserver.documents import journal
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.speech.salience import ranked, score_of, sentences_of
 from vjserver.types.errors import ConfigError
@@ -136,15 +137,15 @@ def test_what_is_taken_away_comes_back_equal(dreams, tmp_path):
     for i in range(5):
         dreams.write(Dream(t_s=1000.5 + i, text=f"Dream {i} — море\n<b>&", title=f"a/b\\{i}", tags=(f"t{i}", "a/b"),
                            mood="=1+1", lucidity=i, language="en"))  # fmt: skip
-    assert dreams.export(tmp_path / "out") == 5
+    assert journal.export(dreams, tmp_path / "out") == 5
     other = Dreams(tmp_path / "other")
-    assert other.take_in(tmp_path / "out") == 5
+    assert journal.take_in(other, tmp_path / "out") == 5
     assert other.dreams() == dreams.dreams()
-    assert other.take_in(tmp_path / "out") == 5, "again: over the same"
+    assert journal.take_in(other, tmp_path / "out") == 5, "again: over the same"
     assert other.dreams() == dreams.dreams()
     other.close()
     with pytest.raises(ConfigError, match="is there already"):
-        dreams.export(tmp_path / "out")
+        journal.export(dreams, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -160,17 +161,17 @@ def test_what_is_taken_away_comes_back_equal(dreams, tmp_path):
 def test_a_folder_that_makes_no_sense_leaves_nothing(dreams, tmp_path, change, why):
     dreams.write(Dream(t_s=5.0, text="one"))
     dreams.write(Dream(t_s=6.0, text="two"))
-    dreams.export(tmp_path / "out")
+    journal.export(dreams, tmp_path / "out")
     path = max((tmp_path / "out").iterdir())
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))
     other = Dreams(tmp_path / "other")
     with pytest.raises(ConfigError, match=why):
-        other.take_in(tmp_path / "out")
+        journal.take_in(other, tmp_path / "out")
     assert other.dreams() == []
     with pytest.raises(ConfigError, match="holds no dreams"):
-        other.take_in(tmp_path)
+        journal.take_in(other, tmp_path)
     other.close()
 
 

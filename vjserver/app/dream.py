@@ -1,45 +1,36 @@
 """The command ``vjserver dream``: a journal that no show opens and no network sees."""
 
 import argparse
-import hashlib
-import importlib.util
-import json
+import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
-from vjserver.keeping.dreams import FORMAT, FORMAT_VERSION, Dream, Dreams
-from vjserver.keeping.folders import write_folder
-from vjserver.speech.salience import Zipf, ranked
-from vjserver.types.errors import ConfigError
-
-TELLING = 3
-LINE = "pip install 'vjserver[notebook]'"
-RARE_ZIPF = 5.3
-"""What is more common than this is no sign."""
+from vjserver.app.render import sides_of
+from vjserver.app.show import load_show, own_show
+from vjserver.documents import journal
+from vjserver.keeping.dreams import Dream, Dreams
+from vjserver.keeping.recordings import unpacked
+from vjserver.private.telling import signs_of, telling_of, title_of, titled
+from vjserver.runtime.installed import installed
+from vjserver.runtime.priority import raise_priority
+from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_SEED
+from vjserver.show.state import Look
+from vjserver.types.errors import ConfigError, KeepingError, VJError
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one of ``vjserver dream``'s actions."""
+    if getattr(args, "beside", False):
+        raise_priority(-10)  # a show may run beside it
     dreams = Dreams()
     try:
         return _ACTIONS[args.verb](dreams, args)
     finally:
         dreams.close()
-
-
-def zipf_of(language: str) -> Zipf:
-    """Return how common words of a language are; English where nothing is known of it. ConfigError without wordfreq."""
-    try:
-        import wordfreq
-    except ImportError:
-        raise ConfigError(f"the journal needs wordfreq: {LINE}") from None
-    code = language if language in wordfreq.available_languages() else "en"
-    return lambda word: float(wordfreq.zipf_frequency(word, code))
 
 
 def _time_of(text: str) -> float:
@@ -48,42 +39,101 @@ def _time_of(text: str) -> float:
     for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M"):
         try:
             return datetime.strptime(text, form).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     raise ConfigError(f"--when is a day such as 2026-11-27, with a time or without: got {text[:40]!r}")
 
 
+# -- what comes in ---------------------------------------------------------------------------------------------
+
+
 def _write(dreams: Dreams, args: argparse.Namespace) -> int:
     text = " ".join(args.text) if args.text else sys.stdin.read()
-    return _keep(dreams, text, args.language, args)
+    made = dreams.write(titled(_described(Dream(text=text), args)))
+    print(f"{made.id}  {made.title}")
+    return 0
+
+
+def _described(dream: Dream, args: argparse.Namespace) -> Dream:
+    """Return an entry with what a line says of it."""
+    return replace(
+        dream, t_s=_time_of(args.when), title=args.title, mood=args.mood, lucidity=args.lucidity,
+        language=args.language, tags=tuple(args.tag),
+    )  # fmt: skip
 
 
 def _hear(dreams: Dreams, args: argparse.Namespace) -> int:
     """Write down what was said into a recording, and keep that; the recording itself is left alone."""
-    from vjserver.app.show import SpeechOptions
-    from vjserver.app.speech import hear_file
+    from vjserver.app.speech import sound_of, written_down
 
-    said: dict[int, str] = {}
-    language = args.language
-    for row in hear_file(args.file, SpeechOptions(wake=""), language or "auto"):
-        if row["event"] in ("final", "revised"):
-            said[row["number"]] = row["text"]
-            language = language or row["language"]
-    return _keep(dreams, " ".join(text for _, text in sorted(said.items()) if text), language, args)
-
-
-def _keep(dreams: Dreams, text: str, language: str, args: argparse.Namespace) -> int:
-    when = _time_of(args.when)
-    title = args.title
-    if not title and text.strip():
-        telling = ranked(text, zipf_of(language))
-        title = telling[0].text[:80].rstrip(" .") if telling else ""
-    dream = dreams.write(
-        Dream(t_s=when, title=title, text=text, mood=args.mood, lucidity=args.lucidity, language=language,
-              tags=tuple(args.tag)),
-    )  # fmt: skip
-    print(f"{dream.id}  {dream.title}")
+    text, language = written_down(sound_of(args.file), args.language)
+    made = dreams.write(titled(replace(_described(Dream(text=text), args), language=language)))
+    print(f"{made.id}  {made.title}")
     return 0
+
+
+def _record(dreams: Dreams, args: argparse.Namespace) -> int:
+    """Record first; write it down after."""
+    from vjserver.app.speech import taken_down
+
+    flac, seconds = taken_down(dreams.recordings, args.device, args.seconds)
+    made = dreams.record(flac, seconds, _time_of(args.when), args.language, args.keep_sound)
+    print(f"{made.id}  {made.title}", flush=True)
+    if args.later:
+        print("vjserver dream finish writes it down")
+        return 0
+    write_down(dreams, made)
+    made = dreams.dream(made.id)
+    print(f"{made.title}\n\n{made.text}" if not made.hearing else f"it is not written down: {made.why}")
+    return 0
+
+
+def write_down(dreams: Dreams, dream: Dream) -> None:
+    """Write down a recording; one in which nothing can be understood stays. Raises KeepingError."""
+    from vjserver.app.speech import written_down
+
+    try:
+        text, language = written_down(unpacked(dreams.media.read(dream.sound)), dream.language)
+        if not text.strip():
+            raise ConfigError("nobody was understood in it: listen to it, and type it")
+        dreams.heard(dream.id, text, language, title_of(text, language))
+    except KeepingError:
+        raise
+    except VJError as error:
+        dreams.not_heard(dream.id, str(error))
+
+
+def _finish(dreams: Dreams, args: argparse.Namespace) -> int:
+    """Write down recordings, and make pictures, that wait."""
+    dreams.sweep()
+    heard = drawn = failed = 0
+    while (dream := dreams.unheard()) is not None:
+        write_down(dreams, dream)
+        try:
+            now = dreams.dream(dream.id)
+        except ConfigError:
+            continue  # it was deleted meanwhile
+        heard += not now.hearing
+        failed += now.hearing == "failed"
+        print(f"{now.id}  {now.title}" + (f": {now.why}" if now.why else ""), flush=True)
+    if dreams.wanted()[1]:
+        from vjserver.app.studio import Maker, make_next
+
+        show = load_show(args.show or own_show())
+        maker = Maker(installed(), show.generators, sides_of(args.size, (show.video.width, show.video.height)))
+        try:
+            while (card := make_next(dreams.pictures, maker)) is not None:
+                last = card.versions[-1] if card.versions else None
+                drawn += last is not None and last.making == "made"
+                failed += last is not None and last.making == "failed"
+                print(card.text + (f": {last.why}" if last is not None and last.why else ""), flush=True)
+        finally:
+            maker.close()
+    print(f"{heard} written down, {drawn} drawn" + (f", {failed} could not be: see above" if failed else ""))
+    return 1 if failed and not heard + drawn else 0
+
+
+# -- what is there ---------------------------------------------------------------------------------------------
 
 
 def _list(dreams: Dreams, args: argparse.Namespace) -> int:
@@ -103,26 +153,29 @@ def _show(dreams: Dreams, args: argparse.Namespace) -> int:
     print(f", {dream.mood}" if dream.mood else "", end="")
     print(f", lucidity {dream.lucidity}" if dream.lucidity else "")
     print(" ".join(f"#{tag}" for tag in dream.tags))
+    if dream.hearing:
+        print(f"\nnot written down yet: {dream.why or 'vjserver dream finish'}")
     print(f"\n{dream.text}\n\nmost telling:")
-    for told in ranked(dream.text, zipf_of(dream.language))[:TELLING]:
-        print(f"  {told.text}")
+    for told in telling_of(dream.text, dream.language):
+        print(f"  {told}")
+    return 0
+
+
+def _change(dreams: Dreams, args: argparse.Namespace) -> int:
+    """Change what is said of an entry: what is not named stays."""
+    dream = dreams.dream(args.dream)
+    given = {
+        "title": args.title or None, "mood": args.mood, "lucidity": args.lucidity, "language": args.language,
+        "t_s": _time_of(args.when) if args.when else None, "text": args.text,
+        "tags": None if args.tag is None else tuple(tag for tag in args.tag if tag),
+    }  # fmt: skip
+    made = dreams.write(replace(dream, **{name: value for name, value in given.items() if value is not None}))
+    print(f"{made.id}  {made.title}  {' '.join(f'#{tag}' for tag in made.tags)}".rstrip())
     return 0
 
 
 def _signs(dreams: Dreams, _args: argparse.Namespace) -> int:
-    lemmas = importlib.util.find_spec("simplemma") is not None
-
-    def sign(word: str, language: str) -> str:
-        common = zipf_of(language)(word)
-        if common >= RARE_ZIPF or common == 0.0:
-            return ""
-        if not lemmas:
-            return word
-        import simplemma
-
-        return str(simplemma.lemmatize(word, language if language in ("de", "en", "es", "fr", "it") else "en")).lower()
-
-    signs = dreams.signs(sign)
+    signs = signs_of(dreams)
     for word, count in signs:
         print(f"{count:4d}  {word}")
     if not signs:
@@ -132,7 +185,7 @@ def _signs(dreams: Dreams, _args: argparse.Namespace) -> int:
 
 def _calendar(dreams: Dreams, args: argparse.Namespace) -> int:
     """Print how many dreams each month, and each day of it, has."""
-    days = Counter(datetime.fromtimestamp(dream.t_s).strftime("%Y-%m-%d") for dream in dreams.dreams())
+    days = Counter(datetime.fromtimestamp(t_s).strftime("%Y-%m-%d") for t_s in dreams.times())
     months = sorted({day[:7] for day in days if day.startswith(args.year)})
     for month in months:
         of = {int(day[8:]): count for day, count in days.items() if day.startswith(month)}
@@ -142,39 +195,48 @@ def _calendar(dreams: Dreams, args: argparse.Namespace) -> int:
     return 0
 
 
+# -- what goes out ---------------------------------------------------------------------------------------------
+
+
+def _draw(dreams: Dreams, args: argparse.Namespace) -> int:
+    """Have the most telling sentences of a dream drawn."""
+    dream = dreams.dream(args.dream)
+    if args.generator and args.generator not in installed().infos:
+        raise ConfigError(f"unknown generator {args.generator!r}; there are: {', '.join(installed().infos)}")
+    seed = random.randrange(MAX_SEED + 1) if args.seed is None else args.seed
+    look = Look(generator=args.generator or FALLBACK_GENERATOR, model=args.model, seed=seed)
+    dreams.draw(dream.id, telling_of(dream.text, dream.language, args.count), look)
+    return _finish(dreams, args)
+
+
+def _pdf(dreams: Dreams, args: argparse.Namespace) -> int:
+    found = [dreams.dream(args.dream)] if args.dream else dreams.dreams(args.search, args.tag)
+    title = found[0].title if args.dream else "Dreams"
+    pages = journal.write_pdf(
+        args.output, dreams, found, title, args.font_size, lambda why: print(why, file=sys.stderr)
+    )
+    print(f"{args.output}: {len(found)} dreams on {pages} pages")
+    return 0
+
+
 def _export(dreams: Dreams, args: argparse.Namespace) -> int:
-    print(f"{args.output}: {dreams.export(args.output)} dreams")
+    print(f"{args.output}: {journal.export(dreams, args.output)} dreams")
     return 0
 
 
 def _import(dreams: Dreams, args: argparse.Namespace) -> int:
-    print(f"{dreams.take_in(args.folder)} dreams are taken in")
+    print(f"{journal.take_in(dreams, args.folder)} dreams are taken in")
     return 0
 
 
 def _mint(dreams: Dreams, args: argparse.Namespace) -> int:
-    """Write one entry with its SHA-256, the time, and a licence: to prove later what was written when."""
-    dream = dreams.dream(args.dream)
-    whole = json.dumps(
-        {"format": FORMAT, "version": FORMAT_VERSION, "dream": asdict(dream)}, ensure_ascii=False, indent=1
-    ).encode()
-    digest = hashlib.sha256(whole).hexdigest()
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    minted = {"sha256": digest, "file": "dream.json", "minted": now, "licence": args.licence}
-
-    def fill(part: Path) -> None:
-        (part / "dream.json").write_bytes(whole)
-        (part / "mint.json").write_text(json.dumps(minted, indent=1) + "\n", encoding="utf-8")
-        (part / "LICENCE.txt").write_text(f"{args.licence}\n", encoding="utf-8")
-
-    write_folder(args.output, fill)
-    print(f"{args.output}: {digest}")
+    print(f"{args.output}: {journal.mint(dreams, args.dream, args.output, args.licence)}")
     return 0
 
 
 def _delete(dreams: Dreams, args: argparse.Namespace) -> int:
     if args.everything:
-        count = len(dreams.dreams())
+        count = len(dreams.times())
         dreams.delete_all()
         print(f"{count} dreams are deleted: nothing of them is left")
     elif args.dream:
@@ -185,7 +247,15 @@ def _delete(dreams: Dreams, args: argparse.Namespace) -> int:
     return 0
 
 
+def _open(dreams: Dreams, args: argparse.Namespace) -> int:
+    from vjserver.app.pages import open_pages
+
+    dreams.close()
+    return open_pages(args, "/dreams")
+
+
 _ACTIONS: dict[str, Callable[[Dreams, argparse.Namespace], int]] = {
-    "write": _write, "hear": _hear, "list": _list, "show": _show, "signs": _signs, "calendar": _calendar,
-    "export": _export, "import": _import, "mint": _mint, "delete": _delete,
+    "write": _write, "hear": _hear, "record": _record, "finish": _finish, "list": _list, "show": _show,
+    "change": _change, "signs": _signs, "calendar": _calendar, "draw": _draw, "pdf": _pdf, "export": _export,
+    "import": _import, "mint": _mint, "delete": _delete, "open": _open,
 }  # fmt: skip

@@ -12,22 +12,26 @@ from pathlib import Path
 from vjserver.runtime.files import remove, slug_of
 from vjserver.types.errors import OutputError
 
-PREFIX = "vjserver-board-"
+PREFIX = "vjserver-export-"
 EXPORT_S = 1200.0
 """So long may an export take."""
 
 
-async def exported(board: str, kind: str, options: list[str]) -> tuple[Path, Callable[[], None]]:
-    """Have a board exported by a process of its own, at a low priority; return the file, and what removes it."""
+async def made(command: list[str], name: str) -> tuple[Path, Callable[[], None]]:
+    """Have one of our commands write a file, in a process of its own; return where it is, and what removes it."""
     folder = _folder()
-    output = folder / {"pdf": "board.pdf", "film": "board.mp4"}.get(kind, "board.zip")
-    command = [sys.executable, "-m", "vjserver", "board", "export", board, kind, "-o", str(output), "--zip", *options]
     try:
-        await _ran([*command, "--beside"])
+        await _ran([sys.executable, "-m", "vjserver", *command, "-o", str(folder / name), "--beside"])
     except BaseException:
         remove(folder)
         raise
-    return output, partial(remove, folder)
+    return folder / name, partial(remove, folder)
+
+
+async def exported(board: str, kind: str, options: list[str]) -> tuple[Path, Callable[[], None]]:
+    """Have a board exported; return the file, and what removes it."""
+    name = {"pdf": "board.pdf", "film": "board.mp4"}.get(kind, "board.zip")
+    return await made(["board", "export", board, kind, "--zip", *options], name)
 
 
 async def taken_in(script: bytes, name: str) -> str:
@@ -63,7 +67,7 @@ async def _ran(command: list[str]) -> str:
         process.kill()
         await process.wait()
         if isinstance(error, TimeoutError):
-            raise OutputError(f"it took longer than {EXPORT_S:g} s: vjserver board does it without the page") from None
+            raise OutputError(f"it took longer than {EXPORT_S:g} s: the command does it without the page") from None
         raise
     if process.returncode:
         why = told.decode("utf-8", "replace").strip().splitlines()

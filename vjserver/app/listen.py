@@ -69,8 +69,13 @@ def recogniser_of(speech: SpeechOptions) -> Recogniser:
     return recogniser
 
 
-def transcriber_of(speech: SpeechOptions, recogniser: Recogniser, first: int = 1) -> Transcriber:
-    """Return what decides what is decoded and told. Raises DeviceError where the words of a language are missing."""
+def transcriber_of(
+    speech: SpeechOptions, recogniser: Recogniser, first: int = 1, safety: SafetyList | None = None
+) -> Transcriber:
+    """Return what decides what is decoded and told. Raises DeviceError where the words of a language are missing.
+
+    ``safety`` refuses words (default: ours, and the show's).
+    """
     wake = speech.wake
     spots = WakeSpotter(wake)
 
@@ -80,7 +85,7 @@ def transcriber_of(speech: SpeechOptions, recogniser: Recogniser, first: int = 1
 
     return Transcriber(
         phrase_chooser(),
-        safety_of(speech.refuse),
+        safety if safety is not None else safety_of(speech.refuse),
         lambda text: bool(wake) and commands.after_wake(text, wake) is not None,
         mends=mend,
         revises=getattr(recogniser, "revises", True),

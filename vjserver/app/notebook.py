@@ -5,24 +5,37 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from vjserver.app.show import decoded
+from vjserver.app.render import sides_of
+from vjserver.app.show import decoded, load_show, own_show
 from vjserver.documents import decks
+from vjserver.keeping.boards import Board, Card
 from vjserver.keeping.notebook import GRADES, Notebook, Word
+from vjserver.keeping.recordings import flac, unpacked
+from vjserver.keeping.wishes import wanted_of
 from vjserver.recognisers.lexicon import Glosses, WordLexicon
+from vjserver.runtime.installed import installed
+from vjserver.runtime.priority import raise_priority
+from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.show.state import Look
 from vjserver.speech.switches import switches_of
-from vjserver.types.errors import ConfigError
+from vjserver.types.audio import Float32
+from vjserver.types.errors import ConfigError, KeepingError, VJError
 
 LARGEST = 16 << 20
 _SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]*")
+SIZE = (512, 512)
+STYLE = "clear picture of one thing, plain background"
 KEYS = dict(zip("1234", GRADES, strict=True))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one of ``vjserver notebook``'s actions."""
+    if getattr(args, "beside", False):
+        raise_priority(-10)  # a show may run beside it
     notebook = Notebook()
     try:
         return _ACTIONS[args.verb](notebook, args)
@@ -30,18 +43,34 @@ def run(args: argparse.Namespace) -> int:
         notebook.close()
 
 
-def noted(notebook: Notebook, sentences: Iterable[str], learn: str, own: str, say: Callable[[str], None]) -> list[Word]:
-    """Note the words of ``own`` in sentences of ``learn``; return them. Raises ConfigError for a pair without data."""
-    lexicon, glosses = WordLexicon(learn, own), Glosses(own, learn)
-    if not glosses.here:
-        say(f"no dictionary {glosses.name} is installed: meanings stay empty until you write them "
-            f"(Debian and Ubuntu: apt install dict-{glosses.name})")  # fmt: skip
-    found = []
-    for sentence in sentences:
-        for switch in switches_of(sentence, learn, own, lexicon):
-            lemma = " ".join(switch.lemmas)
-            found.append(notebook.note(learn, own, lemma, switch.words, sentence, glosses.find(lemma)))
-    return found
+class Noting:
+    """Notes words of ``own`` in sentences of ``learn``. Raises ConfigError for a pair without data."""
+
+    def __init__(self, notebook: Notebook, learn: str, own: str, say: Callable[[str], None]) -> None:
+        self._notebook, self.learn, self.own = notebook, learn, own
+        self.lexicon, self._glosses = WordLexicon(learn, own), Glosses(own, learn)
+        if not self._glosses.here:
+            say(f"no dictionary {self._glosses.name} is installed: meanings stay empty until you write them "
+                f"(Debian and Ubuntu: apt install dict-{self._glosses.name})")  # fmt: skip
+
+    def __call__(self, text: str, sound: Float32 | None = None) -> list[Word]:
+        """Note the words of a text, sentence by sentence; return them. ``sound`` is kept with each."""
+        found = []
+        for sentence in (" ".join(found.split()) for found in _SENTENCE.findall(text) if found.strip()):
+            for switch in switches_of(sentence, self.learn, self.own, self.lexicon):
+                lemma = " ".join(switch.lemmas)
+                place = self.learn, self.own, lemma, switch.words, sentence, self._glosses.find(lemma)
+                found.append(self._notebook.note(*place, sound=flac(sound) if sound is not None else b""))
+        return found
+
+
+def _say(why: str) -> None:
+    print(why, file=sys.stderr)
+
+
+def _told(words: list[Word]) -> None:
+    for word in words:
+        print(f"{word.word}: {word.gloss or '?'}   ({word.seen[-1].sentence})", flush=True)
 
 
 def _read(notebook: Notebook, args: argparse.Namespace) -> int:
@@ -52,12 +81,103 @@ def _read(notebook: Notebook, args: argparse.Namespace) -> int:
         text = decoded(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    sentences = [" ".join(found.split()) for found in _SENTENCE.findall(text) if found.strip()]
-    words = noted(notebook, sentences, args.learn, args.own, lambda why: print(why, file=sys.stderr))
-    for word in words:
-        print(f"{word.word}: {word.gloss or '?'}   ({word.seen[-1].sentence})")
-    print(f"{len(words)} words in {len(sentences)} sentences")
+    words = Noting(notebook, args.learn, args.own, _say)(text)
+    _told(words)
+    print(f"{len(words)} words noted")
     return 0
+
+
+def _hear(notebook: Notebook, args: argparse.Namespace) -> int:
+    """Note the words of a recording."""
+    from vjserver.app.speech import sound_of
+
+    noting = Noting(notebook, args.learn, args.own, _say)
+    words, sentences = heard(noting, sound_of(args.file), args.keep_sound)
+    _told(words)
+    print(f"{len(words)} words noted in: {' '.join(sentences)}")
+    return 0
+
+
+def heard(noting: Noting, sound: Float32, keep: bool) -> tuple[list[Word], list[str]]:
+    """Note the words of a recording, and return them with what was understood. Raises VJError."""
+    from vjserver.app.speech import mixed_down
+
+    words: list[Word] = []
+    sentences: list[str] = []
+    for text, piece in mixed_down(sound, noting.learn, noting.own, noting.lexicon):
+        sentences.append(text)
+        words += noting(text, piece if keep else None)
+    return words, sentences
+
+
+def _record(notebook: Notebook, args: argparse.Namespace) -> int:
+    """Talk into a microphone; the words are noted after."""
+    from vjserver.app.speech import taken_down
+
+    WordLexicon(args.learn, args.own)  # a pair without data is told before anybody talks
+    data, seconds = taken_down(notebook.recordings, args.device, args.seconds)
+    notebook.talk(args.learn, args.own, data, seconds, args.keep_sound)
+    return _finish(notebook, args)
+
+
+def _finish(notebook: Notebook, args: argparse.Namespace) -> int:
+    """Listen to recordings, and make pictures, that wait."""
+    notebook.sweep()
+    count = failed = 0
+    while (talk := notebook.unheard()) is not None:
+        try:
+            noting = Noting(notebook, talk.learn, talk.own, _say)
+            words, sentences = heard(noting, unpacked(notebook.media.read(talk.sound)), talk.keep)
+            if not sentences:
+                raise ConfigError("nobody was understood in it")
+            _told(words)
+            notebook.heard(talk.id, " ".join(sentences), words)
+            count += len(words)
+        except KeepingError:
+            raise
+        except VJError as error:
+            notebook.not_heard(talk.id, str(error))
+            failed += 1
+            _say(str(error))
+    drawn, undrawn = _drawn(notebook, args)
+    failed += undrawn
+    print(f"{count} words noted, {drawn} drawn" + (f", {failed} could not be: see above" if failed else ""))
+    return 1 if failed and not count + drawn else 0
+
+
+def _drawn(notebook: Notebook, args: argparse.Namespace) -> tuple[int, int]:
+    """Make the pictures that words want; return how many were made, and how many could not be."""
+    if not notebook.wanted()[1]:
+        return 0, 0
+    from vjserver.app.studio import Maker
+
+    show = load_show(args.show or own_show())
+    maker, drawn, failed = Maker(installed(), show.generators, sides_of(args.size, SIZE)), 0, 0
+    try:
+        while (word := notebook.undrawn()) is not None:
+            look = Look(generator=word.generator, model=word.model, seed=word.id)
+            try:
+                notebook.drawn(word.id, maker.make(wanted_of(Board("", "", STYLE), Card(text=word.lemma), look))[0])
+                drawn += 1
+                print(f"{word.lemma}: drawn", flush=True)
+            except KeepingError:
+                raise
+            except VJError as error:
+                notebook.not_drawn(word.id, str(error))
+                failed += 1
+                _say(f"{word.lemma}: {error}")
+    finally:
+        maker.close()
+    return drawn, failed
+
+
+def _draw(notebook: Notebook, args: argparse.Namespace) -> int:
+    """Have words drawn: those that are named, or all that have no picture."""
+    if args.generator and args.generator not in installed().infos:
+        raise ConfigError(f"unknown generator {args.generator!r}; there are: {', '.join(installed().infos)}")
+    words = [notebook.find(name) for name in args.word] or [one for one in notebook.words() if not one.picture]
+    notebook.want([word.id for word in words], args.generator or FALLBACK_GENERATOR, args.model)
+    return _finish(notebook, args)
 
 
 def _list(notebook: Notebook, args: argparse.Namespace) -> int:
@@ -127,6 +247,14 @@ def _delete(notebook: Notebook, args: argparse.Namespace) -> int:
     return 0
 
 
+def _open(notebook: Notebook, args: argparse.Namespace) -> int:
+    from vjserver.app.pages import open_pages
+
+    notebook.close()
+    return open_pages(args, "/words")
+
+
 _ACTIONS: dict[str, Callable[[Notebook, argparse.Namespace], int]] = {
-    "read": _read, "list": _list, "gloss": _gloss, "review": _review, "export": _export, "delete": _delete,
+    "read": _read, "hear": _hear, "record": _record, "finish": _finish, "list": _list, "draw": _draw, "open": _open,
+    "gloss": _gloss, "review": _review, "export": _export, "delete": _delete,
 }  # fmt: skip

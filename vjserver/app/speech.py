@@ -1,9 +1,12 @@
 """The command ``vjserver speech``: what is said in a file or at a microphone, one row an event."""
 
 import contextlib
+import random
+import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,12 +17,20 @@ import numpy as np
 from vjserver.app.listen import BLOCK, recogniser_of, transcriber_of
 from vjserver.app.offline import FOREVER_NS, blocks
 from vjserver.app.show import SpeechOptions
+from vjserver.keeping.recordings import Recordings
+from vjserver.recognisers.voice import VoiceDetector
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.state import Speech
 from vjserver.sources import device as devices
 from vjserver.sources.file import FileOptions, FileSource
+from vjserver.speech.guards import is_made_up
 from vjserver.speech.mel import RATE_HZ
+from vjserver.speech.mixed import mixed
+from vjserver.speech.quiet import Strength, levelled, noise_of
+from vjserver.speech.safety import SafetyList
 from vjserver.speech.sound import Resampler16k, mono
+from vjserver.speech.switches import Lexicon
+from vjserver.speech.words import Hypothesis
 from vjserver.stages.transcription import Listen, ListenPipes, transcribed
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, DeviceError
@@ -41,21 +52,86 @@ def sound_of(path: Path) -> Float32:
 
 
 def hear_file(path: Path, speech: SpeechOptions, language: str) -> Iterator[dict[str, Any]]:
-    """Yield what is said in a file, as fast as it can be written down here; ``sent_s`` is when it would have been told.
+    """Yield what is said in a file, as :func:`hear_sound`."""
+    return hear_sound(sound_of(path), speech, language)
 
-    Raises VJError.
+
+def hear_sound(
+    sound: Float32,
+    speech: SpeechOptions,
+    language: str,
+    detector: Callable[[Float32], float] | None = None,
+    safety: SafetyList | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield what is said in mono sound at 16 kHz, as fast as it can be written down here.
+
+    ``sent_s`` is when it would have been told on a stage; ``detector`` tells how likely each 32 ms are speech, 0..1;
+    ``safety`` refuses words (default: as in a show). Raises VJError.
     """
-    sound, recogniser = sound_of(path), recogniser_of(speech)
-    transcriber = transcriber_of(speech, recogniser)
+    recogniser = recogniser_of(speech)
+    transcriber = transcriber_of(speech, recogniser, safety=safety)
     recogniser.open()
     try:
         _check_language(language, recogniser.languages())
         code = "" if language == "auto" else language
         recogniser.decode(np.zeros(RATE_HZ, np.float32), code, "partial")  # what is loaded once is loaded
-        for said, sent_s in transcribed(sound, recogniser, transcriber, time.perf_counter, code, speech.words):
+        for said, sent_s in transcribed(
+            sound, recogniser, transcriber, time.perf_counter, code, speech.words, detector
+        ):
             yield row_of(said, 0, sent_s)
     finally:
         recogniser.close()
+
+
+def written_down(sound: Float32, language: str) -> tuple[str, str]:
+    """Return what is said in a recording that somebody made of himself, a whisper too, and in which language.
+
+    It is heard on this machine, and no word is refused: nobody else reads it. Raises VJError.
+    """
+    sound = levelled(sound)
+    voice, strength = VoiceDetector(), Strength(noise_of(sound))
+    said: dict[int, str] = {}
+    rows = hear_sound(
+        sound, SpeechOptions(wake=""), language or "auto", lambda c: max(voice(c), strength(c)), SafetyList([])
+    )
+    for row in rows:
+        if row["event"] in ("final", "revised"):
+            said[row["number"]] = row["text"]
+            language = language or row["language"]
+    return " ".join(text for _, text in sorted(said.items()) if text), language
+
+
+def mixed_down(sound: Float32, learn: str, own: str, lexicon: Lexicon) -> Iterator[tuple[str, Float32]]:
+    """Yield each sentence of a recording in ``learn`` in which somebody may fall back into ``own``, and its sound.
+
+    It is heard on this machine. Raises VJError.
+    """
+    sound = levelled(sound)
+    voice, strength = VoiceDetector(), Strength(noise_of(sound))
+    speech = SpeechOptions(wake="")
+    recogniser, nothing = recogniser_of(speech), SafetyList([])
+    transcriber = transcriber_of(speech, recogniser, safety=nothing)
+    recogniser.open()
+    with contextlib.closing(recogniser):
+        for code in (learn, own):
+            _check_language(code, recogniser.languages())
+        spans: dict[int, tuple[int, int]] = {}
+        rows = transcribed(
+            sound, recogniser, transcriber, time.perf_counter, learn, (), lambda c: max(voice(c), strength(c))
+        )
+        for said, _ in rows:
+            if said.kind in ("final", "revised"):
+                spans[said.number] = said.begin_ns * RATE_HZ // NS, said.t_ns * RATE_HZ // NS
+        for begin, end in spans.values():
+            piece = sound[max(0, begin - RATE_HZ // 5) : end + RATE_HZ // 5]
+
+            def again(begin_s: float, end_s: float, code: str, piece: Float32 = piece) -> Hypothesis:
+                return recogniser.decode(piece[max(0, round(begin_s * RATE_HZ)) : round(end_s * RATE_HZ)], code)
+
+            heard, mine = (recogniser.decode(piece, code, "full") for code in (learn, own))
+            text = mixed(heard, mine, learn, own, lexicon, again)
+            if text.strip() and not is_made_up(heard, len(piece) / RATE_HZ):
+                yield text, piece
 
 
 def hear_device(
@@ -84,6 +160,45 @@ def hear_device(
                         yield row_of(event, began_ns, (clock.now_ns() - began_ns) / NS)
                     elif isinstance(event, Degraded) and not event.mended:
                         raise DeviceError(event.why)
+
+
+def recorded(name: str | int | None, seconds: float, is_over: Callable[[], bool]) -> Iterator[Float32]:
+    """Yield what a microphone hears, mono at 16 kHz, until it is over, so many seconds at most. Raises DeviceError."""
+    clock = LiveClock()
+    source = devices.DeviceSource(devices.DeviceOptions(name=name, channels=1, block=BLOCK), clock)
+    source.open()
+    try:
+        resampler = Resampler16k(source.rate_hz)
+        until_ns = clock.now_ns() + round(seconds * NS)
+        while clock.now_ns() < until_ns and not is_over():
+            block = source.read(clock.now_ns() + NS // 5)
+            if block is not None:
+                yield resampler(mono(block.samples))
+        yield resampler(np.zeros(0, np.float32), last=True)
+    finally:
+        source.close()
+
+
+def taken_down(recordings: Recordings, device: str | int | None, most_s: float) -> tuple[bytes, float]:
+    """Record from a microphone until Enter or Ctrl-C; return a FLAC file and its length in seconds. Raises VJError.
+
+    It lies among the recordings while it goes on, and until it is returned.
+    """
+    name, ended = f"{random.getrandbits(64):016x}", threading.Event()
+    if sys.stdin.isatty():
+
+        def wait() -> None:
+            sys.stdin.readline()
+            ended.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        print("recording: talk, in a whisper if you like. Enter ends it.", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        for sound in recorded(device, most_s, ended.is_set):
+            recordings.add(name, sound)
+    data, seconds = recordings.whole(name)
+    recordings.drop(name)
+    return data, seconds
 
 
 def _check_language(language: str, known: tuple[str, ...]) -> None:

@@ -42,15 +42,33 @@ class Cell:
     picture: Callable[[], bytes] = lambda: b""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture above a text: its caption, and its file (JPEG or PNG)."""
+
+    caption: str
+    picture: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page of a journal: title, a line about it, the text, and pictures."""
+
+    title: str
+    about: str
+    text: str
+    shown: Sequence[Shown] = ()
+
+
 class Paper:
     """A PDF that is written: fonts, and texts that fit. Raises ConfigError where fpdf2 or fonts are missing."""
 
-    def __init__(self, title: str, texts: Iterable[str], say: Say) -> None:
+    def __init__(self, title: str, texts: Iterable[str], say: Say, upright: bool = False) -> None:
         try:
             from fpdf import FPDF
         except ImportError:
             raise ConfigError(f"PDFs need fpdf2: {FONTS}") from None
-        self.pdf = FPDF("landscape", "mm", "A4")
+        self.pdf = FPDF("portrait" if upright else "landscape", "mm", "A4")
         self.pdf.set_auto_page_break(False)
         self.pdf.set_title(title)
         self.pdf.set_creator("vjserver")
@@ -198,3 +216,69 @@ def _picture(paper: Paper, data: bytes, left: float, top: float, width: float, h
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
     pdf.image(io.BytesIO(jpeg), left + (width - wide) / 2, top, wide, tall)
+
+
+# -- a journal -------------------------------------------------------------------------------------------------
+
+COLUMN = 150.0
+"""How wide the text of a journal is, in mm: some seventy letters."""
+PICTURE_HIGH = 62.0
+
+
+def write_entries(path: Path, title: str, entries: Sequence[Entry], points: float, say: Say) -> int:
+    """Write pages of a journal, upright, each entry on a page of its own; return how many. ConfigError, OutputError."""
+    if not SIZES[0] <= points <= SIZES[1]:
+        raise ConfigError(f"a font's size is in {SIZES[0]:g}..{SIZES[1]:g} points: got {points:g}")
+    captions = (shown.caption for entry in entries for shown in entry.shown)
+    paper = Paper(
+        title, [title, *captions, *(t for one in entries for t in (one.title, one.about, one.text))], say, True
+    )
+    high, wide = PAGE
+    left, bottom = (wide - COLUMN) / 2, high - 2 * MARGIN
+    pages = 0
+
+    def turn() -> float:
+        nonlocal pages
+        paper.pdf.add_page()
+        pages += 1
+        paper.style(8, grey=150)
+        paper.write([str(pages)], left, high - MARGIN, COLUMN, 8.0)
+        return 2 * MARGIN
+
+    def flow(lines: Sequence[str], top: float, size: float, **style: Any) -> float:
+        step = size * MM * LINE
+        for line in lines:
+            if top + step > bottom:
+                top = turn()
+            paper.style(size, **style)
+            top = paper.write([line], left, top, COLUMN, size)
+        return top
+
+    for entry in entries:
+        top = turn()
+        paper.style(18, bold=True)
+        top = flow(paper.lines(paper.text(entry.title), COLUMN), top, 18, bold=True) + 1.5
+        paper.style(9, grey=120)
+        top = flow(paper.lines(paper.text(entry.about), COLUMN), top, 9, grey=120) + 5.0
+        if entry.shown:
+            top = _row(paper, entry.shown, left, top)
+        for paragraph in entry.text.split("\n"):
+            paper.style(points)
+            top = flow(paper.lines(paper.text(paragraph), COLUMN), top, points) + points * MM * 0.5
+    paper.save(path)
+    return pages
+
+
+def _row(paper: Paper, shown: Sequence[Shown], left: float, top: float) -> float:
+    """Draw pictures beside each other, each with its caption below; return where they end."""
+    count = len(shown)
+    width = (COLUMN - (count - 1) * GUTTER / 2) / count
+    high = min(PICTURE_HIGH, width * 9 / 16)
+    ends = [top]
+    for i, one in enumerate(shown):
+        at = left + i * (width + GUTTER / 2)
+        _picture(paper, one.picture(), at, top, width, high, FINE)
+        paper.style(8, grey=110)
+        lines = paper.lines(paper.text(one.caption), width)[:4]
+        ends.append(paper.write(lines, at, top + high + 1.0, width, 8.0))
+    return max(ends) + 6.0

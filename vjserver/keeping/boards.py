@@ -159,8 +159,8 @@ class Picture:
 class Boards:
     """All boards of this user. Raises KeepingError where the disk does, ConfigError for what makes no sense."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder if folder is not None else data_folder() / "boards"
+    def __init__(self, folder: Path | None = None, most: int = MOST_BOARDS) -> None:
+        self.folder, self._most = folder if folder is not None else data_folder() / "boards", most
         self._db = Database(self.folder / "boards.sqlite", _TABLES, VERSION, ("card_search",))
         self.media = Media(self.folder / "media")
         self.said = SaidSounds(self.folder / "said")
@@ -213,8 +213,8 @@ class Boards:
         style, negative = (kept_text(one, MAX_TEXT, "a style") for one in (style, negative))
         now_s, board = time.time(), secrets.token_hex(6)
         with self._db.change() as db:
-            if db.execute("SELECT count(*) FROM board").fetchone()[0] >= MOST_BOARDS:
-                raise ConfigError(f"there are {MOST_BOARDS} boards: delete one first")
+            if db.execute("SELECT count(*) FROM board").fetchone()[0] >= self._most:
+                raise ConfigError(f"there are {self._most} boards: delete one first")
             db.execute(
                 "INSERT INTO board VALUES (?, ?, ?, ?, ?, ?, 1)", (board, name, style, negative, now_s, now_s)
             )  # fmt: skip

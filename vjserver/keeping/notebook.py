@@ -7,29 +7,41 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from vjserver.keeping.boards import Picture
 from vjserver.keeping.database import Database, Row
 from vjserver.keeping.media import Media
+from vjserver.keeping.recordings import Recordings
 from vjserver.keeping.texts import kept_line
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError
+from vjserver.types.text import clean
 
 VERSION = 1
 MOST_WORD, MOST_GLOSS, MOST_SENTENCE = 120, 500, 2000
 MOST_WORDS, MOST_SEEN = 50_000, 200
 GRADES = ("again", "hard", "good", "easy")
+MOST_TALKS = 20
+"""So many recordings that were listened to are told of."""
+Waiting = Literal["", "wanted", "failed"]
 LINE = "pip install 'vjserver[notebook]'"
 _TABLES = (
     """CREATE TABLE word (id INTEGER PRIMARY KEY AUTOINCREMENT, learn TEXT NOT NULL, own TEXT NOT NULL,
        lemma TEXT NOT NULL, word TEXT NOT NULL, gloss TEXT NOT NULL DEFAULT '', count INTEGER NOT NULL DEFAULT 0,
        first_s REAL NOT NULL, last_s REAL NOT NULL, picture TEXT NOT NULL DEFAULT '', guid TEXT NOT NULL,
-       fsrs TEXT NOT NULL DEFAULT '', due_s REAL NOT NULL DEFAULT 0, UNIQUE (learn, own, lemma))""",
+       fsrs TEXT NOT NULL DEFAULT '', due_s REAL NOT NULL DEFAULT 0, drawing TEXT NOT NULL DEFAULT '',
+       generator TEXT NOT NULL DEFAULT '', model TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '',
+       UNIQUE (learn, own, lemma))""",
     """CREATE TABLE seen (id INTEGER PRIMARY KEY AUTOINCREMENT, word INTEGER NOT NULL REFERENCES word ON DELETE CASCADE,
        said TEXT NOT NULL, sentence TEXT NOT NULL, t_s REAL NOT NULL, sound TEXT NOT NULL DEFAULT '')""",
+    """CREATE TABLE talk (id INTEGER PRIMARY KEY AUTOINCREMENT, learn TEXT NOT NULL, own TEXT NOT NULL,
+       t_s REAL NOT NULL, seconds REAL NOT NULL, sound TEXT NOT NULL, keep INTEGER NOT NULL,
+       hearing TEXT NOT NULL DEFAULT 'wanted', why TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '',
+       words TEXT NOT NULL DEFAULT '')""",
     "CREATE INDEX seen_word ON seen (word)",
     "CREATE INDEX word_due ON word (due_s)",
 )
@@ -49,7 +61,8 @@ class Seen:
 class Word:
     """A word of ``own`` that was missing in ``learn``; ``gloss`` is what it means there, empty until somebody knows.
 
-    ``due_s`` is when it is to be reviewed next (s since 1970).
+    ``due_s`` is when it is to be reviewed next (s since 1970). ``drawing`` tells whether its picture is wanted, from
+    which generator and model, or that it failed and ``why``.
     """
 
     id: int
@@ -64,7 +77,31 @@ class Word:
     picture: str
     guid: str
     due_s: float
+    drawing: Waiting = ""
+    generator: str = ""
+    model: str = ""
+    why: str = ""
     seen: tuple[Seen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Something that was said and recorded: still to be listened to, or what was understood and noted of it.
+
+    ``sound`` is a name of the media; with ``keep`` sentences with a word that was missing keep theirs.
+    """
+
+    id: int
+    learn: str
+    own: str
+    t_s: float
+    seconds: float
+    sound: str
+    keep: bool
+    hearing: Waiting = "wanted"
+    why: str = ""
+    text: str = ""
+    words: str = ""
 
 
 class Notebook:
@@ -74,19 +111,49 @@ class Notebook:
         self.folder = folder if folder is not None else data_folder() / "notebook"
         self._db = Database(self.folder / "notebook.sqlite", _TABLES, VERSION)
         self.media = Media(self.folder / "media")
+        self.recordings = Recordings(self.folder / "recordings")
 
     def close(self) -> None:
         """Close it; may be called twice."""
         self._db.close()
 
+    def sweep(self) -> None:
+        """Remove files that belong to nothing, and traces of what was deleted."""
+        self._db.forget()
+        rows = self._db.rows(
+            "SELECT sound AS name FROM seen UNION SELECT picture FROM word UNION SELECT sound FROM talk"
+        )
+        self.media.sweep(row["name"] for row in rows)
+
     def note(
-        self, learn: str, own: str, lemma: str, said: str, sentence: str, gloss: str = "", t_s: float = 0.0
+        self,
+        learn: str,
+        own: str,
+        lemma: str,
+        said: str,
+        sentence: str,
+        gloss: str = "",
+        t_s: float = 0.0,
+        sound: bytes = b"",
     ) -> Word:
-        """Note that a word was missing: a new row, or one more of a row that is there. A gloss never replaces one."""
+        """Note that a word was missing: a new row, or one more of a row that is there. A gloss never replaces one.
+
+        ``sound`` is the sentence as a FLAC file, where that is to be kept.
+        """
         lemma, said = kept_line(lemma, MOST_WORD, "a word", 1), kept_line(said, MOST_WORD, "a word", 1)
         sentence = kept_line(sentence[:MOST_SENTENCE], MOST_SENTENCE, "a sentence", 1)
         gloss = kept_line(gloss[:MOST_GLOSS], MOST_GLOSS, "a gloss")
         t_s = t_s or time.time()
+        name = self.media.put(sound, "flac") if sound else ""
+        try:
+            return self.word(self._note(learn, own, lemma, said, sentence, gloss, t_s, name))
+        except BaseException:
+            self.media.drop([name])
+            raise
+
+    def _note(
+        self, learn: str, own: str, lemma: str, said: str, sentence: str, gloss: str, t_s: float, sound: str
+    ) -> int:
         with self._db.change() as db:
             if db.execute("SELECT count(*) FROM word").fetchone()[0] >= MOST_WORDS:
                 raise ConfigError(f"a notebook has at most {MOST_WORDS} words: delete some first")
@@ -102,12 +169,15 @@ class Notebook:
                 "UPDATE word SET count = count + 1, first_s = min(first_s, ?), last_s = max(last_s, ?), "
                 "gloss = CASE gloss WHEN '' THEN ? ELSE gloss END WHERE id = ?", (t_s, t_s, gloss, key),
             )  # fmt: skip
-            db.execute("INSERT INTO seen (word, said, sentence, t_s) VALUES (?, ?, ?, ?)", (key, said, sentence, t_s))
             db.execute(
-                "DELETE FROM seen WHERE word = ? AND id NOT IN (SELECT id FROM seen WHERE word = ? ORDER BY id DESC "
-                "LIMIT ?)", (key, key, MOST_SEEN),
-            )  # fmt: skip
-        return self.word(key)
+                "INSERT INTO seen (word, said, sentence, t_s, sound) VALUES (?, ?, ?, ?, ?)",
+                (key, said, sentence, t_s, sound),
+            )
+            where = "word = ? AND id NOT IN (SELECT id FROM seen WHERE word = ? ORDER BY id DESC LIMIT ?)"
+            gone = [row["sound"] for row in db.execute(f"SELECT sound FROM seen WHERE {where}", (key, key, MOST_SEEN))]
+            db.execute(f"DELETE FROM seen WHERE {where}", (key, key, MOST_SEEN))
+        self.media.drop(gone)
+        return int(key)
 
     def word(self, word: int) -> Word:
         """Return a word with the sentences in which it was said."""
@@ -157,10 +227,108 @@ class Notebook:
     def delete_all(self) -> None:
         """Delete everything."""
         with self._db.change() as db:
-            db.execute("DELETE FROM seen")
-            db.execute("DELETE FROM word")
+            for table in ("seen", "word", "talk"):
+                db.execute(f"DELETE FROM {table}")
         self.media.clear()
+        self.recordings.clear()
         self._db.forget()
+
+    # -- what was said -------------------------------------------------------------------------------------
+
+    def talk(self, learn: str, own: str, flac: bytes, seconds: float, keep: bool) -> Talk:
+        """Keep a recording that is to be listened to. ``keep``: sentences with a missing word keep their sound."""
+        name = self.media.put(flac, "flac")
+        try:
+            with self._db.change() as db:
+                number = db.execute(
+                    "INSERT INTO talk (learn, own, t_s, seconds, sound, keep) VALUES (?, ?, ?, ?, ?, ?)",
+                    (learn, own, time.time(), seconds, name, keep),
+                ).lastrowid
+        except BaseException:
+            self.media.drop([name])
+            raise
+        return next(one for one in self.talks() if one.id == number)
+
+    def talks(self) -> list[Talk]:
+        """Return recordings, the newest first: those that wait, and what was understood of the last ones."""
+        return [_talk(row) for row in self._db.rows("SELECT * FROM talk ORDER BY id DESC")]
+
+    def unheard(self) -> Talk | None:
+        """Return the recording that has waited longest, None for none."""
+        row = self._db.row("SELECT * FROM talk WHERE hearing = 'wanted' ORDER BY id LIMIT 1")
+        return _talk(row) if row is not None else None
+
+    def heard(self, talk: int, text: str, words: Sequence[Word]) -> None:
+        """A recording was listened to: its sound goes, and what was understood is told for a while."""
+        said = ", ".join(dict.fromkeys(word.lemma for word in words))[:MOST_SENTENCE]
+        with self._db.change() as db:
+            row = db.execute("SELECT sound FROM talk WHERE id = ?", (talk,)).fetchone()
+            db.execute(
+                "UPDATE talk SET hearing = '', why = '', text = ?, words = ?, sound = '' WHERE id = ?",
+                (clean(text)[: 4 * MOST_SENTENCE], said, talk),
+            )
+            db.execute(
+                "DELETE FROM talk WHERE hearing = '' AND id NOT IN (SELECT id FROM talk WHERE hearing = '' "
+                "ORDER BY id DESC LIMIT ?)", (MOST_TALKS,),
+            )  # fmt: skip
+        if row is not None:
+            self.media.drop([row["sound"]])
+        self._db.forget()
+
+    def not_heard(self, talk: int, why: str) -> None:
+        """A recording could not be listened to: its sound stays, and it says why."""
+        with self._db.change() as db:
+            db.execute("UPDATE talk SET hearing = 'failed', why = ? WHERE id = ?", (clean(why)[:500], talk))
+
+    def hear_again(self, talk: int) -> None:
+        """Have a recording listened to once more."""
+        with self._db.change() as db:
+            db.execute("UPDATE talk SET hearing = 'wanted', why = '' WHERE id = ? AND sound != ''", (talk,))
+
+    def drop_talk(self, talk: int) -> None:
+        """Delete a recording, and what was understood of it; words that were noted stay."""
+        with self._db.change() as db:
+            row = db.execute("SELECT sound FROM talk WHERE id = ?", (talk,)).fetchone()
+            db.execute("DELETE FROM talk WHERE id = ?", (talk,))
+        if row is not None:
+            self.media.drop([row["sound"]])
+        self._db.forget()
+
+    # -- pictures ------------------------------------------------------------------------------------------
+
+    def want(self, words: Sequence[int], generator: str, model: str = "") -> None:
+        """Want a picture of each of these words; one that is there stays until the new one is."""
+        with self._db.change() as db:
+            db.executemany(
+                "UPDATE word SET drawing = 'wanted', generator = ?, model = ?, why = '' WHERE id = ?",
+                [(generator, model, word) for word in words],
+            )
+
+    def undrawn(self) -> Word | None:
+        """Return the word whose picture has waited longest, None for none."""
+        rows = self._db.rows("SELECT * FROM word WHERE drawing = 'wanted' ORDER BY id LIMIT 1")
+        return self._with_seen(rows)[0] if rows else None
+
+    def drawn(self, word: int, picture: Picture) -> None:
+        """Keep a word's picture; the one before goes."""
+        name = self.media.put(picture.small, "jpg")
+        with self._db.change() as db:
+            row = db.execute("SELECT picture FROM word WHERE id = ?", (word,)).fetchone()
+            db.execute("UPDATE word SET picture = ?, drawing = '', why = '' WHERE id = ?", (name, word))
+        self.media.drop([row["picture"] if row is not None else name])
+
+    def not_drawn(self, word: int, why: str) -> None:
+        """A word's picture could not be made: the word says why."""
+        with self._db.change() as db:
+            db.execute("UPDATE word SET drawing = 'failed', why = ? WHERE id = ?", (clean(why)[:500], word))
+
+    def wanted(self) -> tuple[int, int]:
+        """Return how many recordings wait to be listened to, and how many pictures to be made."""
+        row = self._db.rows(
+            "SELECT (SELECT count(*) FROM talk WHERE hearing = 'wanted') AS talks, "
+            "(SELECT count(*) FROM word WHERE drawing = 'wanted') AS pictures"
+        )[0]
+        return row["talks"], row["pictures"]
 
     # -- review --------------------------------------------------------------------------------------------
 
@@ -170,6 +338,10 @@ class Notebook:
             "SELECT * FROM word WHERE due_s <= ? AND gloss != '' ORDER BY due_s, id LIMIT ?", now_s, count
         )
         return self._with_seen(rows)
+
+    def count_due(self, now_s: float) -> int:
+        """Return how many words are to be reviewed now."""
+        return int(self._db.rows("SELECT count(*) AS n FROM word WHERE due_s <= ? AND gloss != ''", now_s)[0]["n"])
 
     def review(self, word: int, grade: str, now_s: float) -> Word:
         """Note how well a word was known: again, hard, good or easy; FSRS says when it is asked for next."""
@@ -201,3 +373,8 @@ class Notebook:
             Word(**{name: row[name] for name in row.keys() if name != "fsrs"}, seen=tuple(of[row["id"]]))  # noqa: SIM118
             for row in rows
         ]
+
+
+def _talk(row: Row) -> Talk:
+    found = Talk(**{name: row[name] for name in row.keys()})  # noqa: SIM118 - a Row is no dictionary
+    return replace(found, keep=bool(found.keep))

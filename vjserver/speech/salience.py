@@ -5,7 +5,7 @@ cannot; it tells less the more it fills, hedges, or reports what anybody does in
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Zipf = Callable[[str], float]
@@ -14,6 +14,9 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 COMMON, RAREST = 5.2, 2.2
 """Zipf frequencies: what is more common tells nothing, what is rarer no more than that."""
 LIKELY_LENGTH = 14
+LONGEST, SHORTEST = 18, 4
+"""A sentence of more words than this is taken in its clauses, of so many words at least."""
+_CLAUSE = re.compile(r",\s+")
 _STRANGE_WORDS = """
     suddenly became turned turning melted melting floated floating flying flew falling fell dissolved glowing glowed
     burning endless upside backwards inside-out invisible giant enormous huge tiny hundreds thousands whispering
@@ -43,6 +46,22 @@ def sentences_of(text: str) -> list[str]:
     return [" ".join(found.split()) for found in _SENTENCE.findall(text) if _WORD.search(found)]
 
 
+def clauses_of(text: str) -> list[str]:
+    """Return the sentences of a text, those that run on and on in their clauses: what is spoken often has no stop."""
+    found: list[str] = []
+    for sentence in sentences_of(text):
+        parts = [sentence]
+        if len(sentence.split()) > LONGEST:
+            parts = []
+            for clause in _CLAUSE.split(sentence):
+                if parts and min(len(clause.split()), len(parts[-1].split())) < SHORTEST:
+                    parts[-1] += f", {clause}"
+                else:
+                    parts.append(clause)
+        found += parts
+    return found
+
+
 def score_of(sentence: str, zipf: Zipf) -> float:
     """Return how telling a sentence is."""
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
@@ -57,5 +76,10 @@ def score_of(sentence: str, zipf: Zipf) -> float:
 
 def ranked(text: str, zipf: Zipf) -> list[Told]:
     """Return the sentences of a report, the most telling first."""
-    told = [Told(one, i, score_of(one, zipf)) for i, one in enumerate(sentences_of(text))]
+    return ranked_of(sentences_of(text), zipf)
+
+
+def ranked_of(sentences: Sequence[str], zipf: Zipf) -> list[Told]:
+    """Return sentences, the most telling first."""
+    told = [Told(one, i, score_of(one, zipf)) for i, one in enumerate(sentences)]
     return sorted(told, key=lambda one: (-one.score, one.place))

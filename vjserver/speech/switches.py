@@ -26,6 +26,8 @@ NAME_DIFFERENCE = 1.2
 FUNCTION_ZIPF, FUNCTION, CLEAR = 6.3, 2.0, 1.6
 """Words as common as this hold sentences together: those that are clearly of one language say so, the others little."""
 RARE_ZIPF = 1.0
+WHOLE, WHOLE_WORDS, LONG_WORDS = 0.9, 4, 3
+"""A text of so many words of which it is so likely that it is in one language is wholly in it."""
 CAPITAL_NOUNS = frozenset({"de"})
 _I = ("I", "I'", "I’")
 
@@ -41,6 +43,9 @@ class Lexicon(Protocol):
 
     def lemma(self, word: str, language: str) -> str:
         """Return a word's dictionary form."""
+
+    def likely(self, text: str, language: str) -> float:
+        """Return how likely a stretch of text is in a language, 0..1."""
 
     def is_borrowed(self, words: str, language: str) -> bool:
         """Tell whether a language has made a word its own (of several: joined by hyphens)."""
@@ -83,6 +88,9 @@ def tokens_of(text: str) -> list[_Token]:
 def switches_of(text: str, learn: str, own: str, lexicon: Lexicon) -> list[Switch]:
     """Return where somebody who learns ``learn`` fell back into ``own``, in order."""
     tokens = tokens_of(text)
+    words = [token for token in tokens if token.is_word]
+    if len(words) >= WHOLE_WORDS and lexicon.likely(text, own) > WHOLE:
+        return []  # all of it is in one's own language: no word of it was missing
     ratios = [_ratio(token, learn, own, lexicon) for token in tokens]
     inside = _best(ratios)
     found: list[Switch] = []
@@ -92,7 +100,8 @@ def switches_of(text: str, learn: str, own: str, lexicon: Lexicon) -> list[Switc
         while end > begin and not _carries(tokens[end - 1], ratios[end - 1]):
             end -= 1
         run = tokens[begin:end]
-        if run and not _is_name(run, learn) and not _is_borrowed(run, learn, lexicon):
+        long = len(run) >= LONG_WORDS and lexicon.likely(text[run[0].begin : run[-1].end], learn) > WHOLE
+        if run and not long and not _is_name(run, learn) and not _is_borrowed(run, learn, lexicon):
             lemmas = tuple(lexicon.lemma(token.text.lower(), own) for token in run if token.is_word)
             place = run[0].begin, run[-1].end
             found.append(Switch(text[place[0] : place[1]], *place, lemmas))

@@ -419,7 +419,7 @@ def transcribed(
     now_s: Callable[[], float],
     language: str = "",
     hints: tuple[str, ...] = (),
-    detector: VoiceDetector | None = None,
+    detector: Callable[[Float32], float] | None = None,
 ) -> Iterator[tuple[Speech, float]]:
     """Yield what is said in mono sound at 16 kHz, with the second at which it would have been told on stage.
 

@@ -8,34 +8,41 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from vjserver.controls.web.asked import PAGE_HEADERS, body_of, whole_of
+from vjserver.controls.web.asked import (
+    MOST_BODY,
+    PAGE_HEADERS,
+    body_within,
+    files_of,
+    json_of,
+    order_of,
+    page_of,
+    told,
+    whole_of,
+    within,
+)
 from vjserver.keeping import pictures
 from vjserver.keeping.boards import MOST_WINDOW, Board, Boards, Card, Version
 from vjserver.keeping.wishes import wanted_of
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.state import Look
-from vjserver.types.errors import ConfigError, VJError
+from vjserver.types.errors import ConfigError
 
 FILES = Path(__file__).parent / "board"
-ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
-KINDS = {".jpg": "image/jpeg", ".png": "image/png", ".flac": "audio/flac"}
-MOST_BODY, MOST_PICTURE = 1 << 20, pictures.LARGEST_FILE
+MOST_PICTURE = pictures.LARGEST_FILE
 EXPORTS = {
     "pdf": ".pdf", "storyboard": ".zip", "storyboarder": ".zip", "pictures": ".zip", "film": ".mp4",
 }  # fmt: skip
 Answer = dict[str, Any]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
-_Order = TypeVar("_Order")
 
 
 class _Name(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,24 +98,6 @@ class _Sure(msgspec.Struct, forbid_unknown_fields=True):
     everything: bool
 
 
-Handler = Callable[["BoardPage", Request], Awaitable[Response]]
-
-
-def _told(handler: Handler) -> Handler:
-    """Answer errors as JSON: 400 for what makes no sense, 503 where the disk does not."""
-
-    @wraps(handler)
-    async def answered(self: "BoardPage", request: Request) -> Response:
-        try:
-            return await handler(self, request)
-        except ConfigError as error:
-            return JSONResponse({"error": str(error)}, 400, PAGE_HEADERS)
-        except VJError as error:
-            return JSONResponse({"error": str(error)}, 503, PAGE_HEADERS)
-
-    return answered
-
-
 class BoardPage:
     """The routes of the page.
 
@@ -132,8 +121,8 @@ class BoardPage:
     def routes(self) -> list[Route]:
         """Return what is to be served."""
         rows: list[tuple[str, str, Any]] = [
-            ("GET", "", self._page),
-            ("GET", "/files/{name}", self._asset),
+            ("GET", "", page_of(FILES / "index.html")),
+            ("GET", "/files/{name}", files_of(within(FILES))),
             ("GET", "/media/{name}", self._media),
             ("GET", "/boards", self._list),
             ("POST", "/new", self._new),
@@ -155,67 +144,46 @@ class BoardPage:
             ("POST", "/card/{card:int}/render", self._again),
             ("POST", "/card/{card:int}/drop", self._drop),
         ]
-        return [Route(f"/board{path}", endpoint, methods=[method]) for method, path, endpoint in rows]
+        return [Route(f"/board{path}", told(endpoint), methods=[method]) for method, path, endpoint in rows]
 
-    # -- the page ------------------------------------------------------------------------------------------
-
-    async def _page(self, _request: Request) -> Response:
-        return FileResponse(FILES / "index.html", headers=PAGE_HEADERS)
-
-    async def _asset(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in ASSETS:
-            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
-        return FileResponse(FILES / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
-
-    @_told
     async def _media(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        path = (await self._opened()).media.path(name)
-        if path is None:
-            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
-        return FileResponse(path, media_type=KINDS[path.suffix], headers=PAGE_HEADERS)
+        return await files_of((await self._opened()).media.path)(request)
 
     # -- boards --------------------------------------------------------------------------------------------
 
-    @_told
     async def _list(self, _request: Request) -> Response:
         boards = await self._opened()
         found = await asyncio.to_thread(boards.boards)
-        return _json({"boards": [asdict(one) for one in found], "generators": self._generators()})
+        return json_of({"boards": [asdict(one) for one in found], "generators": self._generators()})
 
-    @_told
     async def _new(self, request: Request) -> Response:
-        order, boards = await _order(request, _Name), await self._opened()
-        return _json(asdict(await asyncio.to_thread(boards.make, order.name)))
+        order, boards = await order_of(request, _Name), await self._opened()
+        return json_of(asdict(await asyncio.to_thread(boards.make, order.name)))
 
-    @_told
     async def _board(self, request: Request) -> Response:
-        return _json(asdict(await asyncio.to_thread((await self._opened()).board, request.path_params["board"])))
+        return json_of(asdict(await asyncio.to_thread((await self._opened()).board, request.path_params["board"])))
 
-    @_told
     async def _head(self, request: Request) -> Response:
         boards = await self._opened()
 
         def head() -> Answer:
             return {"change": boards.change_of(request.path_params["board"]), "wanted": boards.wanted()}
 
-        return _json(await asyncio.to_thread(head))
+        return json_of(await asyncio.to_thread(head))
 
-    @_told
     async def _edit(self, request: Request) -> Response:
-        order, boards = await _order(request, _Edit), await self._opened()
+        order, boards = await order_of(request, _Edit), await self._opened()
         board = request.path_params["board"]
-        return _json(asdict(await asyncio.to_thread(boards.edit, board, order.name, order.style, order.negative)))
+        return json_of(asdict(await asyncio.to_thread(boards.edit, board, order.name, order.style, order.negative)))
 
-    @_told
     async def _cast(self, request: Request) -> Response:
-        order, boards = await _order(request, _Cast), await self._opened()
-        return _json(asdict(await asyncio.to_thread(boards.cast, request.path_params["board"], order.name, order.look)))
+        order, boards = await order_of(request, _Cast), await self._opened()
+        return json_of(
+            asdict(await asyncio.to_thread(boards.cast, request.path_params["board"], order.name, order.look))
+        )
 
-    @_told
     async def _cast_picture(self, request: Request) -> Response:
-        data, boards = await _body(request, MOST_PICTURE), await self._opened()
+        data, boards = await body_within(request, MOST_PICTURE), await self._opened()
         board, name = request.path_params["board"], request.query_params.get("name", "")
 
         def put() -> Board:
@@ -224,28 +192,24 @@ class BoardPage:
                 raise ConfigError(f"nobody in the cast is called {name[:40]!r}")
             return boards.cast(board, name, member.look, pictures.read(data).data, "jpg")
 
-        return _json(asdict(await asyncio.to_thread(put)))
+        return json_of(asdict(await asyncio.to_thread(put)))
 
-    @_told
     async def _delete(self, request: Request) -> Response:
         await asyncio.to_thread((await self._opened()).delete_board, request.path_params["board"])
-        return _json({})
+        return json_of({})
 
-    @_told
     async def _delete_everything(self, request: Request) -> Response:
-        if not (await _order(request, _Sure)).everything:
+        if not (await order_of(request, _Sure)).everything:
             raise ConfigError('everything is deleted with {"everything": true} only')
         await asyncio.to_thread((await self._opened()).delete_all)
-        return _json({})
+        return json_of({})
 
-    @_told
     async def _fountain(self, request: Request) -> Response:
-        data, boards = await _body(request, MOST_BODY), await self._opened()
+        data, boards = await body_within(request, MOST_BODY), await self._opened()
         async with self._exporting:
             board = await self._take_in(data, request.query_params.get("name", "")[:60])
-        return _json(asdict(await asyncio.to_thread(boards.board, board)))
+        return json_of(asdict(await asyncio.to_thread(boards.board, board)))
 
-    @_told
     async def _exported(self, request: Request) -> Response:
         board, kind = request.path_params["board"], request.path_params["kind"]
         if kind not in EXPORTS:
@@ -260,7 +224,6 @@ class BoardPage:
 
     # -- cards ---------------------------------------------------------------------------------------------
 
-    @_told
     async def _cards(self, request: Request) -> Response:
         boards, board = await self._opened(), request.path_params["board"]
         count = whole_of(request, "count") or MOST_WINDOW
@@ -271,33 +234,29 @@ class BoardPage:
             total, rows = boards.window(board, whole_of(request, "offset"), count, search, starred)
             return {"change": change, "total": total, "cards": [_row(card) for card in rows]}
 
-        return _json(await asyncio.to_thread(cards))
+        return json_of(await asyncio.to_thread(cards))
 
-    @_told
     async def _card(self, request: Request) -> Response:
-        return _json(_row(await asyncio.to_thread((await self._opened()).card, _card_of(request))))
+        return json_of(_row(await asyncio.to_thread((await self._opened()).card, _card_of(request))))
 
-    @_told
     async def _add(self, request: Request) -> Response:
-        order, boards, board = await _order(request, _New), await self._opened(), request.path_params["board"]
+        order, boards, board = await order_of(request, _New), await self._opened(), request.path_params["board"]
 
         def add() -> Card:
             version = wanted_of(boards.board(board), Card(text=order.text), self._look())  # too long with its cast?
             card = boards.add(board, Card(text=order.text), order.before)
             return boards.want(card.id, version) if order.render else card
 
-        return _json(_row(await asyncio.to_thread(add)))
+        return json_of(_row(await asyncio.to_thread(add)))
 
-    @_told
     async def _write(self, request: Request) -> Response:
-        order, boards = await _order(request, _Write), await self._opened()
+        order, boards = await order_of(request, _Write), await self._opened()
         card = _card_of(request)
         values = (order.text, order.notes, order.star, order.version)
-        return _json(_row(await asyncio.to_thread(boards.write, card, *values)))
+        return json_of(_row(await asyncio.to_thread(boards.write, card, *values)))
 
-    @_told
     async def _again(self, request: Request) -> Response:
-        order, boards, number = await _order(request, _Again), await self._opened(), _card_of(request)
+        order, boards, number = await order_of(request, _Again), await self._opened(), _card_of(request)
 
         def again() -> Card:
             card = boards.card(number)
@@ -313,32 +272,25 @@ class BoardPage:
                 raise ConfigError(f"a seed is a number, same, or other: got {str(seed)[:20]!r}")
             return boards.want(number, wanted_of(boards.board(card.board), card, look, seed=seed))
 
-        return _json(_row(await asyncio.to_thread(again)))
+        return json_of(_row(await asyncio.to_thread(again)))
 
-    @_told
     async def _drop(self, request: Request) -> Response:
-        order, boards = await _order(request, _Version), await self._opened()
+        order, boards = await order_of(request, _Version), await self._opened()
         await asyncio.to_thread(boards.drop_version, order.version)
-        return _json(_row(await asyncio.to_thread(boards.card, _card_of(request))))
+        return json_of(_row(await asyncio.to_thread(boards.card, _card_of(request))))
 
-    @_told
     async def _move(self, request: Request) -> Response:
-        order, boards = await _order(request, _Move), await self._opened()
+        order, boards = await order_of(request, _Move), await self._opened()
         await asyncio.to_thread(boards.move, request.path_params["board"], order.cards, order.before)
-        return _json({})
+        return json_of({})
 
-    @_told
     async def _delete_cards(self, request: Request) -> Response:
-        order, boards = await _order(request, _Cards), await self._opened()
+        order, boards = await order_of(request, _Cards), await self._opened()
         await asyncio.to_thread(boards.delete, order.cards)
-        return _json({})
+        return json_of({})
 
     async def _opened(self) -> Boards:
         return await asyncio.to_thread(self._boards)
-
-
-def _json(answer: Answer) -> Response:
-    return JSONResponse(answer, headers=PAGE_HEADERS)
 
 
 def _row(card: Card) -> Answer:
@@ -362,18 +314,3 @@ def _card_of(request: Request) -> int:
     """Return a card's number; one that none can have is 0."""
     number: int = request.path_params["card"]
     return number if number < 1 << 62 else 0
-
-
-async def _order(request: Request, kind: type[_Order]) -> _Order:
-    """Return what a page wants. Raises ConfigError."""
-    try:
-        return msgspec.json.decode(await _body(request, MOST_BODY), type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise ConfigError(f"what was asked cannot be read: {error}") from None
-
-
-async def _body(request: Request, most: int) -> bytes:
-    data = await body_of(request, most)
-    if data is None:
-        raise ConfigError(f"more than {most >> 20} MiB were sent")
-    return data

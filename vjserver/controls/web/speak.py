@@ -20,10 +20,10 @@ from typing import Protocol
 import numpy as np
 import soundfile
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from vjserver.controls.web.asked import PAGE_HEADERS, body_of, whole_of
+from vjserver.controls.web.asked import PAGE_HEADERS, body_of, files_of, page_of, whole_of
 from vjserver.runtime.clock import NS
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.sound import Resampler16k, mono
@@ -33,7 +33,7 @@ from vjserver.types.errors import VJError
 from vjserver.types.events import Speech, TalkerSound
 
 FILES = Path(__file__).parent / "speak"
-ASSETS = {"speak.css": "text/css", "speak.js": "text/javascript", "worklet.js": "text/javascript"}
+ASSETS = ("speak.css", "speak.js", "worklet.js")
 MOST_TALKERS, GONE_S = 64, 600.0
 MOST_PIECE, MOST_MEMO = 1 << 18, 8 << 20
 MOST_CHANNELS = 8
@@ -63,6 +63,10 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
 def name_of(secret: str) -> str:
     """Return the name by which the show knows a page, ``""`` for what is no secret; it is always the same one."""
     return f"guest {hashlib.sha256(secret.encode()).hexdigest()[:6]}" if _SECRET.fullmatch(secret) else ""
+
+
+def _asset(name: str) -> Path | None:
+    return FILES / name if name in ASSETS else None
 
 
 class Speaking(Protocol):
@@ -131,28 +135,19 @@ class SpeakPage:
     def routes(self) -> list[Route]:
         """Return what is to be served."""
         return [
-            Route("/speak", self._page),
+            Route("/speak", page_of(FILES / "index.html")),
             Route("/speak/news", self._news),
             Route("/speak/sound", self._sound, methods=["POST"]),
             Route("/speak/memo", self._memo, methods=["POST"]),
             Route("/speak/gallery", self._pictures),
             Route("/speak/secure", self._addresses),
             Route("/speak/picture/{number:int}.jpg", self._picture),
-            Route("/speak/{name}", self._asset),
+            Route("/speak/{name}", files_of(_asset)),
             Route("/trust", self._how_to_trust),
             Route("/trust/vjserver.crt", self._certificate),
         ]
 
     # -- what is sent --------------------------------------------------------------------------------------
-
-    async def _page(self, _request: Request) -> Response:
-        return FileResponse(FILES / "index.html", headers=PAGE_HEADERS)
-
-    async def _asset(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in ASSETS:
-            return JSONResponse({"error": "not found"}, 404, PAGE_HEADERS)
-        return FileResponse(FILES / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
 
     async def _addresses(self, _request: Request) -> Response:
         return JSONResponse({"page": self._secure, "trust": self._trust}, headers=PAGE_HEADERS)

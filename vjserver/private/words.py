@@ -1,0 +1,184 @@
+"""The page /words: talk or type in the language that you learn; words that were missing, their review, pictures."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told
+from vjserver.keeping.notebook import Notebook, Word
+from vjserver.private.dreams import FILES, Export
+from vjserver.private.recorder import Recorder
+from vjserver.recognisers.lexicon import WordLexicon, languages
+from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.types.audio import Float32
+from vjserver.types.errors import ConfigError
+
+MOST_SHOWN, MOST_SENTENCES = 500, 5
+EXPORTS = {"csv": "words.csv", "anki": "words.apkg"}
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+Noted = Callable[[str, str, str], list[Word]]
+"""Notes the words of a text: the language that is learnt, one's own, the text."""
+
+
+class _Read(msgspec.Struct, forbid_unknown_fields=True):
+    learn: str
+    own: str
+    text: str
+
+
+class _Gloss(msgspec.Struct, forbid_unknown_fields=True):
+    word: Number
+    gloss: str
+
+
+class _Grade(msgspec.Struct, forbid_unknown_fields=True):
+    word: Number
+    grade: str
+
+
+class _Words(msgspec.Struct, forbid_unknown_fields=True):
+    words: list[Number]
+    generator: str = ""
+    model: str = ""
+
+
+class _Talk(msgspec.Struct, forbid_unknown_fields=True):
+    talk: Number
+
+
+class _Sure(msgspec.Struct, forbid_unknown_fields=True):
+    everything: bool
+
+
+class WordPage:
+    """The routes of the page.
+
+    ``note`` notes the words of a text; for the others see :class:`vjserver.private.dreams.DreamPage`.
+    """
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        note: Noted,
+        generators: Callable[[], list[str]],
+        read: Callable[[Path], Float32],
+        export: Export,
+        kick: Callable[[], None],
+        why: Callable[[], str],
+        keep: bool = False,
+    ) -> None:
+        self._notebook, self._note, self._generators, self._export = notebook, note, generators, export
+        self._kick, self._why, self._keep = kick, why, keep
+        self.recorder = Recorder("/words", notebook.recordings, self._recorded, read)
+
+    def routes(self) -> list[Route]:
+        """Return what is to be served."""
+        rows: list[tuple[str, str, Any]] = [
+            ("GET", "", page_of(FILES / "words.html")),
+            ("GET", "/media/{name}", files_of(self._notebook.media.path)),
+            ("GET", "/list", self._list),
+            ("GET", "/due", self._due),
+            ("GET", "/export/{kind}", self._exported),
+            ("POST", "/read", self._read),
+            ("POST", "/gloss", self._gloss),
+            ("POST", "/review", self._review),
+            ("POST", "/draw", self._draw),
+            ("POST", "/delete", self._delete),
+            ("POST", "/talk/again", self._again),
+            ("POST", "/talk/drop", self._drop),
+            ("POST", "/delete-everything", self._delete_everything),
+        ]
+        return [
+            *self.recorder.routes(),
+            *(Route(f"/words{path}", told(endpoint), methods=[method]) for method, path, endpoint in rows),
+        ]
+
+    async def _list(self, request: Request) -> Response:
+        learn, own = (request.query_params.get(name, "")[:12] for name in ("learn", "own"))
+
+        def rows() -> dict[str, Any]:
+            words = self._notebook.words(learn, own)
+            return {
+                "words": [_row(word) for word in words[:MOST_SHOWN]], "total": len(words),
+                "due": self._notebook.count_due(time.time()),
+                "talks": [asdict(one) for one in self._notebook.talks()],
+                "wanted": self._notebook.wanted(), "why": self._why(), "generators": self._generators(),
+                "keep": self._keep, "languages": languages(),
+            }  # fmt: skip
+
+        return json_of(await asyncio.to_thread(rows))
+
+    async def _due(self, _request: Request) -> Response:
+        words = await asyncio.to_thread(self._notebook.due, time.time())
+        return json_of({"words": [_row(word) for word in words]})
+
+    async def _read(self, request: Request) -> Response:
+        order = await order_of(request, _Read)
+        words = await asyncio.to_thread(self._note, order.learn, order.own, order.text)
+        return json_of({"words": [_row(word) for word in words]})
+
+    def _recorded(self, flac: bytes, seconds: float, asked: Mapping[str, str]) -> dict[str, Any]:
+        learn, own = asked.get("learn", ""), asked.get("own", "")
+        WordLexicon(learn, own)
+        made = self._notebook.talk(learn, own, flac, seconds, self._keep)
+        self._kick()
+        return asdict(made)
+
+    async def _gloss(self, request: Request) -> Response:
+        order = await order_of(request, _Gloss)
+        return json_of(_row(await asyncio.to_thread(self._notebook.gloss, order.word, order.gloss)))
+
+    async def _review(self, request: Request) -> Response:
+        order = await order_of(request, _Grade)
+        return json_of(_row(await asyncio.to_thread(self._notebook.review, order.word, order.grade, time.time())))
+
+    async def _draw(self, request: Request) -> Response:
+        order = await order_of(request, _Words)
+        if order.generator and order.generator not in self._generators():
+            raise ConfigError(f"unknown generator {order.generator[:40]!r}; there are: {', '.join(self._generators())}")
+        generator = order.generator or FALLBACK_GENERATOR
+        await asyncio.to_thread(self._notebook.want, order.words, generator, order.model)
+        self._kick()
+        return json_of({})
+
+    async def _delete(self, request: Request) -> Response:
+        await asyncio.to_thread(self._notebook.delete, (await order_of(request, _Words)).words)
+        return json_of({})
+
+    async def _again(self, request: Request) -> Response:
+        await asyncio.to_thread(self._notebook.hear_again, (await order_of(request, _Talk)).talk)
+        self._kick()
+        return json_of({})
+
+    async def _drop(self, request: Request) -> Response:
+        await asyncio.to_thread(self._notebook.drop_talk, (await order_of(request, _Talk)).talk)
+        return json_of({})
+
+    async def _delete_everything(self, request: Request) -> Response:
+        if not (await order_of(request, _Sure)).everything:
+            raise ConfigError('everything is deleted with {"everything": true} only')
+        await asyncio.to_thread(self._notebook.delete_all)
+        return json_of({})
+
+    async def _exported(self, request: Request) -> Response:
+        kind = request.path_params["kind"]
+        if kind not in EXPORTS:
+            raise ConfigError(f"words are exported as one of {', '.join(EXPORTS)}: got {kind[:20]!r}")
+        pair = [f"--{name}={value[:12]}" for name in ("learn", "own") if (value := request.query_params.get(name, ""))]
+        path, gone = await self._export(["notebook", "export", kind, *pair], EXPORTS[kind])
+        headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{EXPORTS[kind]}"'}
+        return FileResponse(path, headers=headers, background=BackgroundTask(gone))
+
+
+def _row(word: Word) -> dict[str, Any]:
+    """Return a word as the page knows it: with the sentences in which it was missed last."""
+    return asdict(word) | {"seen": [asdict(one) for one in word.seen[-MOST_SENTENCES:][::-1]]}
