@@ -198,7 +198,7 @@ def test_a_journal_from_the_shell_opens_no_socket(shell, tmp_path, monkeypatch):
     shell("write", "Whales, a whole sky of them.", "--when", "2026-11-21")
     shown = shell("show", number)[1]
     assert "calm, lucidity 2" in shown
-    assert shown.splitlines()[-3:][0].strip() == "A giant whale melted into the stairs."
+    assert "  A giant whale melted into the stairs." in shown.partition("most telling:")[2]
     assert number in shell("list", "--search", "whale stairs")[1]
     assert "no dream matches" in shell("list", "--tag", "fire")[1]
     assert "3  whale" in shell("signs")[1]

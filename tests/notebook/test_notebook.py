@@ -38,8 +38,16 @@ class Words:
     def lemma(self, word, language):
         return word.removesuffix("s")
 
+    def likely(self, text, language):
+        return 0.99 if language == "en" and text == "the rain of the umbrella" else 0.0
+
     def is_borrowed(self, words, language):
         return words in ("happy-end", "zoom")
+
+
+def test_a_sentence_that_is_wholly_in_ones_own_language_misses_no_word():
+    assert found("tengo the rain of the umbrella") == ["the rain of the umbrella"]
+    assert found("the rain of the umbrella") == []
 
 
 def found(text, learn="es"):
@@ -313,7 +321,7 @@ def test_a_notebook_from_the_shell(shell, tmp_path, monkeypatch):
     )
     code, told = shell("read", story, "--learn", "es", "--own", "en")
     assert code == 0
-    assert "2 words in 3 sentences" in told
+    assert "2 words noted" in told
     assert "umbrella (en)" in shell("list")[1]
     assert shell("gloss", "umbrella", "paraguas")[1] == "umbrella: paraguas\n"
     rows = [json.loads(row) for row in shell("list", "--json")[1].splitlines()]

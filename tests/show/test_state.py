@@ -57,7 +57,7 @@ def test_params_have_raw_inc_and_reset():
 def test_every_parameter_reads_back_what_was_set(address, share):
     argument = REGISTRY[address].arguments[0]
     entry = REGISTRY[address]
-    own = {"/vj/size": "640x360", "/vj/preset/bank": "", "/vj/sound/channels": "3+4"}
+    own = {"/vj/size": "640x360", "/vj/preset/bank": "", "/vj/sound/channels": "3+4", "/vj/speech/language": "es"}
     text = entry.choices[-1] if entry.choices else own.get(address, "x")
     value = text if argument.type == "text" else argument.low + share * (argument.high - argument.low)
     accepted = accept(address, [value])
