@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN_PACKAGES := python3-venv python3-dev gcc portaudio19-dev libasound2-plugins libavahi-client3 libavahi-common3
 EAR_PACKAGES := fluidsynth fluid-soundfont-gm espeak-ng
 NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
-TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 flite iproute2 libnss3-tools poppler-utils fonts-noto-core fonts-noto-cjk $(EAR_PACKAGES) $(NODE_PACKAGES)
+TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 flite iproute2 libnss3-tools poppler-utils strace fonts-noto-core fonts-noto-cjk $(EAR_PACKAGES) $(NODE_PACKAGES)
 PANEL := vjserver/controls/web/panel
 
 .PHONY: demo test check panel thumbs opening pictures film-pictures bench ear-bench bench-gpu docs clean

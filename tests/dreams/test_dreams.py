@@ -5,9 +5,11 @@ import io
 import json
 import socket
 import subprocess
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import wordfreq
 from conftest import need_speech
@@ -15,7 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.documents import journal
+from vjserver.keeping.boards import Version
 from vjserver.keeping.dreams import Dream, Dreams
+from vjserver.keeping.pictures import encoded
+from vjserver.keeping.recordings import flac
+from vjserver.show.state import Look
 from vjserver.speech.salience import ranked, score_of, sentences_of
 from vjserver.types.errors import ConfigError
 
@@ -148,9 +154,75 @@ def test_what_is_taken_away_comes_back_equal(dreams, tmp_path):
         journal.export(dreams, tmp_path / "out")
 
 
+def illustrated(dreams):
+    """Return a dream with a recording that is kept, and two pictures of one of its sentences."""
+    made = dreams.record(flac(np.zeros(16000, np.float32)), 1.0, 1000.0, "en", keep=True)
+    made = dreams.heard(made.id, "A zebra sang. It was morning.", "en", "A zebra sang")
+    (card,) = dreams.draw(made.id, ["A zebra sang."], Look(generator="pattern"))
+    for shade in (40, 200):
+        picture = encoded(np.full((90, 160, 4), shade, np.uint8))
+        dreams.pictures.put(card.id, Version(prompt="zebra", seed=shade, generator="pattern", licence="MIT"), picture)
+    return dreams.dream(made.id)
+
+
+def test_pictures_and_sound_are_taken_along_and_come_back_equal(dreams, tmp_path):
+    made = illustrated(dreams)
+    assert (made.title, made.hearing, made.keep, made.sound_s) == ("A zebra sang", "", True, 1.0)
+    journal.export(dreams, tmp_path / "out")
+    other = Dreams(tmp_path / "other")
+    assert journal.take_in(other, tmp_path / "out") == 1
+    (there,), card = other.dreams(), other.cards(made.id)[0]
+    assert replace(there, sound="") == replace(made, sound="")
+    assert other.media.read(there.sound) == dreams.media.read(made.sound)
+    mine = [one for one in dreams.cards(made.id)[0].versions if one.making == "made"]
+    assert [(one.seed, one.licence, one.prompt) for one in card.versions] == [
+        (40, "MIT", "zebra"),
+        (200, "MIT", "zebra"),
+    ]
+    for one, two in zip(mine, card.versions, strict=True):
+        assert dreams.pictures.media.read(one.picture) == other.pictures.media.read(two.picture)
+    assert card.chosen.seed == 200
+    assert journal.take_in(other, tmp_path / "out") == 1, "again: nothing is there twice"
+    assert len(other.cards(made.id)[0].versions) == 2
+    other.close()
+    pages = journal.write_pdf(tmp_path / "d.pdf", dreams, dreams.dreams(), "Dreams", 11.0, lambda _why: None)
+    text = subprocess.run(["pdftotext", tmp_path / "d.pdf", "-"], capture_output=True, text=True, check=True).stdout
+    assert (pages, "A zebra sang" in text) == (1, True)
+
+
+def test_a_dream_that_is_deleted_takes_recording_and_pictures_along(dreams):
+    made = illustrated(dreams)
+    names = [path.name for path in dreams.folder.rglob("media/*")]
+    assert len(names) == 5  # a recording, two pictures, each with a small one
+    dreams.delete(made.id)
+    assert [path.name for path in dreams.folder.rglob("media/*")] == []
+    assert b"zebra" not in raw(dreams).lower()
+
+
+def test_a_recording_is_an_entry_at_once_and_what_is_typed_meanwhile_stays(dreams):
+    made = dreams.record(flac(np.zeros(1600, np.float32)), 0.1)
+    assert dreams.unheard().id == made.id
+    dreams.write(replace(made, text="I typed this.", mood="calm"))
+    assert dreams.unheard().id == made.id
+    dreams.not_heard(made.id, "nobody was understood")
+    assert (dreams.unheard(), dreams.dream(made.id).why) == (None, "nobody was understood")
+    dreams.hear_again(made.id)
+    name = dreams.dream(made.id).sound
+    assert dreams.media.read(name)
+    whole = dreams.heard(made.id, "A whale sang.", "en", "A whale")
+    assert (whole.text, whole.mood, whole.sound, whole.hearing) == ("I typed this.\n\nA whale sang.", "calm", "", "")
+    assert dreams.media.read(name) == b""
+    assert dreams.heard(made.id, "twice", "en", "x").text == whole.text
+    with pytest.raises(ConfigError, match="no recording"):
+        dreams.hear_again(made.id)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
+        (lambda d: d.update(pictures=[{"sentence": "x", "versions": [{"picture": "../../etc/passwd"}]}]), "is no name"),
+        (lambda d: d.update(pictures=[{"sentence": "x", "versions": [{"picture": "gone.jpg"}]}]), "cannot be read"),
+        (lambda d: d["dream"].update(sound="gone.flac"), "cannot be read"),
         (lambda d: d.update(version=2), "of version 2"),
         (lambda d: d.update(format="x"), "is needed"),
         (lambda d: d["dream"].update(text=""), "empty"),

@@ -44,7 +44,8 @@ def test_what_a_process_recorded_that_was_killed_is_taken_over(tmp_path):
         file.write(b"\x01")  # half a sample
     recordings = Recordings(tmp_path)
     assert recordings.take_over() == [NAME]
-    assert recordings.take_over() == []
+    assert recordings.take_over(busy=[NAME]) == []
+    assert recordings.take_over() == [NAME], "its own, with which nobody goes on"
     assert recordings.whole(NAME)[1] == pytest.approx(16001 / RATE_HZ)
     assert Recordings(tmp_path, pid=os.getppid()).take_over() == [], "of a process that lives"
 
@@ -53,6 +54,19 @@ def test_what_a_process_recorded_that_was_killed_is_taken_over(tmp_path):
 def test_a_name_that_makes_no_sense_is_told(tmp_path, name):
     with pytest.raises(ConfigError, match="hexadecimal"):
         Recordings(tmp_path).add(name, tone(0.1))
+
+
+def test_what_a_recording_is_for_goes_with_it(tmp_path):
+    recordings = Recordings(tmp_path)
+    recordings.describe(NAME, {"learn": "es", "own": "en"})
+    recordings.add(NAME, tone(0.1))
+    assert Recordings(tmp_path, pid=1 << 22).take_over() == [], "of a process that lives"
+    for path in tmp_path.iterdir():  # as of a process that is gone
+        path.rename(tmp_path / path.name.replace(str(os.getpid()), str((1 << 22) + 1)))
+    assert recordings.take_over() == [NAME]
+    assert recordings.asked(NAME) == {"learn": "es", "own": "en"}
+    recordings.drop(NAME)
+    assert (list(tmp_path.iterdir()), recordings.asked(NAME)) == ([], {})
 
 
 def test_silence_that_is_none_is_told(tmp_path):

@@ -76,8 +76,10 @@ def _record(dreams: Dreams, args: argparse.Namespace) -> int:
     """Record first; write it down after."""
     from vjserver.app.speech import taken_down
 
-    flac, seconds = taken_down(dreams.recordings, args.device, args.seconds)
-    made = dreams.record(flac, seconds, _time_of(args.when), args.language, args.keep_sound)
+    t_s = _time_of(args.when)  # what makes no sense is told before anybody talks
+    name = taken_down(dreams.recordings, args.device, args.seconds, {"language": args.language})
+    made = dreams.record(*dreams.recordings.whole(name), t_s, args.language, args.keep_sound)
+    dreams.recordings.drop(name)
     print(f"{made.id}  {made.title}", flush=True)
     if args.later:
         print("vjserver dream finish writes it down")
@@ -169,7 +171,8 @@ def _change(dreams: Dreams, args: argparse.Namespace) -> int:
         "t_s": _time_of(args.when) if args.when else None, "text": args.text,
         "tags": None if args.tag is None else tuple(tag for tag in args.tag if tag),
     }  # fmt: skip
-    made = dreams.write(replace(dream, **{name: value for name, value in given.items() if value is not None}))
+    changed = {name: value for name, value in given.items() if value is not None}
+    made = dreams.write(replace(dream, **changed), dream.text)
     print(f"{made.id}  {made.title}  {' '.join(f'#{tag}' for tag in made.tags)}".rstrip())
     return 0
 

@@ -92,22 +92,23 @@ def _hear(notebook: Notebook, args: argparse.Namespace) -> int:
     from vjserver.app.speech import sound_of
 
     noting = Noting(notebook, args.learn, args.own, _say)
-    words, sentences = heard(noting, sound_of(args.file), args.keep_sound)
+    words, sentences = noted(noting, sentences_of(noting, sound_of(args.file)), args.keep_sound)
     _told(words)
     print(f"{len(words)} words noted in: {' '.join(sentences)}")
     return 0
 
 
-def heard(noting: Noting, sound: Float32, keep: bool) -> tuple[list[Word], list[str]]:
-    """Note the words of a recording, and return them with what was understood. Raises VJError."""
+def sentences_of(noting: Noting, sound: Float32) -> list[tuple[str, Float32]]:
+    """Return what was understood in a recording, and its sound. Raises VJError."""
     from vjserver.app.speech import mixed_down
 
-    words: list[Word] = []
-    sentences: list[str] = []
-    for text, piece in mixed_down(sound, noting.learn, noting.own, noting.lexicon):
-        sentences.append(text)
-        words += noting(text, piece if keep else None)
-    return words, sentences
+    return list(mixed_down(sound, noting.learn, noting.own, noting.lexicon))
+
+
+def noted(noting: Noting, understood: list[tuple[str, Float32]], keep: bool) -> tuple[list[Word], list[str]]:
+    """Note the words of what was understood; return them, and the sentences."""
+    words = [word for text, piece in understood for word in noting(text, piece if keep else None)]
+    return words, [text for text, _ in understood]
 
 
 def _record(notebook: Notebook, args: argparse.Namespace) -> int:
@@ -115,8 +116,10 @@ def _record(notebook: Notebook, args: argparse.Namespace) -> int:
     from vjserver.app.speech import taken_down
 
     WordLexicon(args.learn, args.own)  # a pair without data is told before anybody talks
-    data, seconds = taken_down(notebook.recordings, args.device, args.seconds)
-    notebook.talk(args.learn, args.own, data, seconds, args.keep_sound)
+    pair = {"learn": args.learn, "own": args.own}
+    name = taken_down(notebook.recordings, args.device, args.seconds, pair)
+    notebook.talk(args.learn, args.own, *notebook.recordings.whole(name), args.keep_sound)
+    notebook.recordings.drop(name)
     return _finish(notebook, args)
 
 
@@ -127,9 +130,12 @@ def _finish(notebook: Notebook, args: argparse.Namespace) -> int:
     while (talk := notebook.unheard()) is not None:
         try:
             noting = Noting(notebook, talk.learn, talk.own, _say)
-            words, sentences = heard(noting, unpacked(notebook.media.read(talk.sound)), talk.keep)
-            if not sentences:
+            understood = sentences_of(noting, unpacked(notebook.media.read(talk.sound)))
+            if not understood:
                 raise ConfigError("nobody was understood in it")
+            if (now := notebook.unheard()) is None or now.id != talk.id:
+                continue  # it was deleted, or somebody else has listened to it
+            words, sentences = noted(noting, understood, talk.keep)
             _told(words)
             notebook.heard(talk.id, " ".join(sentences), words)
             count += len(words)

@@ -48,9 +48,12 @@ def open_pages(args: argparse.Namespace, first: str) -> int:
 
         assets = Route("/files/{name}", files_of(_asset))
         routes = [Route("/", home), assets, *dream_page.routes(), *word_page.routes()]
-        print(f"{first[1:]}: http://{HOST}:{args.port}{first}?key={key}   (for you alone; Ctrl-C ends)", flush=True)
+
+        def tell() -> None:
+            print(f"{first[1:]}: http://{HOST}:{args.port}{first}?key={key}   (for you alone; Ctrl-C ends)", flush=True)
+
         looks = (dream_page.recorder.take_over, word_page.recorder.take_over)
-        serve(routes, key, args.port, looks, (dreaming, writing))
+        serve(routes, key, args.port, looks, (dreaming, writing), tell)
     return 0
 
 

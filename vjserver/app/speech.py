@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -179,11 +179,8 @@ def recorded(name: str | int | None, seconds: float, is_over: Callable[[], bool]
         source.close()
 
 
-def taken_down(recordings: Recordings, device: str | int | None, most_s: float) -> tuple[bytes, float]:
-    """Record from a microphone until Enter or Ctrl-C; return a FLAC file and its length in seconds. Raises VJError.
-
-    It lies among the recordings while it goes on, and until it is returned.
-    """
+def taken_down(recordings: Recordings, device: str | int | None, most_s: float, asked: Mapping[str, str]) -> str:
+    """Record from a microphone until Enter or Ctrl-C; return its name among the recordings. Raises VJError."""
     name, ended = f"{random.getrandbits(64):016x}", threading.Event()
     if sys.stdin.isatty():
 
@@ -193,12 +190,11 @@ def taken_down(recordings: Recordings, device: str | int | None, most_s: float) 
 
         threading.Thread(target=wait, daemon=True).start()
         print("recording: talk, in a whisper if you like. Enter ends it.", flush=True)
+    recordings.describe(name, asked)
     with contextlib.suppress(KeyboardInterrupt):
         for sound in recorded(device, most_s, ended.is_set):
             recordings.add(name, sound)
-    data, seconds = recordings.whole(name)
-    recordings.drop(name)
-    return data, seconds
+    return name
 
 
 def _check_language(language: str, known: tuple[str, ...]) -> None:

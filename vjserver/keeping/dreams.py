@@ -10,6 +10,7 @@ No show opens it: nothing of a dream reaches an output, OSC, a show's board or a
 
 import re
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,6 +32,9 @@ from vjserver.types.text import clean
 VERSION = 1
 MOST_ASKED = 500
 MOST_TEXT, MOST_TITLE, MOST_TAG, MOST_TAGS, MOST_ENTRIES = 100_000, 200, 60, 64, 100_000
+ALWAYS = 1e18
+TIMES_S = (-6.0e10, 2.5e11)
+"""From the first year of our calendar to its year 9892, seconds since 1970."""
 LUCIDITY = (0, 5)
 RETURNS = 3
 """A word in so many dreams is a sign that returns."""
@@ -93,6 +97,8 @@ def checked(dream: Dream) -> Dream:
         raise ConfigError(f"a dream has at most {MOST_TEXT} signs: got {len(text)}")
     if not LUCIDITY[0] <= dream.lucidity <= LUCIDITY[1]:
         raise ConfigError(f"lucidity is {LUCIDITY[0]} to {LUCIDITY[1]}: got {dream.lucidity}")
+    if not TIMES_S[0] <= dream.t_s <= TIMES_S[1]:
+        raise ConfigError(f"a dream's time is in {TIMES_S[0]:g}..{TIMES_S[1]:g} s since 1970: got {dream.t_s:g}")
     tags = tuple(sorted({kept_line(tag, MOST_TAG, "a tag", 1).lower() for tag in dream.tags}))
     if len(tags) > MOST_TAGS:
         raise ConfigError(f"a dream has at most {MOST_TAGS} tags: got {len(tags)}")
@@ -113,6 +119,7 @@ class Dreams:
         self.media = Media(self.folder / "media")
         self.recordings = Recordings(self.folder / "recordings")
         self._boards: Boards | None = None
+        self._drawing = threading.Lock()
 
     @property
     def pictures(self) -> Boards:
@@ -134,11 +141,18 @@ class Dreams:
         if (self.folder / "pictures").exists():
             self.pictures.sweep()
 
-    def write(self, dream: Dream) -> Dream:
-        """Keep an entry: a new one, or over that of the same number, whose recording it keeps."""
+    def write(self, dream: Dream, before: str | None = None) -> Dream:
+        """Keep an entry: a new one, or over that of the same number, whose recording it keeps.
+
+        ``before`` is the text that was known when somebody began to change it: what was written down meanwhile stays
+        behind the new one. ConfigError where it was changed otherwise, or deleted.
+        """
         made = checked(dream)
         values = {name: getattr(made, name) for name in ("t_s", "title", "text", "mood", "lucidity", "language", "id")}
         with self._db.change() as db:
+            if before is not None:
+                row = db.execute("SELECT text FROM dream WHERE id = ?", (made.id,)).fetchone()
+                values["text"] = _joined(made.text, before, row["text"] if row is not None else None)
             changed = db.execute(
                 "UPDATE dream SET t_s = :t_s, title = :title, text = :text, mood = :mood, lucidity = :lucidity, "
                 "language = :language WHERE id = :id", values,
@@ -184,18 +198,20 @@ class Dreams:
 
         ``title`` is taken where nobody gave one. Does nothing where it was written down already.
         """
+        stays = False
         with self._db.change() as db:
             row = db.execute("SELECT * FROM dream WHERE id = ? AND hearing != ''", (number,)).fetchone()
             if row is not None:
-                both = "\n\n".join(one for one in (row["text"], clean(text).strip()) if one)[:MOST_TEXT]
+                both = "\n\n".join(one for one in (row["text"], clean(text).strip()) if one)
+                stays = bool(row["keep"]) or len(both) > MOST_TEXT  # what has no room in the text is heard in it
                 named = row["title"] if not row["title"].startswith("recorded, ") else kept_line(
                     title[:MOST_TITLE], MOST_TITLE, "a title") or row["title"]  # fmt: skip
                 db.execute(
                     "UPDATE dream SET text = ?, title = ?, language = ?, hearing = '', why = '', "
-                    "sound = CASE keep WHEN 1 THEN sound ELSE '' END WHERE id = ?",
-                    (both, named, row["language"] or language[:12], number),
+                    "sound = CASE ? WHEN 1 THEN sound ELSE '' END WHERE id = ?",
+                    (both[:MOST_TEXT], named, row["language"] or language[:12], stays, number),
                 )
-        if row is not None and not row["keep"]:
+        if row is not None and not stays:
             self.media.drop([row["sound"]])
         return self.dream(number)
 
@@ -225,8 +241,11 @@ class Dreams:
 
     def draw(self, number: str, sentences: Sequence[str], look: Look) -> list[Card]:
         """Want a picture of each of these sentences that has none; those of other sentences go."""
-        dream, boards = self.dream(number), self.pictures
-        board = self.board_for(dream.id)
+        with self._drawing:
+            return self._draw(self.dream(number), sentences, look)
+
+    def _draw(self, dream: Dream, sentences: Sequence[str], look: Look) -> list[Card]:
+        boards, board = self.pictures, self.board_for(dream.id)
         there = {card.text: card for card in boards.cards(board)}
         boards.delete([card.id for text, card in there.items() if text not in sentences])
         for sentence in sentences:
@@ -270,7 +289,13 @@ class Dreams:
         return self._with_tags(rows)[0]
 
     def dreams(
-        self, search: str = "", tag: str = "", begin_s: float = 0.0, end_s: float = 1e12, count: int = -1, skip: int = 0
+        self,
+        search: str = "",
+        tag: str = "",
+        begin_s: float = -ALWAYS,
+        end_s: float = ALWAYS,
+        count: int = -1,
+        skip: int = 0,
     ) -> list[Dream]:
         """Return ``count`` entries, the newest first: those with words, a tag, from a time on, before another."""
         where = "t_s >= ? AND t_s < ?"
@@ -313,8 +338,7 @@ class Dreams:
     def delete(self, number: str) -> None:
         """Delete an entry: its row, tags, search entry, recording and pictures."""
         dream = self.dream(number)
-        board = self._board_of(dream.id)
-        if board:
+        while board := self._board_of(dream.id):
             self.pictures.delete_board(board)
         with self._db.change() as db:
             db.execute("DELETE FROM dream WHERE id = ?", (dream.id,))
@@ -340,6 +364,16 @@ class Dreams:
         for row in self._db.rows(f"SELECT dream, tag FROM tag {query} ORDER BY tag", *(ids if few else ())):
             of.setdefault(row["dream"], []).append(row["tag"])
         return [_dream(row, of.get(row["id"], ())) for row in rows]
+
+
+def _joined(text: str, known: str, there: str | None) -> str:
+    """Return a new text, and behind it what was added to the one that was known. Raises ConfigError."""
+    if there is None:
+        raise ConfigError("this dream was deleted meanwhile: copy your words, and keep them as a new one")
+    if not there.startswith(known):
+        raise ConfigError("this dream was changed elsewhere meanwhile: copy your words, and open it anew")
+    added = there[len(known) :].lstrip()
+    return "\n\n".join(one for one in (text, added) if one)[:MOST_TEXT]
 
 
 def _dream(row: Row, tags: Sequence[str]) -> Dream:

@@ -1,8 +1,11 @@
 """Sound that is being recorded: it lies on the disk as it comes, so that what was said outlives whoever records it."""
 
+import contextlib
 import io
+import json
 import os
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +45,24 @@ class Recordings:
         except OSError as error:
             raise KeepingError(f"{path} cannot be written: {error.strerror}") from None
 
+    def describe(self, name: str, asked: Mapping[str, str]) -> None:
+        """Write down what a recording is for, so that whoever takes it over knows."""
+        path = self._path(name).with_suffix(".json")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(path, "w", encoding="utf-8", opener=_for_me) as file:
+                json.dump(dict(asked), file)
+        except OSError as error:
+            raise KeepingError(f"{path} cannot be written: {error.strerror}") from None
+
+    def asked(self, name: str) -> dict[str, str]:
+        """Return what a recording is for, as far as that is known."""
+        try:
+            found = json.loads(self._path(name).with_suffix(".json").read_text("utf-8"))
+            return {str(key): str(value) for key, value in found.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
     def whole(self, name: str) -> tuple[bytes, float]:
         """Return a recording as a FLAC file, and its length in seconds; it stays until :meth:`drop`."""
         path = self._path(name)
@@ -58,21 +79,35 @@ class Recordings:
     def drop(self, name: str) -> None:
         """Remove a recording, if it is there."""
         remove(self._path(name))
+        remove(self._path(name).with_suffix(".json"))
 
-    def take_over(self) -> list[str]:
-        """Return recordings whose process is gone; they are this one's now."""
+    def take_over(self, busy: Collection[str] = ()) -> list[str]:
+        """Return recordings with which nobody goes on; they are this process's now.
+
+        Their process is gone, or it is this one, and they are not ``busy``.
+        """
         names = []
         for path in sorted(self._folder.glob("*.s16")):
             found = _FILE.fullmatch(path.name)
-            if found is not None and int(found[2]) != self._pid and not pid_exists(int(found[2])):
-                path.replace(self._path(found[1]))
-                names.append(found[1])
+            if found is None or (int(found[2]) == self._pid and found[1] in busy):
+                continue
+            if int(found[2]) == self._pid or not pid_exists(int(found[2])):
+                with contextlib.suppress(OSError):  # somebody else was quicker
+                    about = path.with_suffix(".json")
+                    if about.exists():
+                        about.replace(self._path(found[1]).with_suffix(".json"))
+                    path.replace(self._path(found[1]))
+                    names.append(found[1])
         return names
 
     def clear(self) -> None:
         """Remove everything."""
-        for path in self._folder.glob("*.s16"):
+        for path in (*self._folder.glob("*.s16"), *self._folder.glob("*.json")):
             remove(path)
+
+    def check(self, name: str) -> None:
+        """Raise ConfigError for what is no name."""
+        self._path(name)
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
@@ -90,6 +125,8 @@ def flac(sound: Float32) -> bytes:
 def unpacked(data: bytes) -> Float32:
     """Return the sound of a FLAC file that :func:`flac` made. Raises ConfigError for a damaged one."""
     try:
+        if soundfile.info(io.BytesIO(data)).frames > MOST_S * RATE_HZ:
+            raise ConfigError(f"this recording is longer than {MOST_S / 3600:g} hours")
         sound, rate = soundfile.read(io.BytesIO(data), dtype="float32")
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise ConfigError(f"this recording cannot be read: {error}") from None

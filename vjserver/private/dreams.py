@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told, whole_of
 from vjserver.keeping.boards import Card
-from vjserver.keeping.dreams import Dream, Dreams
+from vjserver.keeping.dreams import ALWAYS, Dream, Dreams
 from vjserver.keeping.wishes import wanted_of
 from vjserver.private.recorder import Recorder
 from vjserver.private.telling import signs_of, telling_of, titled
@@ -169,10 +169,11 @@ class DreamPage:
 
         def write() -> dict[str, Any]:
             before = self._dreams.dream(order.id) if order.id else Dream()
+            known = order.before if order.id else None
             values = {key: getattr(order, key) for key in ("title", "mood", "lucidity", "language")}
-            text, t_s = _joined(order.text, order.before, before.text), _moved(before.t_s, order.day)
-            made = replace(before, **values, text=text, t_s=t_s, tags=tuple(order.tags))
-            return self._whole(self._dreams.write(titled(made)).id)
+            t_s = _moved(before.t_s, order.day)
+            made = titled(replace(before, **values, text=order.text, t_s=t_s, tags=tuple(order.tags)))
+            return self._whole(self._dreams.write(made, known).id)
 
         return json_of(await asyncio.to_thread(write))
 
@@ -255,13 +256,6 @@ class DreamPage:
         return Look(generator=generator or FALLBACK_GENERATOR, model=model, seed=seed)
 
 
-def _joined(text: str, known: str, there: str) -> str:
-    """Return what a page sends, and behind it what was added since it looked. Raises ConfigError."""
-    if not there.startswith(known):
-        raise ConfigError("this dream was changed elsewhere meanwhile: copy your words, and open it anew")
-    return text.rstrip() + there[len(known) :]
-
-
 def _day(dream: Dream) -> str:
     return f"{datetime.fromtimestamp(dream.t_s):%Y-%m-%d}"
 
@@ -283,7 +277,7 @@ def _card(card: Card) -> dict[str, Any]:
 def _span(day: str) -> tuple[float, float]:
     """Return the seconds of a day, or a month (2026-11); all time for an empty one. Raises ConfigError."""
     if not day:
-        return 0.0, 1e12
+        return -ALWAYS, ALWAYS
     try:
         begin = datetime.strptime(day, "%Y-%m-%d" if len(day) > 7 else "%Y-%m")
         end = begin + timedelta(days=1) if len(day) > 7 else (begin.replace(day=1) + timedelta(days=32)).replace(day=1)

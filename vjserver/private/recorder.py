@@ -42,12 +42,20 @@ class Recorder:
     """Routes ``PATH/sound`` and ``PATH/file``.
 
     ``read`` returns the sound of a file, mono at 16 kHz, or raises VJError. ``taken`` may take long: it gets a thread.
+    ``check`` raises ConfigError for what a page asks with and cannot be, before anybody talks.
     """
 
-    def __init__(self, path: str, recordings: Recordings, taken: Taken, read: Callable[[Path], Float32]) -> None:
-        self._path, self._recordings, self._taken, self._read = path, recordings, taken, read
+    def __init__(
+        self,
+        path: str,
+        recordings: Recordings,
+        taken: Taken,
+        read: Callable[[Path], Float32],
+        check: Callable[[Mapping[str, str]], object] = dict,
+    ) -> None:
+        self._path, self._recordings, self._taken, self._read, self._check = path, recordings, taken, read, check
         self._open: dict[str, _Open] = {}
-        self._files = asyncio.Semaphore(1)
+        self._files, self._again_s = asyncio.Semaphore(1), 0.0
 
     def routes(self) -> list[Route]:
         """Return what is to be served."""
@@ -69,7 +77,11 @@ class Recorder:
                 raise ConfigError("this recording was not begun here: it was ended, or the server was started anew")
             if len(self._open) >= MOST_OPEN:
                 raise ConfigError(f"{MOST_OPEN} recordings go on already: end one of them")
-            self._open[name] = _Open(rate, dict(request.query_params))
+            asked = {key: value[:60] for key, value in request.query_params.items()}
+            self._recordings.check(name)
+            await asyncio.to_thread(self._check, asked)
+            await asyncio.to_thread(self._recordings.describe, name, asked)
+            self._open[name] = _Open(rate, asked)
         one = self._open[name]
         async with one.lock:
             if number < one.next:
@@ -81,8 +93,9 @@ class Recorder:
             one.next, one.heard_s = one.next + 1, time.monotonic()
             if not ends:
                 return json_of({"seconds": seconds})
-            del self._open[name]
-            return json_of(await asyncio.to_thread(self._end, name, one.asked))
+            answer = await asyncio.to_thread(self._end, name, one.asked)  # where that fails, it is tried again later
+            self._open.pop(name, None)
+            return json_of(answer)
 
     async def take_over(self) -> None:
         """Keep what pages that are gone, and servers that were killed, have recorded."""
@@ -90,8 +103,11 @@ class Recorder:
             if time.monotonic() - one.heard_s > LEFT_S:
                 del self._open[name]
                 await self._kept(name, one.asked)
-        for name in await asyncio.to_thread(self._recordings.take_over):
-            await self._kept(name, {})
+        if time.monotonic() < self._again_s:
+            return
+        self._again_s = time.monotonic() + LEFT_S
+        for name in await asyncio.to_thread(self._recordings.take_over, tuple(self._open)):
+            await self._kept(name, await asyncio.to_thread(self._recordings.asked, name))
 
     async def _kept(self, name: str, asked: Mapping[str, str]) -> None:
         with contextlib.suppress(VJError):  # no sound in it; or a full disk, on which it stays as it is
@@ -106,6 +122,7 @@ class Recorder:
 
     async def _file(self, request: Request) -> Response:
         """Take a voice memo, of any kind that can be read."""
+        await asyncio.to_thread(self._check, dict(request.query_params))
         async with self._files:
             with tempfile.TemporaryDirectory(prefix="vjserver-memo-") as folder:
                 path = Path(folder) / "memo"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hmac
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -18,6 +19,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vjserver.controls.web.access import Guard
+from vjserver.runtime import log
 from vjserver.types.errors import OutputError
 
 HOST = "127.0.0.1"
@@ -69,23 +71,24 @@ class Beside:
 
     def __init__(self, command: Sequence[str], waits: Callable[[], bool]) -> None:
         self._command = [sys.executable, "-m", "vjserver", *command, "--beside"]
-        self._waits, self._failed = waits, False
+        self._waits, self._failed, self._kicked = waits, False, False
         self._process: asyncio.subprocess.Process | None = None
         self._said: IO[bytes] | None = None
         self.why = ""
 
     def kick(self) -> None:
         """Something new waits."""
-        self._failed = False
+        self._failed, self._kicked = False, True
 
     async def look(self) -> None:
         """Begin, if something waits and nobody does it; called now and then."""
         if self._process is not None:
             if self._process.returncode is None:
                 return
-            self._failed = self._process.returncode != 0
+            self._failed = self._process.returncode != 0 and not self._kicked
             self.why = self._last_words() if self._failed else ""
             self._process = None
+        self._kicked = False
         if not self._failed and await asyncio.to_thread(self._waits):
             none = asyncio.subprocess.DEVNULL
             self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
@@ -108,13 +111,26 @@ class Beside:
             await self._process.wait()
 
 
-def serve(routes: Sequence[BaseRoute], key: str, port: int, looks: Sequence[Look], helpers: Sequence[Beside]) -> None:
-    """Serve until Ctrl-C. ``looks`` are awaited every second. Raises OutputError where the port is taken."""
+def serve(
+    routes: Sequence[BaseRoute],
+    key: str,
+    port: int,
+    looks: Sequence[Look],
+    helpers: Sequence[Beside],
+    tell: Callable[[], None],
+) -> None:
+    """Serve until Ctrl-C; ``tell`` is called when the port is open, ``looks`` are awaited every second.
+
+    Raises OutputError where the port is taken.
+    """
 
     async def looking() -> None:
         while True:
             for look in (*looks, *(one.look for one in helpers)):
-                await look()
+                try:
+                    await look()
+                except Exception as error:  # noqa: BLE001 - a full disk, a file that is locked: the next look may do
+                    log.write_fault("pages", "what waits could not be looked for", error)
             await asyncio.sleep(LOOK_S)
 
     @contextlib.asynccontextmanager
@@ -127,8 +143,11 @@ def serve(routes: Sequence[BaseRoute], key: str, port: int, looks: Sequence[Look
             for one in helpers:
                 await one.end()
 
-    app = Guard(Locked(Starlette(routes=list(routes), lifespan=life), key, port), NAMES)
     try:
-        uvicorn.Server(uvicorn.Config(app, HOST, port, log_level="critical")).run()
-    except SystemExit:
-        raise OutputError(f"port {port} cannot be used: --port N takes another one") from None
+        listener = socket.create_server((HOST, port))  # before its address is told
+    except (OSError, OverflowError) as error:
+        raise OutputError(f"port {port} cannot be used ({error}): --port N takes another one") from None
+    app = Guard(Locked(Starlette(routes=list(routes), lifespan=life), key, port), NAMES)
+    tell()
+    with listener:
+        uvicorn.Server(uvicorn.Config(app, log_level="critical")).run(sockets=[listener])

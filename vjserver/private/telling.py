@@ -8,6 +8,7 @@ from typing import Any
 
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.recognisers.lexicon import LINE
+from vjserver.show.addresses import MAX_TEXT
 from vjserver.speech.salience import Zipf, clauses_of, ranked_of
 from vjserver.types.errors import ConfigError
 
@@ -24,13 +25,17 @@ def zipf_of(language: str) -> Zipf:
     except ImportError:
         raise ConfigError(f"the journal needs wordfreq: {LINE}") from None
     code = language if language in wordfreq.available_languages() else "en"
+    try:
+        wordfreq.zipf_frequency("a", code)
+    except ImportError:  # of some languages words are found by packages that are not here
+        code = "en"
     return lambda word: float(wordfreq.zipf_frequency(word, code))
 
 
 def telling_of(text: str, language: str, count: int = TELLING) -> list[str]:
     """Return the most telling sentences of a dream, in the order in which they were told."""
     best = ranked_of(clauses_of(text), zipf_of(language))[:count]
-    return [one.text for one in sorted(best, key=lambda one: one.place)]
+    return [one.text[:MAX_TEXT] for one in sorted(best, key=lambda one: one.place)]
 
 
 def title_of(text: str, language: str) -> str:

@@ -78,7 +78,7 @@ class WordPage:
     ) -> None:
         self._notebook, self._note, self._generators, self._export = notebook, note, generators, export
         self._kick, self._why, self._keep = kick, why, keep
-        self.recorder = Recorder("/words", notebook.recordings, self._recorded, read)
+        self.recorder = Recorder("/words", notebook.recordings, self._recorded, read, _check)
 
     def routes(self) -> list[Route]:
         """Return what is to be served."""
@@ -127,9 +127,7 @@ class WordPage:
         return json_of({"words": [_row(word) for word in words]})
 
     def _recorded(self, flac: bytes, seconds: float, asked: Mapping[str, str]) -> dict[str, Any]:
-        learn, own = asked.get("learn", ""), asked.get("own", "")
-        WordLexicon(learn, own)
-        made = self._notebook.talk(learn, own, flac, seconds, self._keep)
+        made = self._notebook.talk(asked.get("learn", ""), asked.get("own", ""), flac, seconds, self._keep)
         self._kick()
         return asdict(made)
 
@@ -177,6 +175,11 @@ class WordPage:
         path, gone = await self._export(["notebook", "export", kind, *pair], EXPORTS[kind])
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{EXPORTS[kind]}"'}
         return FileResponse(path, headers=headers, background=BackgroundTask(gone))
+
+
+def _check(asked: Mapping[str, str]) -> None:
+    """Raise ConfigError for a pair of languages of which nothing is known."""
+    WordLexicon(asked.get("learn", ""), asked.get("own", ""))
 
 
 def _row(word: Word) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 // What both private pages share: asking, telling, and a recorder whose sound lies on the disk a second after it was said.
 const PIECE_S = 1.0;
-const TRIES = 5;
 
 export const $ = (id) => document.getElementById(id);
 
@@ -13,7 +12,7 @@ export async function call(path, body) {
   const options = body === undefined ? {} : { method: "POST", body: body instanceof Blob || body instanceof ArrayBuffer ? body : JSON.stringify(body) };
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Error(data.error ?? `the server said ${answer.status}`), { told: true });
+  if (!answer.ok) throw Object.assign(new Error(data.error ?? `the server said ${answer.status}`), { told: true, again: answer.status === 503 });
   return data;
 }
 
@@ -54,6 +53,7 @@ export class Recorder {
     this.running = running;
     try {
       running.stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
+      if (this.running !== running || running.ending) { running.stream.getTracks().forEach((track) => track.stop()); return; }
       await context.audioWorklet.addModule("/files/worklet.js");
       await context.resume();
       running.tap = new AudioWorkletNode(context, "tap");
@@ -99,8 +99,9 @@ export class Recorder {
       for (let i = 0; ; i++) {
         try { return await call(`${this.path}/sound?${query}`, samples.buffer); }
         catch (error) {
-          if (error.told || i >= TRIES) { running.fault ??= error; throw error; }
-          await new Promise((go) => setTimeout(go, 500 * (i + 1)));
+          if (error.told && !error.again) { running.fault ??= error; throw error; }
+          note("the server does not take it: it is sent again and again; leave this page open", true);
+          await new Promise((go) => setTimeout(go, Math.min(5000, 500 * (i + 1))));
         }
       }
     });

@@ -48,13 +48,14 @@ function again() {
 
 /** Keep what is typed, before something else is shown. */
 async function leave() {
-  if (typing && open) await doing(() => keep());
-  typing = false;
+  if (!typing || !open) return true;
+  return await doing(() => keep()) !== null; // what cannot be kept stays where it is
 }
 
 async function show(id) {
-  await leave();
+  if (!await leave()) return;
   await doing(async () => { open = await call(`/dreams/of/${id}`); detail(); drawn = ""; await list(); });
+  if (window.innerWidth < 760) $("detail").scrollIntoView({ behavior: "smooth" });
 }
 
 // -- one dream -----------------------------------------------------------------------------------------------
@@ -92,9 +93,9 @@ function detail() {
     ...(dream.hearing === "failed" ? [button("try again", () => void change("hear", {}))] : [])));
   parts.push(text, make("div", { className: "row" },
     button("keep", () => void doing(async () => { await keep(); detail(); await list(); })),
-    button("PDF", async () => { await leave(); await load(`/dreams/of/${dream.id}/pdf`, "dream.pdf"); }),
+    button("PDF", async () => { if (await leave()) await load(`/dreams/of/${dream.id}/pdf`, "dream.pdf"); }),
     button("delete", () => void forget(), { className: "danger" }),
-    button("all dreams", async () => { await leave(); open = null; detail(); again(); }, { className: "quiet" })));
+    button("all dreams", async () => { if (await leave()) { open = null; detail(); again(); } }, { className: "quiet" })));
   box.replaceChildren(make("div", { className: "card" }, ...parts), pictures(dream));
 }
 
@@ -111,11 +112,12 @@ function pictures(dream) {
     return figure;
   });
   return make("div", { className: "card" }, make("h2", { textContent: "pictures" }), ...(dream.telling.length ? [telling] : []),
-    make("div", { className: "row" }, button("draw", async () => { await leave(); await change("draw", { count: Number(count.value), generator: who.value }); }, { disabled: !dream.text }), count, who),
+    make("div", { className: "row" }, button("draw", async () => { await change("draw", { count: Number(count.value), generator: who.value }); }, { disabled: !dream.text }), count, who),
     make("div", { className: "pictures" }, ...shown));
 }
 
 async function change(verb, order) {
+  if (!await leave()) return;
   const made = await doing(() => call(`/dreams/of/${open.id}/${verb}`, order));
   if (made) { open = made; detail(); again(); }
 }
@@ -162,7 +164,7 @@ function months(days) {
 $("new").addEventListener("submit", (event) => {
   event.preventDefault();
   void doing(async () => {
-    await leave();
+    if (!await leave()) return;
     open = await call("/dreams/write", { text: $("text").value });
     $("text").value = "";
     detail();
@@ -187,7 +189,7 @@ async function look() {
     const waits = open && (open.hearing === "wanted" || open.cards.some((card) => card.making === "wanted"));
     if (waits && !typing) {
       const now = await call(`/dreams/of/${open.id}`);
-      if (JSON.stringify(now) !== JSON.stringify(open) && !typing) { open = now; detail(); }
+      if (now.id === open?.id && JSON.stringify(now) !== JSON.stringify(open) && !typing) { open = now; detail(); }
     }
   } catch { /* it is asked again */ }
   setTimeout(look, LOOK_MS);

@@ -59,7 +59,7 @@ function row(word) {
   }
   const picture = make("td", {}, word.picture ? make("img", { src: media(word.picture), alt: word.lemma })
     : make("span", { className: "facts", textContent: { wanted: "is drawn …", failed: word.why }[word.drawing] ?? "" }));
-  return make("tr", {}, picture, make("td", {}, make("b", { textContent: word.lemma }), make("div", { className: "facts", textContent: `${word.count} ${word.count === 1 ? "time" : "times"}` })),
+  return make("tr", {}, picture, make("td", {}, make("b", { textContent: word.word }), make("div", { className: "facts", textContent: `${word.lemma === word.word.toLowerCase() ? "" : `${word.lemma}, `}${word.count} ${word.count === 1 ? "time" : "times"}` })),
     make("td", {}, gloss), where, make("td", {}, button("×", () => {
       if (sure(`Delete "${word.lemma}", its sentences and its picture?`)) void doing(async () => { await call("/words/delete", { words: [word.id] }); drawn = ""; await list(); });
     }, { title: "delete this word", className: "quiet" })));
@@ -102,7 +102,7 @@ async function review() {
       grades.childNodes.forEach((one) => { one.disabled = false; });
       grades.firstChild.focus();
     });
-    dialog.replaceChildren(make("p", { className: "facts", textContent: `${due.length + 1} left · ${name(word.own)} to ${name(word.learn)}` }), make("p", { className: "word", textContent: word.lemma }),
+    dialog.replaceChildren(button("×", () => dialog.close(), { className: "quiet", title: "enough for now" }), make("p", { className: "facts", textContent: `${due.length + 1} left · ${name(word.own)} to ${name(word.learn)}` }), make("p", { className: "word", textContent: word.word }),
       ...(word.picture ? [make("img", { src: media(word.picture), alt: "" })] : []), ...(word.seen[0] ? [sentence(word.seen[0])] : []), meaning, show, grades);
     show.focus();
     dialog.onkeydown = (event) => {
