@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -283,6 +284,55 @@ def test_a_journal_from_the_shell_opens_no_socket(shell, tmp_path, monkeypatch):
     assert "no dream yet" in shell("list")[1]
 
 
+def test_an_import_that_fails_puts_back_what_was_there(dreams, tmp_path):
+    one, two = (dreams.write(Dream(t_s=5.0 + i, text=f"dream {i}")) for i in range(2))
+    journal.export(dreams, tmp_path / "out")
+    changed = dreams.write(replace(one, text="as it is now"))
+    dreams.delete(two.id)
+    path = next((tmp_path / "out").glob(f"*{two.id}.json"))
+    data = json.loads(path.read_text())
+    data["pictures"] = [{"sentence": " ", "versions": []}]
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="a sentence has"):
+        journal.take_in(dreams, tmp_path / "out")
+    assert dreams.dreams() == [changed]
+    for value in (9e11, -1e15):
+        with pytest.raises(ConfigError, match="a dream's time"):
+            dreams.write(Dream(t_s=value, text="x"))
+    early = dreams.write(Dream(t_s=-1.5e8, text="before 1970"))
+    assert early in dreams.dreams()
+
+
+def test_a_recording_at_which_the_program_ends_twice_waits_no_more(dreams):
+    made = dreams.record(flac(np.zeros(1600, np.float32)), 0.1)
+    assert dreams.unheard().id == dreams.unheard().id == made.id
+    assert dreams.unheard() is None
+    assert "ended the program twice" in dreams.dream(made.id).why
+    assert dreams.hear_again(made.id).hearing == "wanted"
+    assert dreams.unheard().id == made.id
+
+
+def test_a_word_is_found_in_any_of_its_forms(dreams):
+    made = dreams.write(Dream(text="A whale climbed the stair."))
+    for words in ("whales", "stairs", "climbing", "wha"):
+        assert dreams.dreams(words) == [made]
+
+
+def test_a_dream_that_was_deleted_meanwhile_does_not_come_back(dreams):
+    made = dreams.write(Dream(text="one"))
+    dreams.delete(made.id)
+    with pytest.raises(ConfigError, match="was deleted meanwhile"):
+        dreams.write(made, made.text)
+    assert dreams.dreams() == []
+
+
+def test_two_who_want_pictures_at_once_make_one_board(dreams):
+    made = dreams.write(Dream(text="A zebra sang."))
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda _: dreams.draw(made.id, ["A zebra sang."], Look(generator="pattern")), range(6)))
+    assert len(dreams.pictures.boards()) == len(dreams.cards(made.id)) == 1
+
+
 def test_minted_an_entry_can_be_checked(shell, tmp_path):
     number = shell("write", "A whale.")[1].split()[0]
     code, told = shell("mint", number, "-o", tmp_path / "mint", "--licence", "CC BY 4.0")
@@ -298,7 +348,7 @@ def test_minted_an_entry_can_be_checked(shell, tmp_path):
     ("line", "why"),
     [
         (("write", " "), "this dream is empty"),
-        (("write", "x", "--when", "tomorrow"), "--when is a day such as"),
+        (("write", "x", "--when", "tomorrow"), "a day such as 2026-11-27"),
         (("show", "nope"), "there is no dream 'nope'"),
         (("delete",), "which dream?"),
         (("import", "nowhere"), "holds no dreams"),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.documents.decks import inert, write_anki, write_csv
+from vjserver.keeping.boards import Picture
 from vjserver.keeping.notebook import Notebook
 from vjserver.speech.switches import switches_of, tokens_of
 from vjserver.types.errors import ConfigError
@@ -323,6 +324,7 @@ def test_a_notebook_from_the_shell(shell, tmp_path, monkeypatch):
     assert code == 0
     assert "2 words noted" in told
     assert "umbrella (en)" in shell("list")[1]
+    assert "0 words noted" in shell("read", story, "--learn", "es", "--own", "en")[1], "it was read before"
     assert shell("gloss", "umbrella", "paraguas")[1] == "umbrella: paraguas\n"
     rows = [json.loads(row) for row in shell("list", "--json")[1].splitlines()]
     assert {row["lemma"] for row in rows} == {"umbrella", "squirrel"}
@@ -352,3 +354,52 @@ def test_a_line_that_makes_no_sense_is_told(shell, line, why):
     code, told = shell(*line)
     assert code == 1
     assert why in told
+
+
+def test_a_recording_waits_is_listened_to_and_goes(notebook):
+    made = notebook.talk("es", "en", b"fLaC sound", 3.0, keep=False)
+    assert (made.hearing, notebook.wanted(), notebook.unheard().id) == ("wanted", (1, 0), made.id)
+    assert notebook.waits(made.id)
+    notebook.not_heard(made.id, "nobody was understood in it")
+    assert (notebook.wanted(), notebook.talks()[0].why) == ((0, 0), "nobody was understood in it")
+    notebook.hear_again(made.id)
+    word = notebook.note("es", "en", "zebra", "zebra", "Vi un zebra.", sound=b"fLaC sentence")
+    notebook.heard(made.id, "Vi un zebra. Era grande.", [word])
+    (talk,) = notebook.talks()
+    assert (talk.hearing, talk.sound, talk.words, notebook.waits(made.id)) == ("", "", "zebra", False)
+    assert notebook.media.read(made.sound) == b""
+    assert notebook.media.read(word.seen[0].sound) == b"fLaC sentence"
+    # a word that is deleted takes along what was understood of its sentence, and its sound
+    notebook.delete([word.id])
+    assert notebook.media.path(word.seen[0].sound) is None
+    assert not any(b"zebra" in path.read_bytes() for path in notebook.folder.rglob("*") if path.is_file())
+    for _ in range(30):
+        notebook.heard(notebook.talk("es", "en", b"x", 1.0, keep=False).id, "x", [])
+    assert len(notebook.talks()) == 20
+    gone = notebook.talk("es", "en", b"y", 1.0, keep=False)
+    notebook.drop_talk(gone.id)
+    assert notebook.media.read(gone.sound) == b""
+    notebook.talk("es", "en", b"y", 1.0, keep=False)
+    assert notebook.unheard().id == notebook.unheard().id
+    assert notebook.unheard() is None
+    assert "ended the program twice" in notebook.talks()[0].why
+
+
+def test_a_word_gets_a_picture_and_another(notebook):
+    word = notebook.note("es", "en", "umbrella", "umbrella", "Un umbrella.")
+    notebook.want([word.id], "pattern")
+    assert (notebook.undrawn().id, notebook.wanted()) == (word.id, (0, 1))
+    notebook.not_drawn(word.id, "no memory")
+    failed = notebook.word(word.id)
+    assert (failed.drawing, failed.why, notebook.undrawn()) == ("failed", "no memory", None)
+    names = []
+    for small in (b"\xff\xd8one", b"\xff\xd8two"):
+        notebook.want([word.id], "pattern")
+        notebook.drawn(word.id, Picture(b"", small))
+        names.append(notebook.word(word.id).picture)
+        assert notebook.media.read(names[-1]) == small
+    assert (notebook.media.read(names[0]), notebook.wanted()) == (b"", (0, 0))
+    notebook.drawn(word.id + 1, Picture(b"", b"\xff\xd8of a word that was deleted"))
+    assert len(list((notebook.folder / "media").iterdir())) == 1
+    notebook.delete_all()
+    assert list((notebook.folder / "media").iterdir()) == []

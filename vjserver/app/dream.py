@@ -34,14 +34,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _time_of(text: str) -> float:
-    if not text:
-        return time.time()
+    if text in ("", "today", "yesterday"):
+        return time.time() - 86400.0 * (text == "yesterday")
     for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M"):
         try:
             return datetime.strptime(text, form).timestamp()
         except (ValueError, OverflowError):
             continue
-    raise ConfigError(f"--when is a day such as 2026-11-27, with a time or without: got {text[:40]!r}")
+    raise ConfigError(f"--when is yesterday, or a day such as 2026-11-27, with a time or without: got {text[:40]!r}")
 
 
 # -- what comes in ---------------------------------------------------------------------------------------------
@@ -101,8 +101,8 @@ def write_down(dreams: Dreams, dream: Dream) -> None:
         dreams.heard(dream.id, text, language, title_of(text, language))
     except KeepingError:
         raise
-    except VJError as error:
-        dreams.not_heard(dream.id, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it was, the next recording is written down
+        dreams.not_heard(dream.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
 
 
 def _finish(dreams: Dreams, args: argparse.Namespace) -> int:
@@ -218,8 +218,12 @@ def _pdf(dreams: Dreams, args: argparse.Namespace) -> int:
     pages = journal.write_pdf(
         args.output, dreams, found, title, args.font_size, lambda why: print(why, file=sys.stderr)
     )
-    print(f"{args.output}: {len(found)} dreams on {pages} pages")
+    print(f"{args.output}: {_count(len(found), 'dream')} on {_count(pages, 'page')}")
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _export(dreams: Dreams, args: argparse.Namespace) -> int:
@@ -243,8 +247,9 @@ def _delete(dreams: Dreams, args: argparse.Namespace) -> int:
         dreams.delete_all()
         print(f"{count} dreams are deleted: nothing of them is left")
     elif args.dream:
-        dreams.delete(args.dream)
-        print("it is deleted: nothing of it is left")
+        dream = dreams.dream(args.dream)
+        dreams.delete(dream.id)
+        print(f"{dream.title!r} is deleted: nothing of it is left")
     else:
         raise ConfigError("which dream? vjserver dream list tells them; --everything deletes all")
     return 0

@@ -53,13 +53,18 @@ class Noting:
             say(f"no dictionary {self._glosses.name} is installed: meanings stay empty until you write them "
                 f"(Debian and Ubuntu: apt install dict-{self._glosses.name})")  # fmt: skip
 
-    def __call__(self, text: str, sound: Float32 | None = None) -> list[Word]:
-        """Note the words of a text, sentence by sentence; return them. ``sound`` is kept with each."""
+    def __call__(self, text: str, sound: Float32 | None = None, said: bool = False) -> list[Word]:
+        """Note the words of a text, sentence by sentence; return them. ``sound`` is kept with each.
+
+        A sentence that is read once more counts once; one that was ``said`` again counts again.
+        """
         found = []
         for sentence in (" ".join(found.split()) for found in _SENTENCE.findall(text) if found.strip()):
             for switch in switches_of(sentence, self.learn, self.own, self.lexicon):
                 lemma = " ".join(switch.lemmas)
                 place = self.learn, self.own, lemma, switch.words, sentence, self._glosses.find(lemma)
+                if sound is None and not said and self._notebook.has(*place[:3], sentence):
+                    continue  # this text was read before
                 found.append(self._notebook.note(*place, sound=flac(sound) if sound is not None else b""))
         return found
 
@@ -107,7 +112,7 @@ def sentences_of(noting: Noting, sound: Float32) -> list[tuple[str, Float32]]:
 
 def noted(noting: Noting, understood: list[tuple[str, Float32]], keep: bool) -> tuple[list[Word], list[str]]:
     """Note the words of what was understood; return them, and the sentences."""
-    words = [word for text, piece in understood for word in noting(text, piece if keep else None)]
+    words = [word for text, piece in understood for word in noting(text, piece if keep else None, said=True)]
     return words, [text for text, _ in understood]
 
 
@@ -133,7 +138,7 @@ def _finish(notebook: Notebook, args: argparse.Namespace) -> int:
             understood = sentences_of(noting, unpacked(notebook.media.read(talk.sound)))
             if not understood:
                 raise ConfigError("nobody was understood in it")
-            if (now := notebook.unheard()) is None or now.id != talk.id:
+            if not notebook.waits(talk.id):
                 continue  # it was deleted, or somebody else has listened to it
             words, sentences = noted(noting, understood, talk.keep)
             _told(words)
@@ -141,8 +146,10 @@ def _finish(notebook: Notebook, args: argparse.Namespace) -> int:
             count += len(words)
         except KeepingError:
             raise
-        except VJError as error:
-            notebook.not_heard(talk.id, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next recording is listened to
+            notebook.not_heard(
+                talk.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}"
+            )
             failed += 1
             _say(str(error))
     drawn, undrawn = _drawn(notebook, args)
@@ -210,14 +217,15 @@ def _review(notebook: Notebook, _args: argparse.Namespace) -> int:
     print(f"{len(words)} words are due" if words else "nothing is due")
     for word in words:
         print(f"\n{word.word}   ({word.seen[-1].sentence if word.seen else ''})")
-        if _typed("Enter shows it: ") is None:
+        if _typed("Enter shows it (q ends): ") in (None, "q"):
             break
         print(f"    {word.gloss}")
         grade = None
         while grade not in KEYS:
-            grade = _typed("1 again, 2 hard, 3 good, 4 easy: ")
-            if grade is None:
+            typed = _typed("1 again, 2 hard, 3 good, 4 easy (q ends): ")
+            if typed is None or typed == "q":
                 return 0
+            grade = next((key for key, name in KEYS.items() if typed in (key, name)), None)
         notebook.review(word.id, KEYS[grade], time.time())
     return 0
 

@@ -72,8 +72,10 @@ class Maker:
         generator.warm_up(*self._size, [])
         return generator
 
-    def make(self, version: Version, reference: Path | None = None) -> tuple[Picture, str]:
-        """Return the picture of a version, and the licence of the model. Raises VJError.
+    def make(self, version: Version, reference: Path | None = None) -> tuple[Picture, str, str]:
+        """Return the picture of a version, the licence of its model, and what is not as it was asked for.
+
+        Raises VJError.
 
         ``reference`` is a picture to start from, for generators that can.
         """
@@ -107,7 +109,8 @@ class Maker:
         kind = find("generators", version.generator)
         licences = getattr(kind, "licence_of", None)
         model = version.model or own_model(self._doors, version.generator)
-        return encoded(np.asarray(rendered.frame.pixels)), str(licences(model)) if licences and model else ""
+        licence = str(licences(model)) if licences and model else ""
+        return encoded(np.asarray(rendered.frame.pixels)), licence, "; ".join(dict.fromkeys(remarks))
 
     def close(self) -> None:
         """Let the generators go."""
@@ -129,7 +132,7 @@ def make_next(boards: Boards, maker: Maker) -> Card | None:
     if version is None:
         return None
     try:
-        picture, licence = maker.make(version, reference_of(boards, boards.card(version.card)))
+        picture, licence, why = maker.make(version, reference_of(boards, boards.card(version.card)))
     except ConfigError as error:  # also where the card was deleted meanwhile
         boards.fail(version.id, str(error))
     except KeepingError:
@@ -139,7 +142,7 @@ def make_next(boards: Boards, maker: Maker) -> Card | None:
             log.write_fault("studio", f"card {version.card} could not be drawn", error)
         boards.fail(version.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
     else:
-        boards.done(version.id, picture, licence)
+        boards.done(version.id, picture, licence, why)
     try:
         return boards.card(version.card)
     except ConfigError:

@@ -1,5 +1,6 @@
 """The journal on paper and to take away: a folder with JSON, pictures and sound that comes back equal; PDF; a mint."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -17,7 +18,8 @@ from vjserver.keeping.boards import Card, Picture, Version
 from vjserver.keeping.dreams import Dream, Dreams, checked
 from vjserver.keeping.folders import read_json, write_folder
 from vjserver.keeping.recordings import unpacked
-from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.keeping.texts import kept_text
+from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_TEXT
 from vjserver.types.errors import ConfigError, VJError
 
 FORMAT, FORMAT_VERSION = "vjserver dream", 1
@@ -94,16 +96,19 @@ def take_in(dreams: Dreams, folder: Path) -> int:
         raise ConfigError(f"{folder} holds no dreams")
     sounds = {one.dream.id: _sound(folder, one.dream.sound) for one in found if one.dream.sound}
     drawn = {one.dream.id: [_card(folder, card) for card in one.pictures] for one in found}
-    there = {dream.id for dream in dreams.dreams()}
-    written: list[str] = []
+    there = {dream.id: dream for dream in dreams.dreams()}
+    begun: list[str] = []
     try:
         for one in found:
+            begun.append(one.dream.id)
             _take(dreams, one.dream, sounds.get(one.dream.id, b""), drawn[one.dream.id], one.dream.id in there)
-            written.append(one.dream.id)
-    except VJError:
-        for number in written:
-            if number not in there:
-                dreams.delete(number)
+    except BaseException:
+        for number in begun:
+            with contextlib.suppress(VJError):
+                if number in there:
+                    dreams.write(there[number])
+                else:
+                    dreams.delete(number)
         raise
     return len(found)
 
@@ -147,7 +152,7 @@ def _card(folder: Path, card: _Card) -> _Drawn:
         ending = "png" if one.picture.endswith(".png") else "jpg"
         picture = replace(pictures.read(data), data=data, ending=ending)  # as it was, and surely a picture
         rows.append((Version(**{key: getattr(one, key) for key in _VERSION}), picture, one.chosen))
-    return card.sentence, rows
+    return kept_text(card.sentence, MAX_TEXT, "a sentence", 1), rows
 
 
 def _sound(folder: Path, name: str) -> bytes:
@@ -162,8 +167,8 @@ def _data(folder: Path, name: str, most: int) -> bytes:
         raise ConfigError(f"{name[:60]!r} is no name of a picture or sound of a dream")
     path = folder / name
     try:
-        if path.stat().st_size > most:
-            raise ConfigError(f"{path} is too large: {most >> 20} MiB at most")
+        if path.exists() and (not path.is_file() or path.stat().st_size > most):
+            raise ConfigError(f"{path} is no file, or too large: {most >> 20} MiB at most")
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None

@@ -226,7 +226,7 @@ PICTURE_HIGH = 62.0
 
 
 def write_entries(path: Path, title: str, entries: Sequence[Entry], points: float, say: Say) -> int:
-    """Write pages of a journal, upright, each entry on a page of its own; return how many. ConfigError, OutputError."""
+    """Write pages of a journal, upright; short entries share one. Return how many. ConfigError, OutputError."""
     if not SIZES[0] <= points <= SIZES[1]:
         raise ConfigError(f"a font's size is in {SIZES[0]:g}..{SIZES[1]:g} points: got {points:g}")
     captions = (shown.caption for entry in entries for shown in entry.shown)
@@ -254,8 +254,13 @@ def write_entries(path: Path, title: str, entries: Sequence[Entry], points: floa
             top = paper.write([line], left, top, COLUMN, size)
         return top
 
-    for entry in entries:
-        top = turn()
+    top = turn()
+    for i, entry in enumerate(entries):
+        paper.style(points)
+        lines = sum(len(paper.lines(paper.text(part), COLUMN)) + 0.5 for part in entry.text.split("\n"))
+        whole = 28.0 + (PICTURE_HIGH * 0.6 + 20.0 if entry.shown else 0.0) + lines * points * MM * LINE
+        if i:
+            top = top + 12.0 if top + 12.0 + whole <= bottom else turn()
         paper.style(18, bold=True)
         top = flow(paper.lines(paper.text(entry.title), COLUMN), top, 18, bold=True) + 1.5
         paper.style(9, grey=120)

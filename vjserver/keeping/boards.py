@@ -499,13 +499,22 @@ class Boards:
                     return _version(row)
             self.fail(row["id"], "making it ended the studio twice")
 
-    def done(self, version: int, picture: Picture, licence: str) -> bool:
-        """A picture that was wanted is made; return False where nobody wants it any more."""
+    def done(self, version: int, picture: Picture, licence: str, why: str = "") -> bool:
+        """A picture that was wanted is made; return False where nobody wants it any more.
+
+        ``why`` says what is not as it was asked for, where something is not.
+        """
         with self._kept([(picture.data, picture.ending), (picture.small, "jpg")]) as names, self._db.change() as db:
             query = "SELECT card FROM version WHERE id = ? AND making != 'made'"
             row = db.execute(query, (version,)).fetchone()
             if row is not None:
-                made = {"making": "made", "picture": names[0], "thumb": names[1], "licence": licence, "why": ""}
+                made = {
+                    "making": "made",
+                    "picture": names[0],
+                    "thumb": names[1],
+                    "licence": licence,
+                    "why": clean(why)[:500],
+                }
                 _set(db, "version", version, made)
                 change = _touch(db, _board_of(db, row["card"]))
                 _set(db, "card", row["card"], {"version": version, "change": change})

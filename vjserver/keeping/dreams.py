@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vjserver.keeping.boards import Boards, Card
+from vjserver.keeping.boards import TRIES, Boards, Card
 from vjserver.keeping.database import Database, Row, words_of
 from vjserver.keeping.media import Media
 from vjserver.keeping.recordings import Recordings
@@ -47,13 +47,13 @@ _TABLES = (
     """CREATE TABLE dream (id TEXT PRIMARY KEY, t_s REAL NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL,
        mood TEXT NOT NULL DEFAULT '', lucidity INTEGER NOT NULL DEFAULT 0, language TEXT NOT NULL DEFAULT '',
        sound TEXT NOT NULL DEFAULT '', sound_s REAL NOT NULL DEFAULT 0, keep INTEGER NOT NULL DEFAULT 0,
-       hearing TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '')""",
+       hearing TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE tag (dream TEXT NOT NULL REFERENCES dream ON DELETE CASCADE, tag TEXT NOT NULL,
        PRIMARY KEY (dream, tag))""",
     "CREATE INDEX dream_time ON dream (t_s)",
     "CREATE INDEX dream_hearing ON dream (hearing) WHERE hearing = 'wanted'",
     """CREATE VIRTUAL TABLE dream_search USING fts5 (title, text, content = 'dream',
-       tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3')""",
+       tokenize = 'porter unicode61 remove_diacritics 2', prefix = '2 3')""",
     """CREATE TRIGGER dream_in AFTER INSERT ON dream BEGIN
        INSERT INTO dream_search (rowid, title, text) VALUES (new.rowid, new.title, new.text); END""",
     """CREATE TRIGGER dream_out AFTER DELETE ON dream BEGIN INSERT INTO dream_search (dream_search, rowid, title, text)
@@ -189,8 +189,17 @@ class Dreams:
             raise
 
     def unheard(self) -> Dream | None:
-        """Return the recording that has waited longest to be written down, None for none."""
-        rows = self._db.rows("SELECT * FROM dream WHERE hearing = 'wanted' ORDER BY t_s, id LIMIT 1")
+        """Return the recording that has waited longest to be written down, None for none.
+
+        One at which whoever does it ended twice has failed.
+        """
+        with self._db.change() as db:
+            db.execute(
+                "UPDATE dream SET hearing = 'failed', why = 'writing it down ended the program twice' "
+                "WHERE hearing = 'wanted' AND tries >= ?", (TRIES,),
+            )  # fmt: skip
+            rows = db.execute("SELECT * FROM dream WHERE hearing = 'wanted' ORDER BY t_s, id LIMIT 1").fetchall()
+            db.execute("UPDATE dream SET tries = tries + 1 WHERE id = ?", (rows[0]["id"] if rows else "",))
         return self._with_tags(rows)[0] if rows else None
 
     def heard(self, number: str, text: str, language: str, title: str) -> Dream:
@@ -229,7 +238,7 @@ class Dreams:
         if not dream.sound:
             raise ConfigError("there is no recording of this dream")
         with self._db.change() as db:
-            db.execute("UPDATE dream SET hearing = 'wanted', why = '' WHERE id = ?", (dream.id,))
+            db.execute("UPDATE dream SET hearing = 'wanted', why = '', tries = 0 WHERE id = ?", (dream.id,))
         return self.dream(dream.id)
 
     # -- pictures ------------------------------------------------------------------------------------------
@@ -377,5 +386,5 @@ def _joined(text: str, known: str, there: str | None) -> str:
 
 
 def _dream(row: Row, tags: Sequence[str]) -> Dream:
-    found = Dream(**{name: row[name] for name in row.keys()}, tags=tuple(tags))  # noqa: SIM118 - a Row is no dictionary
+    found = Dream(**{name: row[name] for name in row.keys() if name != "tries"}, tags=tuple(tags))  # noqa: SIM118 - a Row is no dictionary
     return replace(found, keep=bool(found.keep))

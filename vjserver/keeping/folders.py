@@ -35,8 +35,8 @@ def read_json(path: Path, kind: type[_Kind], name: str, version: int, largest: i
     """Read a file that says its ``format`` (``name``) and ``version``. Raises ConfigError for another one."""
     what = name.rpartition(" ")[2]
     try:
-        if path.stat().st_size > largest:
-            raise ConfigError(f"{path} is too large for a {what}: {largest >> 20} MiB at most")
+        if path.exists() and (not path.is_file() or path.stat().st_size > largest):
+            raise ConfigError(f"{path} is no file, or too large for a {what}: {largest >> 20} MiB at most")
         whole = msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from vjserver.keeping.boards import Picture
+from vjserver.keeping.boards import TRIES, Picture
 from vjserver.keeping.database import Database, Row
 from vjserver.keeping.media import Media
 from vjserver.keeping.recordings import Recordings
@@ -41,7 +41,7 @@ _TABLES = (
     """CREATE TABLE talk (id INTEGER PRIMARY KEY AUTOINCREMENT, learn TEXT NOT NULL, own TEXT NOT NULL,
        t_s REAL NOT NULL, seconds REAL NOT NULL, sound TEXT NOT NULL, keep INTEGER NOT NULL,
        hearing TEXT NOT NULL DEFAULT 'wanted', why TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '',
-       words TEXT NOT NULL DEFAULT '')""",
+       words TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0)""",
     "CREATE INDEX seen_word ON seen (word)",
     "CREATE INDEX word_due ON word (due_s)",
 )
@@ -179,6 +179,14 @@ class Notebook:
         self.media.drop(gone)
         return int(key)
 
+    def has(self, learn: str, own: str, lemma: str, sentence: str) -> bool:
+        """Tell whether a word is noted as missing in a sentence."""
+        rows = self._db.rows(
+            "SELECT 1 FROM seen JOIN word ON word.id = seen.word WHERE learn = ? AND own = ? AND lemma = ? "
+            "AND sentence = ? LIMIT 1", learn, own, lemma, sentence,
+        )  # fmt: skip
+        return bool(rows)
+
     def word(self, word: int) -> Word:
         """Return a word with the sentences in which it was said."""
         row = self._db.row("SELECT * FROM word WHERE id = ?", word)
@@ -220,6 +228,10 @@ class Notebook:
             for word in words:
                 names += [row["sound"] for row in db.execute("SELECT sound FROM seen WHERE word = ?", (word,))]
                 names += [row["picture"] for row in db.execute("SELECT picture FROM word WHERE id = ?", (word,))]
+                db.execute(
+                    "UPDATE talk SET text = '', words = '' WHERE EXISTS (SELECT 1 FROM seen WHERE word = ? "
+                    "AND instr(talk.text, sentence))", (word,),
+                )  # fmt: skip
                 db.execute("DELETE FROM word WHERE id = ?", (word,))
         self.media.drop(names)
         self._db.forget()
@@ -254,9 +266,23 @@ class Notebook:
         return [_talk(row) for row in self._db.rows("SELECT * FROM talk ORDER BY id DESC")]
 
     def unheard(self) -> Talk | None:
-        """Return the recording that has waited longest, None for none."""
-        row = self._db.row("SELECT * FROM talk WHERE hearing = 'wanted' ORDER BY id LIMIT 1")
+        """Return the recording that has waited longest, None for none.
+
+        One at which whoever listens ended twice has failed.
+        """
+        with self._db.change() as db:
+            db.execute(
+                "UPDATE talk SET hearing = 'failed', why = 'listening to it ended the program twice' "
+                "WHERE hearing = 'wanted' AND tries >= ?", (TRIES,),
+            )  # fmt: skip
+            row = db.execute("SELECT * FROM talk WHERE hearing = 'wanted' ORDER BY id LIMIT 1").fetchone()
+            db.execute("UPDATE talk SET tries = tries + 1 WHERE id = ?", (row["id"] if row is not None else 0,))
         return _talk(row) if row is not None else None
+
+    def waits(self, talk: int) -> bool:
+        """Tell whether a recording is still to be listened to."""
+        row = self._db.row("SELECT hearing FROM talk WHERE id = ?", talk)
+        return row is not None and row["hearing"] == "wanted"
 
     def heard(self, talk: int, text: str, words: Sequence[Word]) -> None:
         """A recording was listened to: its sound goes, and what was understood is told for a while."""
@@ -283,7 +309,7 @@ class Notebook:
     def hear_again(self, talk: int) -> None:
         """Have a recording listened to once more."""
         with self._db.change() as db:
-            db.execute("UPDATE talk SET hearing = 'wanted', why = '' WHERE id = ? AND sound != ''", (talk,))
+            db.execute("UPDATE talk SET hearing = 'wanted', why = '', tries = 0 WHERE id = ? AND sound != ''", (talk,))
 
     def drop_talk(self, talk: int) -> None:
         """Delete a recording, and what was understood of it; words that were noted stay."""
@@ -376,5 +402,5 @@ class Notebook:
 
 
 def _talk(row: Row) -> Talk:
-    found = Talk(**{name: row[name] for name in row.keys()})  # noqa: SIM118 - a Row is no dictionary
+    found = Talk(**{name: row[name] for name in row.keys() if name != "tries"})  # noqa: SIM118 - a Row is no dictionary
     return replace(found, keep=bool(found.keep))

@@ -6,6 +6,7 @@ import hmac
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import IO
@@ -24,7 +25,7 @@ from vjserver.types.errors import OutputError
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-LOOK_S = 1.0
+LOOK_S, AGAIN_S = 1.0, 20.0
 KEY = "private pages open with the address that vjserver printed"
 
 
@@ -71,7 +72,7 @@ class Beside:
 
     def __init__(self, command: Sequence[str], waits: Callable[[], bool]) -> None:
         self._command = [sys.executable, "-m", "vjserver", *command, "--beside"]
-        self._waits, self._failed, self._kicked = waits, False, False
+        self._waits, self._failed, self._kicked, self._again_s = waits, False, False, 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._said: IO[bytes] | None = None
         self.why = ""
@@ -88,6 +89,9 @@ class Beside:
             self._failed = self._process.returncode != 0 and not self._kicked
             self.why = self._last_words() if self._failed else ""
             self._process = None
+            self._again_s = time.monotonic() + AGAIN_S  # what waits still is another process's
+        if not self._kicked and time.monotonic() < self._again_s:
+            return
         self._kicked = False
         if not self._failed and await asyncio.to_thread(self._waits):
             none = asyncio.subprocess.DEVNULL

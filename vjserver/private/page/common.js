@@ -33,6 +33,7 @@ export const button = (text, onclick, more = {}) => make("button", { type: "butt
 
 export const sure = (question) => window.confirm(question);
 
+const name = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
 /** Records into `path`/sound while `element` is pressed once and until it is pressed again. */
@@ -48,8 +49,7 @@ export class Recorder {
     const asked = this.asked();
     if (asked === null) return;
     const context = new AudioContext(); // made inside the press, as phones want it
-    const running = { context, pieces: [], count: 0, number: 0, heard: 0, peak: 0, sending: Promise.resolve(), asked, fault: null,
-      name: Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("") };
+    const running = { context, pieces: [], count: 0, number: 0, heard: 0, peak: 0, sending: Promise.resolve(), asked, name: name() };
     this.running = running;
     try {
       running.stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
@@ -94,19 +94,30 @@ export class Recorder {
     for (const piece of running.pieces) for (const value of piece) samples[at++] = Math.max(-1, Math.min(1, value)) * 32767;
     running.pieces = [];
     running.count = 0;
-    const query = new URLSearchParams({ ...running.asked, name: running.name, rate: Math.round(running.context.sampleRate), piece: running.number++, ends: ends ? 1 : 0 });
-    running.sending = running.sending.then(async () => {
-      for (let i = 0; ; i++) {
-        try { return await call(`${this.path}/sound?${query}`, samples.buffer); }
-        catch (error) {
-          if (error.told && !error.again) { running.fault ??= error; throw error; }
+    running.sending = running.sending.then(() => this.deliver(running, samples.buffer, ends));
+    running.sending.catch((error) => { if (!ends) note(`the recording is not taken: ${error.message}`, true); });
+    return running.sending;
+  }
+
+  async deliver(running, piece, ends) {
+    for (let i = 0; ; i++) {
+      const query = new URLSearchParams({ ...running.asked, name: running.name, rate: Math.round(running.context.sampleRate), piece: running.number, ends: ends ? 1 : 0 });
+      try {
+        const made = await call(`${this.path}/sound?${query}`, piece);
+        running.number += 1;
+        if (i) note("the server takes it again");
+        return made;
+      } catch (error) {
+        if (error.told && running.number && error.message.includes("not begun here")) { // it was started anew: what it had is kept there
+          running.name = name();
+          running.number = 0;
+        } else if (error.told && !error.again) throw error;
+        else {
           note("the server does not take it: it is sent again and again; leave this page open", true);
           await new Promise((go) => setTimeout(go, Math.min(5000, 500 * (i + 1))));
         }
       }
-    });
-    running.sending.catch((error) => { if (!ends) note(`the recording is not taken: ${error.message}`, true); });
-    return running.sending;
+    }
   }
 
   shut() {

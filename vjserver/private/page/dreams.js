@@ -101,7 +101,7 @@ function detail() {
 
 function pictures(dream) {
   const count = make("select", { data: { "aria-label": "how many" } }, ...[1, 2, 3, 4, 6, 9].map((n) => make("option", { value: n, textContent: n, selected: n === 3 })));
-  const who = make("select", { data: { "aria-label": "who draws" } }, make("option", { value: "", textContent: "from words alone" }), ...generators.map((kind) => make("option", { value: kind, textContent: kind })));
+  const who = make("select", { data: { "aria-label": "who draws" } }, make("option", { value: "", textContent: "a pattern of the words" }), ...generators.map((kind) => make("option", { value: kind, textContent: kind })));
   const telling = make("p", { className: "facts" });
   dream.telling.forEach((one, i) => telling.append(i ? " · " : "most telling: ", make("mark", { textContent: one })));
   const shown = dream.cards.map((card) => {

@@ -317,6 +317,7 @@ function details(card) {
   box.replaceChildren(
     ...(version ? [make("img", { className: "large", src: media(version.picture), alt: card.text })] : []),
     ...(waits(card) ? [make("p", { className: "facts", textContent: "a picture is being made …" })] : []),
+    ...(stands(card)?.why ? [make("p", { className: "facts", textContent: stands(card).why })] : []),
     ...(fault ? [make("p", { className: "facts", textContent: `the last picture could not be made: ${fault.why}` })] : []),
     make("label", {}, "text", text), make("label", {}, "action and notes", notes), row, strip,
     make("p", { className: "facts", textContent: facts }),
