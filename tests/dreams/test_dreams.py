@@ -22,6 +22,7 @@ from vjserver.keeping.boards import Version
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.keeping.pictures import encoded
 from vjserver.keeping.recordings import flac
+from vjserver.private.telling import telling_of
 from vjserver.show.state import Look
 from vjserver.speech.salience import ranked, score_of, sentences_of
 from vjserver.types.errors import ConfigError
@@ -310,6 +311,13 @@ def test_a_recording_at_which_the_program_ends_twice_waits_no_more(dreams):
     assert "ended the program twice" in dreams.dream(made.id).why
     assert dreams.hear_again(made.id).hearing == "wanted"
     assert dreams.unheard().id == made.id
+
+
+def test_what_is_told_again_is_telling_once():
+    text = "A giant whale melted. I went to work. A giant whale melted. Teeth fell into the sea."
+    assert telling_of(text, "en", 2) == ["A giant whale melted.", "Teeth fell into the sea."]
+    long = "the house was full of water, a white horse was sleeping on the stairs, the piano was burning all night"
+    assert telling_of(long, "en", 1) == ["the piano was burning all night"], "a clause of what runs on"
 
 
 def test_a_word_is_found_in_any_of_its_forms(dreams):

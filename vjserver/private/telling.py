@@ -34,7 +34,7 @@ def zipf_of(language: str) -> Zipf:
 
 def telling_of(text: str, language: str, count: int = TELLING) -> list[str]:
     """Return the most telling sentences of a dream, in the order in which they were told."""
-    best = ranked_of(clauses_of(text), zipf_of(language))[:count]
+    best = ranked_of(list(dict.fromkeys(clauses_of(text))), zipf_of(language))[:count]  # what is said again, once
     return [one.text[:MAX_TEXT] for one in sorted(best, key=lambda one: one.place)]
 
 

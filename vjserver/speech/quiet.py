@@ -9,7 +9,7 @@ import numpy as np
 from vjserver.speech.mel import RATE_HZ
 from vjserver.types.audio import Float32
 
-CHUNK = 512
+CHUNK, BLOCK = 512, 1 << 20
 LOUD = 0.1
 """Root mean square to which what is said is raised (-20 dBFS); speech at a hand's breadth is as loud."""
 MOST_GAIN = 10.0 ** (50.0 / 20.0)
@@ -48,8 +48,11 @@ def levelled(sound: Float32) -> Float32:
     gains = np.clip(LOUD / np.maximum(loud, LEAST), 1.0, MOST_GAIN)
     gains[~said] = gains[said].min()
     centres = (np.array(list(starts)) + width / 2) * CHUNK
-    gain = np.interp(np.arange(len(sound)), centres, gains)
-    return np.asarray(np.tanh(sound * gain), np.float32)
+    raised = np.empty(len(sound), np.float32)
+    for at in range(0, len(sound), BLOCK):  # an hour at once takes a gigabyte
+        part = sound[at : at + BLOCK]
+        raised[at : at + BLOCK] = np.tanh(part * np.interp(np.arange(at, at + len(part)), centres, gains))
+    return raised
 
 
 class Strength:
