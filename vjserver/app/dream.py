@@ -14,12 +14,13 @@ from vjserver.app.show import load_show, own_show
 from vjserver.documents import journal
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.keeping.recordings import unpacked
+from vjserver.keeping.wishes import drawer
 from vjserver.private.telling import signs_of, telling_of, title_of, titled
 from vjserver.runtime.installed import installed
 from vjserver.runtime.priority import raise_priority
-from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_SEED
+from vjserver.show.addresses import MAX_SEED
 from vjserver.show.state import Look
-from vjserver.types.errors import ConfigError, KeepingError, VJError
+from vjserver.types.errors import ConfigError, KeepingError, sentence_of
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,7 +103,7 @@ def write_down(dreams: Dreams, dream: Dream) -> None:
     except KeepingError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it was, the next recording is written down
-        dreams.not_heard(dream.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
+        dreams.not_heard(dream.id, sentence_of(error))
 
 
 def _finish(dreams: Dreams, args: argparse.Namespace) -> int:
@@ -204,10 +205,9 @@ def _calendar(dreams: Dreams, args: argparse.Namespace) -> int:
 def _draw(dreams: Dreams, args: argparse.Namespace) -> int:
     """Have the most telling sentences of a dream drawn."""
     dream = dreams.dream(args.dream)
-    if args.generator and args.generator not in installed().infos:
-        raise ConfigError(f"unknown generator {args.generator!r}; there are: {', '.join(installed().infos)}")
+    kind = drawer(args.generator, installed().infos)
     seed = random.randrange(MAX_SEED + 1) if args.seed is None else args.seed
-    look = Look(generator=args.generator or FALLBACK_GENERATOR, model=args.model, seed=seed)
+    look = Look(generator=kind, model=args.model, seed=seed)
     dreams.draw(dream.id, telling_of(dream.text, dream.language, args.count), look)
     return _finish(dreams, args)
 

@@ -15,15 +15,14 @@ from vjserver.documents import decks
 from vjserver.keeping.boards import Board, Card
 from vjserver.keeping.notebook import GRADES, Notebook, Word
 from vjserver.keeping.recordings import flac, unpacked
-from vjserver.keeping.wishes import wanted_of
+from vjserver.keeping.wishes import drawer, wanted_of
 from vjserver.recognisers.lexicon import Glosses, WordLexicon
 from vjserver.runtime.installed import installed
 from vjserver.runtime.priority import raise_priority
-from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.state import Look
 from vjserver.speech.switches import switches_of
 from vjserver.types.audio import Float32
-from vjserver.types.errors import ConfigError, KeepingError, VJError
+from vjserver.types.errors import ConfigError, KeepingError, VJError, sentence_of
 
 LARGEST = 16 << 20
 _SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]*")
@@ -147,9 +146,7 @@ def _finish(notebook: Notebook, args: argparse.Namespace) -> int:
         except KeepingError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the next recording is listened to
-            notebook.not_heard(
-                talk.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}"
-            )
+            notebook.not_heard(talk.id, sentence_of(error))
             failed += 1
             _say(str(error))
     drawn, undrawn = _drawn(notebook, args)
@@ -186,10 +183,9 @@ def _drawn(notebook: Notebook, args: argparse.Namespace) -> tuple[int, int]:
 
 def _draw(notebook: Notebook, args: argparse.Namespace) -> int:
     """Have words drawn: those that are named, or all that have no picture."""
-    if args.generator and args.generator not in installed().infos:
-        raise ConfigError(f"unknown generator {args.generator!r}; there are: {', '.join(installed().infos)}")
+    kind = drawer(args.generator, installed().infos)
     words = [notebook.find(name) for name in args.word] or [one for one in notebook.words() if not one.picture]
-    notebook.want([word.id for word in words], args.generator or FALLBACK_GENERATOR, args.model)
+    notebook.want([word.id for word in words], kind, args.model)
     return _finish(notebook, args)
 
 

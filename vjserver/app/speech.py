@@ -88,12 +88,9 @@ def written_down(sound: Float32, language: str) -> tuple[str, str]:
 
     It is heard on this machine, and no word is refused: nobody else reads it. Raises VJError.
     """
-    sound = levelled(sound)
-    voice, strength = VoiceDetector(), Strength(noise_of(sound))
+    sound, likely = _raised(sound)
     said: dict[int, str] = {}
-    rows = hear_sound(
-        sound, SpeechOptions(wake=""), language or "auto", lambda c: max(voice(c), strength(c)), SafetyList([])
-    )
+    rows = hear_sound(sound, SpeechOptions(wake=""), language or "auto", likely, SafetyList([]))
     for row in rows:
         if row["event"] in ("final", "revised"):
             said[row["number"]] = row["text"]
@@ -101,13 +98,19 @@ def written_down(sound: Float32, language: str) -> tuple[str, str]:
     return " ".join(text for _, text in sorted(said.items()) if text), language
 
 
+def _raised(sound: Float32) -> tuple[Float32, Callable[[Float32], float]]:
+    """Return a recording with its whispers raised, and what tells how likely each 32 ms of it are speech, 0..1."""
+    sound = levelled(sound)
+    voice, strength = VoiceDetector(), Strength(noise_of(sound))
+    return sound, lambda chunk: max(voice(chunk), strength(chunk))
+
+
 def mixed_down(sound: Float32, learn: str, own: str, lexicon: Lexicon) -> Iterator[tuple[str, Float32]]:
     """Yield each sentence of a recording in ``learn`` in which somebody may fall back into ``own``, and its sound.
 
     It is heard on this machine. Raises VJError.
     """
-    sound = levelled(sound)
-    voice, strength = VoiceDetector(), Strength(noise_of(sound))
+    sound, likely = _raised(sound)
     speech = SpeechOptions(wake="")
     recogniser, nothing = recogniser_of(speech), SafetyList([])
     transcriber = transcriber_of(speech, recogniser, safety=nothing)
@@ -116,9 +119,7 @@ def mixed_down(sound: Float32, learn: str, own: str, lexicon: Lexicon) -> Iterat
         for code in (learn, own):
             _check_language(code, recogniser.languages())
         spans: dict[int, tuple[int, int]] = {}
-        rows = transcribed(
-            sound, recogniser, transcriber, time.perf_counter, learn, (), lambda c: max(voice(c), strength(c))
-        )
+        rows = transcribed(sound, recogniser, transcriber, time.perf_counter, learn, (), likely)
         for said, _ in rows:
             if said.kind in ("final", "revised"):
                 spans[said.number] = said.begin_ns * RATE_HZ // NS, said.t_ns * RATE_HZ // NS

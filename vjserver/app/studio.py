@@ -37,7 +37,7 @@ from vjserver.show.state import Look, ShowState, settled_look
 from vjserver.sources.song import demo_song
 from vjserver.stages.hearing import Hearing
 from vjserver.stages.performance import heard, moments
-from vjserver.types.errors import ConfigError, KeepingError, VJError
+from vjserver.types.errors import ConfigError, KeepingError, VJError, sentence_of
 
 MAKING_S = 600.0
 """So long may one picture take: a large model is loaded from a slow disk."""
@@ -140,7 +140,7 @@ def make_next(boards: Boards, maker: Maker) -> Card | None:
     except Exception as error:  # noqa: BLE001 - a stranger's generator: the next card is drawn all the same
         if not isinstance(error, VJError):
             log.write_fault("studio", f"card {version.card} could not be drawn", error)
-        boards.fail(version.id, str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
+        boards.fail(version.id, sentence_of(error))
     else:
         boards.done(version.id, picture, licence, why)
     try:

@@ -1,13 +1,15 @@
 """Wishes: a card, its board and a look go in, the version that is to be made comes out."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import msgspec
 
 from vjserver.keeping.boards import Board, Card, Version
-from vjserver.show.addresses import N_PROMPTS
+from vjserver.show.addresses import FALLBACK_GENERATOR, N_PROMPTS
 from vjserver.show.casting import told
 from vjserver.show.state import LOOK, Look
+from vjserver.types.errors import ConfigError
 
 
 def wanted_of(board: Board, card: Card, look: Look, seed: int | None = None) -> Version:
@@ -24,6 +26,13 @@ def wanted_of(board: Board, card: Card, look: Look, seed: int | None = None) -> 
         model=plain.model,
         look=msgspec.json.encode(plain),
     )
+
+
+def drawer(generator: str, known: Collection[str]) -> str:
+    """Return who is to draw: who is named, or the one that always can. ConfigError for an unknown one."""
+    if generator and generator not in known:
+        raise ConfigError(f"unknown generator {generator[:40]!r}; there are: {', '.join(known)}")
+    return generator or FALLBACK_GENERATOR
 
 
 def alone(look: Look, prompt: str) -> Look:

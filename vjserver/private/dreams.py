@@ -18,10 +18,10 @@ from starlette.routing import Route
 from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told, whole_of
 from vjserver.keeping.boards import Card
 from vjserver.keeping.dreams import ALWAYS, Dream, Dreams
-from vjserver.keeping.wishes import wanted_of
+from vjserver.keeping.wishes import drawer, wanted_of
 from vjserver.private.recorder import Recorder
 from vjserver.private.telling import signs_of, telling_of, titled
-from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_SEED
+from vjserver.show.addresses import MAX_SEED
 from vjserver.show.state import Look
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError
@@ -250,10 +250,8 @@ class DreamPage:
         return found
 
     def _look(self, generator: str, model: str) -> Look:
-        if generator and generator not in self._generators():
-            raise ConfigError(f"unknown generator {generator[:40]!r}; there are: {', '.join(self._generators())}")
-        seed = random.randrange(MAX_SEED + 1)
-        return Look(generator=generator or FALLBACK_GENERATOR, model=model, seed=seed)
+        kind = drawer(generator, self._generators())
+        return Look(generator=kind, model=model, seed=random.randrange(MAX_SEED + 1))
 
 
 def _day(dream: Dream) -> str:

@@ -3,7 +3,7 @@
 import importlib.util
 import textwrap
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from vjserver.keeping.dreams import Dream, Dreams
@@ -18,6 +18,7 @@ RARE_ZIPF = 5.3
 LEMMAS = ("de", "en", "es", "fr", "it")
 
 
+@cache
 def zipf_of(language: str) -> Zipf:
     """Return how common words of a language are; English where nothing is known of it. ConfigError without wordfreq."""
     try:

@@ -15,10 +15,10 @@ from starlette.routing import Route
 
 from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told
 from vjserver.keeping.notebook import Notebook, Word
+from vjserver.keeping.wishes import drawer
 from vjserver.private.dreams import FILES, Export
 from vjserver.private.recorder import Recorder
 from vjserver.recognisers.lexicon import WordLexicon, languages
-from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError
 
@@ -141,9 +141,7 @@ class WordPage:
 
     async def _draw(self, request: Request) -> Response:
         order = await order_of(request, _Words)
-        if order.generator and order.generator not in self._generators():
-            raise ConfigError(f"unknown generator {order.generator[:40]!r}; there are: {', '.join(self._generators())}")
-        generator = order.generator or FALLBACK_GENERATOR
+        generator = drawer(order.generator, self._generators())
         await asyncio.to_thread(self._notebook.want, order.words, generator, order.model)
         self._kick()
         return json_of({})

@@ -56,3 +56,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return ``'; nearest: a, b'`` for a misspelt name, or ``''`` when nothing is near."""
     close = get_close_matches(name, list(known), n=count, cutoff=0.5)
     return f"; nearest: {', '.join(close)}" if close else ""
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what was wrong, for who waits for it; what is none of ours with its kind before it."""
+    return str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}"
