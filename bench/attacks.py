@@ -34,8 +34,8 @@ from vjserver.runtime.installed import shipped
 from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.store import Channels, pids_of
 from vjserver.show.state import ShowState
-from vjserver.stages.control import Control, OscLimits, Pipes
-from vjserver.stages.shelf import Shelf
+from vjserver.stages.control.control import Control, OscLimits, Pipes
+from vjserver.stages.control.user_library import Shelf
 
 BENCH = "attacks"
 ADDRESSES = tuple(shipped().everything)

@@ -13,7 +13,7 @@ from vjserver.outputs.osc import ContinuousBundle
 from vjserver.runtime.clock import NS
 from vjserver.runtime.store import pack_features
 from vjserver.sources.song import RATE_HZ, demo_song
-from vjserver.stages.analysis import Analysis
+from vjserver.stages.ear.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 
 SECONDS = 40

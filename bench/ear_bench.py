@@ -31,8 +31,8 @@ from bench.report import commit, machine
 from vjserver.app.offline import hear
 from vjserver.dsp.frontend import HOP
 from vjserver.dsp.options import EarOptions
-from vjserver.stages.analysis import Analysis
-from vjserver.stages.hearing import hear_song
+from vjserver.stages.ear.analysis import Analysis
+from vjserver.stages.offline.hearing import hear_song
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.events import Beat, Drum, Onset, Section
 

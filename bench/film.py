@@ -37,7 +37,7 @@ from vjserver.runtime.installed import installed
 from vjserver.show.desk import Desk
 from vjserver.show.state import enter
 from vjserver.sources.song import demo_song
-from vjserver.stages.performance import heard, moments
+from vjserver.stages.offline.performance import heard, moments
 
 RATE = Fraction(30)
 SIZE = (1280, 720)

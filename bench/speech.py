@@ -47,7 +47,7 @@ from vjserver.recognisers.whisper import WhisperRecogniser
 from vjserver.speech.commands import command_of
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.words import bare, split
-from vjserver.stages.transcription import transcribed
+from vjserver.stages.listen.transcription import transcribed
 from vjserver.types.audio import Float32
 from vjserver.types.events import Speech
 

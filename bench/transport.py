@@ -38,7 +38,7 @@ from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import StatsReader
 from vjserver.runtime.store import Channels
-from vjserver.stages.sending import OutputThread
+from vjserver.stages.deliver.output_thread import OutputThread
 from vjserver.types.frames import Frame, FrameInfo
 
 FPS = 60
@@ -455,7 +455,7 @@ def _torn() -> list[dict[str, object]]:
 
 
 def _flow_cost() -> list[dict[str, object]]:
-    from vjserver.stages.between import Between
+    from vjserver.stages.deliver.interpolation import Between
 
     rows = []
     for width, height in ((512, 512), (1280, 720)):

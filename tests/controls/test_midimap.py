@@ -11,7 +11,7 @@ from known import REGISTRY, SHIPPED, accept
 from vjserver.controls.midimap import Control, Kept, Learnt, MidiMap, Surface, decoded, learnt
 from vjserver.show.preset import parse_toml
 from vjserver.show.state import CURVES
-from vjserver.stages.midi import OURS, learnt_text, load_map
+from vjserver.stages.control.midi import OURS, learnt_text, load_map
 from vjserver.types.errors import ConfigError
 
 MAPS = sorted(OURS.glob("*.toml"))

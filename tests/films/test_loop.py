@@ -15,7 +15,7 @@ from vjserver.films.loop import LoopFilm, apart, closed, in_turn, pulse, turn_of
 from vjserver.films.segment import Sides
 from vjserver.runtime.installed import installed
 from vjserver.show.state import MappingRow, enter
-from vjserver.stages.performance import time_of
+from vjserver.stages.offline.performance import time_of
 from vjserver.types.errors import ConfigError
 
 RATE = Fraction(30)

@@ -29,7 +29,7 @@ from vjserver.runtime.installed import installed
 from vjserver.show.state import enter, look_of
 from vjserver.show.take import Played, Take, head, line
 from vjserver.sources.song import demo_song
-from vjserver.stages.performance import time_of
+from vjserver.stages.offline.performance import time_of
 from vjserver.types.errors import GeneratorError, OutputError
 
 BANK, REGISTRY = load_bank(), installed()

@@ -19,8 +19,8 @@ from vjserver.show.desk import Desk
 from vjserver.show.preset import parse_toml
 from vjserver.show.registry import Registry
 from vjserver.show.state import enter
-from vjserver.stages.hearing import COLUMNS, NS, Happened, Hearing, grids_of
-from vjserver.stages.performance import Performance, time_of
+from vjserver.stages.offline.hearing import COLUMNS, NS, Happened, Hearing, grids_of
+from vjserver.stages.offline.performance import Performance, time_of
 from vjserver.types.errors import ConfigError
 
 REGISTRY: Registry = installed()

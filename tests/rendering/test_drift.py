@@ -17,7 +17,7 @@ from vjserver.runtime.clock import ManualClock
 from vjserver.show.preset import Bank
 from vjserver.show.state import ShowState
 from vjserver.sources.click import ClickOptions, click_track
-from vjserver.stages.performance import heard, moments
+from vjserver.stages.offline.performance import heard, moments
 
 SIZE, FRAMES = (64, 64), 500
 LUMA = np.array([0.2126, 0.7152, 0.0722])

@@ -16,7 +16,7 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.preset import Bank
 from vjserver.show.state import ShowState
 from vjserver.sources.click import ClickOptions, click_track
-from vjserver.stages.performance import heard, moments
+from vjserver.stages.offline.performance import heard, moments
 from vjserver.types.errors import GeneratorError
 
 SIZE, FPS = (64, 36), 10

@@ -15,8 +15,8 @@ from vjserver.show.expression import CONSTANTS, DEEPEST, FEATURES, FUNCTIONS, LO
 from vjserver.show.mapping import mapped
 from vjserver.show.preset import Bank
 from vjserver.show.state import MappingRow, ShowState, enter
-from vjserver.stages.hearing import COLUMNS, STEPS, Grids, Happened, Hearing
-from vjserver.stages.performance import moments
+from vjserver.stages.offline.hearing import COLUMNS, STEPS, Grids, Happened, Hearing
+from vjserver.stages.offline.performance import moments
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import BAND_NAMES, PITCH_CLASSES, SCALARS, BeatGrid, quiet
 

@@ -45,12 +45,12 @@ from vjserver.runtime.soundring import SoundReader
 from vjserver.runtime.store import WORKERS, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.cues import CueList
-from vjserver.stages.boarding import BoardRoom, Subject
-from vjserver.stages.control import Control, OscLimits, Pipes
-from vjserver.stages.midi import MidiRoom
-from vjserver.stages.panel import PanelDesk
-from vjserver.stages.shelf import Shelf
-from vjserver.stages.telling import LOOPBACK
+from vjserver.stages.control.boarding import BoardRoom, Subject
+from vjserver.stages.control.control import Control, OscLimits, Pipes
+from vjserver.stages.control.midi import MidiRoom
+from vjserver.stages.control.osc_publisher import LOOPBACK
+from vjserver.stages.control.panel import PanelDesk
+from vjserver.stages.control.user_library import Shelf
 from vjserver.types.errors import ConfigError, OutputError, VJError
 from vjserver.types.events import Speech
 from vjserver.types.frames import Pixels

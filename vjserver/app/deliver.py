@@ -27,9 +27,9 @@ from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, State
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.outputs import RECORD, OutputRow
-from vjserver.stages.composing import Composer, Memory
-from vjserver.stages.delivery import Delivery
-from vjserver.stages.safe import Clip, Player, SafeLoop
+from vjserver.stages.deliver.compositor import Composer, Memory
+from vjserver.stages.deliver.delivery import Delivery
+from vjserver.stages.deliver.safe_loop import Clip, Player, SafeLoop
 from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
 from vjserver.types.features import quiet

@@ -17,8 +17,8 @@ from vjserver.runtime.store import MemoryWriter, StateReader, left_behind
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.state import Sound
 from vjserver.sources.device import DeviceOptions
-from vjserver.stages.analysis import Analysis
-from vjserver.stages.listening import Ear, EarMemory, heard_as
+from vjserver.stages.ear.analysis import Analysis
+from vjserver.stages.ear.ear_loop import Ear, EarMemory, heard_as
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Degraded
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vjserver.stages.analysis import Analysis
+from vjserver.stages.ear.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.events import Beat, Drum, DrumName, EarEvent, Section

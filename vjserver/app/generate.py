@@ -21,7 +21,7 @@ from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.preset import texts_of
-from vjserver.stages.generation import Generation
+from vjserver.stages.generate.generation import Generation
 from vjserver.types.features import quiet
 
 COMPILING_S = 300.0

@@ -22,7 +22,7 @@ from vjserver.speech import commands
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.transcriber import Transcriber
-from vjserver.stages.transcription import Listen, ListenPipes
+from vjserver.stages.listen.transcription import Listen, ListenPipes
 from vjserver.types.audio import Float32
 from vjserver.types.errors import WorkerFault
 

@@ -23,8 +23,8 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState, enter
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
-from vjserver.stages.analysis import Analysis
-from vjserver.stages.performance import heard, moments
+from vjserver.stages.ear.analysis import Analysis
+from vjserver.stages.offline.performance import heard, moments
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name

@@ -37,10 +37,10 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import enter
 from vjserver.show.take import Take, parse
-from vjserver.stages.hearing import NS, EarMode, Hearing
-from vjserver.stages.performance import frames_of
-from vjserver.stages.takes import SOUND
-from vjserver.stages.takesound import join_pieces
+from vjserver.stages.control.takes import SOUND
+from vjserver.stages.control.takesound import join_pieces
+from vjserver.stages.offline.hearing import NS, EarMode, Hearing
+from vjserver.stages.offline.performance import frames_of
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.features import STEMS
 

@@ -25,7 +25,7 @@ from vjserver.show.outputs import MAX_OUTPUTS, RECORD, rows_of
 from vjserver.show.preset import Bank, Preset, parse_preset, parse_toml
 from vjserver.show.registry import Registry
 from vjserver.show.state import Deliver, ShowState, Speech, Sync
-from vjserver.stages.shelf import MINE
+from vjserver.stages.control.user_library import MINE
 from vjserver.types.errors import ConfigError
 
 Door = dict[str, Any]

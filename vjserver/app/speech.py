@@ -31,7 +31,7 @@ from vjserver.speech.safety import SafetyList
 from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.switches import Lexicon
 from vjserver.speech.words import Hypothesis
-from vjserver.stages.transcription import Listen, ListenPipes, transcribed
+from vjserver.stages.listen.transcription import Listen, ListenPipes, transcribed
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Degraded, Event

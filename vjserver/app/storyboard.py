@@ -25,7 +25,7 @@ from vjserver.films.storyboard import Board, Placed, Storyboard, read_storyboard
 from vjserver.runtime.files import put
 from vjserver.runtime.installed import installed
 from vjserver.show.take import head, line
-from vjserver.stages.hearing import Hearing
+from vjserver.stages.offline.hearing import Hearing
 from vjserver.types.errors import ConfigError
 
 SHEET_SIZE, SHEET_FPS, LEAD_S = "480x270", "10", 1.5

@@ -35,8 +35,8 @@ from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry
 from vjserver.show.state import Look, ShowState, settled_look
 from vjserver.sources.song import demo_song
-from vjserver.stages.hearing import Hearing
-from vjserver.stages.performance import heard, moments
+from vjserver.stages.offline.hearing import Hearing
+from vjserver.stages.offline.performance import heard, moments
 from vjserver.types.errors import ConfigError, KeepingError, VJError, sentence_of
 
 MAKING_S = 600.0

@@ -31,8 +31,8 @@ from vjserver.show.preset import Bank, texts_of
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState, at
 from vjserver.show.take import Take
-from vjserver.stages.hearing import Hearing
-from vjserver.stages.performance import NS, Performance, time_of
+from vjserver.stages.offline.hearing import Hearing
+from vjserver.stages.offline.performance import NS, Performance, time_of
 from vjserver.types.errors import ConfigError
 from vjserver.types.frames import Frame, FrameRequest
 

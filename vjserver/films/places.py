@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 
-from vjserver.stages.hearing import KINDS, NS, Hearing
+from vjserver.stages.offline.hearing import KINDS, NS, Hearing
 from vjserver.types.errors import ConfigError
 
 FORMS = "12.5, 1:02.5, bar 9, bar 9.2, beat 33, part 3, part B, part B 2, drop, drop 2, break 1, end"

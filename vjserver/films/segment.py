@@ -26,9 +26,9 @@ from vjserver.films.titles import Titles
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.files import remove
 from vjserver.show.state import ShowState
-from vjserver.stages.between import along, blend, flows
-from vjserver.stages.composing import faded
-from vjserver.stages.performance import NS, Performance, time_of
+from vjserver.stages.deliver.compositor import faded
+from vjserver.stages.deliver.interpolation import along, blend, flows
+from vjserver.stages.offline.performance import NS, Performance, time_of
 from vjserver.types.errors import GeneratorError, OutputError
 from vjserver.types.frames import Pixels
 

@@ -31,7 +31,7 @@ from vjserver.show.preset import (
 from vjserver.show.registry import Registry
 from vjserver.show.state import FEEDBACK, Look, MappingRow, ShowState, Travel, look_of, look_of_preset
 from vjserver.show.take import Played, Take
-from vjserver.stages.hearing import NS
+from vjserver.stages.offline.hearing import NS
 from vjserver.types.errors import ConfigError, UnknownNameError, nearest
 
 LARGEST = 8 << 20

@@ -1,0 +1,1 @@
+"""Deliver: frames in; a picture out to every output at every tick."""

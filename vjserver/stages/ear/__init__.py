@@ -1,0 +1,1 @@
+"""The ear: sound in; features, events and OSC out."""

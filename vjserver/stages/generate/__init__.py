@@ -1,0 +1,1 @@
+"""Generate: the newest sound and the newest state in, a frame out."""

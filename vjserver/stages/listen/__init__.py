@@ -1,0 +1,1 @@
+"""Listen: the sound of a microphone in, what was said out."""
