@@ -12,7 +12,7 @@ from vjserver.show.preset import parse_preset
 from vjserver.show.presetfile import preset_of, saved
 from vjserver.show.state import ShowState, look_of_preset
 from vjserver.show.take import parse
-from vjserver.stages.shelf import Shelf
+from vjserver.stages.control.user_library import Shelf
 
 BANK = load_bank()
 
