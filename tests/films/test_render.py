@@ -21,7 +21,7 @@ import psutil
 import pytest
 from conftest import wait_for
 
-from vjserver.app.render import played_by
+from vjserver.app.film_order import played_by
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films import segment, sheet
 from vjserver.films.render import OMP_WAIT, waiting_quietly

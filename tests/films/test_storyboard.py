@@ -522,7 +522,7 @@ def test_a_film_that_begins_amid_a_crossfade_is_what_the_whole_is_there(song, tm
 
 def test_another_picture_to_start_from_makes_its_segments_again(song, tmp_path, vj, monkeypatch):
     """Which input a scene starts from, and what is in it, is of what its segments are made from."""
-    from vjserver.app.render import Order, prepared
+    from vjserver.app.film_order import Order, prepared
     from vjserver.films.film import planned
 
     for name in ("a.png", "b.png"):

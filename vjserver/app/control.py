@@ -19,8 +19,8 @@ import uvicorn
 from watchfiles import Change, awatch
 
 from vjserver.app.exporting import exported, taken_in
-from vjserver.app.holder import holder_of
 from vjserver.app.lan import Lan
+from vjserver.app.port_owner import holder_of
 from vjserver.app.preflight import remarks
 from vjserver.app.show import Show, load_bank, shipped
 from vjserver.app.workers import LISTEN, STUDIO, Plan

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vjserver.app.ear_view import Record
-from vjserver.app.frame import write_picture
 from vjserver.dsp.frontend import HOP
 from vjserver.dsp.options import EarOptions
 from vjserver.ports import Generator, Source, find, open_door, options_of
@@ -18,6 +17,7 @@ from vjserver.rendering.pool import Part, WaitingPool
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.runtime.installed import installed
+from vjserver.runtime.picture import write_picture
 from vjserver.show.desk import Desk
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState, enter
@@ -25,12 +25,41 @@ from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
 from vjserver.stages.ear.analysis import Analysis
 from vjserver.stages.offline.performance import heard, moments
-from vjserver.types.audio import AudioBlock
+from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import DeviceError
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Silence, Tempo, event_name
 from vjserver.types.frames import Pixels
 
 FOREVER_NS = 2**62
+
+
+@dataclass(slots=True)
+class Record:
+    """What the ear went through, block by block."""
+
+    start_ns: int = 0
+    times_s: list[float] = field(default_factory=list)
+    wave: list[tuple[float, float]] = field(default_factory=list)
+    beat: list[tuple[float, float]] = field(default_factory=list)
+    drums: list[Float32] = field(default_factory=list)
+    flux: list[float] = field(default_factory=list)
+    bands: list[Float32] = field(default_factory=list)
+    tempo: list[tuple[float, float, float, float]] = field(default_factory=list)
+    events: list[EarEvent] = field(default_factory=list)
+
+    def take(self, block: AudioBlock, analysis: Analysis, events: list[EarEvent], start_ns: int) -> None:
+        """Note what the ear made of a block."""
+        self.start_ns = start_ns
+        tracker, grid = analysis.tracker, analysis.clock.grid
+        self.times_s.append((block.t_ns - start_ns) / NS)
+        self.wave.append((float(block.samples.min(initial=0.0)), float(block.samples.max(initial=0.0))))
+        self.beat.append((tracker.activation, tracker.downbeat))
+        self.drums.append(analysis.drum_surety.copy())
+        self.flux.append(analysis.features.value("flux", block.t_ns))
+        self.bands.append(analysis.features.bands)
+        heard_bpm = 60.0 * tracker.frame_rate_hz / tracker.pointer.period
+        self.tempo.append((grid.bpm or np.nan, heard_bpm, grid.confidence, tracker.trust()))
+        self.events += events
 
 
 def hear_file(path: Path, options: EarOptions, record: Record | None = None) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from vjserver.app.exporting import made
-from vjserver.app.notebook import Noting
+from vjserver.app.noting import Noting
 from vjserver.app.speech import sound_of
 from vjserver.controls.web import speak
 from vjserver.controls.web.asked import files_of, within

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vjserver.types.errors import VJError
+from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.frames import MAX_SIDE, Pixels
 
 # How files of one picture begin; what is not here is tried as a film.
@@ -72,3 +72,13 @@ def as_rgba(picture: np.ndarray, path: Path) -> Pixels:
         return np.dstack((grey, grey, grey, alpha))
     code = {1: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA, 4: cv2.COLOR_BGRA2RGBA}[depth]
     return np.asarray(cv2.cvtColor(picture, code), np.uint8)
+
+
+def write_picture(path: Path, pixels: Pixels) -> None:
+    """Write a picture, RGBA8, as its file name's ending says. Raises ConfigError."""
+    try:
+        written = cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR))
+    except cv2.error:
+        written = False
+    if not written:
+        raise ConfigError(f"{path} cannot be written (PNG, JPEG or WebP, in a folder that is there)")

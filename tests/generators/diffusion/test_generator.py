@@ -671,7 +671,7 @@ def test_without_torch_everything_but_diffusion_is_there_and_it_says_what_to_ins
     code = (
         "import sys\n"
         "for name in ('torch', 'diffusers', 'transformers', 'huggingface_hub'): sys.modules[name] = None\n"
-        "import vjserver.app.generate, vjserver.app.offline, vjserver.app.doctor\n"
+        "import vjserver.app.generate, vjserver.app.offline, vjserver.commands.doctor\n"
         "from vjserver.generators import store\n"
         "from vjserver.generators.diffusion.generator import DiffusionGenerator\n"
         "from vjserver.generators.diffusion.options import DiffusionOptions\n"

@@ -1,8 +1,8 @@
 """One picture from the shell: a generator of the show with a prompt and a seed, comparable with what others draw."""
 
+import argparse
 import math
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import cv2
@@ -14,14 +14,14 @@ from vjserver.generators.store import mark_run
 from vjserver.ports import open_door
 from vjserver.runtime.files import at_home
 from vjserver.runtime.installed import installed
-from vjserver.runtime.picture import read_picture
+from vjserver.runtime.picture import read_picture, write_picture
 from vjserver.show.addresses import COMMON, MAX_SEED, size_of
 from vjserver.types.errors import ConfigError, VJError, nearest
 from vjserver.types.frames import FrameRequest, Pixels, TextConditioning
 from vjserver.types.knobs import Parameter
 
 
-def make_frame(args: Namespace) -> str:
+def make_frame(args: argparse.Namespace) -> str:
     """Render what the command line of ``vjserver frame`` says and write it; return a sentence on it.
 
     The seed gives the noise that diffusers draws with ``torch.Generator("cpu").manual_seed(seed)``; in float32 on the
@@ -77,7 +77,7 @@ def make_frame(args: Namespace) -> str:
     return f"{args.output}: {width}x{height}, {args.steps} step(s), {took_s:.2f} s on {parts.device} in {dtype}{told}"
 
 
-def _made_by(args: Namespace) -> str:
+def _made_by(args: argparse.Namespace) -> str:
     """Make a picture with any generator, as a film's first frame."""
     registry = installed()
     info = registry.infos.get(args.generator)
@@ -140,7 +140,7 @@ def _value(knob: Parameter, text: str) -> float:
     return value
 
 
-def _check(args: Namespace) -> None:
+def _check(args: argparse.Namespace) -> None:
     rows = (
         ("--steps", args.steps, 1, 4),
         ("--strength", args.strength, 0, 1),
@@ -175,11 +175,27 @@ def _read(path: Path, width: int, height: int) -> Pixels:
     return image
 
 
-def write_picture(path: Path, pixels: Pixels) -> None:
-    """Write a picture, RGBA8, as its file name's ending says. Raises ConfigError."""
-    try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR))
-    except cv2.error:
-        written = False
-    if not written:
-        raise ConfigError(f"{path} cannot be written (PNG, JPEG or WebP, in a folder that is there)")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver frame`` takes."""
+    parser.add_argument("--generator", default="", metavar="KIND", help="who draws (default: diffusion)")
+    parser.add_argument("--model", default="", metavar="NAME|PATH", help="a model of the store, or a folder")
+    parser.add_argument("--prompt")
+    parser.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob, in its own unit")
+    parser.add_argument("--negative", default="", help="what it shall not be, where the model can")
+    parser.add_argument("--image", type=Path, metavar="IN.png", help="start from this picture")
+    parser.add_argument("--strength", type=float, default=0.5, help="how far it is made anew, 0..1 (default 0.5)")
+    parser.add_argument("--steps", type=int, default=1, help="calls of the model, 1..4")
+    parser.add_argument("--guidance", type=float, default=8.0, help="where the model can (default 8)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", default="512x512", metavar="WxH")
+    parser.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="up to four")
+    parser.add_argument("--decoder", choices=("auto", "taesd", "full"), default="auto")
+    parser.add_argument("--dtype", choices=("auto", "float16", "bfloat16", "float32"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the picture."""
+    print(make_frame(args))
+    return 0

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
-from vjserver.app.render import sides_of
+from vjserver.app.film_order import sides_of
 from vjserver.app.show import load_show, own_show
+from vjserver.commands.options import drawing, pages, seconds
 from vjserver.documents import journal
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.keeping.recordings import unpacked
@@ -21,6 +23,73 @@ from vjserver.runtime.priority import raise_priority
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError, KeepingError, sentence_of
+
+
+def arguments(dream: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver dream`` takes."""
+    verbs = dream.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    write = verbs.add_parser("write", help="keep a dream: typed here, or from the standard input")
+    write.add_argument("text", nargs="*")
+    hear = verbs.add_parser("hear", help="keep a dream that was said into a recording (a whisper counts)")
+    hear.add_argument("file", type=Path)
+    record = verbs.add_parser("record", help="record a dream from a microphone (Enter ends it), then write it down")
+    record.add_argument("--device", metavar="NAME", help="which microphone: part of its name, or its number")
+    record.add_argument(
+        "--seconds", type=seconds, default=3600.0, metavar="N", help="at most so long (default: an hour)"
+    )
+    record.add_argument("--later", action="store_true", help="only record: vjserver dream finish writes it down")
+    record.add_argument("--keep-sound", action="store_true", help="keep the recording when it is written down")
+    for verb in (write, hear):
+        verb.add_argument("--title", default="", help="default: the most telling sentence")
+        verb.add_argument("--tag", action="append", default=[], metavar="TAG")
+        verb.add_argument("--mood", default="")
+        verb.add_argument("--lucidity", type=int, default=0, metavar="0..5", help="how much you knew that you dreamt")
+    for verb in (write, hear, record):
+        verb.add_argument("--when", default="", metavar="DAY", help="2026-11-27, or with a time (default: now)")
+        verb.add_argument("--language", default="", metavar="L", help="such as en or es")
+    finish = verbs.add_parser("finish", help="write down recordings, and draw pictures, that wait")
+    listing = verbs.add_parser("list", help="list dreams, the newest first")
+    show = verbs.add_parser("show", help="print a dream, and its most telling sentences")
+    change = verbs.add_parser("change", help="change what a dream is called, its day, mood, tags or text")
+    change.add_argument("--title", default="")
+    change.add_argument("--tag", action="append", metavar="TAG", help="all its tags anew; an empty one takes them away")
+    change.add_argument("--mood")
+    change.add_argument("--lucidity", type=int, metavar="0..5")
+    change.add_argument("--when", default="", metavar="DAY")
+    change.add_argument("--language", metavar="L")
+    change.add_argument("--text")
+    verbs.add_parser("signs", help="words that return in three dreams or more")
+    calendar = verbs.add_parser("calendar", help="how many dreams each day had")
+    calendar.add_argument("year", nargs="?", default="")
+    draw = verbs.add_parser("draw", help="have the most telling sentences of a dream drawn")
+    draw.add_argument("--count", type=int, default=3, metavar="N", help="so many sentences (default 3)")
+    draw.add_argument("--seed", type=int)
+    paper = verbs.add_parser("pdf", help="write a dream, or all of them, as a PDF")
+    paper.add_argument("dream", nargs="?", default="", metavar="NUMBER")
+    paper.add_argument("--font-size", type=float, default=11.0, metavar="PT", help="default 11")
+    export = verbs.add_parser("export", help="write all dreams into a folder, with pictures and sound")
+    take = verbs.add_parser("import", help="take in a folder that export wrote")
+    take.add_argument("folder", type=Path)
+    mint = verbs.add_parser("mint", help="write one dream with its hash, the time and a licence")
+    mint.add_argument("--licence", default="All rights reserved", help="default: all rights reserved")
+    for verb in (show, change, draw, mint):
+        verb.add_argument("dream", metavar="NUMBER", help="or its first four signs")
+    for verb in (listing, paper):
+        verb.add_argument("--search", default="", metavar="WORDS")
+        verb.add_argument("--tag", default="")
+    for verb, out in ((paper, "OUT.pdf"), (export, "FOLDER"), (mint, "FOLDER")):
+        verb.add_argument("-o", "--output", type=Path, required=True, metavar=out)
+    page = verbs.add_parser("open", help="the pages of the journal and the notebook, for you alone")
+    pages(page)
+    for verb in (draw, finish):
+        drawing(verb)
+    draw.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    draw.add_argument("--model", default="", metavar="NAME")
+    for verb in (finish, paper):
+        verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
+    delete = verbs.add_parser("delete", help="delete a dream; nothing of it is left")
+    delete.add_argument("dream", nargs="?", default="")
+    delete.add_argument("--everything", action="store_true", help="all dreams")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,14 +1,16 @@
 """``vjserver osc``: watch, send, and the reference of all addresses."""
 
+import argparse
 import contextlib
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from vjserver.app.holder import holder_of
+from vjserver.app.port_owner import holder_of
 from vjserver.controls.osc import OscError, OscMessage, decode
+from vjserver.runtime.installed import installed, shipped
 from vjserver.runtime.osc import message
 from vjserver.show.addresses import OUTPUTS, PARAM, Entry, Slot
 from vjserver.show.registry import Registry
@@ -172,3 +174,41 @@ def _takes(arguments: Sequence[Slot]) -> str:
     else:
         words = f"{one.type} {one.low:g}..{one.high:g} {one.unit}".strip()
     return f"{len(arguments)} x {words}" if len(arguments) > 1 else words
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver osc`` takes."""
+    verbs = parser.add_subparsers(required=True, metavar="ACTION")
+    verb = verbs.add_parser("monitor", help="print what arrives at a port")
+    verb.add_argument("--port", type=int, default=9011)
+    verb.add_argument("--host", default="127.0.0.1")
+    verb.add_argument("--seconds", type=float)
+    verb.set_defaults(action=_monitor)
+    verb = verbs.add_parser("send", help="send one message and print the answer, if any")
+    verb.add_argument("address")
+    verb.add_argument("args", nargs="*", help="numbers are sent as numbers, anything else as text")
+    verb.add_argument("--port", type=int, default=9010)
+    verb.add_argument("--host", default="127.0.0.1")
+    verb.set_defaults(action=_send)
+    verb = verbs.add_parser("reference", help="print the reference of all addresses (Markdown)")
+    verb.add_argument("--shipped", action="store_true", help="of what comes with vjserver, without plug-ins")
+    verb.set_defaults(action=_reference)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one of its actions."""
+    action: Callable[[argparse.Namespace], int] = args.action
+    return action(args)
+
+
+def _monitor(args: argparse.Namespace) -> int:
+    return monitor(args.host, args.port, args.seconds)
+
+
+def _send(args: argparse.Namespace) -> int:
+    return send(args.host, args.port, args.address, args.args)
+
+
+def _reference(args: argparse.Namespace) -> int:
+    print(reference(shipped() if args.shipped else installed()), end="")
+    return 0

@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from vjserver.app.render import Order, Ready, check_not_source, prepared
+from vjserver.app.film_order import Order, Ready, check_not_source, prepared
 from vjserver.app.show import LARGEST, decoded
 from vjserver.dsp.options import EarOptions
 from vjserver.films import hearings, markers, sheet
@@ -193,6 +193,48 @@ def check(board: Path, audio: Path | None, show: Path | None, say: Say) -> None:
             say(note)
         planned(ready.film, lambda what, why, mended: None if mended else say(f"{what}: {why}"))
     print(f"{board}: {len(read.scenes)} scenes, well formed")
+
+
+def arguments(storyboard: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver storyboard`` takes."""
+    verbs = storyboard.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    verbs.add_parser("schema", help="print the JSON schema of storyboards")
+    check = verbs.add_parser("check", help="check a storyboard; with a song, say when each scene begins")
+    check.add_argument("file", type=Path)
+    check.add_argument("--audio", type=Path, metavar="SONG")
+    check.add_argument("--show", type=Path, metavar="FILE", help="take presets and inputs of this show")
+    for name, what in (
+        ("from-story", "a story (.txt) or a script (.fountain)"),
+        ("from-lyrics", "lyrics (.lrc, .srt)"),
+    ):
+        verb = verbs.add_parser(name, help=f"make a storyboard of {what}, spread over a song")
+        verb.add_argument("file", type=Path)
+        verb.add_argument("--audio", type=Path, required=True, metavar="SONG")
+        verb.add_argument("-o", "--output", type=Path, metavar="OUT.toml")
+        verb.add_argument("--force", action="store_true", help="write over a storyboard that is there")
+        if name == "from-lyrics":
+            verb.add_argument("--titles", action="store_true", help="write the words over the picture, too")
+    for name in ("from-parseq", "from-deforum"):
+        verb = verbs.add_parser(name, help=f"make a storyboard of a file of {name[5:].capitalize()} (.json, .txt)")
+        verb.add_argument("file", type=Path)
+        verb.add_argument("-o", "--output", type=Path, metavar="OUT.toml")
+        verb.add_argument("--force", action="store_true", help="write over a storyboard that is there")
+    for name, what, out in (
+        ("sheet", "draw every scene small, on a page", "OUT.png|OUT.pdf"),
+        ("score", "write it as a take that a cue of a show plays", "OUT.jsonl"),
+    ):
+        verb = verbs.add_parser(name, help=what)
+        verb.add_argument("file", type=Path)
+        verb.add_argument("--audio", type=Path, required=True, metavar="SONG")
+        verb.add_argument("--show", type=Path, metavar="FILE", help="take presets and inputs of this show")
+        verb.add_argument("-o", "--output", type=Path, required=True, metavar=out)
+    marks = verbs.add_parser("markers", help="write parts, drops and scenes for an editing program")
+    marks.add_argument("file", type=Path, nargs="?", help="a storyboard (default: only what is heard)")
+    marks.add_argument("--audio", type=Path, required=True, metavar="SONG")
+    marks.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.csv|.edl|.xml|.txt")
+    marks.add_argument("--show", type=Path, metavar="FILE", help="take presets and inputs of this show")
+    marks.add_argument("--fps", default="30", metavar="N[/D]")
+    marks.add_argument("--bars", action="store_true", help="every bar too")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from vjserver.app.exporting import exported, taken_in
-from vjserver.app.render import sides_of
+from vjserver.app.film_order import sides_of
 from vjserver.app.show import Show, load_show, own_show
+from vjserver.commands.options import seconds
 from vjserver.documents import archive, fountain, pdf
 from vjserver.keeping.boards import Board, Boards, Card
 from vjserver.keeping.wishes import wanted_of
@@ -25,6 +26,47 @@ from vjserver.show.state import Look
 from vjserver.types.errors import ConfigError, OutputError
 
 Say = Callable[[str], None]
+
+
+def arguments(board: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver board`` takes."""
+    verbs = board.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    verbs.add_parser("list", help="list all boards")
+    show = verbs.add_parser("show", help="print the cards of a board")
+    show.add_argument("board")
+    show.add_argument("--json", action="store_true", help="one JSON line a card")
+    new = verbs.add_parser("new", help="make a board")
+    new.add_argument("name")
+    new.add_argument("--style", default="", help="stands behind every text: 'woodcut, deep shadows'")
+    add = verbs.add_parser("add", help="add cards, whose pictures the studio makes")
+    add.add_argument("board")
+    add.add_argument("text", nargs="+")
+    add.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    add.add_argument("--model", default="", metavar="NAME")
+    add.add_argument("--seed", type=int, default=1)
+    render = verbs.add_parser("render", help="make every picture that cards want")
+    render.add_argument("--size", metavar="WxH", help="default: that of the show")
+    render.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
+    export = verbs.add_parser("export", help="write a board as a PDF, a film, a storyboard, a folder")
+    export.add_argument("board")
+    export.add_argument("kind", choices=("pdf", "film", "storyboard", "storyboarder", "pictures"))
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a file, or a new folder")
+    export.add_argument("--per-page", type=int, default=6, metavar="N", help="pdf: 1, 2, 4, 6 or 9 cards a page")
+    export.add_argument("--font-size", type=float, default=10.0, metavar="PT", help="pdf: default 10")
+    export.add_argument("--seconds", type=seconds, default=4.0, metavar="N", help="so long stands a card (default 4)")
+    export.add_argument("--size", metavar="WxH", help="film: default 1280x720")
+    export.add_argument("--no-captions", action="store_true", help="film: captions in the .srt file only")
+    export.add_argument("--zip", action="store_true", help="a folder as one .zip file")
+    take = verbs.add_parser("import", help="take in a script (.fountain), or a folder that export pictures wrote")
+    take.add_argument("path", type=Path)
+    for verb in (export, take):
+        verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a show asks for it
+    delete = verbs.add_parser("delete", help="delete a board: cards, pictures, sounds; nothing of it is left")
+    delete.add_argument("board", nargs="?", default="")
+    delete.add_argument("--everything", action="store_true", help="all boards")
+    page = verbs.add_parser("open", help="the page of boards, without a show")
+    page.add_argument("--port", type=int, default=9022)
+    page.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
 
 
 def run(args: argparse.Namespace) -> int:

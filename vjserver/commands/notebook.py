@@ -2,33 +2,74 @@
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from vjserver.app.render import sides_of
+from vjserver.app.film_order import sides_of
+from vjserver.app.noting import Noting
 from vjserver.app.show import decoded, load_show, own_show
+from vjserver.commands.options import drawing, microphone, pages
 from vjserver.documents import decks
 from vjserver.keeping.boards import Board, Card
 from vjserver.keeping.notebook import GRADES, Notebook, Word
-from vjserver.keeping.recordings import flac, unpacked
+from vjserver.keeping.recordings import unpacked
 from vjserver.keeping.wishes import drawer, wanted_of
-from vjserver.recognisers.lexicon import Glosses, WordLexicon
+from vjserver.recognisers.lexicon import WordLexicon
 from vjserver.runtime.installed import installed
 from vjserver.runtime.priority import raise_priority
 from vjserver.show.state import Look
-from vjserver.speech.switches import switches_of
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, KeepingError, VJError, sentence_of
 
 LARGEST = 16 << 20
-_SENTENCE = re.compile(r"[^.!?…\n]+[.!?…]*")
 SIZE = (512, 512)
 STYLE = "clear picture of one thing, plain background"
 KEYS = dict(zip("1234", GRADES, strict=True))
+
+
+def arguments(notebook: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver notebook`` takes."""
+    verbs = notebook.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    read = verbs.add_parser("read", help="note the words of your own language in a text of the one that you learn")
+    read.add_argument("file", type=Path)
+    hear = verbs.add_parser("hear", help="note them in a recording in which you talk")
+    hear.add_argument("file", type=Path)
+    record = verbs.add_parser("record", help="talk into a microphone (Enter ends it); the words are noted after")
+    microphone(record)
+    for verb in (read, hear, record):
+        verb.add_argument("--learn", required=True, metavar="L", help="the language that you learn: es, fr, de ...")
+        verb.add_argument("--own", required=True, metavar="L", help="your own: en ...")
+    for verb in (hear, record):
+        verb.add_argument("--keep-sound", action="store_true", help="keep the sound of sentences with such a word")
+    finish = verbs.add_parser("finish", help="listen to recordings, and draw pictures, that wait")
+    finish.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
+    draw = verbs.add_parser("draw", help="have words drawn (default: all that have no picture)")
+    draw.add_argument("word", nargs="*")
+    draw.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    draw.add_argument("--model", default="", metavar="NAME")
+    for verb in (record, finish, draw):
+        drawing(verb)
+    page = verbs.add_parser("open", help="the pages of the notebook and the journal, for you alone")
+    pages(page)
+    listing = verbs.add_parser("list", help="list the words, those most often missed first")
+    listing.add_argument("--json", action="store_true", help="one JSON line a word")
+    gloss = verbs.add_parser("gloss", help="say what a word means")
+    gloss.add_argument("word")
+    gloss.add_argument("meaning")
+    verbs.add_parser("review", help="be asked for the words that are due")
+    export = verbs.add_parser("export", help="write the words as CSV, or as a package for Anki")
+    export.add_argument("kind", choices=("csv", "anki"))
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.csv|.apkg")
+    export.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)
+    for verb in (listing, export):
+        verb.add_argument("--learn", default="", metavar="L", help="only words missed in this language")
+        verb.add_argument("--own", default="", metavar="L", help="only words of this language")
+    delete = verbs.add_parser("delete", help="delete a word and its sentences; nothing of it is left")
+    delete.add_argument("word", nargs="?", default="")
+    delete.add_argument("--everything", action="store_true", help="all words")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,32 +81,6 @@ def run(args: argparse.Namespace) -> int:
         return _ACTIONS[args.verb](notebook, args)
     finally:
         notebook.close()
-
-
-class Noting:
-    """Notes words of ``own`` in sentences of ``learn``. Raises ConfigError for a pair without data."""
-
-    def __init__(self, notebook: Notebook, learn: str, own: str, say: Callable[[str], None]) -> None:
-        self._notebook, self.learn, self.own = notebook, learn, own
-        self.lexicon, self._glosses = WordLexicon(learn, own), Glosses(own, learn)
-        if not self._glosses.here:
-            say(f"no dictionary {self._glosses.name} is installed: meanings stay empty until you write them "
-                f"(Debian and Ubuntu: apt install dict-{self._glosses.name})")  # fmt: skip
-
-    def __call__(self, text: str, sound: Float32 | None = None, said: bool = False) -> list[Word]:
-        """Note the words of a text, sentence by sentence; return them. ``sound`` is kept with each.
-
-        A sentence that is read once more counts once; one that was ``said`` again counts again.
-        """
-        found = []
-        for sentence in (" ".join(found.split()) for found in _SENTENCE.findall(text) if found.strip()):
-            for switch in switches_of(sentence, self.learn, self.own, self.lexicon):
-                lemma = " ".join(switch.lemmas)
-                place = self.learn, self.own, lemma, switch.words, sentence, self._glosses.find(lemma)
-                if sound is None and not said and self._notebook.has(*place[:3], sentence):
-                    continue  # this text was read before
-                found.append(self._notebook.note(*place, sound=flac(sound) if sound is not None else b""))
-        return found
 
 
 def _say(why: str) -> None:

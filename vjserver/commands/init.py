@@ -3,6 +3,7 @@
 It is read off the show's own models: what is new there is new here.
 """
 
+import argparse
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,15 @@ def write_show(path: Path | None) -> Path:
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
     return target
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver init`` takes."""
+    parser.add_argument("path", nargs="?", type=Path, metavar="SHOW.toml", help="where to (default: your own, for run)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file, and say what to do with it."""
+    path = write_show(args.path)
+    print(f"{path}\nEdit it in any text editor, then: vjserver run" + (f" {path}" if args.path else ""))
+    return 0

@@ -1,7 +1,9 @@
 """Doctor: what works on this machine, what is missing, and the exact line that installs it."""
 
+import argparse
 import importlib
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -11,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vjserver.app.holder import holder_of
+from vjserver.app.port_owner import holder_of
 from vjserver.app.show import Show, load_bank
 from vjserver.controls.midi import MidiPorts
 from vjserver.generators.store import models, store_folder
@@ -232,3 +234,31 @@ def _ports() -> list[Check]:
                     )
                 )
     return checks
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver doctor`` takes."""
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--report", action="store_true", help="write all of it, and the log, into one file to send")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say what works; return 1 where something that is needed does not."""
+    from vjserver.commands.doctor import examine
+
+    checks = examine()
+    if args.report:
+        from vjserver.commands.report import write_report
+
+        print(
+            f"{write_report(checks)}\nIt holds no prompts and no names of your folders; look at it before you send it."
+        )
+        return 0
+    if args.json:
+        print(json.dumps([check.as_row() for check in checks]))
+    else:
+        for check in checks:
+            print(f"{check.mark}  {check.name:18s} {check.found}")
+            if check.remedy:
+                print(f"    {'':18s} -> {check.remedy}")
+    return 1 if any(check.needed and not check.works for check in checks) else 0

@@ -1,5 +1,6 @@
 """``vjserver touchdesigner``: the script that builds the patches inside TouchDesigner goes where the user wants it."""
 
+import argparse
 import importlib
 from pathlib import Path
 
@@ -23,3 +24,18 @@ def write_patch(folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
     return target
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver touchdesigner`` takes."""
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("."), help="where to (default: this folder)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write it, and print the lines to paste."""
+    path = write_patch(args.folder).as_posix()
+    print(f"{path}\n\nIn TouchDesigner: Dialogs > Textport and DATs, paste one of these lines and press Enter:\n")
+    print(f"  exec(open({path!r}).read())")
+    for name in ("beat_compositor", "img2img_loop", "two_decks"):
+        print(f"  PATCH = '{name}'; exec(open({path!r}).read())")
+    return 0

@@ -5,16 +5,14 @@ tempo, and the confidence. A beat that was missed can be seen to have been doubt
 """
 
 import io
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vjserver.stages.ear.analysis import Analysis
-from vjserver.types.audio import AudioBlock, Float32
+from vjserver.app.offline import Record
 from vjserver.types.errors import ConfigError, VJError
-from vjserver.types.events import Beat, Drum, DrumName, EarEvent, Section
+from vjserver.types.events import Beat, Drum, DrumName, Section
 from vjserver.types.features import BAND_NAMES, DRUM_NAMES
 
 NS = 1_000_000_000
@@ -25,35 +23,6 @@ _STYLE: dict[Any, Any] = {
     "text.color": "#ddd", "axes.labelcolor": "#ccc", "xtick.color": "#999", "ytick.color": "#999",
 }  # fmt: skip
 _DRUM_COLOURS: dict[DrumName, str] = {"kick": "#ff5d73", "snare": "#ffd166", "hat": "#4cc9f0"}
-
-
-@dataclass(slots=True)
-class Record:
-    """What the ear went through, block by block."""
-
-    start_ns: int = 0
-    times_s: list[float] = field(default_factory=list)
-    wave: list[tuple[float, float]] = field(default_factory=list)
-    beat: list[tuple[float, float]] = field(default_factory=list)
-    drums: list[Float32] = field(default_factory=list)
-    flux: list[float] = field(default_factory=list)
-    bands: list[Float32] = field(default_factory=list)
-    tempo: list[tuple[float, float, float, float]] = field(default_factory=list)
-    events: list[EarEvent] = field(default_factory=list)
-
-    def take(self, block: AudioBlock, analysis: Analysis, events: list[EarEvent], start_ns: int) -> None:
-        """Note what the ear made of a block."""
-        self.start_ns = start_ns
-        tracker, grid = analysis.tracker, analysis.clock.grid
-        self.times_s.append((block.t_ns - start_ns) / NS)
-        self.wave.append((float(block.samples.min(initial=0.0)), float(block.samples.max(initial=0.0))))
-        self.beat.append((tracker.activation, tracker.downbeat))
-        self.drums.append(analysis.drum_surety.copy())
-        self.flux.append(analysis.features.value("flux", block.t_ns))
-        self.bands.append(analysis.features.bands)
-        heard_bpm = 60.0 * tracker.frame_rate_hz / tracker.pointer.period
-        self.tempo.append((grid.bpm or np.nan, heard_bpm, grid.confidence, tracker.trust()))
-        self.events += events
 
 
 def check_plot(path: Path) -> None:

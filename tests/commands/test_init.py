@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from vjserver.app.init import show_text, write_show
 from vjserver.app.show import load_show
+from vjserver.commands.init import show_text, write_show
 from vjserver.types.errors import ConfigError
 
 SETTING = re.compile(r"^# (\w+ = .+)$")

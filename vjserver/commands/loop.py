@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import vjserver
-from vjserver.app.render import SIZE, Meter, file_inputs, sides_of
+from vjserver.app.film_order import SIZE, file_inputs, sides_of
 from vjserver.app.show import Show, first_state, load_bank, load_show
+from vjserver.commands.render import Meter
 from vjserver.films import join
 from vjserver.films.codecs import CODECS, Codec, codec_of, is_here
 from vjserver.films.loop import LoopFilm, Seam, Turn, closed, in_turn, make_loop, turn_of
@@ -150,6 +151,22 @@ def _size(order: LoopOrder, codec: Codec) -> tuple[int, int]:
     size = sides_of(order.size, SIZE)
     codec.check(size)
     return size
+
+
+def arguments(loop: argparse.ArgumentParser) -> None:
+    """Declare what ``vjserver loop`` takes."""
+    loop.add_argument(
+        "preset", nargs="+", metavar="PRESET", help="a preset's name or number, or bank:NAME for all of it"
+    )
+    loop.add_argument("--bars", type=int, default=8, metavar="N", help="default 8")
+    loop.add_argument("--bpm", type=float, default=120.0, metavar="N", help="default 120; whole frames win")
+    loop.add_argument("--size", metavar="WxH", help="default 1280x720")
+    loop.add_argument("--fps", default="30", metavar="N[/D]", help="default 30")
+    loop.add_argument("--codec", default="", metavar="C", help="default hap or dxv, which scrub; prores4444 has alpha")
+    loop.add_argument("--show", type=Path, metavar="FILE", help="take presets and generators of this show")
+    loop.add_argument("--seed", type=int, default=1, metavar="N")
+    loop.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a clip.mov, or a folder")
+    loop.add_argument("--json", action="store_true", help="print what was made as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
