@@ -10,11 +10,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from vjserver.app.port_owner import holder_of
 from vjserver.app.show import Show, load_bank
+from vjserver.commands.check import Check
+from vjserver.commands.report import write_report
 from vjserver.controls.midi import MidiPorts
 from vjserver.generators.store import models, store_folder
 from vjserver.ports import OURS
@@ -27,26 +27,6 @@ from vjserver.types.errors import VJError
 APT = "sudo apt-get install -y"
 CUDA_WHEELS = "https://download.pytorch.org/whl/cu128"
 TRITON = "pip install 'triton-windows<3.4'" if sys.platform == "win32" else "pip install triton"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at. ``needed`` tells whether vjserver can do its job without it."""
-
-    name: str
-    works: bool
-    found: str
-    remedy: str = ""
-    needed: bool = False
-
-    @property
-    def mark(self) -> str:
-        """A sign for a terminal."""
-        return "ok     " if self.works else "MISSING" if self.needed else "absent "
-
-    def as_row(self) -> dict[str, Any]:
-        """Return the check as JSON values."""
-        return asdict(self)
 
 
 def examine() -> list[Check]:
@@ -248,8 +228,6 @@ def run(args: argparse.Namespace) -> int:
 
     checks = examine()
     if args.report:
-        from vjserver.commands.report import write_report
-
         print(
             f"{write_report(checks)}\nIt holds no prompts and no names of your folders; look at it before you send it."
         )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vjserver.app.display import versions
-from vjserver.commands.doctor import Check
+from vjserver.commands.check import Check
 from vjserver.runtime import log
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError
