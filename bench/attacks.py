@@ -35,7 +35,7 @@ from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.store import Channels, pids_of
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control, OscLimits, Pipes
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 
 BENCH = "attacks"
 ADDRESSES = tuple(shipped().everything)
@@ -131,7 +131,7 @@ def each_packet(packets: int) -> list[dict[str, Any]]:
     try:
         control = Control(
             shipped(), bank, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (),
-            Shelf(lambda: bank, shipped()), None, OscLimits((), 1 << 40),
+            UserLibrary(lambda: bank, shipped()), None, OscLimits((), 1 << 40),
         )  # fmt: skip
         gc.collect()
         gc.freeze()  # as the control process does

@@ -99,8 +99,8 @@ def _varied(sound: Sound, rng: np.random.Generator) -> Sound:
     if rng.random() < 0.4:
         sound = sound * np.exp(-np.arange(len(sound)) / RATE_HZ / float(rng.uniform(0.05, 0.4)))
     if rng.random() < 0.3:
-        shelf = float(rng.uniform(-0.6, 0.6))
-        sound = scipy.signal.lfilter([1.0, -shelf], [1.0], sound)
+        library = float(rng.uniform(-0.6, 0.6))
+        sound = scipy.signal.lfilter([1.0, -library], [1.0], sound)
     return np.asarray(sound / (np.abs(sound).max() + 1e-9))
 
 

@@ -12,7 +12,7 @@ from vjserver.show.preset import parse_preset
 from vjserver.show.presetfile import preset_of, saved
 from vjserver.show.state import ShowState, look_of_preset
 from vjserver.show.take import parse
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 
 BANK = load_bank()
 
@@ -83,7 +83,7 @@ def test_a_take_of_before_plays_to_the_same_look():
 def test_snapshots_of_before_are_recalled_as_they_were(tmp_path, monkeypatch):
     monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
     (tmp_path / "snapshots.json").write_bytes((HERE / "snapshots.json").read_bytes())
-    look = Shelf(load_bank, SHIPPED).load_snapshots()[3]
+    look = UserLibrary(load_bank, SHIPPED).load_snapshots()[3]
     kept = pin("played.json")["kept"]
     before = {SHIPPED.aliases.get(name, name): value for name, value in kept.items()}
     assert {**SHIPPED.starts, **before} == look.params, "knobs that came later stand at their start"

@@ -13,7 +13,7 @@ from known import PARAMS, REGISTRY, SHIPPED, Mapper, desk_of, enter
 from vjserver.show.addresses import N_SNAPSHOTS
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.desk import MIN_GO_NS, Desk
-from vjserver.show.echo import HOLD_NS, Listener, same
+from vjserver.show.echo import HOLD_NS, Recipient, same
 from vjserver.show.history import STEPS
 from vjserver.show.mapping import DEEPEST
 from vjserver.show.preset import Bank, Preset
@@ -671,17 +671,17 @@ def test_a_take_writes_no_files_and_opens_no_doors(desk):
 
 
 def test_a_listener_is_told_everything_once_and_then_what_changes(desk):
-    listener = Listener()
-    assert len(listener.news(desk.values(0), 0)) == len(desk.values(0))
-    assert listener.news(desk.values(0), 1) == []
+    recipient = Recipient()
+    assert len(recipient.news(desk.values(0), 0)) == len(desk.values(0))
+    assert recipient.news(desk.values(0), 1) == []
     desk.receive(2, "/vj/param/zoom", (0.9,))
-    assert listener.news(desk.values(2), 2) == [("/vj/param/zoom", 0.9)]
+    assert recipient.news(desk.values(2), 2) == [("/vj/param/zoom", 0.9)]
 
 
 def test_who_sends_is_not_told_until_it_rests_and_then_only_if_it_was_bent(desk):
-    a, b = Listener(), Listener()
-    for listener in (a, b):
-        listener.news(desk.values(0), 0)
+    a, b = Recipient(), Recipient()
+    for recipient in (a, b):
+        recipient.news(desk.values(0), 0)
     desk.receive(1, "/vj/master/fade", (2.5,))
     a.hear("/vj/master/fade", 2.5, 1)
     assert b.news(desk.values(1), 1) == []  # 2.5 is taken as 1.0, as it was
@@ -694,7 +694,7 @@ def test_who_sends_is_not_told_until_it_rests_and_then_only_if_it_was_bent(desk)
 
 
 def test_a_wish_may_be_for_some_only(desk):
-    texts = Listener(wants=lambda _address, value: isinstance(value, str))
+    texts = Recipient(wants=lambda _address, value: isinstance(value, str))
     told = dict(texts.news(desk.values(0), 0))
     assert told
     assert all(isinstance(value, str) for value in told.values())

@@ -50,7 +50,7 @@ from vjserver.stages.control.control import Control, OscLimits, Pipes
 from vjserver.stages.control.midi import MidiRoom
 from vjserver.stages.control.osc_publisher import LOOPBACK
 from vjserver.stages.control.panel import PanelDesk
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError, OutputError, VJError
 from vjserver.types.events import Speech
 from vjserver.types.frames import Pixels
@@ -75,12 +75,12 @@ async def _main(plan: Plan, life: Life) -> None:
     show, channels, clock = plan.show, plan.channels, LiveClock()
     pipes = Pipes.of(channels, [name for name in (*WORKERS, "main") if name != "control"])
     registry = plan.registry
-    shelf = Shelf(partial(load_bank, show.presets, registry), registry)
+    library = UserLibrary(partial(load_bank, show.presets, registry), registry)
     before = StateReader(channels.state).get_new()
     control = Control(
         registry, load_bank(show.presets, registry), clock, pipes, before, plan.first,
         partial(_check_output, plan.lan),
-        show.osc.targets, shelf, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
+        show.osc.targets, library, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
         partial(SoundReader, channels.sound), show.speech.wake, _leaves(show), show.speech.subtitles,
         show.speech.keep_sound,
     )  # fmt: skip
@@ -96,7 +96,7 @@ async def _main(plan: Plan, life: Life) -> None:
         "control": lambda: control.run(life.stopped),
         "osc in": lambda: _listen(plan, control, life),
         "link": lambda: control.run_link(life.stopped),
-        "presets": lambda: _reload(show, shelf, control, life),
+        "presets": lambda: _reload(show, library, control, life),
         "speech": lambda: _wish(control, life),
     }
     if show.midi.on:
@@ -182,11 +182,11 @@ def _trusted(plan: Plan) -> tuple[str, ...]:
     return (*LOOPBACK, *plan.show.osc.allow, *([plan.lan.host] if plan.lan else []))
 
 
-async def _reload(show: Show, shelf: Shelf, control: Control, life: Life) -> None:
+async def _reload(show: Show, library: UserLibrary, control: Control, life: Life) -> None:
     """Take up presets as they are edited."""
     with contextlib.suppress(OSError):
-        shelf.presets.mkdir(parents=True, exist_ok=True)
-    folders = [path for path in (shelf.presets, show.presets) if path is not None and path.is_dir()]
+        library.presets.mkdir(parents=True, exist_ok=True)
+    folders = [path for path in (library.presets, show.presets) if path is not None and path.is_dir()]
     if not folders:  # there is nothing to watch, and the watcher would spin
         return
     ended = asyncio.Event()
@@ -341,7 +341,7 @@ class _Web:
         port, told = port or self._plan.show.web.port, False
         while not life.stopped():
             try:
-                listener = _bound(host, port)
+                recipient = _bound(host, port)
             except OSError as error:
                 if not told:
                     told, held = True, holder_of(port, "tcp")
@@ -362,10 +362,10 @@ class _Web:
             server = _Server(config)
             ending = asyncio.create_task(_end_with(life, server))
             try:
-                await server.serve([listener])
+                await server.serve([recipient])
             finally:
                 ending.cancel()
-                listener.close()
+                recipient.close()
             return
 
     async def keep_thumbnails(self, life: Life) -> None:
@@ -452,15 +452,15 @@ def _bound(host: str, port: int) -> socket.socket:
 
     Its protocol is named: asyncio leaves TCP_NODELAY out otherwise, and pictures wait 40 ms for an acknowledgement.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    recipient = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # there, it would let two programs have one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+            recipient.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        recipient.bind((host, port))
     except OSError:
-        listener.close()
+        recipient.close()
         raise
-    return listener
+    return recipient
 
 
 async def _announce(plan: Plan, control: Control, life: Life) -> None:

@@ -13,7 +13,7 @@ HOLD_NS = 150_000_000
 
 
 @dataclass(slots=True)
-class Listener:
+class Recipient:
     """One that is told: ``wants`` says of an address whether; what it ``knows``; what it ``sent``, and when."""
 
     wants: Callable[[str, Argument], bool] = lambda _address, _value: True

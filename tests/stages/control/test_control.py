@@ -24,7 +24,7 @@ from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control, Pipes
 from vjserver.stages.control.panel import PanelDesk
-from vjserver.stages.control.user_library import MOST_SAVES, Shelf
+from vjserver.stages.control.user_library import MOST_SAVES, UserLibrary
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import TAKE_BACK, Command, Degraded, Drum
 from vjserver.types.features import BeatGrid, quiet
@@ -50,7 +50,9 @@ def desk(tmp_path, monkeypatch):
 
     def make(before=None, targets=()):
         pipes = Pipes.of(channels, ["ear"])
-        return Control(SHIPPED, BANK, LiveClock(), pipes, before, FIRST, check, targets, Shelf(lambda: BANK, SHIPPED))
+        return Control(
+            SHIPPED, BANK, LiveClock(), pipes, before, FIRST, check, targets, UserLibrary(lambda: BANK, SHIPPED)
+        )
 
     made = []
 
@@ -206,7 +208,7 @@ def test_lost_events_are_announced_and_the_end_of_it_too(desk):
 def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
     control, hear, _, _, _ = desk
     told = []
-    control.telling.tell = lambda address, *args: told.append(address)
+    control.publisher.tell = lambda address, *args: told.append(address)
     hear()
     assert told.count("/vj/status/preset") == 1
     control._tell_status(LiveClock().now_ns())
@@ -218,7 +220,7 @@ def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
 def test_old_figures_are_not_told_as_if_they_were_those_of_now(desk):
     control, hear, _, _, _ = desk
     told = {}
-    control.telling.tell = lambda address, *args: told.update({address: args})
+    control.publisher.tell = lambda address, *args: told.update({address: args})
     now_ns = LiveClock().now_ns()
     for ago_s, fps in ((0.5, 24.0), (3.0, 0.0)):
         hear.generate.put({"t_ns": now_ns - round(ago_s * NS), "fps": 24.0})
@@ -336,9 +338,9 @@ def test_a_subscription_ends_unless_it_is_renewed(desk, clients, monkeypatch):
     a.say("/vj/renew")
     time.sleep(0.12)
     control.step()
-    assert [key for key in control.feedback.surfaces if isinstance(key, tuple)] == [a.sock.getsockname()]
+    assert [key for key in control.surfaces.known if isinstance(key, tuple)] == [a.sock.getsockname()]
     a.say("/vj/unsubscribe")
-    assert not control.feedback.surfaces
+    assert not control.surfaces.known
     before = control.refused
     a.say("/vj/renew")
     assert control.refused == before + 1
@@ -378,7 +380,7 @@ def test_targets_of_the_show_file_hear_what_changes(desk):
             with suppress(TimeoutError):
                 while True:
                     told += [(m.address, *m.args) for m in decode(sock.recv(65536))]
-        control.telling.close()
+        control.publisher.close()
     assert ("/vj/param/zoom", 0.25) in told
     assert ("/vj/negative", "text on it") in told
     assert len([row for row in told if not row[0].startswith("/vj/status")]) == 2
@@ -406,7 +408,7 @@ def test_an_osc_client_keeps_the_beat(desk):
 
 def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
     control = desk[0]
-    control._shelf.load = lambda: Bank(
+    control._library.load = lambda: Bank(
         [*BANK.presets, *((path.stem, parse_preset(path.read_text(), path.name, SHIPPED))
                           for path in sorted((tmp_path / "presets").glob("*.toml")))],
         ("house", "house", *["mine"] * len(list((tmp_path / "presets").glob("*.toml")))),
@@ -437,7 +439,7 @@ def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
 
 def test_presets_that_did_not_change_are_not_taken_up_again(desk):
     control = desk[0]
-    control._shelf.load = lambda: Bank(list(BANK.presets))
+    control._library.load = lambda: Bank(list(BANK.presets))
     before = control.desk.bank
     control.reload()
     assert control.desk.bank is before
@@ -641,7 +643,7 @@ def test_a_take_that_was_broken_off_is_written_on(desk, tmp_path):
     heir.settle()
     heir.receive("/vj/take/record", (0,))
     heir.settle()
-    _, take = Shelf(lambda: BANK, SHIPPED).take("")
+    _, take = UserLibrary(lambda: BANK, SHIPPED).take("")
     assert [row.args for row in take.rows if row.address == "/vj/param/zoom"] == [(0.25,), (0.75,)]
     assert take.rows[-1].address == "/vj/take/stop"
     assert len(list((tmp_path / "takes").iterdir())) == 1
@@ -687,7 +689,7 @@ def test_a_part_that_fails_is_told_once_and_the_others_go_on(desk, monkeypatch):
         raise ZeroDivisionError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(control.feedback), "tell", broken)
+        patch.setattr(type(control.surfaces), "tell", broken)
         for _ in range(5):
             control._next_tell_ns = 0
             hear(Drum(1, 1, "kick", 1.0))
@@ -815,7 +817,7 @@ def test_a_foreign_text_is_shown_as_text_on_every_surface(desk, text):
 @pytest.fixture
 def strangers(desk, clients):
     """Clients whose address is not believed, as those of another machine."""
-    desk[0].telling._trusted = []
+    desk[0].publisher._trusted = []
     return clients
 
 
@@ -863,10 +865,10 @@ def test_one_machine_does_not_take_all_the_places(desk, clients):
     control = desk[0]
     for port in range(1, 40):
         control.server.take(message("/vj/subscribe"), ("127.0.0.1", port))
-    assert len(control.feedback.surfaces) == 16
+    assert len(control.surfaces.known) == 16
     assert control.refused == 23
     control.server.take(message("/vj/subscribe"), ("127.0.0.2", 5))
-    assert len(control.feedback.surfaces) == 17
+    assert len(control.surfaces.known) == 17
 
 
 def test_what_waited_and_is_done_is_not_done_again_by_who_comes_after(desk):
@@ -907,7 +909,7 @@ def test_a_strangers_subscription_outlives_a_fall_without_being_asked_again(desk
     control.step()
     a.hears()
     heir = fallen(desk)
-    heir.telling._trusted = []
+    heir.publisher._trusted = []
     heir.server._sockets = control.server._sockets
     heir.receive("/vj/param/zoom", (0.875,))
     heir.step()
@@ -935,13 +937,13 @@ def test_a_take_that_is_still_being_read_when_it_is_stopped_is_not_played(desk, 
     control = desk[0]
     (tmp_path / "takes").mkdir(exist_ok=True)
     (tmp_path / "takes" / "t.jsonl").write_bytes(b'{"vjserver_take": 1, "state": {"fade": 0.25}}\n')
-    slow = control._shelf.take
+    slow = control._library.take
 
     def take(name):
         time.sleep(0.2)
         return slow(name)
 
-    control._shelf.take = take
+    control._library.take = take
 
     async def night(stopped):
         control.receive("/vj/take/play", ("t",))

@@ -18,7 +18,7 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control, Pipes
 from vjserver.stages.control.midi import MidiRoom
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.events import Command, Degraded
 from vjserver.types.features import BeatGrid
 
@@ -85,7 +85,9 @@ def control(tmp_path, monkeypatch):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
     pipes = Pipes.of(channels)
-    made = Control(SHIPPED, BANK, LiveClock(), pipes, None, FIRST, lambda _: None, (), Shelf(lambda: BANK, SHIPPED))
+    made = Control(
+        SHIPPED, BANK, LiveClock(), pipes, None, FIRST, lambda _: None, (), UserLibrary(lambda: BANK, SHIPPED)
+    )
     made.told = QueueReader(channels.events("control"))
     yield made
     for segment in segments:

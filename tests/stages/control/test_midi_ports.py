@@ -17,7 +17,7 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control, Pipes
 from vjserver.stages.control.midi import MidiRoom
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.events import Command, Degraded
 from vjserver.types.features import BeatGrid
 
@@ -81,7 +81,7 @@ def room(driver, tmp_path, monkeypatch):
     segments = channels.create()
     clock = ManualClock(NS)
     control = Control(
-        SHIPPED, BANK, clock, Pipes.of(channels), None, FIRST, lambda _: None, (), Shelf(lambda: BANK, SHIPPED)
+        SHIPPED, BANK, clock, Pipes.of(channels), None, FIRST, lambda _: None, (), UserLibrary(lambda: BANK, SHIPPED)
     )  # fmt: skip
     made = MidiRoom(control, clock, MidiOptions(), BeatGrid)
     made._ports = MidiPorts()

@@ -33,12 +33,12 @@ from vjserver.show.registry import Registry, is_number
 from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
 from vjserver.stages.control.boarding import BoardRoom
-from vjserver.stages.control.osc_publisher import LEASE_NS, LOOPBACK, Subscriber, Telling, output_rows
+from vjserver.stages.control.osc_publisher import LEASE_NS, LOOPBACK, OscPublisher, Subscriber, output_rows
 from vjserver.stages.control.speaking import LISTEN_TROUBLES, SpeakingMemory, SpeechRoom
-from vjserver.stages.control.surfaces import Feedback
+from vjserver.stages.control.surfaces import Surfaces
 from vjserver.stages.control.takes import TakeMemory, TakeWriter
 from vjserver.stages.control.takesound import TakeSound
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section, Speech
 from vjserver.types.features import quiet
@@ -147,7 +147,7 @@ class Control:
         fresh: ShowState,
         check_output: Callable[[Mapping[str, Any]], None],
         targets: Sequence[OscTargetOptions],
-        shelf: Shelf,
+        library: UserLibrary,
         cues: CueList | None = None,
         limits: OscLimits | None = None,
         sound: Callable[[], SoundReader] | None = None,
@@ -156,7 +156,7 @@ class Control:
         subtitles: bool = True,
         sound_kept: bool = False,
     ) -> None:
-        self._clock, self.pipes, self._shelf, self.registry = clock, pipes, shelf, registry
+        self._clock, self.pipes, self._library, self.registry = clock, pipes, library, registry
         self._check_output = check_output
         seed = clock.now_ns() & 0xFFFF
         self.desk = Desk(bank, before or fresh, cues or CueList(), seed=seed, registry=registry)
@@ -173,14 +173,16 @@ class Control:
         self.server = OscServer(
             self.receive_osc, self.refuse, self.settle, *((limits.allow, limits.most_per_s) if limits else ())
         )
-        self.feedback = Feedback()
-        self.telling = Telling(targets, self.server, self.feedback, self.desk, limits.trusted if limits else LOOPBACK)
+        self.surfaces = Surfaces()
+        self.publisher = OscPublisher(
+            targets, self.server, self.surfaces, self.desk, limits.trusted if limits else LOOPBACK
+        )
         self._osc_beat = PulseFollower(1)
         self._left = self.desk.memory
         self._untold: deque[str] = deque(maxlen=8)
-        self._take = TakeWriter(shelf, TakeSound(sound, self._untold.append) if sound is not None else None)
+        self._take = TakeWriter(library, TakeSound(sound, self._untold.append) if sound is not None else None)
         self.speech = SpeechRoom(
-            self.desk, self.receive, self.telling.tell, partial(self._note, "ok"), wake, leaves,
+            self.desk, self.receive, self.publisher.tell, partial(self._note, "ok"), wake, leaves,
             clock.now_ns() // 1_000_000, lambda: self._take.subtitles if subtitles else None, sound_kept,
         )  # fmt: skip
         self._plays = ""
@@ -234,7 +236,7 @@ class Control:
         if address != "/vj/ping":
             self._hand = sender
             self._faults.pop(sender, None)
-        self.feedback.renew(sender, self._clock.now_ns() + LEASE_NS)
+        self.surfaces.renew(sender, self._clock.now_ns() + LEASE_NS)
         own = self._for_sender.get(address)
         if own is not None:
             self._monitor("osc", address, args)
@@ -270,7 +272,7 @@ class Control:
             self.refuse(f"{address}: {type(error).__name__}: {error}")
             return
         self.messages += 1
-        self.telling.heard(key, address, args, now_ns)
+        self.publisher.heard(key, address, args, now_ns)
         if bent:
             self._tell_message(f"{address}: {bent}, the nearest that is allowed")
 
@@ -323,12 +325,12 @@ class Control:
         if now_ns - self._last_refusal_ns > NS // 2:
             self._last_refusal_ns, why = now_ns, visible(str(fault)[:MOST_WHY])
             self.pipes.events.put(Degraded(now_ns, "message", why))
-            self.telling.tell("/vj/status/error", "message", why)
+            self.publisher.tell("/vj/status/error", "message", why)
             self._note("message", "message", why)
 
     def tell_learnt(self, control: str, address: str) -> None:
         """Tell what MIDI learnt."""
-        self.telling.tell("/vj/status/learnt", control, address)
+        self.publisher.tell("/vj/status/learnt", control, address)
         self._note("ok", "midi", f"{control} plays {address}")
 
     def _note(self, kind: str, what: str, why: str) -> None:
@@ -358,7 +360,7 @@ class Control:
         if not found:
             self.refuse(UnknownNameError(f"nothing to read at {address[:80]!r}", address[:80], self.registry.told))
             return
-        if sum(map(len, found)) > MOST_TO_A_STRANGER and not self.telling.may_hear_much(sender):
+        if sum(map(len, found)) > MOST_TO_A_STRANGER and not self.publisher.may_hear_much(sender):
             self.refuse(f"{address[:80]}: a long answer goes to who subscribed, or whom [osc] allow names")
             return
         self.messages += 1
@@ -372,25 +374,25 @@ class Control:
     def _pong(self, args: tuple[Argument, ...], sender: Sender) -> None:
         """Answer a ping; who sent something wrong before it is told what was wrong with it."""
         fault = visible(str(self._faults.pop(sender, ""))[:MOST_WHY])
-        told = (fault,) if fault and self.telling.may_hear_much(sender) else ()
+        told = (fault,) if fault and self.publisher.may_hear_much(sender) else ()
         self.server.send(message("/vj/pong", *(args[:1] or (told and ("",))), *told), sender)
 
     def _list_outputs(self, _args: tuple[Argument, ...], sender: Sender) -> None:
-        if not self.telling.may_hear_much(sender):
+        if not self.publisher.may_hear_much(sender):
             raise ConfigError("/vj/output/list: a long answer goes to who subscribed, or whom [osc] allow names")
         for row in output_rows(self.state.outputs, self.pipes.boards["deliver"].fresh(self._clock.now_ns())):
             self.server.send(message("/vj/status/output", *row), sender)
 
     def _subscribe(self, args: tuple[Argument, ...], sender: Sender) -> None:
-        self.telling.subscribe(args, sender, self._clock.now_ns())
+        self.publisher.subscribe(args, sender, self._clock.now_ns())
 
     def _unsubscribe(self, _args: tuple[Argument, ...], sender: Sender) -> None:
-        self.feedback.leave(sender)
+        self.surfaces.leave(sender)
 
     def _renew(self, args: tuple[Argument, ...], sender: Sender) -> None:
-        if args and self.telling.prove(int(args[0]), sender, self._clock.now_ns()):
+        if args and self.publisher.prove(int(args[0]), sender, self._clock.now_ns()):
             return
-        if not self.feedback.renew(sender, self._clock.now_ns() + LEASE_NS):
+        if not self.surfaces.renew(sender, self._clock.now_ns() + LEASE_NS):
             raise ConfigError("/vj/renew: not subscribed, or longer than 10 s ago; send /vj/subscribe")
 
     def _beat(self, args: tuple[Argument, ...], _sender: Sender | None = None) -> None:
@@ -429,12 +431,12 @@ class Control:
             self.pipes.events.put(command)
 
     def _save(self, args: tuple[Argument, ...]) -> None:
-        path = self._shelf.save_preset(self.desk.look, str(args[0]) if args else "", self.desk.bank)
+        path = self._library.save_preset(self.desk.look, str(args[0]) if args else "", self.desk.bank)
         self.announce("presets", f"saved as {path.name}", mended=True)
         self._reload_soon()
 
     def _keep_snapshots(self, _args: tuple[Argument, ...]) -> None:
-        self._shelf.save_snapshots(self.desk.snapshots)
+        self._library.save_snapshots(self.desk.snapshots)
 
     def _learn(self, args: tuple[Argument, ...]) -> None:
         if self.learner is None:
@@ -456,14 +458,14 @@ class Control:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._begin_take(*self._shelf.take(name), cued)
+            self._begin_take(*self._library.take(name), cued)
         else:  # a long one takes seconds to read, and the hands do not wait
             self._asked = name, stopped
             self._reading = loop.create_task(self._read_take(name, stopped, cued))
 
     async def _read_take(self, name: str, stopped: int, cued: bool) -> None:
         try:
-            found, take = await asyncio.to_thread(self._shelf.take, name)
+            found, take = await asyncio.to_thread(self._library.take, name)
             if (name, stopped) == self._asked and stopped == self.desk.stopped:  # nobody stopped it meanwhile
                 self._begin_take(found, take, cued)
         except ConfigError as error:
@@ -510,7 +512,7 @@ class Control:
         while self._reload_again:
             self._reload_again = False
             try:
-                bank = await asyncio.to_thread(self._shelf.load)
+                bank = await asyncio.to_thread(self._library.load)
             except ConfigError as error:
                 self.announce("presets", f"{error}; the ones that were there stay")
             else:
@@ -519,7 +521,7 @@ class Control:
     def reload(self) -> None:
         """Read all presets anew; where one is broken, say so and keep those that are there."""
         try:
-            bank = self._shelf.load()
+            bank = self._library.load()
         except ConfigError as error:
             self.announce("presets", f"{error}; the ones that were there stay")
             return
@@ -560,7 +562,7 @@ class Control:
         deeds = [deed.do for cue in self.desk.cues.cues for deed in cue.do]
         absent = list(filter(None, map(self.registry.absent, deeds)))
         takes = [cue.take for cue in self.desk.cues.cues if cue.take]
-        missing = sorted(set(takes) - set(self._shelf.takes())) if takes else []
+        missing = sorted(set(takes) - set(self._library.takes())) if takes else []
         if missing:
             self.announce("cue takes", f"there is no take {', '.join(map(repr, missing))} yet, which a cue is to play")
             self.troubles.pop("cue takes")  # it may be recorded tonight
@@ -572,7 +574,7 @@ class Control:
     def load_snapshots(self) -> None:
         """Take up the snapshots of other nights."""
         try:
-            self.desk.snapshots = self._shelf.load_snapshots()
+            self.desk.snapshots = self._library.load_snapshots()
         except ConfigError as error:
             self.announce("snapshots", str(error))
 
@@ -608,7 +610,7 @@ class Control:
         self.desk.resume(memory.desk)
         self.speech.resume(memory.speaking)
         self.troubles.update(memory.troubles)
-        self.telling.resume(memory.subscribers, now_ns)
+        self.publisher.resume(memory.subscribers, now_ns)
         for what, deed in (("played", self._play_on), ("recorded", self._record_on)):
             try:
                 deed(memory)
@@ -621,7 +623,7 @@ class Control:
     def _play_on(self, memory: ControlMemory) -> None:
         if memory.plays is not None:
             self._plays, began_ns, place, beats, first_beat = memory.plays
-            self.desk.play_on(self._shelf.take(self._plays)[1], began_ns, place, beats, first_beat)
+            self.desk.play_on(self._library.take(self._plays)[1], began_ns, place, beats, first_beat)
 
     def _record_on(self, memory: ControlMemory) -> None:
         if memory.take is not None and self.state.take:
@@ -631,7 +633,7 @@ class Control:
         """Leave to a successor what it has to know."""
         self._left, playing = self.desk.memory, self.desk.playing
         plays = (self._plays, *playing) if playing is not None else None
-        rows = self.telling.subscribers()
+        rows = self.publisher.subscribers()
         troubles, speaking = dict(self.troubles), self.speech.memory
         self.pipes.memory.put(ControlMemory(self._left, rows, self._take.memory, plays, troubles, speaking))
 
@@ -747,7 +749,7 @@ class Control:
         if self.boards is not None:
             self.boards.close()
         self.server.close()
-        self.telling.close()
+        self.publisher.close()
 
     def step(self) -> None:
         """Do what is due now, each part for itself: one that fails is announced and the others go on."""
@@ -760,7 +762,7 @@ class Control:
         self._guarded("state", self.settle)
         if now_ns >= self._next_tell_ns:
             self._next_tell_ns = now_ns + TELL_NS
-            self._guarded("feedback", lambda: self.feedback.tell(self.values(now_ns), now_ns))
+            self._guarded("feedback", lambda: self.surfaces.tell(self.values(now_ns), now_ns))
             self._guarded("memory", lambda: self._remember_all(now_ns))
         if now_ns >= self._next_status_ns:
             self._next_status_ns = now_ns + NS // 2
@@ -820,7 +822,7 @@ class Control:
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
             kind = "ok" if event.mended else "error"
-            self.telling.tell(f"/vj/status/{kind}", event.what, event.why)
+            self.publisher.tell(f"/vj/status/{kind}", event.what, event.why)
             self._note(kind, event.what, event.why)
         elif isinstance(event, Speech):
             self.speech.hear(event, self._clock.now_ns())
@@ -868,7 +870,7 @@ class Control:
     def _tell_status(self, now_ns: int) -> None:
         self._tell_lost()
         self._tell_flood()
-        self.telling.status(self.pipes.boards, now_ns)
+        self.publisher.status(self.pipes.boards, now_ns)
         self.speech.status(self.pipes.boards["listen"].fresh(now_ns))
         self.pipes.stats.put(
             {

@@ -21,7 +21,7 @@ from vjserver.runtime.stats import StatsReader
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.desk import Desk
 from vjserver.show.outputs import OutputRow
-from vjserver.stages.control.surfaces import Feedback, News
+from vjserver.stages.control.surfaces import News, Surfaces
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 
@@ -46,21 +46,21 @@ class Subscriber:
     until_ns: int
 
 
-class Telling:
+class OscPublisher:
     """All who listen by OSC, and what they know."""
 
     def __init__(
         self,
         targets: Sequence[OscTargetOptions],
         server: OscServer,
-        feedback: Feedback,
+        surfaces: Surfaces,
         desk: Desk,
         trusted: Sequence[str] = LOOPBACK,
     ) -> None:
         self._trusted = [ip_network(text, strict=False) for text in trusted]
         self._asked: dict[int, tuple[tuple[Argument, ...], Sender, Sender]] = {}
         self._proven: dict[Sender, int] = {}
-        self._server, self._feedback, self._desk = server, feedback, desk
+        self._server, self._surfaces, self._desk = server, surfaces, desk
         self._values = frozenset(desk.registry.told)
         self._status = StatusSender(targets)
         self._near: dict[str, list[OscTargetOptions]] = {}
@@ -69,8 +69,8 @@ class Telling:
         self._tell_again_ns = 0
         for target in targets:  # they hear what changes; what is there at the start they may ask for
             send = partial(self._send_news, partial(self._status.send_to, target))
-            feedback.join(target, send, partial(self._is_kind, target.kind))
-            feedback.surfaces[target].listener.knows.update(desk.values(0))
+            surfaces.join(target, send, partial(self._is_kind, target.kind))
+            surfaces.known[target].recipient.knows.update(desk.values(0))
             self._near.setdefault(target.host, []).append(target)
 
     def _trusts(self, host: str) -> bool:
@@ -92,14 +92,14 @@ class Telling:
         if not 1 <= port <= 65535:
             raise ConfigError(f"/vj/subscribe takes a port in 1..65535: got {port}")
         to = (sender[0], port)
-        self._subscribers = {one: row for one, row in self._subscribers.items() if one in self._feedback.surfaces}
+        self._subscribers = {one: row for one, row in self._subscribers.items() if one in self._surfaces.known}
         if sum(one[0] == sender[0] for one in self._subscribers if one != sender) >= MOST_OF_A_HOST:
             raise ConfigError(f"/vj/subscribe: {MOST_OF_A_HOST} of {sender[0]} are told already, and no more can be")
         if not (self._trusts(sender[0]) or self._server.has_stream(sender) or self._proven.get(to, 0) > now_ns):
             self._ask_back(args, sender, to)
             return
         send = partial(self._send_news, lambda packet: self._server.send(packet, to))
-        self._feedback.join(sender, send, partial(self._is_kind, kind), now_ns + LEASE_NS)
+        self._surfaces.join(sender, send, partial(self._is_kind, kind), now_ns + LEASE_NS)
         self._subscribers[sender] = kind, to
 
     def _ask_back(self, args: tuple[Argument, ...], sender: Sender, to: Sender) -> None:
@@ -124,14 +124,14 @@ class Telling:
 
     def may_hear_much(self, sender: Sender) -> bool:
         """Tell whether an answer may be longer than what was asked: nobody else can have forged the sender."""
-        told = sender in self._feedback.surfaces  # it proved who it is when it subscribed
+        told = sender in self._surfaces.known  # it proved who it is when it subscribed
         return told or self._trusts(sender[0]) or self._server.has_stream(sender)
 
     def subscribers(self) -> tuple[Subscriber, ...]:
         """Return who subscribed and has not left, to be told by a successor too."""
         rows = []
         for sender, (kind, to) in self._subscribers.items():
-            surface = self._feedback.surfaces.get(sender)
+            surface = self._surfaces.known.get(sender)
             if surface is not None and surface.until_ns is not None:
                 rows.append(Subscriber(sender[0], sender[1], kind, to[1], surface.until_ns))
         return tuple(rows)
@@ -154,9 +154,9 @@ class Telling:
             return
         nearby = self._near.get(key[0], ()) if isinstance(key, tuple) else ()
         for surface in (key, *nearby):
-            self._feedback.heard(surface, address, args[0], now_ns)
+            self._surfaces.heard(surface, address, args[0], now_ns)
             for one in self._desk.registry.names(address):
-                self._feedback.hold(surface, one, now_ns)
+                self._surfaces.hold(surface, one, now_ns)
 
     def _is_kind(self, kind: str, address: str, value: Argument) -> bool:
         """Tell whether a listener of that kind (all, numbers, text) is told a value."""
@@ -181,7 +181,7 @@ class Telling:
         self._status.tell(address, *args)
         needed = "text" if any(isinstance(arg, str) for arg in args) else "numbers"
         for sender, (kind, to) in list(self._subscribers.items()):
-            if sender not in self._feedback.surfaces:
+            if sender not in self._surfaces.known:
                 del self._subscribers[sender]
             elif kind in (needed, "all"):
                 self._server.send(message(address, *args), to)

@@ -23,7 +23,7 @@ class PanelDesk:
         self._hello: dict[str, Any] = {}
         self._hello_of: object = None
         self.receive, self.settle = control.receive, control.settle
-        self.join, self.leave = control.feedback.join, control.feedback.leave
+        self.join, self.leave = control.surfaces.join, control.surfaces.leave
         self.read = control.desk.read
         self.tree = tree(control.registry)
 

@@ -16,7 +16,7 @@ from vjserver.show.state import ShowState
 from vjserver.show.take import Played, head, line
 from vjserver.speech.subtitles import LINGERS_NS, Subtitles
 from vjserver.stages.control.takesound import TakeSound
-from vjserver.stages.control.user_library import Shelf
+from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError
 
 SOUND, SUBTITLES = ".flac", ".srt"
@@ -35,8 +35,8 @@ class TakeMemory:
 class TakeWriter:
     """Writes one take at a time. What cannot be written raises ConfigError and ends the take."""
 
-    def __init__(self, shelf: Shelf, sound: TakeSound | None = None) -> None:
-        self._shelf, self._sound = shelf, sound
+    def __init__(self, library: UserLibrary, sound: TakeSound | None = None) -> None:
+        self._library, self._sound = library, sound
         self._file: BinaryIO | None = None
         self._flush_ns = 0
         self.subtitles: Subtitles | None = None
@@ -54,7 +54,7 @@ class TakeWriter:
 
     def begin(self, before: ShowState, t_ns: int, seed: int) -> str:
         """Begin a take from the state ``before``, chance being drawn from ``seed``; return the file's name."""
-        path, file = self._shelf.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
+        path, file = self._library.new_take(time.strftime("%Y-%m-%d-%H%M%S"))
         self._file, self.name, self.began_ns = file, path.stem, t_ns
         self._put([head(replace(before, t_ns=t_ns), seed)])
         self._flush_ns = 0
@@ -85,7 +85,7 @@ class TakeWriter:
     def resume(self, memory: TakeMemory) -> None:
         """Write a take on that a predecessor began."""
         self.name, self.began_ns = memory.name, memory.began_ns
-        path, self._file = self._shelf.take_again(self.name)
+        path, self._file = self._library.take_again(self.name)
         if self._sound is not None:
             self._sound.begin(path.with_suffix(SOUND), memory.sound_ns or memory.began_ns, memory.sound_s)
         self._begin_subtitles(path.with_suffix(SUBTITLES))

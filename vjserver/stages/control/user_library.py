@@ -26,7 +26,7 @@ MOST_SAVES = 30
 """Presets that may be saved in a minute."""
 
 
-class Shelf:
+class UserLibrary:
     """The user's folder; ``load`` reads all presets anew. Every method may raise ConfigError, which says why."""
 
     def __init__(self, load: Callable[[], Bank], registry: Registry) -> None:
