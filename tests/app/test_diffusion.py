@@ -125,7 +125,7 @@ def test_a_show_takes_diffusion_up_over_osc_and_falls_back_with_a_word(stocked, 
         say("/vj/prompt/1/text", "a red fish")
         say("/vj/generator", "diffusion")
         told("diffusion is getting ready; pattern plays meanwhile")
-        told("mended generator: diffusion plays")
+        told("recovered generator: diffusion plays")
         time.sleep(1.0)
         noise = wait_for(ring.get)
         assert noise.pixels.shape == (180, 320, 4)
@@ -135,7 +135,7 @@ def test_a_show_takes_diffusion_up_over_osc_and_falls_back_with_a_word(stocked, 
         chained = wait_for(ring.get)
         assert np.abs(chained.pixels.astype(int) - noise.pixels).mean() > 3
         say("/vj/model", "lcm")
-        told("mended generator: diffusion (lcm) plays")
+        told("recovered generator: diffusion (lcm) plays")
         weights.unlink()
         weights.write_bytes(whole[:10000])
         try:

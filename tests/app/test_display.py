@@ -195,7 +195,7 @@ def test_a_display_that_is_killed_comes_back_and_the_show_does_not_notice(tmp_pa
         display = next(c for c in children if c.pid not in others)
         display.kill()
         wait_for(lambda: "degraded process display: ended with code -9" in one.said(), 20)
-        wait_for(lambda: "mended process display: restarted" in one.said(), 20)
+        wait_for(lambda: "recovered process display: restarted" in one.said(), 20)
         assert pids_of(one.process.pid) == before
         assert one.said().count("OSC in:") == 1, "one that comes after another does not greet"
 

@@ -311,10 +311,10 @@ def test_a_killed_worker_is_restarted_and_announced(running, worker):
     os.kill(victim, signal.SIGKILL)
     log = ""
     deadline = time.monotonic() + 15
-    while f"mended process {worker}" not in log and time.monotonic() < deadline:
+    while f"recovered process {worker}" not in log and time.monotonic() < deadline:
         log += process.stdout.readline()
     assert f"degraded process {worker}: ended with code -9" in log
-    assert re.search(f"mended process {worker}: (restarted after fall 1|its understudy has taken over)", log)
+    assert re.search(f"recovered process {worker}: (restarted after fall 1|its understudy has taken over)", log)
     wait_for(lambda: pids_of(process.pid).get(worker) not in (None, victim), 10)
     wait_for(lambda: ask(ports, "/vj/ping").returncode == 0, 10)
     assert ask(ports, "/vj/seed?").stdout.strip() == "/vj/seed 77", "what the performer set must survive"

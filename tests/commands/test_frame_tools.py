@@ -101,7 +101,7 @@ def test_a_show_seen_from_the_terminal_and_its_outputs_by_address(tmp_path):
         say("/vj/output/add", "twin", f"sharedmem stream={STREAM}")
         wait_for(lambda: "degraded output twin: shared memory" in log.read_text(), 5)
         say("/vj/output/remove", "twin")
-        wait_for(lambda: "mended output twin" in log.read_text(), 5)
+        wait_for(lambda: "recovered output twin" in log.read_text(), 5)
         # a recording with sound
         say("/vj/record", 1)
         time.sleep(3.5)

@@ -43,7 +43,7 @@ def house():
         return made[part]
 
     with ThreadPoolExecutor(1) as loader:
-        players = GeneratorPool(make, loader, lambda what, why, mended: told.append((why, mended)))
+        players = GeneratorPool(make, loader, lambda what, why, recovered: told.append((why, recovered)))
         yield players, gate, told, made
         gate.set()
         players.close()
@@ -147,7 +147,7 @@ def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(ho
         players.choose(BIG)
     for _ in range(50):
         players.choose(Part("pattern"))
-    assert [mended for _, mended in told] == [False, True], "getting ready; the pattern plays"
+    assert [recovered for _, recovered in told] == [False, True], "getting ready; the pattern plays"
     for _ in range(50):
         players.choose(BIG)
     assert len(told) == 3

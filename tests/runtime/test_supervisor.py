@@ -289,7 +289,7 @@ def test_one_that_is_wished_for_runs_while_it_is(start, tmp_path):
     segment.words[3] = 0
     until(supervisor, lambda: "wished" not in supervisor.pids())
     assert "always" in supervisor.pids()
-    assert [(why, mended) for _, why, mended in told][1:] == [
+    assert [(why, recovered) for _, why, recovered in told][1:] == [
         ("restarted after fall 1", True), ("it is not needed any more", True),
     ]  # fmt: skip
     segment.words[3] = 1

@@ -77,5 +77,5 @@ def test_a_wake_word_may_be_two_words_and_none_means_no_commands():
         ("", ""),
     ],
 )
-def test_what_is_nearly_the_wake_word_is_told_from_what_is_not(text, mended):
-    assert nearly_wakes(text, "computer") == mended
+def test_what_is_nearly_the_wake_word_is_told_from_what_is_not(text, recovered):
+    assert nearly_wakes(text, "computer") == recovered

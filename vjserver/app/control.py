@@ -131,7 +131,7 @@ async def _kept(name: str, room: Room, control: Control, life: Life) -> None:
             control.announce(name, f"{why}; beginning again in {wait_s:g} s")
             await _pause(life, wait_s)
             if not life.stopped():
-                control.announce(name, f"begun again after fall {falls}", mended=True)
+                control.announce(name, f"begun again after fall {falls}", recovered=True)
         else:
             return
 
@@ -166,7 +166,7 @@ async def _listen(plan: Plan, control: Control, life: Life) -> None:
                 told = True
         if told and not waiting:
             told = False
-            control.announce("osc in", f"port {show.osc.port} is ours now", mended=True)
+            control.announce("osc in", f"port {show.osc.port} is ours now", recovered=True)
         await _pause(life, AGAIN_S)
 
 
@@ -350,7 +350,7 @@ class _Web:
                 await _pause(life, AGAIN_S)
                 continue
             if told:
-                self._control.announce(what, f"port {port} is ours now", mended=True)
+                self._control.announce(what, f"port {port} is ours now", recovered=True)
             config = uvicorn.Config(
                 self._app, log_level="critical", lifespan="off", ws="websockets-sansio", ws_max_size=65536,
                 timeout_keep_alive=KEEP_ALIVE_S, http=Impatient, proxy_headers=False,

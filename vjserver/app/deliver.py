@@ -61,8 +61,8 @@ def _made(plan: Plan) -> Delivery:
     show, channels, clock = plan.show, plan.channels, LiveClock()
     events = QueueWriter(channels.events("deliver"))
 
-    def announce(what: str, why: str, mended: bool) -> None:
-        events.put(Degraded(clock.now_ns(), what, why, mended))
+    def announce(what: str, why: str, recovered: bool) -> None:
+        events.put(Degraded(clock.now_ns(), what, why, recovered))
 
     first = plan.first
     safe = SafeLoop(_safe_player(plan), clock, announce)
@@ -163,5 +163,5 @@ class _Drawn:
         self._renderer.close()
 
 
-def _say_nothing(_what: str, _why: str, _mended: bool) -> None:
+def _say_nothing(_what: str, _why: str, _recovered: bool) -> None:
     """Leave out what the process that makes the pictures announces already."""

@@ -148,7 +148,7 @@ class Display:
             self._mute = False
 
     def _say(self, kind: str, text: str) -> None:
-        self._print(f" {visible(text)}", kind, "green" if kind == "mended" else "yellow")
+        self._print(f" {visible(text)}", kind, "green" if kind == "recovered" else "yellow")
 
     def _tell_first(self) -> None:
         now_s = (time.perf_counter_ns() - self._began_ns) * 1e-9
@@ -167,11 +167,11 @@ class Display:
         for event in events:
             if not isinstance(event, Degraded):
                 continue
-            if event.mended:
+            if event.recovered:
                 self._troubles.pop(event.what, None)
             elif event.what != "message":
                 self._troubles[event.what] = event.why
-            kind = "mended" if event.mended else "degraded"
+            kind = "recovered" if event.recovered else "degraded"
             self._say(kind, f"{event.what}: {event.why}")
             log.write("main", f"{kind} {for_log(event)}")
         self._note()

@@ -80,8 +80,8 @@ def transcriber_of(
     spots = WakeSpotter(wake)
 
     def mend(text: str, sound: Float32) -> str:
-        mended = commands.nearly_wakes(text, wake)
-        return mended if mended and spots(sound) else text
+        recovered = commands.nearly_wakes(text, wake)
+        return recovered if recovered and spots(sound) else text
 
     return Transcriber(
         phrase_chooser(),

@@ -174,12 +174,12 @@ def render_preset(
             rendered, memory = renderer.render(moment, memory)
             assert rendered is not None  # its pool raises
             for notice in rendered.frame.notices:
-                _tell(notice.what, notice.why, notice.mended)
+                _tell(notice.what, notice.why, notice.recovered)
             yield np.asarray(rendered.frame.pixels)
     finally:
         renderer.close()
 
 
-def _tell(what: str, why: str, _mended: bool) -> None:
+def _tell(what: str, why: str, _recovered: bool) -> None:
     """Say on the terminal what a show would announce."""
     print(f"{what}: {why}", file=sys.stderr)

@@ -88,9 +88,9 @@ class Runner:
         self._newest = b""
         self._next_note_s = 0.0
 
-    def _announce(self, what: str, why: str, mended: bool) -> None:
+    def _announce(self, what: str, why: str, recovered: bool) -> None:
         with contextlib.suppress(ValueError):
-            self._events.put(Degraded(time.perf_counter_ns(), f"process {what}", why, mended))
+            self._events.put(Degraded(time.perf_counter_ns(), f"process {what}", why, recovered))
 
     def run(self, seconds: float | None, ending: Ending) -> dict[str, Any]:
         """Run for ``seconds`` or until a signal; return the last figures."""

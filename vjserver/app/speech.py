@@ -159,7 +159,7 @@ def hear_device(
                     event = heard.popleft()
                     if isinstance(event, Said):
                         yield row_of(event, began_ns, (clock.now_ns() - began_ns) / NS)
-                    elif isinstance(event, Degraded) and not event.mended:
+                    elif isinstance(event, Degraded) and not event.recovered:
                         raise DeviceError(event.why)
 
 

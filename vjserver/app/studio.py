@@ -96,7 +96,7 @@ class Maker:
             self._hearing = heard(demo_song()[begin:end], 48000)
         images = FilmImages(inputs)
         remarks: list[str] = []
-        renderer = Renderer(registry, self._pool, images, lambda _what, why, _mended: remarks.append(why),
+        renderer = Renderer(registry, self._pool, images, lambda _what, why, _recovered: remarks.append(why),
                             cache(partial(own_model, self._doors)))  # fmt: skip
         desk, memory, rendered = Desk(Bank([]), state, registry=registry), RenderMemory(), None
         try:

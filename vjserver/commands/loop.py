@@ -100,7 +100,7 @@ def _make(
     part = target.with_name(f".{target.name}.{os.getpid()}.turn{codec.suffix if codec.container else ''}")
     meter = Meter(say)
     try:
-        seam = make_loop(film, part, lambda what, why, mended: None if mended else say(f"{what}: {why}"),
+        seam = make_loop(film, part, lambda what, why, recovered: None if recovered else say(f"{what}: {why}"),
                          lambda number: meter(number + 1, turn.frames))  # fmt: skip
         join.join([part], target, codec, turn.rate)
     finally:

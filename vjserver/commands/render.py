@@ -39,9 +39,9 @@ def render_film(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
         say(note)
     said: dict[str, None] = {}
 
-    def tell(what: str, why: str, mended: bool) -> None:
+    def tell(what: str, why: str, recovered: bool) -> None:
         row = f"{what}: {why}"
-        if not mended and row not in said:
+        if not recovered and row not in said:
             said[row] = None
             say(row)
 

@@ -191,7 +191,7 @@ def check(board: Path, audio: Path | None, show: Path | None, say: Say) -> None:
             print(f"{clock(one.begin_s):>9}  {one.title}")
         for note in ready.notes:
             say(note)
-        planned(ready.film, lambda what, why, mended: None if mended else say(f"{what}: {why}"))
+        planned(ready.film, lambda what, why, recovered: None if recovered else say(f"{what}: {why}"))
     print(f"{board}: {len(read.scenes)} scenes, well formed")
 
 

@@ -40,7 +40,7 @@ SEGMENT_S, STRETCH_S = 4.0, 60.0
 """A segment is as many whole bars as last so long; a stretch as many segments."""
 Between = Literal["hold", "crossfade", "flow"]
 Tell = Callable[[str, str, bool], None]
-"""Is told what a show would announce: what, why, and whether it is mended."""
+"""Is told what a show would announce: what, why, and whether it has recovered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,9 @@ class FilmImages(ImageSource):
                 shown.close()
         self._shown = {}
 
-    def tell(self, why: str, mended: bool = False) -> None:
+    def tell(self, why: str, recovered: bool = False) -> None:
         """Raise VJError: a film waits for nothing, so what is missing now stays missing."""
-        if not mended:
+        if not recovered:
             raise VJError(why)
 
 

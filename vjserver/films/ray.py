@@ -170,5 +170,5 @@ def _nothing(_number: int) -> None:
     """Nobody counts there."""
 
 
-def _say_nothing(_what: str, _why: str, _mended: bool) -> None:
+def _say_nothing(_what: str, _why: str, _recovered: bool) -> None:
     """Nobody listens there."""

@@ -232,8 +232,8 @@ def _work(packed: bytes, stretch: Stretch, folder: Path, said: Any) -> None:
             if parent is None or not parent.is_alive():  # who started us is gone
                 os._exit(1)
 
-    def tell(what: str, why: str, mended: bool) -> None:
-        said.put(("tell", pid, (what, why, mended)))
+    def tell(what: str, why: str, recovered: bool) -> None:
+        said.put(("tell", pid, (what, why, recovered)))
 
     try:
         make_stretch(film, stretch, folder, tell, progress)

@@ -201,7 +201,7 @@ class Sides:
         rendered, memory = renderer.render(moment, memory)
         assert rendered is not None  # its pool raises
         for notice in rendered.frame.notices:
-            self._tell(notice.what, notice.why, notice.mended)
+            self._tell(notice.what, notice.why, notice.recovered)
         self._memory = memory
         return rendered.frame.pixels
 

@@ -137,7 +137,7 @@ class Slow:
         missing = [one for one in wanted if self._failed.get(one[0]) != line and self._shop.bank.get(one[0]) is None]
         if self.what in self._told and all(self._shop.bank.get(digest) is not None for digest, _ in wanted):
             self._told.discard(self.what)
-            self._notices.append(Notice(self.what, "made again", mended=True))
+            self._notices.append(Notice(self.what, "made again", recovered=True))
         self._shop.order(*missing)
 
     def _digest(self, *row: Any) -> str:

@@ -42,11 +42,11 @@ class ImageSource:
         if self._input is not None:
             self._input.close()
         if self._trouble:
-            self.tell("no longer wanted", mended=True)
+            self.tell("no longer wanted", recovered=True)
         self._input, self._name = None, ""
 
-    def tell(self, why: str, mended: bool = False) -> None:
+    def tell(self, why: str, recovered: bool = False) -> None:
         """Say once that there is no picture to start from, and why; or that there is one again."""
-        if mended == self._trouble:
-            self._trouble = not mended
-            self._announce("input", why, mended)
+        if recovered == self._trouble:
+            self._trouble = not recovered
+            self._announce("input", why, recovered)

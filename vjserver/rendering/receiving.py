@@ -60,7 +60,7 @@ class InputThread:
                     door.close()
             self._stopping.wait(RETRY_S)
         if self._trouble:
-            self._tell("no longer wanted", mended=True)
+            self._tell("no longer wanted", recovered=True)
 
     def _read_all(self, door: Input) -> None:
         last_ns = self._clock.now_ns()
@@ -72,15 +72,15 @@ class InputThread:
                 self.newest = _stamped(frame, now_ns)
                 self.frames += 1
                 if self._trouble:
-                    self._tell("pictures come again", mended=True)
+                    self._tell("pictures come again", recovered=True)
             elif now_ns - last_ns > LOST_NS:
                 stays = "the picture starts from noise" if self.newest is None else "its last one stays"
                 self._tell(f"{self._name} brought no picture for 2 s; {stays}")
 
-    def _tell(self, why: str, mended: bool = False) -> None:
-        if mended == self._trouble:
-            self._trouble = not mended
-            self._announce("input", why, mended)
+    def _tell(self, why: str, recovered: bool = False) -> None:
+        if recovered == self._trouble:
+            self._trouble = not recovered
+            self._announce("input", why, recovered)
 
 
 def _stamped(frame: Frame, now_ns: int) -> Frame:

@@ -163,7 +163,7 @@ class Renderer:
             left[part, place] = after
             if not place:
                 return Rendered(frame, request, source), RenderMemory(mapper, left)
-            self.images.tell(f"{part.kind} makes pictures again", mended=True)
+            self.images.tell(f"{part.kind} makes pictures again", recovered=True)
             source = replace(frame, info=FrameInfo(request.width, request.height))  # of this moment: it has no age
             image = frame.device if frame.device is not None else frame.pixels
         raise AssertionError("a chain has a last one")
@@ -237,8 +237,8 @@ class Renderer:
 
     def _leave_out(self, why: str) -> None:
         if why != self._left_out:
-            mended, self._left_out = not why, why
-            self._announce("model", why or "the model is one that the generator takes", mended)
+            recovered, self._left_out = not why, why
+            self._announce("model", why or "the model is one that the generator takes", recovered)
 
     def _asked(self, moment: Moment, memory: RenderMemory) -> tuple[list[Link], str | None, MapperMemory]:
         """Return the chain that makes a moment's picture, each with what it is asked for, and the mapping's memory.

@@ -190,7 +190,7 @@ def _child(
 class Supervisor:
     """Runs ``workers``; call :meth:`check` often, and :meth:`wait` between.
 
-    ``announce(what, why, mended)`` hears of every fall and recovery. ``when_orphaned`` is called by the workers when
+    ``announce(what, why, recovered)`` hears of every fall and recovery. ``when_orphaned`` is called by the workers when
     this process was killed: it must be picklable and bear being called by all of them. ``signs`` names a segment of
     ``SEGMENT_SIZE`` bytes. ``suspect(name)`` is called when a worker fell again and again, before it is started anew.
     """

@@ -121,12 +121,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """Something works less well than it should: ``what`` it is and ``why``; ``mended`` when it is whole again."""
+    """Something works less well than it should: ``what`` it is and ``why``; ``recovered`` when it is whole again."""
 
     t_ns: int
     what: str
     why: str
-    mended: bool = False
+    recovered: bool = False
 
 
 EarEvent = Onset | Drum | Beat | Tempo | Silence | Section

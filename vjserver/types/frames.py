@@ -183,7 +183,7 @@ class Notice:
 
     what: str
     why: str
-    mended: bool = False
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

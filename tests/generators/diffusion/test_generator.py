@@ -404,11 +404,11 @@ def test_numbers_that_are_none_are_counted_told_once_and_never_shown(stocked, mo
         frame, state = generator.render(request("fish", seed=i, coherence=0.6), state)
         np.testing.assert_array_equal(frame.pixels, good)
         told += frame.notices
-    assert [(n.what, n.mended) for n in told] == [("broken frames", False)]
+    assert [(n.what, n.recovered) for n in told] == [("broken frames", False)]
     assert frame.figures["broken_frames"] == 5
     monkeypatch.setattr(generator._engine, "_decode", decode)
     frame, state = generator.render(request("fish", seed=9, coherence=0.6), state)
-    assert [(n.what, n.mended) for n in frame.notices] == [("broken frames", True)]
+    assert [(n.what, n.recovered) for n in frame.notices] == [("broken frames", True)]
     assert change(frame.pixels, good) > 0.1
     assert np.isfinite(generator._engine.decoded.numpy()).all()
     generator.close()

@@ -234,7 +234,7 @@ def test_memory_that_runs_out_in_the_background_is_told_once_and_the_show_goes_o
     told = []
     for i in range(1, 70):
         _, frame, state = live(generator, round(i * STEP, 6), state)
-        told += [(notice.why, notice.mended) for notice in frame.notices]
+        told += [(notice.why, notice.recovered) for notice in frame.notices]
         until(lambda: not generator._shop.making)
     assert told == [
         ("GPU memory ran out: tried to allocate 20 GiB; what there is stays", False), ("made again", True),

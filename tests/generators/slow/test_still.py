@@ -256,7 +256,7 @@ def test_what_cannot_be_made_is_told_once_and_tried_again_on_the_next_line(still
         if i == 42:
             slow.fault = GeneratorError("GPU memory ran out: 2 GiB")
         frame, state, _ = live(still, round(i * STEP, 6), state)
-        told += [(notice.why, notice.mended) for notice in frame.notices]
+        told += [(notice.why, notice.recovered) for notice in frame.notices]
         until(lambda: not still._shop.making)
     assert told == [("GPU memory ran out: 2 GiB; what there is stays", False), ("made again", True)]
     assert state.number >= 2

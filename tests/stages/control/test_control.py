@@ -198,7 +198,7 @@ def test_a_successor_takes_the_state_up_where_it_was(desk):
 def test_lost_events_are_announced_and_the_end_of_it_too(desk):
     control, hear, told, _, _ = desk
     hear(*[Drum(i, i, "hat", 1.0) for i in range(600)])
-    why = [(e.why, e.mended) for e in told.get() if isinstance(e, Degraded)]
+    why = [(e.why, e.recovered) for e in told.get() if isinstance(e, Degraded)]
     assert why == [("88 lost: this process was stopped for too long", False)]
     assert "events" in control.troubles
     hear()
@@ -695,7 +695,7 @@ def test_a_part_that_fails_is_told_once_and_the_others_go_on(desk, monkeypatch):
             hear(Drum(1, 1, "kick", 1.0))
     control._next_tell_ns = 0
     hear()
-    rows = [(e.what, e.mended) for e in told.get() if isinstance(e, Degraded)]
+    rows = [(e.what, e.recovered) for e in told.get() if isinstance(e, Degraded)]
     assert rows == [("control feedback", False), ("control feedback", True)]
 
 

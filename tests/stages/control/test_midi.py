@@ -137,9 +137,9 @@ def test_a_controller_plays_and_is_lit_and_comes_back_after_it_was_pulled(jack, 
         again.pull()
 
     play(control, script)
-    told = [(e.why, e.mended) for e in control.told.get() if isinstance(e, Degraded)]
-    assert any("is gone; it is taken up again" in why for why, mended in told if not mended)
-    assert sum("Korg nanoKONTROL2" in why for why, mended in told if mended) == 2
+    told = [(e.why, e.recovered) for e in control.told.get() if isinstance(e, Degraded)]
+    assert any("is gone; it is taken up again" in why for why, recovered in told if not recovered)
+    assert sum("Korg nanoKONTROL2" in why for why, recovered in told if recovered) == 2
 
 
 def test_no_message_of_a_fast_hand_is_lost(jack, control):

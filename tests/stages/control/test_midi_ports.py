@@ -94,7 +94,7 @@ def room(driver, tmp_path, monkeypatch):
 
 
 def troubles(room):
-    return [(e.why, e.mended) for e in room.control.told.get() if isinstance(e, Degraded)]
+    return [(e.why, e.recovered) for e in room.control.told.get() if isinstance(e, Degraded)]
 
 
 def test_every_port_has_a_name_of_its_own():
@@ -140,7 +140,7 @@ def test_a_held_port_is_told_once_and_taken_when_it_is_free(driver, room):
     driver.held = set()
     room.clock.sleep_until(room.clock.now_ns() + 4 * NS)
     room._look()
-    assert [mended for _, mended in troubles(room)] == [True]
+    assert [recovered for _, recovered in troubles(room)] == [True]
     assert "Pads 0" in room._controllers
 
 

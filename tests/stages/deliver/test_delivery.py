@@ -265,11 +265,11 @@ def test_program_and_preview_are_two_streams(house):
 def test_the_ladder_is_told_and_shown(house):
     house.play(30, value=90)
     house.play(130)
-    assert [(e.what, e.mended) for e in house.events.get()] == [("picture", False)]
+    assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", False)]
     house.play(30)
     assert house.stats.get()["rung"] == "safe"
     house.play(40, value=90)
-    assert [(e.what, e.mended) for e in house.events.get()] == [("picture", True)]
+    assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", True)]
     assert house.stats.get()["rung"] == "live"
 
 
@@ -284,12 +284,12 @@ def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house, 
     house.state.put(ShowState(deliver=Deliver(between="flow")))
     for i in range(60):
         house.play(1, value=i)
-    told = [(e.what, e.why, e.mended) for e in house.events.get()]
+    told = [(e.what, e.why, e.recovered) for e in house.events.get()]
     assert told == [("between", "optical flow takes 12 of 16.7 ms of a slot; a crossfade is shown instead", False)]
     assert between._flows is None
     house.state.put(ShowState())
     house.play(2, value=3)
-    assert [(e.what, e.mended) for e in house.events.get()] == [("between", True)]
+    assert [(e.what, e.recovered) for e in house.events.get()] == [("between", True)]
     assert not between.hurried
 
 
@@ -388,6 +388,6 @@ def test_a_picture_that_cannot_be_composed_leaves_the_one_before_and_is_told_onc
     house.play(5, value=90)
     house.delivery._compose.between.at = before
     house.play(1, value=120)
-    told = [(e.what, e.mended) for e in house.events.get()]
+    told = [(e.what, e.recovered) for e in house.events.get()]
     assert told == [("composing", False), ("composing", True)]
     assert "a fault of ours" in (tmp_path / "log" / "vjserver.log").read_text()

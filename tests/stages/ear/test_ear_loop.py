@@ -108,7 +108,7 @@ def test_a_pulled_device_is_announced_tried_again_and_the_beat_goes_on(channels)
     assert len([e for e in told if isinstance(e, Beat)]) == pytest.approx(8, abs=1)
     source.plugged = True
     run_until(ear, clock, 20)
-    assert [e.mended for e in events.get() if isinstance(e, Degraded)][-1]
+    assert [e.recovered for e in events.get() if isinstance(e, Degraded)][-1]
 
 
 def test_hands_work_without_any_sound(channels):
@@ -144,7 +144,7 @@ def test_lost_blocks_are_announced(channels):
     run_until(ear, clock, 1)
     source.drops += 7
     run_until(ear, clock, 2)
-    told = [(e.why, e.mended) for e in events.get() if isinstance(e, Degraded)]
+    told = [(e.why, e.recovered) for e in events.get() if isinstance(e, Degraded)]
     assert told == [("7 lost: the ear was held up", False), ("none lost any more", True)]
 
 
@@ -265,7 +265,7 @@ def test_a_real_device_that_vanishes_is_taken_up_again(pulse, tmp_path):
         gone = "audio input 'default' (has gone|cannot be opened)|no audio input|the source does not open"
         says(log, f"degraded sound: ({gone})")
         pulse.start()
-        says(log, "mended sound: the source is back")
+        says(log, "recovered sound: the source is back")
         run.terminate()
         assert run.wait(10) == 0
 
@@ -393,7 +393,7 @@ def test_a_source_that_never_opens_is_told_once_and_hands_keep_the_beat(channels
         assert len(told.counts) == pytest.approx(36, abs=1)
         released.set()
         wait_for(lambda: (ear.step(), ear._open)[1])
-        assert [(e.why, e.mended) for e in events.get() if isinstance(e, Degraded)] == [("the source is back", True)]
+        assert [(e.why, e.recovered) for e in events.get() if isinstance(e, Degraded)] == [("the source is back", True)]
 
 
 def test_another_device_is_heard_when_the_state_says_so_and_the_beat_goes_on(channels):

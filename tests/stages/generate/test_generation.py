@@ -110,7 +110,7 @@ def stage(request):
         for _ in range(frames):
             clock.sleep_until(clock.now_ns() + NS // 30)
             generation.step()
-        return [(e.why, e.mended) for e in events.get()]
+        return [(e.why, e.recovered) for e in events.get()]
 
     ring = RingReader(channels.generated)
     yield play, made, ring, channels, clock
@@ -261,11 +261,11 @@ def test_a_stranger_that_raises_anything_gives_way_and_the_process_lives(stage):
         raise KeyError("whatever")
 
     made["other"].render = fail
-    (why, mended), *more = play(3, generator="other")
+    (why, recovered), *more = play(3, generator="other")
     assert re.fullmatch(
         r"other fell: KeyError: 'whatever' \(test_generation\.py:\d+\); the pattern generator plays instead", why
     )
-    assert (mended, more) == (False, [])
+    assert (recovered, more) == (False, [])
     assert ring.get() is not None
 
 

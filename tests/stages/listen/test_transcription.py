@@ -125,7 +125,7 @@ class House:
 
     @property
     def troubles(self):
-        return [(event.what, event.why, event.mended) for event in self.told if isinstance(event, Degraded)]
+        return [(event.what, event.why, event.recovered) for event in self.told if isinstance(event, Degraded)]
 
 
 def test_what_is_said_is_told_and_the_voice_is_known(monkeypatch):
@@ -191,7 +191,7 @@ def test_missing_weights_are_a_sentence_with_the_line_and_the_loop_goes_on(monke
     house.recogniser.missing = True
     house.run(2.0, loud=True)
     house.run(1.0)
-    assert [(what, mended) for what, _, mended in house.troubles] == [("speech", False)]
+    assert [(what, recovered) for what, _, recovered in house.troubles] == [("speech", False)]
     assert "pip install 'vjserver[speech]'" in house.troubles[0][1]
     house.recogniser.missing = False
     house.run(40.0)

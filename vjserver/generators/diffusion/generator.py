@@ -567,8 +567,8 @@ class DiffusionGenerator:
 
         return Shape(effort.width, effort.height, width, height, effort.decks)
 
-    def _tell(self, what: str, why: str, mended: bool = False) -> None:
-        self._notices.append(Notice(what, why, mended))
+    def _tell(self, what: str, why: str, recovered: bool = False) -> None:
+        self._notices.append(Notice(what, why, recovered))
 
     def _tell_once(self, what: str, why: str) -> None:
         if what not in self._troubled:

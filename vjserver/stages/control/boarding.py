@@ -99,8 +99,8 @@ class BoardRoom:
             return
         self._looked_ns = now_ns
         while self._news:
-            why, mended = self._news.popleft()
-            self._announce("board", why, mended)
+            why, recovered = self._news.popleft()
+            self._announce("board", why, recovered)
         subject = self._on_the_wall()
         if (subject.phrase if subject else "") != (self._subject.phrase if self._subject else ""):
             if self._now is not None:  # the ring still shows what was there until now

@@ -432,7 +432,7 @@ class Control:
 
     def _save(self, args: tuple[Argument, ...]) -> None:
         path = self._library.save_preset(self.desk.look, str(args[0]) if args else "", self.desk.bank)
-        self.announce("presets", f"saved as {path.name}", mended=True)
+        self.announce("presets", f"saved as {path.name}", recovered=True)
         self._reload_soon()
 
     def _keep_snapshots(self, _args: tuple[Argument, ...]) -> None:
@@ -477,7 +477,7 @@ class Control:
     def _begin_take(self, name: str, take: Take, cued: bool) -> None:
         self._plays = name
         if take.idle:
-            self.announce("take", f"{name}: {take.idle}", mended=True)
+            self.announce("take", f"{name}: {take.idle}", recovered=True)
         self.desk.play(take, self._clock.now_ns(), cued)
         self.settle()
 
@@ -542,7 +542,7 @@ class Control:
             stays = f"; as it was before: {', '.join(kept)}" if kept else "; left out"
             self.announce("presets", "; ".join(fault.splitlines()[0] for fault in bank.faults.values()) + stays)
         elif "presets" in self.troubles:
-            self.announce("presets", "all of them can be read again", mended=True)
+            self.announce("presets", "all of them can be read again", recovered=True)
 
     def _tell_idle(self) -> None:
         """Say once what of the preset that plays lies idle, because a generator is not installed."""
@@ -551,7 +551,7 @@ class Control:
         if idle:
             self.announce("preset", "; ".join(idle))
         elif "preset" in self.troubles:
-            self.announce("preset", "all that it names is here", mended=True)
+            self.announce("preset", "all that it names is here", recovered=True)
 
     def tell_absent(self) -> None:
         """Say what a generator brought that makes no sense, and what cues would do with one that is not here."""
@@ -583,7 +583,7 @@ class Control:
         if on:
             self._with_take(
                 lambda: self.announce(
-                    "take", f"recorded as {self._take.begin(before, self.state.t_ns, self.desk.seed)}", mended=True
+                    "take", f"recorded as {self._take.begin(before, self.state.t_ns, self.desk.seed)}", recovered=True
                 )
             )
 
@@ -732,7 +732,7 @@ class Control:
             self.announce("link", str(error))
         else:
             if "link" in self.troubles:
-                self.announce("link", "joined", mended=True)
+                self.announce("link", "joined", recovered=True)
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -784,7 +784,7 @@ class Control:
         else:
             if name in self._broken:
                 self._broken.discard(name)
-                self.announce(f"control {name}", "works again", mended=True)
+                self.announce(f"control {name}", "works again", recovered=True)
 
     def _hear_others(self) -> None:
         for reader in self.pipes.others:
@@ -804,9 +804,9 @@ class Control:
             self._values_of, self._values = key, self.desk.values(now_ns)
         return self._values
 
-    def announce(self, what: str, why: str, mended: bool = False) -> None:
+    def announce(self, what: str, why: str, recovered: bool = False) -> None:
         """Tell the terminal, the panel and the listeners what works less well than it should, or works again."""
-        event = Degraded(self._clock.now_ns(), what, why, mended)
+        event = Degraded(self._clock.now_ns(), what, why, recovered)
         self.pipes.events.put(event)
         self._hear(event)
 
@@ -817,11 +817,11 @@ class Control:
                 self._fell_ns = event.t_ns
             if event.what == "process listen":
                 self._forget_listen("another process listens")
-            if not event.mended:
+            if not event.recovered:
                 self.troubles[event.what] = event.why
                 while len(self.troubles) > MAX_TROUBLES:
                     self.troubles.pop(next(iter(self.troubles)))
-            kind = "ok" if event.mended else "error"
+            kind = "ok" if event.recovered else "error"
             self.publisher.tell(f"/vj/status/{kind}", event.what, event.why)
             self._note(kind, event.what, event.why)
         elif isinstance(event, Speech):
@@ -834,14 +834,14 @@ class Control:
     def _forget_listen(self, why: str) -> None:
         """What ailed the process that listens went with it."""
         for what in LISTEN_TROUBLES & self.troubles.keys():
-            self.announce(what, why, mended=True)
+            self.announce(what, why, recovered=True)
 
     def _tell_lost(self) -> None:
         lost = sum(reader.lost for reader in self.pipes.others)
         if lost > self._lost:
             self.announce("events", f"{lost - self._lost} lost: this process was stopped for too long")
         elif "events" in self.troubles:
-            self.announce("events", "none lost any more", mended=True)
+            self.announce("events", "none lost any more", recovered=True)
         self._lost = lost
 
     def _tell_flood(self) -> None:
@@ -859,7 +859,7 @@ class Control:
             if new:
                 self.announce(what, f"{new} {words}")
             elif what in self.troubles:
-                self.announce(what, "over", mended=True)
+                self.announce(what, "over", recovered=True)
         while self.server.wrong_clocks:
             host, ahead_s = self.server.wrong_clocks.popitem()
             if host not in self._wrong_clocks and len(self._wrong_clocks) < MAX_TROUBLES:

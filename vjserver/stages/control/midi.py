@@ -162,7 +162,7 @@ class MidiRoom:
             for row in midi_map.setup:
                 self._send(controller.outward, bytes.fromhex(row))
         idle = midi_map.idle(self.control.registry)
-        self.control.announce("midi", f"{name}: {midi_map.name}{f'; {idle}' if idle else ''}", mended=True)
+        self.control.announce("midi", f"{name}: {midi_map.name}{f'; {idle}' if idle else ''}", recovered=True)
 
     def _surface(self, midi_map: MidiMap, name: str) -> Surface:
         desk = self.control.desk
@@ -315,7 +315,7 @@ class MidiRoom:
             self._clock_port = name
             self._pulses = PulseFollower(PER_BEAT)
             if self.control.state.sync.source == "midi":
-                self.control.announce("midi clock", f"{_plain(name)} keeps the beat", mended=True)
+                self.control.announce("midi clock", f"{_plain(name)} keeps the beat", recovered=True)
         if name == self._clock_port:
             self._clock_ns = t_ns
         return name == self._clock_port

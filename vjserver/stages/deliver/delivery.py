@@ -246,8 +246,8 @@ class Delivery:
             why = str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}"
             self._announce(f"output {row.label}", f"{why}; it is left out", False)
 
-    def _announce(self, what: str, why: str, mended: bool) -> None:
-        self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
+    def _announce(self, what: str, why: str, recovered: bool) -> None:
+        self._events.put(Degraded(self._clock.now_ns(), what, why, recovered))
 
     # -- how it goes ---------------------------------------------------------------------------------------
 

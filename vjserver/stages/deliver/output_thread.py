@@ -119,7 +119,7 @@ class OutputThread:
                 self._ready.wait_for(lambda: self._stopping, RETRY_S[min(tries, len(RETRY_S) - 1)])
             tries += 1
         if self._trouble:
-            self._tell("no longer wanted", mended=True)
+            self._tell("no longer wanted", recovered=True)
 
     def _close(self, output: Output) -> None:
         try:
@@ -133,10 +133,10 @@ class OutputThread:
         log.write_fault("deliver", f"output {self.label}", error)
         self._tell(f"{type(error).__name__}: {error}")
 
-    def _tell(self, why: str, mended: bool = False) -> None:
-        if mended == self._trouble:
-            self._trouble = not mended
-            self._announce(f"output {self.label}", why, mended)
+    def _tell(self, why: str, recovered: bool = False) -> None:
+        if recovered == self._trouble:
+            self._trouble = not recovered
+            self._announce(f"output {self.label}", why, recovered)
 
     def _send_all(self, output: Output) -> None:
         while True:
@@ -154,7 +154,7 @@ class OutputThread:
             output.send(replace(frame, info=info))
             done_ns = self._clock.now_ns()
             if self._trouble:
-                self._tell("sends again", mended=True)
+                self._tell("sends again", recovered=True)
             self.sent += 1
             self.rate.tick(done_ns)
             if info.t_generated_ns and info.frame_id != self._last_id:  # a frame that is shown again is not late

@@ -228,8 +228,8 @@ class Ear:
             self._analysis = Analysis(48000, self._options)  # hands can still tap a tempo
         self._analysis.features = replace(quiet(now_ns), grid=self._analysis.clock.grid)
 
-    def _announce(self, what: str, why: str, mended: bool) -> None:
-        self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
+    def _announce(self, what: str, why: str, recovered: bool) -> None:
+        self._events.put(Degraded(self._clock.now_ns(), what, why, recovered))
 
     # -- telling -------------------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ class Generation:
     def _hear(self, frame: Frame) -> None:
         """Announce what a frame has to tell, take its figures, and put its preview where any program can read it."""
         for notice in frame.notices:
-            self._announce(notice.what, notice.why, notice.mended)
+            self._announce(notice.what, notice.why, notice.recovered)
         self._figures = frame.figures
         if frame.preview is None:
             return
@@ -163,8 +163,8 @@ class Generation:
             stays_ms = 1e3 / max(self._rate.per_second(now_ns), 10.0)
             self._ahead_ns = round(min(made_ms + sent_ms + 0.5 * stays_ms, LONGEST_AHEAD_MS) * 1e6)
 
-    def _announce(self, what: str, why: str, mended: bool) -> None:
-        self._events.put(Degraded(self._clock.now_ns(), what, why, mended))
+    def _announce(self, what: str, why: str, recovered: bool) -> None:
+        self._events.put(Degraded(self._clock.now_ns(), what, why, recovered))
 
     def _show_stats(self, now_ns: int) -> None:
         if now_ns < self._next_stats_ns:

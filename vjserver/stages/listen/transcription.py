@@ -173,7 +173,7 @@ class Listen:
             if self._microphone is not None:
                 self._close_microphone()
             if self._troubles & {"microphone"}:
-                self._announce("microphone", "it is not needed: the music is listened to", mended=True)
+                self._announce("microphone", "it is not needed: the music is listened to", recovered=True)
         elif self._microphone is None and now_ns >= self._retry_ns:
             self._open_microphone(now_ns)
 
@@ -190,7 +190,7 @@ class Listen:
             else:
                 self._ready = True
                 if "speech" in self._troubles:
-                    self._announce("speech", "it is written down again", mended=True)
+                    self._announce("speech", "it is written down again", recovered=True)
 
     def _open_microphone(self, now_ns: int) -> None:
         """Open it beside the loop: a sound server may take long to answer, or never do."""
@@ -209,7 +209,7 @@ class Listen:
             return
         self._microphone, self._heard = source, _Stream()
         if "microphone" in self._troubles:
-            self._announce("microphone", "it is back", mended=True)
+            self._announce("microphone", "it is back", recovered=True)
         self._retries = 0
 
     def _fail(self, why: str, now_ns: int) -> None:
@@ -311,7 +311,7 @@ class Listen:
             self._lost = lost
             self._announce("talkers", "some of what was said into the page was lost: too much came at once")
         elif "talkers" in self._troubles and not self._talkers:
-            self._announce("talkers", "they are heard again", mended=True)
+            self._announce("talkers", "they are heard again", recovered=True)
 
     # -- what is made of it --------------------------------------------------------------------------------
 
@@ -349,11 +349,11 @@ class Listen:
             self._announce("speech", str(error) if isinstance(error, VJError) else f"{type(error).__name__}: {error}")
             return
         if "speech" in self._troubles:
-            self._announce("speech", "it is written down again", mended=True)
+            self._announce("speech", "it is written down again", recovered=True)
         if found.fault and found.fault != self._fault:
             self._announce("recogniser", found.fault)
         elif self._fault and not found.fault:
-            self._announce("recogniser", "it answers again", mended=True)
+            self._announce("recogniser", "it answers again", recovered=True)
         self._fault = found.fault
         self._slow = False
         self._takes[job.kind] = round(took_s, 3)
@@ -391,7 +391,7 @@ class Listen:
             count, self._left_out = self._said.left_out - self._left_out, self._said.left_out
             self._announce("speech behind", f"{count} sentences were left out: more was said than can be written down")
         elif "speech behind" in self._troubles and not self._said.busy:
-            self._announce("speech behind", "it keeps up again", mended=True)
+            self._announce("speech behind", "it keeps up again", recovered=True)
         self._pipes.board(
             {
                 "t_ns": now_ns,
@@ -407,9 +407,9 @@ class Listen:
             }
         )
 
-    def _announce(self, what: str, why: str, mended: bool = False) -> None:
-        (self._troubles.discard if mended else self._troubles.add)(what)
-        self._pipes.tell(Degraded(self._clock.now_ns(), what, why, mended))
+    def _announce(self, what: str, why: str, recovered: bool = False) -> None:
+        (self._troubles.discard if recovered else self._troubles.add)(what)
+        self._pipes.tell(Degraded(self._clock.now_ns(), what, why, recovered))
 
 
 def transcribed(
