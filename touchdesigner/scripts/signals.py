@@ -8,7 +8,7 @@ import time
 
 LOST_S = 3.0
 heard = {}
-troubles = {}
+faults = {}
 last_s = 0.0
 hits = {}
 
@@ -19,9 +19,9 @@ def hear(address, args):
     last_s = time.monotonic()
     heard[address] = list(args)
     if address == "/vj/status/error" and len(args) == 2:
-        troubles[args[0]] = args[1]
+        faults[args[0]] = args[1]
     elif address == "/vj/status/ok" and args:
-        troubles.pop(args[0], None)
+        faults.pop(args[0], None)
 
 
 def lost():
@@ -67,5 +67,5 @@ def hud(comp):
         str(text("/vj/status/prompt"))[:60],
         f"{made:.0f} made  {sent:.0f} delivered  {text('/vj/status/picture')}",
     ]
-    lines += [f"! {what}: {str(why)[:80]}" for what, why in list(troubles.items())[-2:]]
+    lines += [f"! {what}: {str(why)[:80]}" for what, why in list(faults.items())[-2:]]
     return "\n".join(lines)

@@ -39,7 +39,7 @@ def look(comp):
     age_ms = comp.op("script_in").fetch("age_ms", 0.0)
     if comp.par.Transport.eval() == "sharedmem" and age_ms:
         status += f", picture {age_ms:.0f} ms old"
-    comp.par.Status = status + (", " + "; ".join(signals.troubles) if signals.troubles else "")
+    comp.par.Status = status + (", " + "; ".join(signals.faults) if signals.faults else "")
 
 
 def onFrameEnd(frame):

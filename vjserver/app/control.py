@@ -434,7 +434,7 @@ class Speaking:
         if not self._control.state.speech.on:
             return "nobody listens yet: the VJ switches speech on"
         board = self._control.pipes.boards["listen"].fresh(self._clock.now_ns())
-        return "" if board.get("ready") else self._control.troubles.get("speech", "it is getting ready: try again soon")
+        return "" if board.get("ready") else self._control.faults.get("speech", "it is getting ready: try again soon")
 
     def privacy(self) -> str:
         """Return where the sound goes, in a sentence."""

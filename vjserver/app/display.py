@@ -179,9 +179,9 @@ class Display:
     def _note(self) -> None:
         """Tell the others what is amiss; a display that comes after this one finds it, and goes on from there."""
         newest = list(self._troubles.items())[-MOST_TROUBLES:]
-        troubles = {what: why.encode()[:300].decode(errors="ignore") for what, why in newest}
+        faults = {what: why.encode()[:300].decode(errors="ignore") for what, why in newest}
         places = {name: reader.place for name, reader in self._heard.items()}
-        self._own.put({"t_ns": time.perf_counter_ns(), "troubles": troubles, "places": places})
+        self._own.put({"t_ns": time.perf_counter_ns(), "troubles": faults, "places": places})
 
     def _board(self, name: str) -> Board:
         """Return a process's board, empty where it is stale: old figures are no figures."""

@@ -128,9 +128,9 @@ def test_a_new_preset_brings_its_own_triggers(desk):
 def test_troubles_come_and_go(desk):
     control, hear, _, _, _ = desk
     hear(Degraded(1, "sound", "gone"), Degraded(2, "picture", "safe loop"))
-    assert control.troubles == {"sound": "gone", "picture": "safe loop"}
+    assert control.faults == {"sound": "gone", "picture": "safe loop"}
     hear(Degraded(3, "sound", "back", True))
-    assert control.troubles == {"picture": "safe loop"}
+    assert control.faults == {"picture": "safe loop"}
 
 
 def test_wrong_messages_change_nothing_and_are_told_at_most_twice_a_second(desk):
@@ -169,7 +169,7 @@ def test_what_is_wrong_is_told_in_few_words_however_long_it_was(desk):
     rows = [e.why for e in told.get() if isinstance(e, Degraded)]
     assert len(rows) == 5
     assert max(map(len, rows)) <= 400
-    assert control.troubles == {}
+    assert control.faults == {}
     control.receive("/vj/seed", (float("nan"), float("inf"), 5, True, "x" * 900))
     assert control.monitor[-1][3] == ("nan", "inf", 5, True, "x" * 200)
     assert max(len(str(row)) for row in control.monitor) < 900
@@ -200,9 +200,9 @@ def test_lost_events_are_announced_and_the_end_of_it_too(desk):
     hear(*[Drum(i, i, "hat", 1.0) for i in range(600)])
     why = [(e.why, e.recovered) for e in told.get() if isinstance(e, Degraded)]
     assert why == [("88 lost: this process was stopped for too long", False)]
-    assert "events" in control.troubles
+    assert "events" in control.faults
     hear()
-    assert "events" not in control.troubles
+    assert "events" not in control.faults
 
 
 def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
@@ -430,11 +430,11 @@ def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
     assert "bloom = 0.11" in path.read_text()
     path.write_text("name = 5\n")
     control.reload()
-    assert "my-way.toml:1: name:" in control.troubles["presets"]
+    assert "my-way.toml:1: name:" in control.faults["presets"]
     assert control.state.params["bloom"] == 0.11  # the one that plays stays
     path.unlink()
     control.reload()
-    assert "presets" not in control.troubles
+    assert "presets" not in control.faults
 
 
 def test_presets_that_did_not_change_are_not_taken_up_again(desk):
@@ -481,7 +481,7 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
     (tmp_path / "snapshots.json").write_text("{")
     third = make()
     third.load_snapshots()
-    assert "is damaged" in third.troubles["snapshots"]
+    assert "is damaged" in third.faults["snapshots"]
     assert (tmp_path / "snapshots.json.bad").read_text() == "{", "what a hand may mend is kept"
     third.receive("/vj/take/play", ("nosuch",))
     third.settle()
@@ -542,14 +542,14 @@ def test_a_flood_and_strangers_are_announced_and_their_end_too(desk, clients):
         clients[0].say("/vj/seed/next")
     control.server.take(message("/vj/seed", 1), ("not an address", 5))
     hear()
-    assert control.troubles["osc flood"].startswith("7 messages were left out")
+    assert control.faults["osc flood"].startswith("7 messages were left out")
     hear()
-    assert "osc flood" not in control.troubles
+    assert "osc flood" not in control.faults
     control.server._networks = [ip_network("10.0.0.0/8")]
     control.server._sources.clear()
     clients[1].say("/vj/seed/next")
     hear()
-    assert "1 packets were not taken" in control.troubles["osc stranger"]
+    assert "1 packets were not taken" in control.faults["osc stranger"]
 
 
 # -- what outlives a fall ---------------------------------------------------------------------------------------------

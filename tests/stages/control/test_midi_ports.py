@@ -93,7 +93,7 @@ def room(driver, tmp_path, monkeypatch):
     channels.remove()
 
 
-def troubles(room):
+def faults(room):
     return [(e.why, e.recovered) for e in room.control.told.get() if isinstance(e, Degraded)]
 
 
@@ -134,13 +134,13 @@ def test_a_held_port_is_told_once_and_taken_when_it_is_free(driver, room):
     for _ in range(20):
         room._look()
         room.clock.sleep_until(room.clock.now_ns() + NS)
-    told = troubles(room)
+    told = faults(room)
     assert len(told) == 1
     assert "another program may hold it" in told[0][0]
     driver.held = set()
     room.clock.sleep_until(room.clock.now_ns() + 4 * NS)
     room._look()
-    assert [recovered for _, recovered in troubles(room)] == [True]
+    assert [recovered for _, recovered in faults(room)] == [True]
     assert "Pads 0" in room._controllers
 
 
@@ -201,7 +201,7 @@ def test_one_broken_map_costs_only_itself_and_is_named(driver, room, tmp_path):
     room._look()
     assert set(room._controllers) == set(driver.ins)
     assert "nano" in room._controllers["nanoKONTROL2 0"].surface.map.name.lower()
-    told = [why for why, _ in troubles(room) if "aaa.toml" in why]
+    told = [why for why, _ in faults(room) if "aaa.toml" in why]
     assert len(told) == 1, "once"
 
 

@@ -99,8 +99,8 @@ def test_a_pulled_device_is_announced_tried_again_and_the_beat_goes_on(channels)
     source.plugged = False
     run_until(ear, clock, 14)
     told = events.get()
-    troubles = [e for e in told if isinstance(e, Degraded)]
-    assert [t.why for t in troubles][:3] == [
+    faults = [e for e in told if isinstance(e, Degraded)]
+    assert [t.why for t in faults][:3] == [
         "the device has gone; trying again in 0.5 s",
         "no such device; trying again in 1 s",
         "no such device; trying again in 2 s",

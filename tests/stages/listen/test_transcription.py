@@ -124,7 +124,7 @@ class House:
         return [event for event in self.told if isinstance(event, Speech)]
 
     @property
-    def troubles(self):
+    def faults(self):
         return [(event.what, event.why, event.recovered) for event in self.told if isinstance(event, Degraded)]
 
 
@@ -137,7 +137,7 @@ def test_what_is_said_is_told_and_the_voice_is_known(monkeypatch):
     house.run(1.0)
     assert [said.kind for said in house.speech][-2:] == ["final", "revised"]
     assert house.recogniser.asked[-1][:3] == ("full", "de", ("Alice",))
-    assert house.troubles == []
+    assert house.faults == []
     assert house.board["microphone"] == "open"
 
 
@@ -155,7 +155,7 @@ def test_sound_is_kept_where_it_is_asked_for_and_a_full_disk_is_told_once(monkey
     for _ in range(2):
         house.run(2.0, loud=True)
         house.run(1.0)
-    assert [row for row in house.troubles if row[0] == "speech sound"] == [
+    assert [row for row in house.faults if row[0] == "speech sound"] == [
         ("speech sound", "it cannot be kept: No space left on device", False)
     ]
     assert [said.kind for said in house.speech].count("final") == 4
@@ -165,13 +165,13 @@ def test_no_microphone_is_said_once_and_tried_until_it_is_there(monkeypatch):
     house = House(monkeypatch)
     house.microphone.missing = True
     house.run(8.0)
-    assert [row for row in house.troubles if row[0] == "microphone"] == [
+    assert [row for row in house.faults if row[0] == "microphone"] == [
         ("microphone", "no audio input on this machine; it is tried again", False)
     ]
     assert house.board["microphone"] == "closed"
     house.microphone.missing = False
     house.run(10.0)
-    assert house.troubles[-1] == ("microphone", "it is back", True)
+    assert house.faults[-1] == ("microphone", "it is back", True)
 
 
 def test_unplugged_in_mid_talk_what_was_said_is_still_written_down(monkeypatch):
@@ -183,7 +183,7 @@ def test_unplugged_in_mid_talk_what_was_said_is_still_written_down(monkeypatch):
     assert "final" in [said.kind for said in house.speech]
     assert not house.board["speaking"]
     assert house.voice[-1][1:] == (0.0, 0.0)
-    assert any(what == "microphone" and "has gone" in why for what, why, _ in house.troubles)
+    assert any(what == "microphone" and "has gone" in why for what, why, _ in house.faults)
 
 
 def test_missing_weights_are_a_sentence_with_the_line_and_the_loop_goes_on(monkeypatch):
@@ -191,11 +191,11 @@ def test_missing_weights_are_a_sentence_with_the_line_and_the_loop_goes_on(monke
     house.recogniser.missing = True
     house.run(2.0, loud=True)
     house.run(1.0)
-    assert [(what, recovered) for what, _, recovered in house.troubles] == [("speech", False)]
-    assert "pip install 'vjserver[speech]'" in house.troubles[0][1]
+    assert [(what, recovered) for what, _, recovered in house.faults] == [("speech", False)]
+    assert "pip install 'vjserver[speech]'" in house.faults[0][1]
     house.recogniser.missing = False
     house.run(40.0)
-    assert house.troubles[-1] == ("speech", "it is written down again", True)
+    assert house.faults[-1] == ("speech", "it is written down again", True)
 
 
 def test_a_recogniser_that_raises_loses_a_sentence_and_no_more(monkeypatch):
@@ -203,12 +203,12 @@ def test_a_recogniser_that_raises_loses_a_sentence_and_no_more(monkeypatch):
     house.recogniser.raises = RuntimeError("out of something")
     house.run(1.0, loud=True)
     house.run(1.0)
-    assert ("speech", "RuntimeError: out of something", False) in house.troubles
+    assert ("speech", "RuntimeError: out of something", False) in house.faults
     house.recogniser.raises = None
     house.run(1.0, loud=True)
     house.run(1.0)
     assert house.speech[-1].kind == "revised"
-    assert ("speech", "it is written down again", True) in house.troubles
+    assert ("speech", "it is written down again", True) in house.faults
 
 
 def test_whoever_steps_in_is_said_once_and_taken_back(monkeypatch):
@@ -218,7 +218,7 @@ def test_whoever_steps_in_is_said_once_and_taken_back(monkeypatch):
     house.run(1.0)
     house.recogniser.fault = ""
     house.run(1.0, loud=True)
-    rows = [row for row in house.troubles if row[0] == "recogniser"]
+    rows = [row for row in house.faults if row[0] == "recogniser"]
     assert rows == [("recogniser", "AssemblyAI: it does not take the key; the local recogniser goes on", False),
                     ("recogniser", "it answers again", True)]  # fmt: skip
 
@@ -246,7 +246,7 @@ def test_a_recogniser_that_hangs_is_told_and_ends_the_process(monkeypatch):
         while not house.board.get("ready"):
             house.run(0.3)
         house.run(SLOW_S + 1.5, loud=True)
-        assert ("speech", "the recogniser is slow: this machine is too busy", False) in house.troubles
+        assert ("speech", "the recogniser is slow: this machine is too busy", False) in house.faults
         with pytest.raises(WorkerFault, match="no answer for 20 s"):
             house.run(HANGS_S)
         release.append(True)

@@ -34,7 +34,7 @@ from vjserver.show.state import LOOK, TEMPO, ShowState, change_look, look_of
 from vjserver.show.take import Take
 from vjserver.stages.control.boarding import BoardRoom
 from vjserver.stages.control.osc_publisher import LEASE_NS, LOOPBACK, OscPublisher, Subscriber, output_rows
-from vjserver.stages.control.speaking import LISTEN_TROUBLES, SpeakingMemory, SpeechRoom
+from vjserver.stages.control.speaking import LISTEN_FAULTS, SpeakingMemory, SpeechRoom
 from vjserver.stages.control.surfaces import Surfaces
 from vjserver.stages.control.takes import TakeMemory, TakeWriter
 from vjserver.stages.control.takesound import TakeSound
@@ -46,7 +46,7 @@ from vjserver.types.text import visible
 
 POLL_S = 0.004
 TELL_NS = NS // 60
-MAX_TROUBLES = 20
+MAX_FAULTS = 20
 MONITORED = 200
 NOTED = 50
 FAULTS_KEPT = 64
@@ -111,7 +111,7 @@ class ControlMemory:
     subscribers: tuple[Subscriber, ...]
     take: TakeMemory | None
     plays: tuple[str, int, int, int, int | None] | None
-    troubles: dict[str, str]
+    faults: dict[str, str]
     speaking: SpeakingMemory = field(default_factory=SpeakingMemory)
 
 
@@ -160,7 +160,7 @@ class Control:
         self._check_output = check_output
         seed = clock.now_ns() & 0xFFFF
         self.desk = Desk(bank, before or fresh, cues or CueList(), seed=seed, registry=registry)
-        self.troubles: dict[str, str] = {}
+        self.faults: dict[str, str] = {}
         self.monitor: deque[tuple[int, str, str, tuple[object, ...]]] = deque(maxlen=MONITORED)
         self.monitored = 0
         self.notes: deque[tuple[int, str, str, str]] = deque(maxlen=NOTED)
@@ -541,7 +541,7 @@ class Control:
             kept = [slug for name, slug in bank.faults if (name, slug) in there]
             stays = f"; as it was before: {', '.join(kept)}" if kept else "; left out"
             self.announce("presets", "; ".join(fault.splitlines()[0] for fault in bank.faults.values()) + stays)
-        elif "presets" in self.troubles:
+        elif "presets" in self.faults:
             self.announce("presets", "all of them can be read again", recovered=True)
 
     def _tell_idle(self) -> None:
@@ -550,7 +550,7 @@ class Control:
         idle = bank.presets[place][1].idle(self.registry) if place < len(bank.presets) else ()
         if idle:
             self.announce("preset", "; ".join(idle))
-        elif "preset" in self.troubles:
+        elif "preset" in self.faults:
             self.announce("preset", "all that it names is here", recovered=True)
 
     def tell_absent(self) -> None:
@@ -565,7 +565,7 @@ class Control:
         missing = sorted(set(takes) - set(self._library.takes())) if takes else []
         if missing:
             self.announce("cue takes", f"there is no take {', '.join(map(repr, missing))} yet, which a cue is to play")
-            self.troubles.pop("cue takes")  # it may be recorded tonight
+            self.faults.pop("cue takes")  # it may be recorded tonight
         if absent:
             kinds = sorted(set(absent))
             rows = [f"{kind} is not installed: {absent.count(kind)} messages lie idle" for kind in kinds]
@@ -609,7 +609,7 @@ class Control:
             return
         self.desk.resume(memory.desk)
         self.speech.resume(memory.speaking)
-        self.troubles.update(memory.troubles)
+        self.faults.update(memory.faults)
         self.publisher.resume(memory.subscribers, now_ns)
         for what, deed in (("played", self._play_on), ("recorded", self._record_on)):
             try:
@@ -634,8 +634,8 @@ class Control:
         self._left, playing = self.desk.memory, self.desk.playing
         plays = (self._plays, *playing) if playing is not None else None
         rows = self.publisher.subscribers()
-        troubles, speaking = dict(self.troubles), self.speech.memory
-        self.pipes.memory.put(ControlMemory(self._left, rows, self._take.memory, plays, troubles, speaking))
+        faults, speaking = dict(self.faults), self.speech.memory
+        self.pipes.memory.put(ControlMemory(self._left, rows, self._take.memory, plays, faults, speaking))
 
     def _remember_all(self, now_ns: int) -> None:
         """Leave the history too, which is long, once a second."""
@@ -731,7 +731,7 @@ class Control:
         except DeviceError as error:
             self.announce("link", str(error))
         else:
-            if "link" in self.troubles:
+            if "link" in self.faults:
                 self.announce("link", "joined", recovered=True)
 
     # -- the loop ------------------------------------------------------------------------------------------
@@ -812,15 +812,15 @@ class Control:
 
     def _hear(self, event: object) -> None:
         if isinstance(event, Degraded):
-            self.troubles.pop(event.what, None)
+            self.faults.pop(event.what, None)
             if event.what.startswith("process ") and event.what != "process display":
                 self._fell_ns = event.t_ns
             if event.what == "process listen":
                 self._forget_listen("another process listens")
             if not event.recovered:
-                self.troubles[event.what] = event.why
-                while len(self.troubles) > MAX_TROUBLES:
-                    self.troubles.pop(next(iter(self.troubles)))
+                self.faults[event.what] = event.why
+                while len(self.faults) > MAX_FAULTS:
+                    self.faults.pop(next(iter(self.faults)))
             kind = "ok" if event.recovered else "error"
             self.publisher.tell(f"/vj/status/{kind}", event.what, event.why)
             self._note(kind, event.what, event.why)
@@ -833,14 +833,14 @@ class Control:
 
     def _forget_listen(self, why: str) -> None:
         """What ailed the process that listens went with it."""
-        for what in LISTEN_TROUBLES & self.troubles.keys():
+        for what in LISTEN_FAULTS & self.faults.keys():
             self.announce(what, why, recovered=True)
 
     def _tell_lost(self) -> None:
         lost = sum(reader.lost for reader in self.pipes.others)
         if lost > self._lost:
             self.announce("events", f"{lost - self._lost} lost: this process was stopped for too long")
-        elif "events" in self.troubles:
+        elif "events" in self.faults:
             self.announce("events", "none lost any more", recovered=True)
         self._lost = lost
 
@@ -858,11 +858,11 @@ class Control:
             self._turned_away[what] = count
             if new:
                 self.announce(what, f"{new} {words}")
-            elif what in self.troubles:
+            elif what in self.faults:
                 self.announce(what, "over", recovered=True)
         while self.server.wrong_clocks:
             host, ahead_s = self.server.wrong_clocks.popitem()
-            if host not in self._wrong_clocks and len(self._wrong_clocks) < MAX_TROUBLES:
+            if host not in self._wrong_clocks and len(self._wrong_clocks) < MAX_FAULTS:
                 self._wrong_clocks.add(host)
                 why = f"the clock of {host} is {ahead_s:.1f} s ahead of ours; its messages are taken at once"
                 self.announce("osc clock", why)

@@ -82,7 +82,7 @@ class MidiRoom:
             self._ports = MidiPorts()
         except DeviceError as error:
             self.control.announce("midi", str(error))
-            self.control.troubles.pop("midi", None)  # not having any is no trouble
+            self.control.faults.pop("midi", None)  # not having any is no trouble
             return
         self.control.learner = self
         loop = asyncio.get_running_loop()

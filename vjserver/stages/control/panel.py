@@ -92,7 +92,7 @@ class PanelDesk:
             "picture": deliver.get("rung", ""),
             "generator": maker(generate),
             "figures": generate.get("figures", {}),
-            "troubles": self._control.troubles,
+            "troubles": self._control.faults,
             "speech": self._control.speech.snapshot(listen),
         }
 

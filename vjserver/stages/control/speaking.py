@@ -15,7 +15,7 @@ from vjserver.types.events import Argument, Speech
 VOICE = "voice"
 """The hand that gives stage commands: what it does is undone as any hand's."""
 KEPT = 64
-LISTEN_TROUBLES = frozenset(("speech", "microphone", "recogniser", "talkers", "speech behind"))
+LISTEN_FAULTS = frozenset(("speech", "microphone", "recogniser", "talkers", "speech behind"))
 """What the process that listens announces."""
 Tell = Callable[..., None]
 
