@@ -246,7 +246,7 @@ def main() -> None:
     result: Row = {"commit": commit(), "machine": machine(), "load": psutil.getloadavg()}
     with tempfile.TemporaryDirectory(prefix="film-") as name:
         folder = Path(name)
-        deeds: tuple[tuple[str, Callable[[], Row]], ...] = (
+        messages: tuple[tuple[str, Callable[[], Row]], ...] = (
             (
                 "render over the bare loop with x264 on a second core, 1280x720",
                 lambda: time_of_render(folder, 20.0 if quick else 60.0),
@@ -257,8 +257,8 @@ def main() -> None:
             ("analysis", lambda: analysis(folder, (180.0, 600.0) if quick else (180.0, 10800.0))),
             ("killed and resumed", lambda: resume(folder, 40.0)),
         )
-        for key, deed in deeds:
-            result[key] = deed()
+        for key, handler in messages:
+            result[key] = handler()
             print(f"{key}: {result[key]}", flush=True)
             if args.json is not None:
                 args.json.write_text(json.dumps(result, indent=1))

@@ -234,9 +234,9 @@ def test_a_word_is_asked_for_later_the_better_it_was_known(notebook):
         (lambda n: n.review(9, "good", 0.0), "no word 9"),
     ],
 )
-def test_what_makes_no_sense_is_told(notebook, deed, why):
+def test_what_makes_no_sense_is_told(notebook, handler, why):
     with pytest.raises(ConfigError, match=why):
-        deed(notebook)
+        handler(notebook)
     assert notebook.words() == []
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vjserver.show.addresses import MAX_NAME
-from vjserver.show.preset import Deed, Strict
+from vjserver.show.preset import Message, Strict
 from vjserver.types.errors import ConfigError, nearest
 
 
@@ -28,18 +28,18 @@ class Cue(Strict):
     morph_beats: float = Field(0.0, ge=0.0, le=256.0)
     morph_seconds: float = Field(0.0, ge=0.0, le=600.0)
     quantise: Literal["none", "beat", "bar", "2bar", "4bar"] | None = None
-    do: tuple[Deed, ...] = Field((), max_length=64)
+    do: tuple[Message, ...] = Field((), max_length=64)
     take: str = Field("", max_length=MAX_NAME)
     follow_s: float | None = Field(None, gt=0.0, le=86400.0)
     follow_bars: int | None = Field(None, ge=1, le=4096)
 
     @field_validator("do")
     @classmethod
-    def _calls_no_cue(cls, deeds: tuple[Deed, ...]) -> tuple[Deed, ...]:
-        for deed in deeds:
-            if deed.do.startswith(("/vj/cue/", "/vj/take/", "/vj/undo", "/vj/redo")):
-                raise ValueError(f"{deed.do} cannot be part of a cue")
-        return deeds
+    def _calls_no_cue(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        for handler in messages:
+            if handler.do.startswith(("/vj/cue/", "/vj/take/", "/vj/undo", "/vj/redo")):
+                raise ValueError(f"{handler.do} cannot be part of a cue")
+        return messages
 
     @model_validator(mode="after")
     def _one_way_to_follow(self) -> "Cue":

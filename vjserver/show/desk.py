@@ -350,9 +350,9 @@ class Desk:
                 self.state = enter(self.state, place, preset, self.registry, t_ns, lasts_s)
         finally:
             self.state = replace(self.state, morph=morph)
-        for deed in cue.do:
-            if not self.registry.absent(deed.do):
-                self._do(t_ns, *self.registry.accept(deed.do, deed.args))
+        for handler in cue.do:
+            if not self.registry.absent(handler.do):
+                self._do(t_ns, *self.registry.accept(handler.do, handler.args))
         self.state = replace(self.state, cue=cue.id, t_ns=t_ns, revision=self.state.revision + 1)
         if cue.follow_s is not None:
             self._follow_ns = t_ns + round(cue.follow_s * NS)

@@ -123,7 +123,7 @@ class Mapping(Strict):
     release_s: float = Field(0.0, ge=0.0, le=60.0)
 
 
-class Deed(Strict):
+class Message(Strict):
     """A message that is sent: an address and its arguments."""
 
     do: Annotated[str, AfterValidator(known_address)]
@@ -140,7 +140,7 @@ class Deed(Strict):
         return self
 
 
-class Trigger(Deed):
+class Trigger(Message):
     """Something that happens on every ``every``-th event."""
 
     on: Literal["beat", "downbeat", "bar", "kick", "snare", "hat", "onset", "break", "groove", "drop"]

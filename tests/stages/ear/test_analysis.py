@@ -8,7 +8,7 @@ from vjserver.runtime.clock import NS
 from vjserver.sources.click import ClickOptions, click_track
 from vjserver.sources.song import BPM, demo_song
 from vjserver.stages.ear.analysis import Analysis
-from vjserver.stages.ear.ear_loop import obey
+from vjserver.stages.ear.ear_loop import handle
 from vjserver.types.audio import AudioBlock
 from vjserver.types.events import Beat, Command, Drum, Onset, Section, Silence, Tempo
 from vjserver.types.features import BAND_NAMES
@@ -221,27 +221,27 @@ def test_one_channel_can_be_chosen():
 
 def test_commands_move_the_clock():
     analysis = Analysis(RATE, EarOptions())
-    obey(analysis, Command(NS, "/vj/tempo/bpm", (120.0,)))
+    handle(analysis, Command(NS, "/vj/tempo/bpm", (120.0,)))
     assert analysis.clock.grid.bpm == pytest.approx(120)
-    obey(analysis, Command(NS, "/vj/tempo/double", ()))
-    obey(analysis, Command(NS, "/vj/tempo/flip", ()))
-    obey(analysis, Command(NS, "/vj/tempo/nudge", (5.0,)))
-    obey(analysis, Command(NS, "/vj/tempo/lock", (True,)))
-    obey(analysis, Command(NS, "/vj/param/zoom", (1.0,)))
+    handle(analysis, Command(NS, "/vj/tempo/double", ()))
+    handle(analysis, Command(NS, "/vj/tempo/flip", ()))
+    handle(analysis, Command(NS, "/vj/tempo/nudge", (5.0,)))
+    handle(analysis, Command(NS, "/vj/tempo/lock", (True,)))
+    handle(analysis, Command(NS, "/vj/param/zoom", (1.0,)))
     assert analysis.clock.grid.bpm == pytest.approx(240)
-    obey(analysis, Command(2 * NS, "/vj/tempo/resync", ()))
+    handle(analysis, Command(2 * NS, "/vj/tempo/resync", ()))
     assert analysis.clock.grid.bar_phase(2 * NS) == 0.0
-    obey(analysis, Command(2 * NS, "/vj/tempo/half", ()))
-    obey(analysis, Command(NS, "/vj/tempo/auto", ()))
+    handle(analysis, Command(2 * NS, "/vj/tempo/half", ()))
+    handle(analysis, Command(NS, "/vj/tempo/auto", ()))
     for i in range(4):
-        obey(analysis, Command(3 * NS + i * NS // 2, "/vj/tempo/tap", ()))
+        handle(analysis, Command(3 * NS + i * NS // 2, "/vj/tempo/tap", ()))
     assert analysis.clock.grid.bpm == pytest.approx(120)
-    obey(None, Command(NS, "/vj/tempo/tap", ()))
+    handle(None, Command(NS, "/vj/tempo/tap", ()))
 
 
 def test_advance_tells_beats_between_blocks():
     analysis = Analysis(RATE, EarOptions())
-    obey(analysis, Command(NS, "/vj/tempo/bpm", (60.0,)))
+    handle(analysis, Command(NS, "/vj/tempo/bpm", (60.0,)))
     told = [b.t_ns for t in range(100, 400) for b in analysis.advance(t * NS // 100)]
     assert told == [NS, 2 * NS, 3 * NS]
 

@@ -24,7 +24,7 @@ from vjserver.show.addresses import GENRES
 from vjserver.show.state import Sound
 from vjserver.sources.click import ClickOptions, ClickSource
 from vjserver.stages.ear.analysis import Analysis
-from vjserver.stages.ear.ear_loop import Ear, EarMemory, obey
+from vjserver.stages.ear.ear_loop import Ear, EarMemory, handle
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Beat, Command, Degraded
 
@@ -297,7 +297,7 @@ class Told:
 @pytest.mark.parametrize("genre", GENRES)
 def test_every_genre_is_one_that_the_ear_can_expect(genre):
     analysis = Analysis(48000, EarOptions())
-    obey(analysis, Command(0, "/vj/tempo/genre", (genre,)))
+    handle(analysis, Command(0, "/vj/tempo/genre", (genre,)))
     assert analysis.expects == GENRES[genre]
 
 

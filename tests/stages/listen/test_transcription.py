@@ -77,10 +77,10 @@ class Recogniser:
 class AtOnce:
     """An executor that does it now."""
 
-    def submit(self, deed, *args):
+    def submit(self, handler, *args):
         future = Future()
         try:
-            future.set_result(deed(*args))
+            future.set_result(handler(*args))
         except Exception as error:  # noqa: BLE001 - as a thread would
             future.set_exception(error)
         return future

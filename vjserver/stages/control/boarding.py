@@ -193,18 +193,18 @@ class BoardRoom:
                 boards.keep_sound(waiting.card, flac, seconds)
             boards.said.sweep()
 
-    def _later(self, deed: Callable[[], object]) -> None:
+    def _later(self, handler: Callable[[], object]) -> None:
         """Do something with the boards on their thread; what fails is announced once, and the show goes on."""
         if self._jobs >= MOST_WAITING:
             self._tell(f"more than {MOST_WAITING} cards wait for the disk: one is left out")
             return
         self._jobs += 1
-        self._thread.submit(self._do, deed)
+        self._thread.submit(self._do, handler)
 
-    def _do(self, deed: Callable[[], object]) -> None:
+    def _do(self, handler: Callable[[], object]) -> None:
         self._used = False
         try:
-            deed()
+            handler()
         except VJError as error:
             self._tell(f"{error}; the card is left out")
         except Exception as error:  # noqa: BLE001 - a disk, a library: the show goes on without that card

@@ -418,10 +418,10 @@ class Control:
     # -- what the desk leaves to be done -------------------------------------------------------------------
 
     def _do(self, command: Command) -> None:
-        deed = self._deeds.get(command.address)
-        if deed is not None:
+        handler = self._handlers.get(command.address)
+        if handler is not None:
             try:
-                deed(self, command.args)
+                handler(self, command.args)
             except ConfigError as error:
                 self.refuse(error)
             except Exception as error:  # noqa: BLE001 - a disk, a library: the show goes on without that deed
@@ -481,7 +481,7 @@ class Control:
         self.desk.play(take, self._clock.now_ns(), cued)
         self.settle()
 
-    _deeds: Mapping[str, Callable[["Control", tuple[Argument, ...]], None]] = {
+    _handlers: Mapping[str, Callable[["Control", tuple[Argument, ...]], None]] = {
         "/vj/preset/save": _save,
         "/vj/snapshot/store": _keep_snapshots,
         "/vj/midi/learn": _learn,
@@ -559,8 +559,8 @@ class Control:
         for fault in self.registry.faults:
             kind, _, why = fault.partition(": ")
             self.announce(f"generator {kind}", why)
-        deeds = [deed.do for cue in self.desk.cues.cues for deed in cue.do]
-        absent = list(filter(None, map(self.registry.absent, deeds)))
+        messages = [handler.do for cue in self.desk.cues.cues for handler in cue.do]
+        absent = list(filter(None, map(self.registry.absent, messages)))
         takes = [cue.take for cue in self.desk.cues.cues if cue.take]
         missing = sorted(set(takes) - set(self._library.takes())) if takes else []
         if missing:
@@ -587,10 +587,10 @@ class Control:
                 )
             )
 
-    def _with_take(self, deed: Callable[[], None]) -> None:
+    def _with_take(self, handler: Callable[[], None]) -> None:
         """Do something with the take that is recorded; where that fails it is over, and the state says so."""
         try:
-            deed()
+            handler()
         except ConfigError as error:
             self.announce("take", str(error))
             self.receive("/vj/take/record", (0,))
@@ -611,9 +611,9 @@ class Control:
         self.speech.resume(memory.speaking)
         self.faults.update(memory.faults)
         self.publisher.resume(memory.subscribers, now_ns)
-        for what, deed in (("played", self._play_on), ("recorded", self._record_on)):
+        for what, handler in (("played", self._play_on), ("recorded", self._record_on)):
             try:
-                deed(memory)
+                handler(memory)
             except ConfigError as error:
                 self.announce("take", f"not {what} on: {error}")
         if self._take.memory is None:
@@ -773,9 +773,9 @@ class Control:
             self._guarded("recording", lambda: self._check_recording(now_ns))
             self._note_calm(now_ns)
 
-    def _guarded(self, name: str, deed: Callable[[], None]) -> None:
+    def _guarded(self, name: str, handler: Callable[[], None]) -> None:
         try:
-            deed()
+            handler()
         except Exception as error:  # noqa: BLE001 - whatever it is: the hands must stay on the show
             if name not in self._broken:
                 self._broken.add(name)

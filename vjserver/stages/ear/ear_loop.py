@@ -303,7 +303,7 @@ class Ear:
                     continue
                 self._next_memory_ns = 0
                 try:
-                    obey(self._analysis, event)
+                    handle(self._analysis, event)
                 except Exception as error:  # noqa: BLE001 - a fault of ours: the beat goes on, and the hand is told
                     log.write_fault("ear", f"{event.address} could not be done", error)
                     self._announce("message", f"{event.address}: {type(error).__name__}: {error}", False)
@@ -316,7 +316,7 @@ def heard_as(options: EarOptions, sound: Sound) -> EarOptions:
     return options.model_copy(update={"channel": channels_of(sound.channels)})
 
 
-def obey(analysis: Analysis | None, command: Event) -> None:
+def handle(analysis: Analysis | None, command: Event) -> None:
     """Carry out a tempo command; others are not the ear's."""
     if analysis is None or not isinstance(command, Command):
         return
