@@ -12,7 +12,7 @@ from vjserver.app.port_owner import holder_of
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.installed import installed, shipped
 from vjserver.runtime.osc import message
-from vjserver.show.addresses import OUTPUTS, PARAM, Entry, Slot
+from vjserver.show.addresses import OUTPUTS, PARAM, ArgumentSpec, Entry
 from vjserver.show.registry import Registry
 from vjserver.types.errors import ConfigError
 
@@ -160,7 +160,7 @@ def _table(entries: Sequence[Entry]) -> str:
     return "\n".join(rows)
 
 
-def _takes(arguments: Sequence[Slot]) -> str:
+def _takes(arguments: Sequence[ArgumentSpec]) -> str:
     if not arguments:
         return "nothing"
     if len(set(arguments)) > 1:

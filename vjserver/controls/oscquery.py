@@ -7,7 +7,7 @@ LISTEN to changes over a WebSocket. Format: OSCQuery Proposal, third revision (g
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vjserver.show.addresses import CUE_GO, OUTPUTS, Entry, Slot
+from vjserver.show.addresses import CUE_GO, OUTPUTS, ArgumentSpec, Entry
 from vjserver.show.registry import Registry
 from vjserver.types.events import Argument
 
@@ -89,7 +89,7 @@ def _leaf(entry: Entry, read: Read) -> Json:
     return row
 
 
-def _range(argument: Slot, entry: Entry) -> Json | None:
+def _range(argument: ArgumentSpec, entry: Entry) -> Json | None:
     if entry.choices:
         return {"VALS": list(entry.choices)}
     if argument.type in ("float", "int"):

@@ -48,7 +48,7 @@ MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ArgumentSpec:
     """One argument that an address takes: its type and range. A ``name`` is a text or a number that names a thing."""
 
     type: TypeName
@@ -66,7 +66,7 @@ class Entry:
 
     address: str
     kind: Kind
-    arguments: tuple[Slot, ...]
+    arguments: tuple[ArgumentSpec, ...]
     doc: str
     default: Argument | None = None
     quantised: bool = False
@@ -199,8 +199,8 @@ PARAM = "/vj/param/"
 
 def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     """Yield what is declared: what the show has by itself, and the addresses of ``knobs``, by key."""
-    unit, switch = Slot("float"), Slot("bool")
-    text = Slot("text", unit=f"up to {MAX_TEXT} characters")
+    unit, switch = ArgumentSpec("float"), ArgumentSpec("bool")
+    text = ArgumentSpec("text", unit=f"up to {MAX_TEXT} characters")
     for i in range(1, N_PROMPTS + 1):
         yield Entry(f"/vj/prompt/{i}/text", "parameter", (text,), f"prompt {i}: what the picture is of", "",
                     quantised=True)  # fmt: skip
@@ -212,16 +212,16 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     yield Entry("/vj/prompt/push", "action", (text,), f"add a prompt to the queue, which holds {MAX_QUEUE}")
     yield Entry("/vj/prompt/next", "action", (), "the first prompt of the queue becomes prompt 1", quantised=True)
     yield Entry("/vj/prompt/clear", "action", (), "empty the queue")
-    lines = Slot("text", unit="a prompt a line")
+    lines = ArgumentSpec("text", unit="a prompt a line")
     yield Entry("/vj/prompt/queue", "parameter", (lines,), "the queue of prompts", "")
     for key, knob in knobs.items():
         yield from _of_knob(f"{PARAM}{key}", knob)
-    seed = Slot("int", 0, MAX_SEED)
+    seed = ArgumentSpec("int", 0, MAX_SEED)
     yield Entry("/vj/seed", "parameter", (seed,), "the seed: another one, another picture of the same look", 1)
     yield Entry("/vj/seed/next", "action", (), "the next seed")
     yield Entry("/vj/seed/prev", "action", (), "the seed before")
     yield Entry("/vj/seed/random", "action", (), "a seed far away; the same one after the same one")
-    name = Slot("text", unit="a name", longest=MAX_NAME)
+    name = ArgumentSpec("text", unit="a name", longest=MAX_NAME)
     yield Entry(
         "/vj/generator",
         "parameter",
@@ -234,16 +234,16 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     yield Entry("/vj/input", "parameter", (name,), "what the picture starts from, where the generator can: an input of "
                 "the show file, another generator, feedback, or empty for noise", "")  # fmt: skip
     yield Entry("/vj/negative", "parameter", (text,), "what the picture shall not be, where the model can", "")
-    size = Slot("text", unit="WIDTHxHEIGHT, multiples of 8, or auto")
+    size = ArgumentSpec("text", unit="WIDTHxHEIGHT, multiples of 8, or auto")
     yield Entry("/vj/size", "parameter", (size,), "size at which a model thinks; the picture stays as large", "auto",
                 check=_is_size)  # fmt: skip
-    span = Slot("float", 0.0, 64.0, "beats")
+    span = ArgumentSpec("float", 0.0, 64.0, "beats")
     yield Entry(
         "/vj/travel/beats", "parameter", (span,), "how long a change of prompts or seed travels; 0: see seconds", 0.0
     )
-    span = Slot("float", 0.0, 60.0, "s")
+    span = ArgumentSpec("float", 0.0, 60.0, "s")
     yield Entry("/vj/travel/seconds", "parameter", (span,), "the same in seconds, where beats is 0; 0 jumps", 0.0)
-    ease = Slot("text", unit=", ".join(EASES))
+    ease = ArgumentSpec("text", unit=", ".join(EASES))
     yield Entry(
         "/vj/travel/ease",
         "parameter",
@@ -259,79 +259,81 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     yield Entry("/vj/master/safe", "parameter", (switch,), "1 shows the safe loop instead of generated pictures", False)
     yield Entry("/vj/master/panic", "action", (), "the way out: the safe loop at once, nothing black, frozen or faded; "
                 "autopilot, cues, takes and what waits are stopped; /vj/master/safe 0 goes on")  # fmt: skip
-    ms = Slot("float", -1.0, 500.0, "ms")
+    ms = ArgumentSpec("float", -1.0, 500.0, "ms")
     yield Entry("/vj/lookahead", "parameter", (ms,), "how far ahead pictures are made, so that they are on the wall on "
                 "the beat; -1 measures it", -1.0)  # fmt: skip
-    rate = Slot("float", *OUTPUT_FPS, "frames/s")
+    rate = ArgumentSpec("float", *OUTPUT_FPS, "frames/s")
     yield Entry("/vj/deliver/fps", "parameter", (rate,), "pictures delivered a second, whatever is generated", 60.0)
-    way = Slot("text", unit=", ".join(BETWEEN))
+    way = ArgumentSpec("text", unit=", ".join(BETWEEN))
     yield Entry("/vj/deliver/between", "parameter", (way,), "what is shown between two generated pictures: the "
                 "last again, a blend, or one by optical flow (CPU); the last two show each picture one interval later",
                 "repeat", choices=BETWEEN)  # fmt: skip
-    way = Slot("text", unit=", ".join(BACK))
+    way = ArgumentSpec("text", unit=", ".join(BACK))
     yield Entry("/vj/deliver/back", "parameter", (way,), "how generated pictures come back after the safe loop: now, "
                 "on the next bar, or when the operator sends /vj/deliver/return", "bar",
                 choices=BACK)  # fmt: skip
     yield Entry("/vj/deliver/return", "action", (), "from the safe loop to generated pictures, if they come")
-    label, door = Slot("text", unit="a label"), Slot("text", unit="KIND option=value ...")
+    label, door = ArgumentSpec("text", unit="a label"), ArgumentSpec("text", unit="KIND option=value ...")
     yield Entry("/vj/output/add", "action", (label, door), "open an output: `ndi name=wall size=1280x720 fps=30`; "
                 "one of that label is replaced")  # fmt: skip
     yield Entry("/vj/output/list", "action", (), "answered to the sender with one /vj/status/output for each output")
     yield Entry("/vj/output/remove", "action", (label,), "close the output of that label")
     yield Entry("/vj/record", "parameter", (switch,), "1 records picture and sound into a new file, 0 ends it", False)
-    device = Slot("text", unit="part of a device's name, loopback, or empty")
+    device = ArgumentSpec("text", unit="part of a device's name, loopback, or empty")
     yield Entry("/vj/sound/device", "parameter", (device,), "which audio input is heard; empty: the show file's", "")
-    heard = Slot("text", unit="all, 1, 3+4 ...")
+    heard = ArgumentSpec("text", unit="all, 1, 3+4 ...")
     yield Entry("/vj/sound/channels", "parameter", (heard,), "which of its channels are heard, from 1; empty: the show "
                 "file's", "", check=_is_channels)  # fmt: skip
     yield from _speech()
     yield from _board()
-    bpm = Slot("float", 20.0, 400.0, "bpm")
-    source = Slot("text", unit=", ".join(SOURCES))
+    bpm = ArgumentSpec("float", 20.0, 400.0, "bpm")
+    source = ArgumentSpec("text", unit=", ".join(SOURCES))
     yield Entry("/vj/tempo/source", "parameter", (source,), "who keeps the beat: the ear (auto), the hand (tap), "
                 "Ableton Link, MIDI clock, or /vj/tempo/beat (osc); a tap, bpm or lock makes it the hand", "auto",
                 choices=SOURCES)  # fmt: skip
-    place = Slot("int", 0, 15, optional=True)
+    place = ArgumentSpec("int", 0, 15, optional=True)
     yield Entry("/vj/tempo/beat", "action", (place,), "now is a beat, at this place in the bar (0 is the downbeat); "
                 "heard where /vj/tempo/source is osc")  # fmt: skip
     yield Entry("/vj/tempo/bpm", "action", (bpm,), "set the tempo by hand; it holds until auto; asked: the tempo")
     yield Entry("/vj/tempo/tap", "action", (), "tap: four in a row set tempo and beat")
     yield Entry("/vj/tempo/resync", "action", (), "now is the one")
-    ms = Slot("float", -500.0, 500.0, "ms")
+    ms = ArgumentSpec("float", -500.0, 500.0, "ms")
     yield Entry("/vj/tempo/nudge", "action", (ms,), "shift the beat, later if positive")
     yield Entry("/vj/tempo/flip", "action", (), "shift the beat by half a beat")
     yield Entry("/vj/tempo/double", "action", (), "twice the tempo")
     yield Entry("/vj/tempo/half", "action", (), "half the tempo")
     yield Entry("/vj/tempo/lock", "action", (switch,), "1 holds tempo and beat, 0 follows the music again")
     yield Entry("/vj/tempo/auto", "action", (), "follow the music again; range and genre stay")
-    limit = Slot("float", 40.0, 240.0, "bpm")
+    limit = ArgumentSpec("float", 40.0, 240.0, "bpm")
     yield Entry(
         "/vj/tempo/range", "action", (limit, limit), "expect tempi from .. to: settles half and double", check=_is_range
     )
-    genre = Slot("name", unit=", ".join(GENRES))
+    genre = ArgumentSpec("name", unit=", ".join(GENRES))
     yield Entry(
         "/vj/tempo/genre", "action", (genre,), "expect a genre's tempi; `any` expects all", choices=tuple(GENRES)
     )
-    link = Slot("text", unit=", ".join(LINK))
+    link = ArgumentSpec("text", unit=", ".join(LINK))
     yield Entry("/vj/tempo/link", "parameter", (link,), "Ableton Link: follow its beat (as /vj/tempo/source link "
                 "does), or lead it", "off", choices=LINK)  # fmt: skip
-    played = Slot("text", unit="an address", optional=True)
+    played = ArgumentSpec("text", unit="an address", optional=True)
     yield Entry("/vj/midi/learn", "action", (played,), "the next fader, knob or pad that moves plays this address; "
                 "without one: learn nothing after all")  # fmt: skip
-    yield Entry("/vj/midi/forget", "action", (Slot("text", unit="an address"),), "take back what was learnt for it")
+    yield Entry(
+        "/vj/midi/forget", "action", (ArgumentSpec("text", unit="an address"),), "take back what was learnt for it"
+    )
     yield Entry("/vj/midi/clock", "parameter", (switch,), "1 sends MIDI clock to every MIDI output", False)
-    part = Slot("text", unit="part of a port's name")
+    part = ArgumentSpec("text", unit="part of a port's name")
     yield Entry("/vj/midi/clock/from", "parameter", (part,), "whose MIDI clock is followed where several send one; "
                 "empty: the first that plays", "")  # fmt: skip
-    port = Slot("name", unit="a UDP port of the sender's machine; default: where it sent from", optional=True)
-    kind = Slot("name", unit="all, numbers or text", optional=True)
+    port = ArgumentSpec("name", unit="a UDP port of the sender's machine; default: where it sent from", optional=True)
+    kind = ArgumentSpec("name", unit="all, numbers or text", optional=True)
     yield Entry("/vj/subscribe", "action", (port, kind), "be told every accepted value, and all of them now, for "
                 "10 s; any message from there renews; the two may come in any order")  # fmt: skip
-    code = Slot("int", 0, MAX_SEED, optional=True)
+    code = ArgumentSpec("int", 0, MAX_SEED, optional=True)
     yield Entry("/vj/renew", "action", (code,), "go on being told for another 10 s; with the number of /vj/subscribed: "
                 "begin to be told")  # fmt: skip
     yield Entry("/vj/unsubscribe", "action", (), "be told nothing more")
-    anything = Slot("name", optional=True, unit="comes back as it is")
+    anything = ArgumentSpec("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
 
 
@@ -341,71 +343,75 @@ def _of_knob(address: str, knob: Parameter) -> Iterable[Entry]:
     if knob.choices:
         span = ", ".join(f"{i} {label}" for i, label in enumerate(knob.choices))
     means = "" if (knob.low, knob.high) == (0.0, 1.0) and not knob.choices else f" (0..1 is {span})"
-    raw = Slot("float" if knob.type == "float" else "int", knob.low, knob.high, knob.unit)
+    raw = ArgumentSpec("float" if knob.type == "float" else "int", knob.low, knob.high, knob.unit)
     start = knob.default if knob.type == "float" else int(knob.default)
-    yield Entry(address, "parameter", (Slot("float"),), f"{knob.doc}{means}", knob.start)
+    yield Entry(address, "parameter", (ArgumentSpec("float"),), f"{knob.doc}{means}", knob.start)
     yield Entry(f"{address}/raw", "parameter", (raw,), f"the same as {address} in its own unit", start)
-    yield Entry(f"{address}/inc", "action", (Slot("float", -1.0, 1.0),), f"add to {address}")
+    yield Entry(f"{address}/inc", "action", (ArgumentSpec("float", -1.0, 1.0),), f"add to {address}")
     yield Entry(f"{address}/reset", "action", (), f"{address} back to the preset's value")
 
 
 def _speech() -> Iterable[Entry]:
     """Yield what is played on what is said."""
-    switch = Slot("bool")
+    switch = ArgumentSpec("bool")
     yield Entry("/vj/speech/on", "parameter", (switch,), "1 listens to a microphone: what is said becomes the picture",
                 False)  # fmt: skip
-    mode = Slot("text", unit=", ".join(MODES))
+    mode = ArgumentSpec("text", unit=", ".join(MODES))
     yield Entry("/vj/speech/mode", "parameter", (mode,), "listen all the time (open), or while /vj/speech/talk is held "
                 "(push)", "open", choices=MODES)  # fmt: skip
     yield Entry("/vj/speech/talk", "parameter", (switch,), "push to talk: 1 while the button is held", False)
-    heard = Slot("text", unit=", ".join(HEARD))
+    heard = ArgumentSpec("text", unit=", ".join(HEARD))
     yield Entry("/vj/speech/source", "parameter", (heard,), "what is listened to: a microphone, or the music: "
                 "a singer becomes prompts", "microphone", choices=HEARD)  # fmt: skip
-    policy = Slot("text", unit=", ".join(POLICIES))
+    policy = ArgumentSpec("text", unit=", ".join(POLICIES))
     yield Entry("/vj/speech/policy", "parameter", (policy,), "what a phrase does: replaces prompt 1, joins the queue, "
                 "blends in as prompt 4 and fades, or waits for /vj/speech/push", "replace",
                 choices=POLICIES)  # fmt: skip
-    style = Slot("text", unit="a text with {phrase} in it")
+    style = ArgumentSpec("text", unit="a text with {phrase} in it")
     yield Entry("/vj/speech/style", "parameter", (style,), "the prompt that a phrase becomes: `{phrase}, oil painting`",
                 "{phrase}")  # fmt: skip
-    code = Slot("text", unit="auto, or a code such as en, es, de", longest=12)
+    code = ArgumentSpec("text", unit="auto, or a code such as en, es, de", longest=12)
     yield Entry("/vj/speech/language", "parameter", (code,), "the language that is spoken; auto finds it out", "auto",
                 check=_is_language)  # fmt: skip
     yield Entry(
-        "/vj/speech/bars", "parameter", (Slot("int", 1, 256, "bars"),), "how long a phrase fades that blends in", 8
+        "/vj/speech/bars",
+        "parameter",
+        (ArgumentSpec("int", 1, 256, "bars"),),
+        "how long a phrase fades that blends in",
+        8,
     )
-    yield Entry("/vj/speech/hold_s", "parameter", (Slot("float", 0.0, 3600.0, "s"),), "so long after the last phrase "
+    yield Entry("/vj/speech/hold_s", "parameter", (ArgumentSpec("float", 0.0, 3600.0, "s"),), "so long after the last phrase "
                 "the typed prompt is back; 0: it stays", 60.0)  # fmt: skip
     yield Entry("/vj/speech/crowd", "parameter", (switch,), "1: phrases from the page /speak wait for approval", False)
-    number = Slot("int", 1, MAX_SEED, "a phrase's number; without it the newest", optional=True)
+    number = ArgumentSpec("int", 1, MAX_SEED, "a phrase's number; without it the newest", optional=True)
     yield Entry("/vj/speech/push", "action", (number,), "a phrase that waits becomes the picture")
     yield Entry("/vj/speech/drop", "action", (number,), "a phrase that waits is dropped")
 
 
 def _board() -> Iterable[Entry]:
     """Yield what is played on the board of tonight."""
-    yield Entry("/vj/board/keep", "parameter", (Slot("bool"),), "1 keeps every phrase that becomes the picture, and "
+    yield Entry("/vj/board/keep", "parameter", (ArgumentSpec("bool"),), "1 keeps every phrase that becomes the picture, and "
                 "the picture, as a card of tonight's board", True)  # fmt: skip
     yield Entry("/vj/board/star", "action", (), "a star for the newest card")
-    name = Slot("text", unit="a name", optional=True)
+    name = ArgumentSpec("text", unit="a name", optional=True)
     yield Entry("/vj/board/new", "action", (name,), "begin another board: the next cards go there")
 
 
 def _play() -> Iterable[Entry]:
     """Yield what is played on presets, snapshots, macros, cues and takes."""
-    unit, switch = Slot("float"), Slot("bool")
-    go = Slot("name", unit="a preset's name or number from 1; or its bank ...")
-    slot = Slot("int", 1, 999, "... and slot", optional=True)
+    unit, switch = ArgumentSpec("float"), ArgumentSpec("bool")
+    go = ArgumentSpec("name", unit="a preset's name or number from 1; or its bank ...")
+    slot = ArgumentSpec("int", 1, 999, "... and slot", optional=True)
     yield Entry("/vj/preset/go", "action", (go, slot), "go to a preset; asked: the number of the one that plays",
                 quantised=True)  # fmt: skip
     yield Entry("/vj/preset/next", "action", (), "the next preset", quantised=True)
     yield Entry("/vj/preset/prev", "action", (), "the preset before", quantised=True)
-    bank = Slot("text", unit="a bank's name")
+    bank = ArgumentSpec("text", unit="a bank's name")
     yield Entry("/vj/preset/bank", "parameter", (bank,), "the bank in which presets are counted; empty: all banks", "")
-    name = Slot("text", unit="a name", optional=True)
+    name = ArgumentSpec("text", unit="a name", optional=True)
     yield Entry("/vj/preset/save", "action", (name,), "save the look as a preset of yours of that name; without one: "
                 "over the one that plays, if it is yours")  # fmt: skip
-    number = Slot("int", 1, N_SNAPSHOTS)
+    number = ArgumentSpec("int", 1, N_SNAPSHOTS)
     yield Entry("/vj/snapshot/store", "action", (number,), "keep the look under a number")
     yield Entry("/vj/snapshot/recall", "action", (number,), "go to a look that was kept", quantised=True)
     for i in range(1, N_MACROS + 1):
@@ -417,19 +423,19 @@ def _play() -> Iterable[Entry]:
     yield Entry("/vj/cue/back", "action", (), "the cue before", quantised=True)
     yield Entry(CUE_GO, "action", (), "the cue of that id", quantised=True)
     yield Entry("/vj/cue/stop", "action", (), "cues follow by themselves no more")
-    span = Slot("float", 0.0, 256.0, "beats")
+    span = ArgumentSpec("float", 0.0, 256.0, "beats")
     yield Entry("/vj/morph/beats", "parameter", (span,), "how long a change of preset morphs; 0: see seconds", 0.0)
-    span = Slot("float", 0.0, 600.0, "s")
+    span = ArgumentSpec("float", 0.0, 600.0, "s")
     yield Entry("/vj/morph/seconds", "parameter", (span,), "the same in seconds, where beats is 0; 0 cuts", 0.0)
-    ease = Slot("text", unit=", ".join(EASES))
+    ease = ArgumentSpec("text", unit=", ".join(EASES))
     yield Entry("/vj/morph/ease", "parameter", (ease,), "how a morph begins and ends", "smooth",
                 choices=tuple(EASES))  # fmt: skip
-    when = Slot("text", unit=", ".join(QUANTISE))
+    when = ArgumentSpec("text", unit=", ".join(QUANTISE))
     yield Entry("/vj/quantise", "parameter", (when,), "presets, cues, snapshots and prompts wait for the next one",
                 "none", choices=QUANTISE)  # fmt: skip
     yield Entry("/vj/quantise/clear", "action", (), "what waits is not done")
     yield Entry("/vj/autopilot", "parameter", (switch,), "1 goes to another preset every few bars", False)
-    yield Entry("/vj/autopilot/bars", "parameter", (Slot("int", 1, 256, "bars"),), "how many bars it stays", 16)
+    yield Entry("/vj/autopilot/bars", "parameter", (ArgumentSpec("int", 1, 256, "bars"),), "how many bars it stays", 16)
     yield Entry("/vj/preview/take", "action", (), "the deck of the preview goes on air, over the morph time",
                 quantised=True)  # fmt: skip
     yield Entry("/vj/undo", "action", (), "the look as it was before the last change; 100 steps")
@@ -440,25 +446,25 @@ def _play() -> Iterable[Entry]:
 
 
 def _outputs() -> Iterable[Entry]:
-    def out(address: str, doc: str, *arguments: Slot) -> Entry:
-        return Entry(address, "output", arguments or (Slot("float"),), doc)
+    def out(address: str, doc: str, *arguments: ArgumentSpec) -> Entry:
+        return Entry(address, "output", arguments or (ArgumentSpec("float"),), doc)
 
-    count = Slot("int", 0, 2**31 - 1)
+    count = ArgumentSpec("int", 0, 2**31 - 1)
     yield out("/vj/beat", "number of the beat, counted from the start; sent on (or ahead of) the beat", count)
     yield out("/vj/beat/pulse", "1 on the beat, 0 shortly after")
-    yield out("/vj/beat/position", "place in the bar, 0 is the downbeat", Slot("int", 0, 15))
-    yield out("/vj/bar/beats", "beats in the bar: 2 (also 6/8), 3 or 4", Slot("int", 1, 16))
+    yield out("/vj/beat/position", "place in the bar, 0 is the downbeat", ArgumentSpec("int", 0, 15))
+    yield out("/vj/bar/beats", "beats in the bar: 2 (also 6/8), 3 or 4", ArgumentSpec("int", 1, 16))
     yield out("/vj/downbeat/pulse", "1 on the downbeat, 0 shortly after")
     for name in ("kick", "snare", "hat", "onset"):
         yield out(f"/vj/{name}", f"strength of a {name} the moment it is heard, 0 shortly after")
     yield out("/vj/beat/phase", "0 on the beat, rising to 1")
     yield out("/vj/bar/phase", "0 on the downbeat, rising to 1")
-    yield out("/vj/bpm", "tempo; 0 while unknown", Slot("float", 0.0, 400.0, "bpm"))
+    yield out("/vj/bpm", "tempo; 0 while unknown", ArgumentSpec("float", 0.0, 400.0, "bpm"))
     yield out("/vj/confidence", "trust in the tempo")
     yield out("/vj/level", "loudness")
     yield out("/vj/centroid", "brightness")
     yield out("/vj/flux", "how much the spectrum rises")
-    yield out("/vj/pitch", "strongest pitch, 0 where none is clear", Slot("float", 0.0, 5000.0, "Hz"))
+    yield out("/vj/pitch", "strongest pitch, 0 where none is clear", ArgumentSpec("float", 0.0, 5000.0, "Hz"))
     yield out("/vj/energy", "slow loudness")
     yield out("/vj/silence", "1 while the room is silent")
     yield out("/vj/sound/peak", "peak of the input as it comes, of full scale")
@@ -468,35 +474,37 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/drop", "1 when kick and low end come back after a break, 0 shortly after")
     yield out("/vj/speech/speaking", "how surely somebody speaks into the microphone")
     yield out("/vj/speech/level", "how loud the microphone is")
-    text = Slot("text")
+    text = ArgumentSpec("text")
     yield out("/vj/speech/text", "what is being said, as far as it is understood", text)
     yield out("/vj/speech/phrase", "the phrase that became the picture, or waits to", text)
     yield out("/vj/speech/confidence", "how surely it was understood")
     yield out(
-        "/vj/speech/lag_s", "for how long what was said waits to be written down", Slot("float", 0.0, 3600.0, "s")
+        "/vj/speech/lag_s",
+        "for how long what was said waits to be written down",
+        ArgumentSpec("float", 0.0, 3600.0, "s"),
     )
-    number, seconds = Slot("int", 0, 2**31 - 1), Slot("float", 0.0, 1e6, "s")
-    event = (number, text, text, text, text, Slot("float"), seconds, seconds, text)
+    number, seconds = ArgumentSpec("int", 0, 2**31 - 1), ArgumentSpec("float", 0.0, 1e6, "s")
+    event = (number, text, text, text, text, ArgumentSpec("float"), seconds, seconds, text)
     yield out("/vj/speech/event", "all of it in one message: number, partial, final or revised, text, phrase, "
               "language, confidence, begin and end (seconds since speech was switched on), who (empty: the microphone)",
               *event)  # fmt: skip
     yield out("/vj/tonal_change", "how far the harmony has moved within the last second or two")
-    yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[Slot("float")] * 6)
-    yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[Slot("float")] * 32)
-    yield out("/vj/chroma", "12 pitch classes, C first", *[Slot("float")] * 12)
+    yield out("/vj/bands", "sub, bass, lowmid, mid, high, air", *[ArgumentSpec("float")] * 6)
+    yield out("/vj/spectrum", "32 log bands, 40 Hz to 16 kHz", *[ArgumentSpec("float")] * 32)
+    yield out("/vj/chroma", "12 pitch classes, C first", *[ArgumentSpec("float")] * 12)
     yield out("/vj/status/heartbeat", "counts once a second while the ear lives", count)
     for name in ("audio_to_osc", "audio_to_frame", "source_to_frame", "frame_to_output"):
-        ms = Slot("float", 0.0, 10000.0, "ms")
+        ms = ArgumentSpec("float", 0.0, 10000.0, "ms")
         yield out(f"/vj/status/latency/{name}", f"{name.replace('_', ' ')}: median, 95th percentile", ms, ms)
-    yield out("/vj/status/fps", "frames a second: generated, delivered", *[Slot("float", 0.0, 1000.0)] * 2)
-    ms = Slot("float", 0.0, 10000.0, "ms")
+    yield out("/vj/status/fps", "frames a second: generated, delivered", *[ArgumentSpec("float", 0.0, 1000.0)] * 2)
+    ms = ArgumentSpec("float", 0.0, 10000.0, "ms")
     yield out("/vj/status/pacing", "how late pictures leave after their slot: median, 99th percentile", ms, ms)
     yield out(
         "/vj/status/late", "pictures that left 2 ms late or more, and slots left out, since the start", count, count
     )
-    share = Slot("float", 0.0, 1.0)
+    share = ArgumentSpec("float", 0.0, 1.0)
     yield out("/vj/status/jumpiness", "difference of successive pictures over 2 s: mean, greatest", share, share)
-    text = Slot("text")
+    text = ArgumentSpec("text")
     yield out("/vj/status/generator", "who makes the picture, and at which size, steps and decks", text)
     yield out(
         "/vj/event",
@@ -504,7 +512,7 @@ def _outputs() -> Iterable[Entry]:
         text,
     )
     yield out("/vj/status/picture", "what is on the wall: start, live, hold, safe or black", text)
-    row = (text, text, Slot("float", 0.0, 1000.0), count, Slot("int", -1, 2**31 - 1), text, text)
+    row = (text, text, ArgumentSpec("float", 0.0, 1000.0), count, ArgumentSpec("int", -1, 2**31 - 1), text, text)
     yield out("/vj/status/output", "an output: label, sends or off, frames a second, drops, receivers (-1: not known), "
               "tally, configuration", *row)  # fmt: skip
     yield out("/vj/status/error", "what works less well than it should, and why", text, text)
@@ -513,8 +521,8 @@ def _outputs() -> Iterable[Entry]:
     yield out("/vj/status/pending", "what waits for its boundary, and for how many beats", text, count)
     yield out("/vj/status/cue", "the cue that was called, and the next one", text, text)
     yield out("/vj/status/learnt", "what MIDI learnt: the control, and its address", text, text)
-    why = Slot("text", optional=True, unit="what was wrong with the sender's last message")
-    yield out("/vj/pong", "the answer to /vj/ping, to its sender", Slot("name", optional=True), why)
+    why = ArgumentSpec("text", optional=True, unit="what was wrong with the sender's last message")
+    yield out("/vj/pong", "the answer to /vj/ping, to its sender", ArgumentSpec("name", optional=True), why)
     yield out("/vj/status/prompt", "the heaviest prompt", text)
     yield out("/vj/subscribed", "asks a subscriber on another machine, which [osc] allow does not name, to send "
               "/vj/renew with this number: it was really you", count)  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
-from vjserver.show.addresses import COMMON, CUE_GO, MAX_NAME, PARAM, Entry, Slot, entries
+from vjserver.show.addresses import COMMON, CUE_GO, MAX_NAME, PARAM, ArgumentSpec, Entry, entries
 from vjserver.show.pattern import WILD, matching
 from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
@@ -336,7 +336,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
-def _typed(address: str, argument: Slot, value: object) -> Argument:
+def _typed(address: str, argument: ArgumentSpec, value: object) -> Argument:
     if argument.type in ("text", "name"):
         if isinstance(value, str):
             return clean(value[: argument.longest])
