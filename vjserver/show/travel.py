@@ -20,7 +20,7 @@ Shares = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class SlotTravel:
     """A slot on its way: ``start`` shares by text and weight, to a text (and, from a preset, a weight)."""
 
     lasts_s: float
@@ -36,7 +36,7 @@ class TravelMemory:
     """Where each slot is: what one frame hands to the next."""
 
     preset: tuple[int, str] = (0, "")
-    legs: tuple[Leg | None, ...] = ()
+    slots: tuple[SlotTravel | None, ...] = ()
     texts: tuple[str, ...] = ()
     now: tuple[tuple[Shares, float], ...] = ()
 
@@ -49,33 +49,35 @@ def travelled(
     A travel takes ``lasts_s`` from now, eased as ``how`` says; 0 arrives at once.
     """
     preset = (state.preset, state.preset_name)
-    legs = list(memory.legs)
-    if legs:
+    slots = list(memory.slots)
+    if slots:
         for i, text in enumerate(state.texts):
             if text != memory.texts[i] and lasts_s > 0.0:
                 shares, weight = memory.now[i]
                 from_weight = weight if preset != memory.preset else state.weights[i]
-                legs[i] = Leg(lasts_s, how, _most(shares), from_weight, text, -seconds)
+                slots[i] = SlotTravel(lasts_s, how, _most(shares), from_weight, text, -seconds)
             elif text != memory.texts[i]:
-                legs[i] = None
+                slots[i] = None
     else:
-        legs = [None] * len(state.texts)
+        slots = [None] * len(state.texts)
     now = []
     for i, (text, weight) in enumerate(zip(state.texts, state.weights, strict=True)):
-        legs[i], place = _stepped(legs[i], text, weight, seconds)
+        slots[i], place = _stepped(slots[i], text, weight, seconds)
         now.append(place)
     places = tuple(now)
-    return places, TravelMemory(preset, tuple(legs), state.texts, places)
+    return places, TravelMemory(preset, tuple(slots), state.texts, places)
 
 
-def _stepped(leg: Leg | None, text: str, weight: float, seconds: float) -> tuple[Leg | None, tuple[Shares, float]]:
-    if leg is None:
+def _stepped(
+    slot_travel: SlotTravel | None, text: str, weight: float, seconds: float
+) -> tuple[SlotTravel | None, tuple[Shares, float]]:
+    if slot_travel is None:
         return None, ({text: 1.0}, weight)
-    leg = replace(leg, gone_s=leg.gone_s + seconds)
-    share = ease(leg.gone_s / leg.lasts_s, leg.how)
-    shares = {old: part * (1.0 - share) for old, part in leg.start.items()}
+    slot_travel = replace(slot_travel, gone_s=slot_travel.gone_s + seconds)
+    share = ease(slot_travel.gone_s / slot_travel.lasts_s, slot_travel.how)
+    shares = {old: part * (1.0 - share) for old, part in slot_travel.start.items()}
     shares[text] = shares.get(text, 0.0) + share
-    return (leg if share < 1.0 else None), (shares, leg.weight + (weight - leg.weight) * share)
+    return (slot_travel if share < 1.0 else None), (shares, slot_travel.weight + (weight - slot_travel.weight) * share)
 
 
 def _most(shares: Shares) -> Shares:
