@@ -53,7 +53,7 @@ def matrix(scale: float, turns: float, right: float, up: float, aspect: float, f
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ViewTransform:
     """Where the picture stands by its knobs: ``scale`` in octaves, the centre in half heights."""
 
     scale: float = 0.0
@@ -61,12 +61,12 @@ class Place:
     y: float = 0.0
 
 
-def place(params: Mapping[str, float]) -> Place:
+def place(params: Mapping[str, float]) -> ViewTransform:
     """Return where the knobs put the picture."""
-    return Place(params["scale"], params["shift_x"], params["shift_y"])
+    return ViewTransform(params["scale"], params["shift_x"], params["shift_y"])
 
 
-def warp(request: FrameRequest, before: Place) -> NDArray[np.float32]:
+def warp(request: FrameRequest, before: ViewTransform) -> NDArray[np.float32]:
     """Return the 2 x 3 matrix that finds, for each point of the new picture, its point in the last one.
 
     Coordinates are those of ``torch.nn.functional.affine_grid``: -1..1 over width and height, x right, y down. The

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjserver.generators.camera import Place, warp
+from vjserver.generators.camera import ViewTransform, warp
 from vjserver.generators.diffusion.coherence import thread
 from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, ladder
 from vjserver.generators.diffusion.sampler import Sampler
@@ -113,29 +113,29 @@ def test_a_flight_does_not_depend_on_the_frame_rate(zoom, rotate, pan, count):
     def after(n):
         whole = np.eye(3)
         for _ in range(n):
-            flown = np.vstack([warp(request(0.6 / n, zoom=zoom, rotate=rotate), Place()), [0, 0, 1]])
+            flown = np.vstack([warp(request(0.6 / n, zoom=zoom, rotate=rotate), ViewTransform()), [0, 0, 1]])
             whole = whole @ flown
         return whole
 
     np.testing.assert_allclose(after(count), after(1), atol=2e-4)
-    one = warp(request(0.5, pan_x=pan), Place())
-    two = warp(request(0.25, pan_x=pan), Place())
+    one = warp(request(0.5, pan_x=pan), ViewTransform())
+    two = warp(request(0.25, pan_x=pan), ViewTransform())
     assert one[0, 2] == pytest.approx(2 * two[0, 2], abs=1e-6)
 
 
 def test_a_flight_moves_what_is_seen_the_way_the_knobs_say():
-    still = warp(request(), Place())
+    still = warp(request(), ViewTransform())
     np.testing.assert_allclose(still, [[1, 0, 0], [0, 1, 0]], atol=1e-7)
-    nearer = warp(request(1.0, zoom=1.0), Place())
+    nearer = warp(request(1.0, zoom=1.0), ViewTransform())
     np.testing.assert_allclose(nearer[:, :2], np.eye(2) / 2, atol=1e-6)  # what was half as far out is at the edge now
-    right = warp(request(1.0, pan_x=0.5), Place())
+    right = warp(request(1.0, pan_x=0.5), ViewTransform())
     assert right[0, 2] == pytest.approx(-0.25)  # the picture moves right by half a half height, a quarter half width
-    up = warp(request(1.0, pan_y=0.5), Place())
+    up = warp(request(1.0, pan_y=0.5), ViewTransform())
     assert up[1, 2] == pytest.approx(0.5)
-    turned = warp(request(1.0, rotate=0.25), Place())  # clockwise: what is right now was on top
+    turned = warp(request(1.0, rotate=0.25), ViewTransform())  # clockwise: what is right now was on top
     source = turned[:, :2] @ np.array([0.5, 0.0])
     assert source[1] < 0.0
-    moved = warp(request(0.0, shift_x=0.2), Place(x=0.1))
+    moved = warp(request(0.0, shift_x=0.2), ViewTransform(x=0.1))
     assert moved[0, 2] == pytest.approx(-0.05)
 
 

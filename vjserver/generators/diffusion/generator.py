@@ -14,7 +14,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from vjserver.generators.camera import Place, place, warp
+from vjserver.generators.camera import ViewTransform, place, warp
 from vjserver.generators.diffusion.coherence import Thread, thread
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
@@ -63,7 +63,7 @@ class DiffusionState:
     serial: int
     noise: NoiseWalk
     size: tuple[int, int]
-    place: Place
+    place: ViewTransform
     prompts: tuple[Prompts, ...]
     last: Frame
     thumb: Array | None = None
@@ -90,7 +90,7 @@ class _Kept(msgspec.Struct):
     points: int
     travelled_s: float | None
     size: tuple[int, int]
-    place: Place
+    place: ViewTransform
     prompts: tuple[Prompts, ...]
     width: int
     height: int
@@ -336,7 +336,7 @@ class DiffusionGenerator:
 
     def _inputs(
         self, request: FrameRequest, state: DiffusionState | None, effort: Effort, hang: Thread, noise: NoiseWalk,
-        before: Place, prompts: tuple[Prompts, ...],
+        before: ViewTransform, prompts: tuple[Prompts, ...],
     ) -> "Inputs":  # fmt: skip
         from vjserver.generators.diffusion.engine import Inputs
 
