@@ -20,7 +20,7 @@ from watchfiles import Change, awatch
 
 from vjserver.app.exporting import exported, taken_in
 from vjserver.app.lan import Lan
-from vjserver.app.port_owner import holder_of
+from vjserver.app.port_owner import port_owner
 from vjserver.app.preflight import remarks
 from vjserver.app.show import Show, load_bank, shipped
 from vjserver.app.workers import LISTEN, STUDIO, Plan
@@ -162,7 +162,7 @@ async def _listen(plan: Plan, control: Control, life: Life) -> None:
             except OSError as error:
                 why = f"{kind.upper()} port {show.osc.port} on {host} cannot be used: {error.strerror or error}"
                 if not told:
-                    control.announce("osc in", f"{why}{holder_of(show.osc.port, kind)}; it is tried again")
+                    control.announce("osc in", f"{why}{port_owner(show.osc.port, kind)}; it is tried again")
                 told = True
         if told and not waiting:
             told = False
@@ -344,7 +344,7 @@ class _Web:
                 recipient = _bound(host, port)
             except OSError as error:
                 if not told:
-                    told, held = True, holder_of(port, "tcp")
+                    told, held = True, port_owner(port, "tcp")
                     why = f"port {port} on {host} cannot be used: {error.strerror}{held}"
                     self._control.announce(what, f"{why}; set [web] {key} in the show file; it is tried again")
                 await _pause(life, AGAIN_S)

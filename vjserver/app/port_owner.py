@@ -3,7 +3,7 @@
 import psutil
 
 
-def holder_of(port: int, kind: str) -> str:
+def port_owner(port: int, kind: str) -> str:
     """Return `` (held by NAME, process N)`` for the program that listens at a port (``tcp`` or ``udp``), or ``""``."""
     try:
         for row in psutil.net_connections(kind):

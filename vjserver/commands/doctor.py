@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from vjserver.app.port_owner import holder_of
+from vjserver.app.port_owner import port_owner
 from vjserver.app.show import Show, load_bank
 from vjserver.commands.check import Check
 from vjserver.commands.report import write_report
@@ -209,7 +209,7 @@ def _ports() -> list[Check]:
                     Check(
                         f"port {port}",
                         False,
-                        f"{name}: {error.strerror}{holder_of(port, 'udp' if kind == socket.SOCK_DGRAM else 'tcp')}",
+                        f"{name}: {error.strerror}{port_owner(port, 'udp' if kind == socket.SOCK_DGRAM else 'tcp')}",
                         "end the other program, or set another port",
                     )
                 )

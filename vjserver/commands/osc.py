@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vjserver.app.port_owner import holder_of
+from vjserver.app.port_owner import port_owner
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.installed import installed, shipped
 from vjserver.runtime.osc import message
@@ -27,7 +27,7 @@ def monitor(host: str, port: int, seconds: float | None) -> int:
         try:
             listener.bind((host, port))
         except OSError as error:
-            held = holder_of(port, "udp")
+            held = port_owner(port, "udp")
             raise ConfigError(f"port {port} on {host} cannot be used: {error.strerror}{held}") from None
         began = time.monotonic()
         listener.settimeout(0.2)
