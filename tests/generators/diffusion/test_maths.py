@@ -152,12 +152,14 @@ ASKED = Effort(768, 432, 4, 2)
 )
 def test_every_rung_is_cheaper_than_the_one_above_and_can_be_rendered(width, height, steps, decks):
     rungs = ladder(Effort(width, height, steps, decks))
-    works = [rung.work for rung in rungs]
+    works = [level.work for level in rungs]
     assert works == sorted(works, reverse=True)
     assert len(set(works)) == len(works)
-    assert all(rung.steps >= 1 for rung in rungs)
-    assert all(rung.width % 64 == 0 and rung.height % 64 == 0 for rung in rungs if rung.work and rung.width != width)
-    assert all(rung.width * rung.height >= SMALLEST_AREA for rung in rungs[1:] if rung.width < width)
+    assert all(level.steps >= 1 for level in rungs)
+    assert all(
+        level.width % 64 == 0 and level.height % 64 == 0 for level in rungs if level.work and level.width != width
+    )
+    assert all(level.width * level.height >= SMALLEST_AREA for level in rungs[1:] if level.width < width)
     assert rungs[-1].decks == 1
 
 
@@ -183,11 +185,11 @@ def test_it_steps_down_until_the_rate_holds_and_stays_there():
 def test_it_steps_up_again_when_there_has_been_room_for_a_while():
     governor = Governor(30.0)
     play(governor, ASKED, 0.1 / ASKED.work, 20.0)
-    low = governor.rung
+    low = governor.level
     assert low > 0
     assert play(governor, ASKED, 0.01 / ASKED.work, CALM_S * 0.8) == []
     told = play(governor, ASKED, 0.01 / ASKED.work, CALM_S * 1.5 * low + 5.0)
-    assert governor.rung == 0
+    assert governor.level == 0
     assert all("up to" in row for row in told)
 
 
@@ -195,8 +197,8 @@ def test_it_does_not_swing_where_the_rung_above_is_just_too_slow():
     """The time of a frame does not fall with its work here, as on a GPU bound by launches."""
     governor, told, gone = Governor(30.0), [], 0.0
     while gone < 300.0:
-        rung = governor.choose(ASKED)
-        took = 0.040 if rung == ASKED else 0.020
+        level = governor.choose(ASKED)
+        took = 0.040 if level == ASKED else 0.020
         told.append(governor.hear(took))
         gone += max(took, 1 / 30)
     assert len([row for row in told if row]) <= 16  # ever more rarely
@@ -209,7 +211,7 @@ def test_it_never_leaves_the_ladder(times, fps):
         assert governor.choose(ASKED) in ladder(ASKED)
         governor.hear(took)
     if fps == 0.0:
-        assert governor.rung == 0
+        assert governor.level == 0
 
 
 def test_sizes_below_keep_the_shape_as_well_as_multiples_of_64_can():
@@ -234,13 +236,13 @@ def test_where_less_work_is_no_faster_it_stays_and_does_not_fall_to_the_bottom()
     for effort in ladder(Effort(512, 512)):
         governor.know(effort, 0.040)
     assert cost(governor, Effort(512, 512), lambda _: 0.040, 30.0) == []
-    assert governor.rung == 0
+    assert governor.level == 0
 
 
 def test_where_nothing_is_known_and_less_work_is_no_faster_it_comes_back():
     governor = Governor(30.0)
     cost(governor, Effort(512, 512), lambda _: 0.040, 60.0)
-    assert governor.rung == 0
+    assert governor.level == 0
 
 
 def test_a_rung_that_was_not_compiled_is_passed_over_for_one_that_is_quick_enough():
@@ -249,7 +251,7 @@ def test_a_rung_that_was_not_compiled_is_passed_over_for_one_that_is_quick_enoug
     for effort, seconds in times.items():
         governor.know(effort, seconds)
     told = cost(governor, Effort(512, 512), times.get, 10.0)
-    assert governor.rung == 2
+    assert governor.level == 2
     assert len(told) == 1
 
 
@@ -259,9 +261,9 @@ def test_a_machine_that_has_become_faster_goes_up_past_a_rung_that_is_slow_by_it
     for effort, seconds in times.items():
         governor.know(effort, seconds)
     cost(governor, Effort(512, 512), times.get, 10.0)
-    assert governor.rung == 2
+    assert governor.level == 2
     told = cost(governor, Effort(512, 512), lambda effort: times[effort] * 0.5, 20.0)
-    assert governor.rung == 0
+    assert governor.level == 0
     assert len(told) == 1
     assert "up to 512x512" in told[0]
 
@@ -269,11 +271,11 @@ def test_a_machine_that_has_become_faster_goes_up_past_a_rung_that_is_slow_by_it
 def test_a_rung_that_met_one_bad_moment_is_tried_again_in_the_end():
     governor, asked = Governor(30.0), Effort(512, 512)
     cost(governor, asked, lambda effort: 0.1 if effort == asked else 0.01, 3.0)
-    assert governor.rung > 0
+    assert governor.level > 0
     cost(governor, asked, lambda _: 0.01, 60.0)
-    assert governor.rung == 1, "up to what is known to be quick; above it was ten times slower"
+    assert governor.level == 1, "up to what is known to be quick; above it was ten times slower"
     cost(governor, asked, lambda _: 0.01, LONGER_S * 4)
-    assert governor.rung == 0
+    assert governor.level == 0
 
 
 def test_a_smaller_wish_is_not_stepped_down_for_a_larger_ones_cost():

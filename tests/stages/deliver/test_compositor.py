@@ -59,17 +59,17 @@ def mean(frame):
 def test_before_the_first_frame_there_is_a_glow_not_black(compose):
     shown = compose(None, SHOW, QUIET, 0)
     assert mean(shown) > 5
-    assert compose.rung == "start"
+    assert compose.level == "start"
     compose(None, SHOW, QUIET, START_NS + 1)
-    assert compose.rung == "safe"
+    assert compose.level == "safe"
     assert mean(compose(None, SHOW, QUIET, START_NS + NS)) > 5
 
 
 def test_a_frame_is_shown_and_held(compose):
     assert mean(compose(picture(), SHOW, QUIET, 0)) == 100
-    assert compose.rung == "live"
+    assert compose.level == "live"
     assert mean(compose(None, SHOW, QUIET, HOLD_NS)) == 100
-    assert compose.rung == "hold"
+    assert compose.level == "hold"
     assert not compose.degraded
 
 
@@ -82,7 +82,7 @@ def test_after_the_hold_the_safe_loop_moves_and_new_frames_end_it(compose):
     assert mean(one) > 60
     assert not np.array_equal(one.pixels, two.pixels)
     assert mean(compose(picture(50), SHOW, QUIET, HOLD_NS + 6 * NS)) == 50, "no tempo: there is no bar to wait for"
-    assert compose.rung == "live"
+    assert compose.level == "live"
 
 
 def test_the_hold_is_as_long_as_the_show_says():
@@ -91,7 +91,7 @@ def test_the_hold_is_as_long_as_the_show_says():
     compose(None, SHOW, QUIET, NS // 2)
     assert not compose.degraded
     compose(None, SHOW, QUIET, NS // 2 + 1)
-    assert compose.rung == "safe"
+    assert compose.level == "safe"
 
 
 def test_black_comes_only_where_the_show_asks_for_it():
@@ -101,7 +101,7 @@ def test_black_comes_only_where_the_show_asks_for_it():
         for t_s in range(3, 3600, 7):
             shown = c(None, SHOW, QUIET, t_s * NS)
         assert (mean(shown) > 20) == (c is never)
-    assert compose.rung == "black"
+    assert compose.level == "black"
     assert (compose(None, SHOW, QUIET, 3600 * NS).pixels[..., 3] == 255).all()
     assert mean(compose(picture(70), SHOW, QUIET, 3601 * NS)) == 70
 
@@ -133,13 +133,13 @@ def test_the_operator_brings_pictures_back(compose):
     compose(noise(), state, QUIET, 0)
     for t_s in (3, 4, 5):
         compose(picture(50) if t_s > 3 else None, state, QUIET, t_s * NS)
-        assert compose.rung == "safe"
+        assert compose.level == "safe"
     asked = replace(state, deliver=replace(state.deliver, returns=1))
     assert mean(compose(picture(60), asked, QUIET, 6 * NS)) == 60
     compose(None, asked, QUIET, 9 * NS)
-    assert compose.rung == "safe", "one return is for one fall"
+    assert compose.level == "safe", "one return is for one fall"
     compose(picture(61), asked, QUIET, 10 * NS)
-    assert compose.rung == "safe"
+    assert compose.level == "safe"
 
 
 def test_frames_that_wait_for_the_bar_are_not_seen_before_it(compose):
@@ -161,7 +161,7 @@ def test_frames_that_stop_again_before_the_bar_do_not_come_back(compose):
     for t in range(6, 20):
         compose(None, SHOW, features, t * NS)
         if t > 8:
-            assert compose.rung == "safe" or t < 9
+            assert compose.level == "safe" or t < 9
 
 
 def test_blackout_is_black_at_once_and_opaque_even_in_the_safe_loop(compose):
@@ -357,18 +357,18 @@ def test_the_operator_may_want_the_safe_loop_and_leave_it(compose):
     wanted = replace(SHOW, safe=True)
     for i in range(1, 300):
         compose(picture(200), wanted, QUIET, i * FRAME_NS)
-        assert compose.rung == "safe"
+        assert compose.level == "safe"
     compose(picture(200), SHOW, QUIET, 300 * FRAME_NS)
-    assert compose.rung == "live"
+    assert compose.level == "live"
 
 
 def test_leaving_the_safe_loop_waits_for_pictures(compose):
     compose(picture(200), SHOW, QUIET, 0)
     compose(None, replace(SHOW, safe=True), QUIET, FRAME_NS)
     compose(None, SHOW, QUIET, 2 * FRAME_NS)
-    assert compose.rung == "safe"
+    assert compose.level == "safe"
     compose(picture(90), SHOW, QUIET, 3 * FRAME_NS)
-    assert compose.rung == "live"
+    assert compose.level == "live"
 
 
 # -- the opening -----------------------------------------------------------------------------------------------

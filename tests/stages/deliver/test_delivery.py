@@ -342,13 +342,13 @@ def test_who_comes_after_shows_the_newest_picture_at_once_and_stands_on_the_same
     house.play(1, value=70)
     heir = successor(house)
     assert shown(heir, house)["program"].pixels[..., :3].max() == 70
-    assert heir._compose.rung == "live"
+    assert heir._compose.level == "live"
     house.play(140)  # nothing new comes: the safe loop
-    assert house.delivery._compose.rung == "safe"
+    assert house.delivery._compose.level == "safe"
     fell_ns = house.delivery._compose._fell_ns
     heir = successor(house)
     shown(heir, house)
-    assert (heir._compose.rung, heir._compose._fell_ns) == ("safe", fell_ns)
+    assert (heir._compose.level, heir._compose._fell_ns) == ("safe", fell_ns)
 
 
 def test_how_long_nothing_came_counts_from_the_picture_and_not_from_the_fall(house):
@@ -359,7 +359,7 @@ def test_how_long_nothing_came_counts_from_the_picture_and_not_from_the_fall(hou
     shown(heir, house)
     house.clock.sleep_until(house.clock.now_ns() + NS)
     shown(heir, house)
-    assert heir._compose.rung == "safe", "two seconds after the last picture, whoever delivers"
+    assert heir._compose.level == "safe", "two seconds after the last picture, whoever delivers"
 
 
 def test_an_output_of_any_kind_of_wrongness_takes_no_other_with_it(house):

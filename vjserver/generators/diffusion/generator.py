@@ -271,7 +271,7 @@ class DiffusionGenerator:
         device: Any = engine.picture() if request.where == "device" else None
         told = self._governor.hear(time.perf_counter() - began_s) if request.mode == "live" else ""
         if told:
-            self._tell("frame rate", told, self._governor.rung == 0)
+            self._tell("frame rate", told, self._governor.level == 0)
         for remark in cache.remarks():
             self._tell("prompt", remark)
         self._serial += 1

@@ -66,12 +66,12 @@ def ladder(asked: Effort) -> tuple[Effort, ...]:
 class Governor:
     """Chooses a rung of the ladder so that frames take no longer than ``1 / target_fps``; a target of 0 is off.
 
-    ``rung`` 0 is what was asked. A rung that proved too high is tried again later each time. ``known_s`` has the
+    ``level`` 0 is what was asked. A rung that proved too high is tried again later each time. ``known_s`` has the
     seconds of each rung that was measured.
     """
 
     target_fps: float
-    rung: int = 0
+    level: int = 0
     known_s: dict[Effort, float] = field(default_factory=dict)
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _asked: Effort | None = None
@@ -82,17 +82,17 @@ class Governor:
     def choose(self, asked: Effort) -> Effort:
         """Return what to render where ``asked`` is wanted."""
         if asked != self._asked:
-            if self._asked is not None and self.rung:
+            if self._asked is not None and self.level:
                 # As much work as was found to be possible for what was asked before.
-                can = ladder(self._asked)[self.rung]
+                can = ladder(self._asked)[self.level]
                 rungs = ladder(asked)
-                fits = (i for i, rung in enumerate(rungs) if rung.work <= can.work or self._holds(rung))
-                self.rung = next(fits, len(rungs) - 1)
+                fits = (i for i, level in enumerate(rungs) if level.work <= can.work or self._holds(level))
+                self.level = next(fits, len(rungs) - 1)
             self._asked = asked
             self._forget()
         rungs = ladder(asked)
-        self.rung = min(self.rung, len(rungs) - 1)
-        return rungs[self.rung]
+        self.level = min(self.level, len(rungs) - 1)
+        return rungs[self.level]
 
     def hear(self, frame_s: float) -> str:
         """Take the time of one frame; return a sentence when the rung changed, else an empty text."""
@@ -103,20 +103,20 @@ class Governor:
         if len(self._times) < WINDOW:
             return ""
         rungs, budget_s, now_s = ladder(self._asked), 1.0 / self.target_fps, median(self._times)
-        self._measure(rungs[self.rung], now_s)
+        self._measure(rungs[self.level], now_s)
         if now_s > LATE * budget_s:
             self._calm_s = 0.0
             below = self._below(rungs, now_s, budget_s)
-            if below == self.rung:
+            if below == self.level:
                 return ""
             if self._since_up_s < LONGER_S:
                 self._wait_s = min(2.0 * self._wait_s, LONGER_S)
             return self._move(below, now_s)
-        if not self.rung:
+        if not self.level:
             return ""
-        above = next((i for i in range(self.rung) if self._holds(rungs[i])), self.rung - 1)
+        above = next((i for i in range(self.level) if self._holds(rungs[i])), self.level - 1)
         holds = self._holds(rungs[above]) if rungs[above] in self.known_s else None
-        by_work_s = now_s * rungs[above].work / rungs[self.rung].work
+        by_work_s = now_s * rungs[above].work / rungs[self.level].work
         there_is_room = holds or by_work_s < ROOM * budget_s
         self._calm_s = self._calm_s + max(frame_s, budget_s) if there_is_room else 0.0
         # One that was measured as too slow may have met a bad moment: it is tried again, but seldom.
@@ -136,38 +136,38 @@ class Governor:
             self.known_s[effort] *= pace
         self.known_s[here] = now_s
 
-    def _holds(self, rung: Effort) -> bool:
+    def _holds(self, level: Effort) -> bool:
         """Tell whether a rung is known to be quick enough."""
-        return rung in self.known_s and self.known_s[rung] * self.target_fps <= ROOM
+        return level in self.known_s and self.known_s[level] * self.target_fps <= ROOM
 
     def _below(self, rungs: tuple[Effort, ...], now_s: float, budget_s: float) -> int:
         """Return the next rung below that is quick enough, as far as is known.
 
         Where none is, or less work has gained nothing, it is the largest of about the quickest that are known.
         """
-        known = {i: self.known_s[rung] for i, rung in enumerate(rungs) if rung in self.known_s}
-        if now_s <= GAIN * known.get(self.rung - 1, math.inf):
-            for i in range(self.rung + 1, len(rungs)):
+        known = {i: self.known_s[level] for i, level in enumerate(rungs) if level in self.known_s}
+        if now_s <= GAIN * known.get(self.level - 1, math.inf):
+            for i in range(self.level + 1, len(rungs)):
                 if known.get(i, 0.0) <= budget_s:
                     return i
         return next(i for i in sorted(known) if known[i] * GAIN <= min(known.values()))
 
     def step_down(self) -> bool:
         """Step down now (memory ran out); return False where there is nothing below."""
-        if self._asked is None or self.rung + 1 >= len(ladder(self._asked)):
+        if self._asked is None or self.level + 1 >= len(ladder(self._asked)):
             return False
-        self.rung += 1
+        self.level += 1
         self._wait_s = LONGER_S  # the rung above would fail again
         self._forget()
         return True
 
-    def _move(self, rung: int, now_s: float) -> str:
+    def _move(self, level: int, now_s: float) -> str:
         assert self._asked is not None
-        way = "down" if rung > self.rung else "up"
-        self.rung = rung
+        way = "down" if level > self.level else "up"
+        self.level = level
         self._forget()
         return (
-            f"{way} to {ladder(self._asked)[rung]}: a frame took {now_s * 1e3:.1f} ms, "
+            f"{way} to {ladder(self._asked)[level]}: a frame took {now_s * 1e3:.1f} ms, "
             f"{self.target_fps:g} a second need {1e3 / self.target_fps:.1f} ms"
         )
 

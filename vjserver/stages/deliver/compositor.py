@@ -68,7 +68,7 @@ def stamped(frame: Frame, grid: BeatGrid, now_ns: int) -> Frame:
 class Memory:
     """Where a composer stands, for the one that comes after it: the ladder, and whether a picture is held still."""
 
-    rung: str = "start"
+    level: str = "start"
     start_ns: int = 0
     fell_ns: int = 0
     fresh_ns: int | None = None
@@ -81,7 +81,7 @@ class Memory:
 class Composer:
     """Chooses and grades the picture of each tick. Pure but for what it remembers.
 
-    ``rung`` is where on the ladder it stands: start, live, hold, safe or black. ``black_after_s`` is how long the safe
+    ``level`` is where on the ladder it stands: start, live, hold, safe or black. ``black_after_s`` is how long the safe
     loop may play, None for as long as it takes.
     """
 
@@ -93,7 +93,7 @@ class Composer:
     """What moves on the wall before the first picture; its end is a crossfade."""
     hold_s: float = 2.0
     black_after_s: float | None = None
-    rung: str = "start"
+    level: str = "start"
     between: Between = field(default_factory=Between)
     _last: Frame | None = None
     _last_ns: int = 0
@@ -117,13 +117,13 @@ class Composer:
     @property
     def degraded(self) -> bool:
         """Whether something else than a generated picture is shown."""
-        return self.rung in ("safe", "black")
+        return self.level in ("safe", "black")
 
     @property
     def memory(self) -> Memory:
         """What a successor has to know besides the pictures."""
         return Memory(
-            self.rung,
+            self.level,
             self.start_ns,
             self._fell_ns,
             self._fresh_ns,
@@ -139,10 +139,10 @@ class Composer:
 
     def resume(self, memory: Memory, last: Frame | None, frozen: Frame | None) -> None:
         """Go on where another left off; ``last`` is the newest picture there is, ``frozen`` the one it held still."""
-        if self.opening is not None and (last is not None or memory.rung != "start"):
+        if self.opening is not None and (last is not None or memory.level != "start"):
             self.opening.close()
             self.opening = None
-        self.rung, self.start_ns, self._fell_ns = memory.rung, memory.start_ns, memory.fell_ns
+        self.level, self.start_ns, self._fell_ns = memory.level, memory.start_ns, memory.fell_ns
         self._fresh_ns, self._returns, self._wanted = memory.fresh_ns, memory.returns, memory.wanted
         if last is not None:
             self._last, self._last_ns = last, last.info.t_generated_ns
@@ -181,9 +181,9 @@ class Composer:
             if stale_ns > patience_ns:
                 self._fall(state, now_ns)
             elif self._last is not None:
-                if came and self.rung == "hold":
+                if came and self.level == "hold":
                     self.safe.rest()
-                self.rung = "live" if stale_ns <= SLACK_NS else "hold"
+                self.level = "live" if stale_ns <= SLACK_NS else "hold"
                 if stale_ns > patience_ns // 2:
                     self.safe.prepare()
             return
@@ -192,13 +192,13 @@ class Composer:
         elif stale_ns > patience_ns:
             self._fresh_ns = None
         if self._fresh_ns is not None and self._may_return(state, grid, now_ns):
-            self.rung, self._wanted = "live", False
+            self.level, self._wanted = "live", False
             self.safe.rest()
         elif self.black_after_s is not None and now_ns - self._fell_ns > self.black_after_s * NS:
-            self.rung = "black"
+            self.level = "black"
 
     def _fall(self, state: ShowState, now_ns: int) -> None:
-        self.rung, self._fell_ns, self._fresh_ns = "safe", now_ns, None
+        self.level, self._fell_ns, self._fresh_ns = "safe", now_ns, None
         self._held = self._last or self._splash()
         self._returns = state.deliver.returns
         self.safe.prepare()
@@ -248,7 +248,7 @@ class Composer:
     def _safe(self, now_ns: int) -> Frame:
         held = self._held
         assert held is not None
-        if self.rung == "black":
+        if self.level == "black":
             return replace(held, pixels=black_like(held.pixels))
         return replace(held, pixels=self.safe.at(now_ns, (now_ns - self._fell_ns) / NS, held.pixels))
 
