@@ -11,7 +11,7 @@ from vjserver.rendering.pool import Part, WaitingPool
 from vjserver.rendering.renderer import CHAIN_AREA, Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.registry import Registry
-from vjserver.show.state import MappingRow, MorphInProgress, ShowState
+from vjserver.show.state import MappingRow, Morph, ShowState
 from vjserver.types.errors import GeneratorError
 from vjserver.types.features import quiet
 from vjserver.types.frames import Frame, FrameInfo, on_host
@@ -151,7 +151,7 @@ def test_one_that_draws_everything_draws_through_a_morph_too():
 
     images = ImageSource({}, (), ManualClock(), lambda *_: None)
     renderer = Renderer(REGISTRY, WaitingPool(make), images, lambda *_: None, only="pattern")
-    glide = MorphInProgress(0, 2.0, "linear", {}, ("faces", "ffhq", "", "auto"))
+    glide = Morph(0, 2.0, "linear", {}, ("faces", "ffhq", "", "auto"))
     played(renderer, [replace(moment(generator="faces"), state=ShowState(generator="faces", glide=glide))])
     assert [dummy.part for dummy in made] == [Part("pattern")]
 

@@ -15,7 +15,7 @@ from vjserver.show.mapping import MapperMemory, mapped, own_of
 from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.presetfile import preset_of, saved
 from vjserver.show.registry import MOST_PARAMS, Registry
-from vjserver.show.state import MappingRow, MorphInProgress, ShowState, at, look_of, look_of_preset, settled
+from vjserver.show.state import MappingRow, Morph, ShowState, at, look_of, look_of_preset, settled
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import quiet
 from vjserver.types.knobs import GeneratorInfo, Parameter
@@ -122,9 +122,7 @@ def test_whatever_a_state_holds_it_is_settled_mapped_shown_and_morphed(params):
         assert registry.settled(whole) == whole
     numbers = {k: v for k, v in WITH.settled(params).items() if hash(k) % 3}
     rows = (MappingRow("bass", "/vj/param/faces/gone", 0.0, 1.0, "linear", "add", 0.0, 0.0),)
-    glide = MorphInProgress(
-        0, 2.0, "linear", dict(list(numbers.items())[:3]), ("faces", "", "", "auto"), {"gone/knob": 0.5}
-    )
+    glide = Morph(0, 2.0, "linear", dict(list(numbers.items())[:3]), ("faces", "", "", "auto"), {"gone/knob": 0.5})
     state = ShowState(params=numbers, glide=glide, mappings=rows, generator="faces")
     for registry in (WITH, SHIPPED):
         request, knobs, _ = mapped(state, quiet(0), NS, 0.1, (64, 36), MapperMemory(), registry)
@@ -146,7 +144,7 @@ def test_at_most_so_many_unknown_knobs_are_kept_and_known_ones_come_first():
 
 
 def test_a_state_of_before_is_taken_up_under_the_names_of_now():
-    glide = MorphInProgress(0, 1.0, "linear", {"steps": 0.1, "zoom": 0.2}, ("pattern", "", "", "auto"))
+    glide = Morph(0, 1.0, "linear", {"steps": 0.1, "zoom": 0.2}, ("pattern", "", "", "auto"))
     rows = (MappingRow("bass", "/vj/param/latent_1", 0.0, 1.0, "linear", "add", 0.0, 0.0),)
     state = settled(ShowState(params={"steps": 0.5, "zoom": 0.3}, mappings=rows, glide=glide), SHIPPED)
     assert (state.params["diffusion/steps"], state.params["zoom"]) == (0.5, 0.3)

@@ -135,7 +135,7 @@ class Autopilot:
 
 
 @dataclass(frozen=True, slots=True)
-class MorphInProgress:
+class Morph:
     """A morph on its way since ``t_ns``: where its knobs come from, and what switches at its end.
 
     ``switches`` holds generator, model, input and size as they were; ``held`` the knobs that are not eased: they stand
@@ -199,7 +199,7 @@ class ShowState(Look):
     revision: int = 0
     since_ns: int = 0
     since_beat: float = 0.0
-    glide: MorphInProgress | None = None
+    glide: Morph | None = None
     morph: Travel = field(default_factory=Travel)
     quantise: str = "none"
     queue: tuple[str, ...] = ()
@@ -369,7 +369,7 @@ def change_look(state: ShowState, t_ns: int, look: Look, lasts_s: float, registr
         knob = registry.parameters.get(name)
         eases = (not kind or kind in after) and (knob is None or knob.type == "float")
         (eased if eases else held)[name] = value
-    return replace(new, glide=MorphInProgress(t_ns, lasts_s, state.morph.ease, eased, switches, held))
+    return replace(new, glide=Morph(t_ns, lasts_s, state.morph.ease, eased, switches, held))
 
 
 def look_of_preset(place: int, preset: Preset, registry: Registry) -> Look:

@@ -21,7 +21,7 @@ from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
 from vjserver.show.registry import Registry
-from vjserver.show.state import MorphInProgress, ShowState
+from vjserver.show.state import Morph, ShowState
 from vjserver.stages.generate.generation import Generation
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, WorkerFault
 from vjserver.types.features import quiet
@@ -271,7 +271,7 @@ def test_a_stranger_that_raises_anything_gives_way_and_the_process_lives(stage):
 
 def test_a_morph_changes_the_generator_at_its_end(stage):
     play, made, _, _, clock = stage
-    glide = MorphInProgress(clock.now_ns(), 1.0, "linear", {"zoom": 0.0}, ("pattern", "", "", "auto"))
+    glide = Morph(clock.now_ns(), 1.0, "linear", {"zoom": 0.0}, ("pattern", "", "", "auto"))
     play(15, generator="other", params={**DEFAULT_PARAMS, "zoom": 1.0}, glide=glide)
     assert made["pattern"].requests[-1].params["zoom"] == pytest.approx(0.0, abs=0.07)  # half of -1..1
     assert made["other"].requests == []
