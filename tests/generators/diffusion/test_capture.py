@@ -310,11 +310,11 @@ def test_two_engines_never_capture_at_once(models, fake_cuda):
             faults.append(str(error))
 
     pair = [_capturing(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")]
-    threads = [threading.Thread(target=play, args=one) for one in pair]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    threads = [threading.FrameCoupling(target=play, args=one) for one in pair]
+    for frame_coupling in threads:
+        frame_coupling.start()
+    for frame_coupling in threads:
+        frame_coupling.join()
     assert faults == []
 
 
@@ -342,11 +342,11 @@ def test_a_capture_and_what_waits_for_the_whole_device_keep_out_of_each_others_w
                     if mine:
                         enter("capture")
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    threads = [threading.FrameCoupling(target=work, args=(i,)) for i in range(4)]
+    for frame_coupling in threads:
+        frame_coupling.start()
+    for frame_coupling in threads:
+        frame_coupling.join()
     assert faults == []
     assert min(seen["whole"], seen["capture"]) > 30
     assert not torch.backends.cudnn.benchmark

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vjserver.generators.camera import ViewTransform, warp
-from vjserver.generators.diffusion.coherence import thread
+from vjserver.generators.diffusion.coherence import frame_coupling
 from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, ladder
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import blend
@@ -88,19 +88,19 @@ def test_unknown_schedulers_are_refused(change, why):
 
 @given(st.floats(0, 1), st.floats(0, 180), st.floats(0, 0.25))
 def test_the_dial_is_bounded_and_its_turn_is_gentle_at_show_rates(coherence, turn, seconds):
-    hang = thread(coherence, turn, seconds)
-    assert 0.0 <= hang.latent <= 1.0
-    assert 0.0 <= hang.picture <= 1.0
-    assert 0.0 <= thread(coherence, 0.0, 1 / 30).turn_deg <= 3.0
+    coupling = frame_coupling(coherence, turn, seconds)
+    assert 0.0 <= coupling.latent <= 1.0
+    assert 0.0 <= coupling.picture <= 1.0
+    assert 0.0 <= frame_coupling(coherence, 0.0, 1 / 30).turn_deg <= 3.0
 
 
 def test_the_dial_goes_from_stillness_through_turning_and_latents_to_flight():
-    assert thread(0.0, 0.0, 0.1).turn_deg == 0.0
-    assert thread(0.25, 0.0, 0.1).turn_deg > 0.0
-    assert thread(0.25, 0.0, 0.1).latent == 0.0
-    assert thread(0.5, 0.0, 0.1).latent > 0.0
-    assert thread(0.5, 0.0, 0.1).picture == 0.0
-    assert thread(1.0, 0.0, 0.1).picture == 1.0
+    assert frame_coupling(0.0, 0.0, 0.1).turn_deg == 0.0
+    assert frame_coupling(0.25, 0.0, 0.1).turn_deg > 0.0
+    assert frame_coupling(0.25, 0.0, 0.1).latent == 0.0
+    assert frame_coupling(0.5, 0.0, 0.1).latent > 0.0
+    assert frame_coupling(0.5, 0.0, 0.1).picture == 0.0
+    assert frame_coupling(1.0, 0.0, 0.1).picture == 1.0
 
 
 def request(seconds=0.1, **params):

@@ -1,4 +1,4 @@
-"""The coherence dial: how a frame hangs on the one before it. One number goes in, a ``Thread`` comes out.
+"""The coherence dial: how a frame hangs on the one before it. One number goes in, a ``FrameCoupling`` comes out.
 
     0      the noise stands still; only the prompt's own travel moves the picture
     0.25   the noise turns slowly, so the picture breathes
@@ -21,7 +21,7 @@ PICTURE = (0.0, 0.0, 0.0, 0.7, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class FrameCoupling:
     """What joins two frames.
 
     ``turn_deg`` is how far the noise turns from one to the next; ``latent`` and ``picture``, 0..1, say how much of the
@@ -33,7 +33,9 @@ class Thread:
     picture: float
 
 
-def thread(coherence: float, turn_deg_per_s: float, seconds: float) -> Thread:
+def frame_coupling(coherence: float, turn_deg_per_s: float, seconds: float) -> FrameCoupling:
     """Return what a dial at ``coherence`` (0..1) means for frames ``seconds`` apart; ``turn`` is added by hand."""
     turn = float(np.interp(coherence, DIAL, TURN)) + turn_deg_per_s
-    return Thread(turn * seconds, float(np.interp(coherence, DIAL, LATENT)), float(np.interp(coherence, DIAL, PICTURE)))
+    return FrameCoupling(
+        turn * seconds, float(np.interp(coherence, DIAL, LATENT)), float(np.interp(coherence, DIAL, PICTURE))
+    )

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from vjserver.generators.camera import ViewTransform, place, warp
-from vjserver.generators.diffusion.coherence import Thread, thread
+from vjserver.generators.diffusion.coherence import FrameCoupling, frame_coupling
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
@@ -258,14 +258,14 @@ class DiffusionGenerator:
     ) -> tuple[Frame, DiffusionState]:
         engine, cache = self._opened()
         p, own, size = request.params, request.own, (effort.width, effort.height)
-        hang = thread(own["coherence"], own["turn"], request.seconds)
+        coupling = frame_coupling(own["coherence"], own["turn"], request.seconds)
         if request.feedback:
-            hang = replace(hang, picture=1.0, latent=1.0)
-        noise = self._walk(request, state, size, hang)
+            coupling = replace(coupling, picture=1.0, latent=1.0)
+        noise = self._walk(request, state, size, coupling)
         before = place(p) if state is None else state.place
         prompts = self._ready_prompts(request, state, effort.decks)
         shape = self._shape(effort, request.width, request.height)
-        inputs = self._inputs(request, state, effort, hang, noise, before, prompts)
+        inputs = self._inputs(request, state, effort, coupling, noise, before, prompts)
         began_s = time.perf_counter()
         result = engine.render(shape, inputs)
         device: Any = engine.picture() if request.where == "device" else None
@@ -286,7 +286,7 @@ class DiffusionGenerator:
         return (replace(frame, device=device) if good else frame), here
 
     def _walk(
-        self, request: FrameRequest, state: DiffusionState | None, size: tuple[int, int], hang: Thread
+        self, request: FrameRequest, state: DiffusionState | None, size: tuple[int, int], coupling: FrameCoupling
     ) -> NoiseWalk:
         engine, _ = self._opened()
 
@@ -301,7 +301,7 @@ class DiffusionGenerator:
         walk = state.noise
         if size != state.size:
             walk = begin(walk.seed, draw)
-        turn = math.radians(hang.turn_deg)
+        turn = math.radians(coupling.turn_deg)
         return step(walk, request.seed, turn, request.seconds, request.travel_s, request.ease, draw)
 
     @staticmethod
@@ -335,7 +335,7 @@ class DiffusionGenerator:
         return draw
 
     def _inputs(
-        self, request: FrameRequest, state: DiffusionState | None, effort: Effort, hang: Thread, noise: NoiseWalk,
+        self, request: FrameRequest, state: DiffusionState | None, effort: Effort, coupling: FrameCoupling, noise: NoiseWalk,
         before: ViewTransform, prompts: tuple[Prompts, ...],
     ) -> "Inputs":  # fmt: skip
         from vjserver.generators.diffusion.engine import Inputs
@@ -343,9 +343,9 @@ class DiffusionGenerator:
         engine, _ = self._opened()
         p, own = request.params, request.own
         came = request.image is not None
-        feed = state is not None and hang.picture > 0.0
-        again = state is not None and hang.latent > 0.0
-        strength = p["strength"] if came else 1.0 + hang.latent * (p["strength"] - 1.0)
+        feed = state is not None and coupling.picture > 0.0
+        again = state is not None and coupling.latent > 0.0
+        strength = p["strength"] if came else 1.0 + coupling.latent * (p["strength"] - 1.0)
         lean = [own[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
         changed = state is None or state.noise.seed != request.seed or prompts != state.prompts
         grade = [p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")]
@@ -363,7 +363,7 @@ class DiffusionGenerator:
                 "noise": noise.weights,
                 "lean": (*lean, 1.0 / math.sqrt(1.0 + sum(x * x for x in lean))),
                 "warp": warp(request, before).ravel().tolist(),
-                "last": (0.6 * hang.picture if feed else 0.0,),
+                "last": (0.6 * coupling.picture if feed else 0.0,),
                 "match": (COLOUR_MATCH if feed else 0.0,),
                 "hold": (COLOUR_HOLD if feed and request.mode == "film" else 0.0,),
                 "anchor": (self._anchor(request, changed, feed),),
