@@ -446,10 +446,10 @@ class Engine(Captured):
 def _noise(canvas: Canvas) -> Tensor:
     """Return the frame's noises ``(5, 1, 4, h, w)``: between two seeds, and leaning where the music pulls."""
     c = canvas.controls
-    (a, b), lean = c[PLACE["noise"]].unbind(), c[PLACE["lean"]]
+    (a, b), latent_offset = c[PLACE["noise"]].unbind(), c[PLACE["lean"]]
     noise = a * canvas.noise_a + b * canvas.noise_b
-    pulled = (canvas.directions * lean[:DIRECTIONS, None, None, None]).sum(0)
-    return torch.cat([((noise[0] + pulled) * lean[DIRECTIONS])[None], noise[1:]])
+    pulled = (canvas.directions * latent_offset[:DIRECTIONS, None, None, None]).sum(0)
+    return torch.cat([((noise[0] + pulled) * latent_offset[DIRECTIONS])[None], noise[1:]])
 
 
 def _start(canvas: Canvas) -> Tensor:

@@ -346,7 +346,7 @@ class DiffusionGenerator:
         feed = state is not None and coupling.picture > 0.0
         again = state is not None and coupling.latent > 0.0
         strength = p["strength"] if came else 1.0 + coupling.latent * (p["strength"] - 1.0)
-        lean = [own[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
+        latent_offset = [own[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
         changed = state is None or state.noise.seed != request.seed or prompts != state.prompts
         grade = [p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")]
         return Inputs(
@@ -361,7 +361,7 @@ class DiffusionGenerator:
             film=request.mode == "film",
             controls={
                 "noise": noise.weights,
-                "lean": (*lean, 1.0 / math.sqrt(1.0 + sum(x * x for x in lean))),
+                "lean": (*latent_offset, 1.0 / math.sqrt(1.0 + sum(x * x for x in latent_offset))),
                 "warp": warp(request, before).ravel().tolist(),
                 "last": (0.6 * coupling.picture if feed else 0.0,),
                 "match": (COLOUR_MATCH if feed else 0.0,),
