@@ -51,7 +51,7 @@ def stuck(life):
 def slow(life):
     """A worker that does something long, and says so."""
     life.stopped()
-    with life.patience(30.0):
+    with life.tolerate(30.0):
         time.sleep(1.5)
     stay(life)
 

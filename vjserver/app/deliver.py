@@ -51,7 +51,7 @@ def main(plan: Plan, life: Life) -> None:
     if not life.wait_for_cue():
         return
     be_punctual()
-    with life.patience(STARTING_S):
+    with life.tolerate(STARTING_S):
         delivery = _made(plan)
     delivery.run(life.stopped)
 

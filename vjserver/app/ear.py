@@ -31,7 +31,7 @@ def main(plan: Plan, life: Life) -> None:
     if not life.wait_for_cue():
         return
     be_punctual()
-    with life.patience(STARTING_S):
+    with life.tolerate(STARTING_S):
         ear, targets = _made(plan)
     ear.run(life.stopped)
     for target in targets:

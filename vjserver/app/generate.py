@@ -43,7 +43,7 @@ def main(plan: Plan, life: Life) -> None:
     def make(part: Part) -> Generator:
         """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
         own = threading.current_thread() is threading.main_thread()
-        with life.patience(COMPILING_S) if own else contextlib.nullcontext():
+        with life.tolerate(COMPILING_S) if own else contextlib.nullcontext():
             return ready(part)
 
     def ready(part: Part) -> Generator:

@@ -36,7 +36,7 @@ def main(plan: Plan, life: Life) -> None:
     raise_priority(-5)  # a word may be late, a beat may not
     give_memory_back()
     show, channels, clock = plan.show, plan.channels, LiveClock()
-    with life.patience(STARTING_S):
+    with life.tolerate(STARTING_S):
         state = StateReader(channels.state, plan.first)
         pipes = ListenPipes.of(channels)
         source = partial(DeviceSource, DeviceOptions(name=show.speech.microphone, channels=1, block=BLOCK), clock)

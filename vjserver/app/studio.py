@@ -150,12 +150,12 @@ def make_next(boards: Boards, maker: Maker) -> Card | None:
 
 
 def work(
-    boards: Boards, maker: Maker, stopped: Callable[[], bool], patience: Callable[[], Any] = contextlib.nullcontext
+    boards: Boards, maker: Maker, stopped: Callable[[], bool], tolerate: Callable[[], Any] = contextlib.nullcontext
 ) -> None:
-    """Make what is wanted until ``stopped``; ``patience`` returns a context in which a picture may take long."""
+    """Make what is wanted until ``stopped``; ``tolerate`` returns a context in which a picture may take long."""
     while not stopped():
         made = None
-        with patience(), contextlib.suppress(KeepingError):  # the disk: it is tried again
+        with tolerate(), contextlib.suppress(KeepingError):  # the disk: it is tried again
             made = make_next(boards, maker)
         if made is None:
             time.sleep(AGAIN_S)
@@ -166,11 +166,11 @@ def main(plan: Plan, life: Life) -> None:
     raise_priority(-10)
     give_memory_back()
     video = plan.show.video
-    with life.patience(MAKING_S):
+    with life.tolerate(MAKING_S):
         boards = Boards()
         maker = Maker(plan.registry, plan.show.generators, (video.width, video.height))
     try:
-        work(boards, maker, life.stopped, lambda: life.patience(MAKING_S))
+        work(boards, maker, life.stopped, lambda: life.tolerate(MAKING_S))
     finally:
         maker.close()
         boards.close()

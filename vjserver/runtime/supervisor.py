@@ -67,7 +67,7 @@ class Life:
         self.asked = True
 
     @contextlib.contextmanager
-    def patience(self, seconds: float) -> Iterator[None]:
+    def tolerate(self, seconds: float) -> Iterator[None]:
         """Ask to be let alone for up to ``seconds`` while the block runs: what it does takes long and cannot be cut."""
         words, before = self._segment.words, self._segment.words[self._at + _PATIENCE_MS]
         words[self._at + _PATIENCE_MS] = max(before, round(seconds * 1e3))

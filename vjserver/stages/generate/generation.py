@@ -38,14 +38,14 @@ class Generation:
         events: QueueWriter,
         stats: StatsWriter,
         deliver: StatsReader,
-        patience: Callable[[float], None] = lambda _seconds: None,
+        tolerate: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """``renderer`` is made with a way to announce; ``preview`` makes the ring for deck previews when there is one.
 
-        ``patience`` is told how long a frame may take before it is taken for one that hangs: long for the first of a
+        ``tolerate`` is told how long a frame may take before it is taken for one that hangs: long for the first of a
         generator, and many times what its slowest took.
         """
-        self._patience, self._patient_for, self._slowest_s = patience, Part(""), 0.0
+        self._tolerate, self._patient_for, self._slowest_s = tolerate, Part(""), 0.0
         self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
         self._features, self._state, self._ring, self._events, self._stats = (
@@ -96,7 +96,7 @@ class Generation:
         features = self._features.get()
         if part != self._patient_for:
             self._patient_for, self._slowest_s = part, 0.0
-            self._patience(FIRST_S)
+            self._tolerate(FIRST_S)
         moment = Moment(state, features, now_ns + self._ahead_ns, seconds, self._frames + 1, self._size)
         try:
             rendered, self._memory = self._renderer.render(moment, self._memory)
@@ -130,7 +130,7 @@ class Generation:
         self._render.add(now_ns, done_ns)
         if (done_ns - now_ns) / NS > self._slowest_s or self._frames % 64 == 0:
             self._slowest_s = max(self._slowest_s, (done_ns - now_ns) / NS)
-            self._patience(SLOWER * self._slowest_s)
+            self._tolerate(SLOWER * self._slowest_s)
         if features.t_ns:
             self._latency.add(features.t_ns, done_ns)
         self._rate.tick(done_ns)
