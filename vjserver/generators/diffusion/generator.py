@@ -50,7 +50,10 @@ WALKED = -1
 """The points of a walk that is worked out anew for each frame."""
 VERSION = 1
 """Of a checkpoint; another one is refused."""
-PATIENCE, FIRST_PATIENCE = 90, 3  # bad frames in a row that are borne; before there was a good one to show, fewer
+BAD_FRAME_LIMIT, FIRST_BAD_FRAME_LIMIT = (
+    90,
+    3,
+)  # bad frames in a row that are borne; before there was a good one to show, fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class DiffusionGenerator:
         self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
         self._troubled: set[str] = set()
         self._chance = random.Random(0)
-        self._borne, self._patience = 0, FIRST_PATIENCE
+        self._bad_frames, self._bad_frame_limit = 0, FIRST_BAD_FRAME_LIMIT
 
     # -- coming and going ----------------------------------------------------------------------------------
 
@@ -482,7 +485,7 @@ class DiffusionGenerator:
                     self._troubled.add(what)
                     self._tell(name, why)
                 if what != "unsafe_frames":
-                    self._bear(why)
+                    self._tolerate(why)
                 held = _blank(request) if before is None or self._blanks(what) else before.last
                 # The pixels are the engine's, which writes over them two frames on: what is held needs its own.
                 here = replace(here, last=replace(held, pixels=held.pixels.copy(), preview=None))
@@ -490,17 +493,19 @@ class DiffusionGenerator:
             if what in self._troubled:
                 self._troubled.discard(what)
                 self._tell(name, f"good frames again, {self._counts[what]} were held back", True)
-        self._borne, self._patience = 0, PATIENCE
+        self._bad_frames, self._bad_frame_limit = 0, BAD_FRAME_LIMIT
         now_s = (here.jumps[-1][0] if here.jumps else 0.0) + request.seconds
         kept = [(t, jump) for t, jump in here.jumps if t > now_s - JUMPS_S]
         here = replace(here, jumps=(*kept, (now_s, result.jump)) if before is not None else ())
         return self._dressed(here.last, here, effort), here
 
-    def _bear(self, why: str) -> None:
+    def _tolerate(self, why: str) -> None:
         """Bear one more bad frame. Raises GeneratorError when there were too many in a row: somebody else must play."""
-        self._borne += 1
-        if self._borne >= self._patience:
-            raise GeneratorError(f"{self._borne} frames in a row: {why}; try another dtype in [generators.diffusion]")
+        self._bad_frames += 1
+        if self._bad_frames >= self._bad_frame_limit:
+            raise GeneratorError(
+                f"{self._bad_frames} frames in a row: {why}; try another dtype in [generators.diffusion]"
+            )
 
     def _blanks(self, what: str) -> bool:
         safety = self._options.safety
