@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of a checkpoint; another one is refused."""
-PATIENCE = 30  # broken frames in a row that are borne
+BAD_FRAME_LIMIT = 30  # broken frames in a row that are borne
 LOW_SEED, HIGH_SEED, MIX_SEED = 0x10, 0x41, 0x515
 
 
@@ -142,7 +142,7 @@ class GanGenerator:
     def _held(self, frame: Frame, request: FrameRequest) -> Frame:
         """Return the last good frame in place of a broken one. Raises GeneratorError where there are too many."""
         self._broken += 1
-        if self._broken >= PATIENCE or request.mode == "film":
+        if self._broken >= BAD_FRAME_LIMIT or request.mode == "film":
             raise GeneratorError(f'{self._opened()[1].folder.name} gives numbers that are none; try dtype = "float32"')
         self._tell_once("broken frames", "numbers that are none; the last good frame stays")
         if self._last is None:
