@@ -78,10 +78,10 @@ def host(model: Path) -> list[dict[str, object]]:
     from vjserver.runtime.installed import shipped
     from vjserver.show.mapping import MapperMemory, mapped, own_of
     from vjserver.show.state import ShowState, Travel, enter
-    from vjserver.types.features import quiet
+    from vjserver.types.features import silent_features
 
     preset = load_bank().find("coral-cathedral")[1]
-    registry, features = shipped(), quiet(1)
+    registry, features = shipped(), silent_features(1)
     state = enter(ShowState(), 0, preset, registry)
     generator = DiffusionGenerator(DiffusionOptions(model=str(model), device="cpu", decoder="full"))
     generator.open()

@@ -273,7 +273,7 @@ def _quiet(minutes: float) -> Iterator[tuple[str, Float32]]:
     yield "techno", techno(seconds)
 
 
-def quiet(model: str = "base", minutes: float = MINUTES) -> Iterator[dict[str, Any]]:
+def silent_features(model: str = "base", minutes: float = MINUTES) -> Iterator[dict[str, Any]]:
     for name, sound in _quiet(minutes):
         rows = heard(sound, model, "")
         texts = [one.text for one, _ in rows]
@@ -553,7 +553,7 @@ def _loads(process: psutil.Process, library: str) -> bool:
 
 
 PARTS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    "words": words, "real": real, "quiet": quiet, "openers": openers, "times": times, "phrases": phrases,
+    "words": words, "real": real, "quiet": silent_features, "openers": openers, "times": times, "phrases": phrases,
     "commands": commands, "cost": cost, "live": live, "monologue": monologue,
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from vjserver.runtime.osc import bundle, message, timetag
 from vjserver.show.addresses import OUTPUTS
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Beat, Drum, Onset, Silence
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import BeatGrid, silent_features
 
 NS = 1_000_000_000
 GRID = BeatGrid(10 * NS, 20, 0.5, 0, 4, 0.9, True)
@@ -48,7 +48,7 @@ def received(listener):
 
 
 def test_the_filled_bundle_is_what_python_osc_reads():
-    features = quiet(1)
+    features = silent_features(1)
     features.bands[:] = np.linspace(0, 1, 6)
     oracle = OscBundle(bytes(ContinuousBundle().fill(features, 10 * NS)))
     assert [m.address for m in oracle] == [address for address, _ in CONTINUOUS]
@@ -83,7 +83,7 @@ def test_drums_are_told_at_once_and_end_shortly_after(listener):
     one.tell(Drum(1, 1, "kick", 0.8), NS)
     one.tell(Onset(1, 1, 0.5), NS)
     assert received(listener) == [("/vj/kick", (pytest.approx(0.8),)), ("/vj/onset", (0.5,))]
-    one.tick(quiet(1), BeatGrid(), NS + 70_000_000)
+    one.tick(silent_features(1), BeatGrid(), NS + 70_000_000)
     assert {("/vj/kick", (0.0,)), ("/vj/onset", (0.0,))} <= set(received(listener))
     one.close()
 
@@ -92,7 +92,7 @@ def test_texts_go_to_text_targets_only(listener):
     one = target(listener, kind="text")
     one.tell(Drum(1, 1, "snare", 0.8), NS)
     one.tell(Silence(1, 1, True), NS)
-    one.tick(quiet(1), GRID, GRID.t_ns)
+    one.tick(silent_features(1), GRID, GRID.t_ns)
     addresses = received(listener)
     assert addresses[:3] == [
         ("/vj/event", ("snare",)),
@@ -107,7 +107,7 @@ def test_continuous_values_keep_their_rate(listener):
     one = target(listener, kind="numbers", rate_hz=50.0)
     told = 0
     for i in range(400):
-        one.tick(quiet(1), BeatGrid(), NS + i * 5_000_000)
+        one.tick(silent_features(1), BeatGrid(), NS + i * 5_000_000)
         if i % 100 == 99:  # before the socket's buffer is full
             told += sum(a == "/vj/level" for a, _ in received(listener))
     assert told == pytest.approx(100, abs=2)
@@ -117,7 +117,7 @@ def test_continuous_values_keep_their_rate(listener):
 def test_a_beat_is_told_once_on_time_with_its_place(listener):
     one = target(listener, kind="numbers", rate_hz=1.0)
     for i in range(300):
-        one.tick(quiet(1), GRID, GRID.t_ns - 10_000_000 + i * 5_000_000)
+        one.tick(silent_features(1), GRID, GRID.t_ns - 10_000_000 + i * 5_000_000)
     beats = [args[0] for address, args in received(listener) if address == "/vj/beat"]
     assert beats == [19, 20, 21, 22]
     assert one.next_beat_ns(GRID) == GRID.t_ns + 3 * NS // 2
@@ -127,7 +127,7 @@ def test_a_beat_is_told_once_on_time_with_its_place(listener):
 def test_lookahead_sends_early_with_the_true_time(listener):
     one = target(listener, kind="numbers", rate_hz=1.0, lookahead_ms=100)
     assert one.next_beat_ns(GRID) == GRID.t_ns - NS // 10
-    one.tick(quiet(1), GRID, GRID.t_ns - 90_000_000)
+    one.tick(silent_features(1), GRID, GRID.t_ns - 90_000_000)
     before = time.time()
     packet = listener.recv(65536)
     oracle = OscBundle(packet)
@@ -145,7 +145,7 @@ def test_an_absent_listener_is_no_error():
     one = OscTarget(OscTargetOptions(port=free_port(socket.SOCK_DGRAM)))
     for i in range(20):
         one.tell(Drum(1, 1, "kick", 1.0), i)
-        one.tick(quiet(1), GRID, i * NS)
+        one.tick(silent_features(1), GRID, i * NS)
     one.close()
 
 
@@ -180,7 +180,7 @@ def test_a_foreign_program_reads_us(tmp_path):
 
         def told():
             one.tell(Drum(1, 1, "kick", 0.75), NS)
-            one.tick(quiet(1), GRID, time.perf_counter_ns())
+            one.tick(silent_features(1), GRID, time.perf_counter_ns())
             text = log.read_text()  # a line may be written in pieces: it is whole where the next one has begun
             return "/vj/spectrum" in text and "/vj/kick f 0.750000\n" in text.rpartition("/vj/spectrum")[0]
 

@@ -13,7 +13,7 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.registry import Registry
 from vjserver.show.state import MappingRow, Morph, ShowState
 from vjserver.types.errors import GeneratorError
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 from vjserver.types.frames import Frame, FrameInfo, on_host
 from vjserver.types.knobs import GeneratorInfo, Parameter
 
@@ -58,7 +58,7 @@ def house():
 
 
 def moment(number=0, size=(1280, 720), **state):
-    return Moment(ShowState(**state), quiet(0), number * NS // 30, 1 / 30, number, size)
+    return Moment(ShowState(**state), silent_features(0), number * NS // 30, 1 / 30, number, size)
 
 
 def played(renderer, moments):

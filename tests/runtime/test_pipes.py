@@ -19,7 +19,7 @@ from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.runtime.store import Channels, pack_features, unpack_features
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.events import Beat, Command, Degraded, Drum, Onset, Silence, Tempo
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import BeatGrid, silent_features
 from vjserver.types.frames import FLAG_CRC, Frame, FrameInfo
 
 spawn = multiprocessing.get_context("spawn")
@@ -353,7 +353,7 @@ def test_garbage_under_a_rings_name_is_no_ring():
 
 def test_features_come_back_as_they_went():
     features = replace(
-        quiet(7), grid=BeatGrid(5, 6, 0.5, 3, 4, 0.8, True), bands=np.linspace(0, 1, 6, dtype=np.float32)
+        silent_features(7), grid=BeatGrid(5, 6, 0.5, 3, 4, 0.8, True), bands=np.linspace(0, 1, 6, dtype=np.float32)
     )
     back = unpack_features(pack_features(features))
     assert back.grid == features.grid

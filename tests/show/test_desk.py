@@ -22,7 +22,7 @@ from vjserver.show.state import ShowState, at, look_of
 from vjserver.show.take import Played, head, line, parse
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Drum
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import BeatGrid, silent_features
 
 NS = 1_000_000_000
 A = Preset(name="A", seed=3, prompts=({"text": "rings"},), params={"zoom": 0.7, "bloom": 0.2})
@@ -273,16 +273,16 @@ def test_prompts_travel_as_long_as_the_morph_and_mappings_blend():
     desk = desk_of(Bank([("l", loud), ("s", still)]), replace(enter(ShowState(), 0, loud), texts=("sand",) + ("",) * 7,
                                                               weights=(1.0,) + (0.0,) * 7))  # fmt: skip
     mapper = Mapper()
-    assert mapper(desk.state, quiet(0), 0, 0.1, (64, 36)).params["flash"] == 1.0
+    assert mapper(desk.state, silent_features(0), 0, 0.1, (64, 36)).params["flash"] == 1.0
     desk.receive(0, "/vj/morph/ease", ("linear",))
     desk.receive(0, "/vj/morph/seconds", (2.0,))
     desk.receive(0, "/vj/preset/go", ("s",))
     for i in range(1, 12):
-        request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
+        request = mapper(desk.state, silent_features(0), i * NS // 10, 0.1, (64, 36))
     assert request.params["flash"] == pytest.approx(1 - 11 * 0.05)
     assert dict(request.text.prompts)["sea"] == pytest.approx(0.5, abs=0.06)
     for i in range(12, 23):
-        request = mapper(desk.state, quiet(0), i * NS // 10, 0.1, (64, 36))
+        request = mapper(desk.state, silent_features(0), i * NS // 10, 0.1, (64, 36))
     assert (request.params["flash"], request.text.prompts) == (0.0, (("sea", 1.0),))
 
 
@@ -296,13 +296,13 @@ def test_what_sound_moves_does_not_step_when_a_morph_breaks_off_another():
     desk.receive(0, "/vj/morph/ease", ("linear",))
     desk.receive(0, "/vj/morph/seconds", (2.0,))
     deepest = 0
-    flash = [mapper(desk.state, quiet(0), 0, 0.01, (64, 36)).params["flash"]]
+    flash = [mapper(desk.state, silent_features(0), 0, 0.01, (64, 36)).params["flash"]]
     presses = {1: "b", 101: "c", 160: "c", 190: "a", 250: "d", 270: "b"}
     presses |= {300 + 5 * i: "abcd"[i % 4] for i in range(40)}
     for i in range(1, 720):
         if i in presses:
             desk.receive(i * NS // 100, "/vj/preset/go", (presses[i],))
-        flash.append(mapper(desk.state, quiet(0), i * NS // 100, 0.01, (64, 36)).params["flash"])
+        flash.append(mapper(desk.state, silent_features(0), i * NS // 100, 0.01, (64, 36)).params["flash"])
         deepest = max(deepest, len(mapper.memory.layers) - 1)
     assert flash[0] == 1.0
     assert flash[101] == pytest.approx(0.5, abs=0.006)  # half of the way from 1 to 0, and on from there

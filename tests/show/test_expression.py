@@ -18,7 +18,7 @@ from vjserver.show.state import MappingRow, ShowState, enter
 from vjserver.stages.offline.hearing import COLUMNS, STEPS, Grids, Happened, Hearing
 from vjserver.stages.offline.performance import moments
 from vjserver.types.errors import ConfigError
-from vjserver.types.features import BAND_NAMES, PITCH_CLASSES, SCALARS, BeatGrid, quiet
+from vjserver.types.features import BAND_NAMES, PITCH_CLASSES, SCALARS, BeatGrid, silent_features
 
 NS = 1_000_000_000
 NOW = {"t": 2.0, "beat": 5.5, "bar": 1.375}
@@ -101,13 +101,13 @@ def test_noise_has_no_steps():
 
 def heard_now(count=8, t_ns=3 * NS):
     features = replace(
-        quiet(t_ns),
+        silent_features(t_ns),
         bands=np.linspace(0.1, 0.6, 6, dtype=np.float32),
         spectrum=np.linspace(0, 1, 32, dtype=np.float32),
         chroma=np.linspace(0, 1, 12, dtype=np.float32),
         grid=BeatGrid(2 * NS, count, 0.5, 0, 4, 0.9, True),
     )
-    drums = quiet(t_ns)
+    drums = silent_features(t_ns)
     drums.scalars[list(SCALARS).index("kick")] = 0.7
     return replace(features, stems={"drums": drums})
 
@@ -126,7 +126,7 @@ def test_what_is_heard_has_a_name():
 
 
 def test_no_beat_is_no_beat():
-    now = names_of(quiet(3 * NS), 3 * NS, 0, 4.0)
+    now = names_of(silent_features(3 * NS), 3 * NS, 0, 4.0)
     assert (worth("beat", now), worth("bar", now)) == (0.0, 0.0)
 
 
@@ -220,7 +220,11 @@ def test_huge_whole_numbers_end():
 WORDS = [*FUNCTIONS, *TIMES, *CONSTANTS, "bass", "drums_kick", "chroma_fs", "break", *"0123456789()+-*/%.,<>=! \n",
          "**", "//", "==", " if ", " else ", "1e14", "1e-300", "9" * 20, "(", ")", ", ", "(t, 0, 1, 2, 3)", ":=",
          "lambda ", "[", "]", "'", "#", "\\", "\0", "\ud800", "ｔ", "∞", "and ", "0x", "1j", "_", "x."]  # fmt: skip
-NOWS = [names_of(heard_now(), 3 * NS, 0, 0.0), names_of(quiet(0), 0, 0, 0.0), names_of(heard_now(), 10**17, 0, -1e15)]
+NOWS = [
+    names_of(heard_now(), 3 * NS, 0, 0.0),
+    names_of(silent_features(0), 0, 0, 0.0),
+    names_of(heard_now(), 10**17, 0, -1e15),
+]
 
 
 def asked(text):
@@ -285,19 +289,19 @@ def test_an_expression_reaches_every_knob_in_its_unit(name):
     middle = (knob.low + knob.high) / 2
     address = next(a for a in REGISTRY if REGISTRY[a].kind == "parameter" and SHIPPED.key_of(a) == name)
     state = ShowState(mappings=(moved_by(repr(middle), address),))
-    *_, knobs, _ = mapped(state, quiet(1), 1, 0.0, (64, 36), Mapper().memory, SHIPPED)
+    *_, knobs, _ = mapped(state, silent_features(1), 1, 0.0, (64, 36), Mapper().memory, SHIPPED)
     assert knob.raw(knobs[name]) == pytest.approx(middle, rel=1e-6, abs=1e-6)
 
 
 def test_on_stage_a_knob_stays_where_an_expression_made_its_last_number():
     mapper, state = Mapper(), ShowState(mappings=(moved_by("0.5 if t < 1 else 1 / 0"),))
-    at = [mapper(state, quiet(t), t, 0.5, (64, 36)).params["zoom"] for t in (0, NS // 2, NS, 2 * NS)]
+    at = [mapper(state, silent_features(t), t, 0.5, (64, 36)).params["zoom"] for t in (0, NS // 2, NS, 2 * NS)]
     assert at == pytest.approx([0.5] * 4, abs=1e-6)
 
 
 def test_an_expression_moves_the_weight_of_a_prompt():
     state = ShowState(texts=("a", "b"), weights=(1.0, 1.0), mappings=(moved_by("0.25", "/vj/prompt/2/weight"),))
-    prompts = dict(Mapper()(state, quiet(1), 1, 0.0, (64, 36)).text.prompts)
+    prompts = dict(Mapper()(state, silent_features(1), 1, 0.0, (64, 36)).text.prompts)
     assert prompts["b"] == pytest.approx(0.25 * prompts["a"])
 
 

@@ -17,7 +17,7 @@ from vjserver.show.presetfile import preset_of, saved
 from vjserver.show.registry import MOST_PARAMS, Registry
 from vjserver.show.state import MappingRow, Morph, ShowState, at, look_of, look_of_preset, settled
 from vjserver.types.errors import ConfigError
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 from vjserver.types.knobs import GeneratorInfo, Parameter
 
 NS = 1_000_000_000
@@ -125,7 +125,7 @@ def test_whatever_a_state_holds_it_is_settled_mapped_shown_and_morphed(params):
     glide = Morph(0, 2.0, "linear", dict(list(numbers.items())[:3]), ("faces", "", "", "auto"), {"gone/knob": 0.5})
     state = ShowState(params=numbers, glide=glide, mappings=rows, generator="faces")
     for registry in (WITH, SHIPPED):
-        request, knobs, _ = mapped(state, quiet(0), NS, 0.1, (64, 36), MapperMemory(), registry)
+        request, knobs, _ = mapped(state, silent_features(0), NS, 0.1, (64, 36), MapperMemory(), registry)
         assert request.params.keys() == COMMON.keys()
         assert own_of(registry, "faces", knobs).keys() == registry.knobs("faces").keys()
         values(state, NS, registry)
@@ -240,7 +240,7 @@ def test_what_leads_to_a_generator_that_is_not_here_lies_idle():
     desk.receive(0, "/vj/macro/1", (0.8,))
     assert desk.state.params["zoom"] == pytest.approx(0.8)
     assert desk.state.params["gone/knob"] == 0.5
-    assert Mapper()(desk.state, quiet(0), 0, 0.1, (64, 36)).params["flash"] == 1.0
+    assert Mapper()(desk.state, silent_features(0), 0, 0.1, (64, 36)).params["flash"] == 1.0
     assert not desk.refused
     with pytest.raises(ConfigError, match=r"^/vj/param/gone/knob: generator 'gone' is not installed$"):
         desk.receive(0, "/vj/param/gone/knob", (0.5,))
@@ -278,7 +278,7 @@ def test_a_state_that_makes_no_sense_stands_as_at_the_start_where_it_makes_none(
     for t_ns in (0, NS):
         desk.receive(t_ns, "/vj/macro/1", (0.5,))
         desk.tick(t_ns, desk.grid, 0)
-        mapper(desk.state, quiet(0), t_ns, 0.1, (64, 36))
+        mapper(desk.state, silent_features(0), t_ns, 0.1, (64, 36))
         values(desk.state, t_ns, SHIPPED)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(desk.state), type=ShowState) == desk.state
     assert isinstance(desk.state.texts[0], str)

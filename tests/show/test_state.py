@@ -12,7 +12,7 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import MappingRow, ShowState, Triggers
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Beat, Drum, Onset
-from vjserver.types.features import BAND_NAMES, quiet
+from vjserver.types.features import BAND_NAMES, silent_features
 
 BANK = Bank(
     [
@@ -97,7 +97,7 @@ def test_triggers_count_beats_bars_and_drums():
 
 
 def features(**bands):
-    f = quiet(1)
+    f = silent_features(1)
     values = np.array([bands.get(name, 0.0) for name in BAND_NAMES], np.float32)
     return replace(f, bands=values)
 

@@ -10,7 +10,7 @@ from known import Mapper, PromptTravel
 from vjserver.show.addresses import COMMON
 from vjserver.show.state import ShowState, Travel
 from vjserver.show.travel import spread
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 
 TEXTS = st.lists(st.sampled_from(["", "ocean", "fire", "moon", "moss"]), min_size=8, max_size=8)
 
@@ -90,7 +90,7 @@ def test_a_request_names_decks_size_negative_and_travel():
     texts = ("a", "b", "", "", "c", "", "", "d")
     given_state = ShowState(texts=texts, weights=(1.0, 0.5, 0, 0, 1.0, 0, 0, 0.25), negative="blur", size="640x360",
                             input="feedback", travel=Travel(beats=4))  # fmt: skip
-    request = Mapper()(given_state, quiet(0), 0, 0.0, (1280, 720))
+    request = Mapper()(given_state, silent_features(0), 0, 0.0, (1280, 720))
     assert request.text.decks == ((("a", 1.0), ("b", 0.5)), (("c", 1.0), ("d", 0.25)))
     assert request.text.prompts == (("a", 1.0), ("b", 0.5), ("c", 1.0), ("d", 0.25))
     assert (request.text.negative, request.inference_size, request.surfaces, request.travel_s) == (

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjserver.types.features import FEATURE_NAMES, BeatGrid, quiet
+from vjserver.types.features import FEATURE_NAMES, BeatGrid, silent_features
 
 NS = 1_000_000_000
 
@@ -24,7 +24,7 @@ def test_a_clock_that_stands_has_no_phase():
 
 
 def test_every_feature_can_be_read_by_name():
-    features = quiet(1)
+    features = silent_features(1)
     for name in FEATURE_NAMES:
         assert np.isfinite(features.value(name, 2))
     assert features.value("silence", 1) == 1.0

@@ -32,7 +32,7 @@ from vjserver.stages.deliver.delivery import Delivery
 from vjserver.stages.deliver.safe_loop import Clip, Player, SafeLoop
 from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 from vjserver.types.frames import Pixels
 
 SAFE_WIDTH = 480
@@ -85,7 +85,7 @@ def _made(plan: Plan) -> Delivery:
         (page,) if show.web.on else (),
         composer,
         clock,
-        FeaturesReader(channels, quiet(0)),
+        FeaturesReader(channels, silent_features(0)),
         StateReader(channels.state, first),
         ring,
         RingReader(channels.preview),
@@ -146,7 +146,7 @@ class _Drawn:
         width = min(SAFE_WIDTH, show.video.width)
         self._size = width, max(16, round(show.video.height * width / show.video.width / 2) * 2)
         self._memory, self._number, self._last_ns = RenderMemory(), 0, 0
-        self._features = FeaturesReader(channels, quiet(0))
+        self._features = FeaturesReader(channels, silent_features(0))
         self._state = StateReader(channels.state, plan.first)
 
     def draw(self, now_ns: int) -> Pixels:

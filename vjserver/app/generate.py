@@ -22,7 +22,7 @@ from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.preset import texts_of
 from vjserver.stages.generate.generation import Generation
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 
 COMPILING_S = 300.0
 """Kernels are compiled once on a machine, which takes a minute on a slow one."""
@@ -65,7 +65,7 @@ def main(plan: Plan, life: Life) -> None:
         (video.width, video.height),
         video.fps,
         clock,
-        FeaturesReader(channels, quiet(0)),
+        FeaturesReader(channels, silent_features(0)),
         StateReader(channels.state, plan.first),
         RingWriter(channels.generated, video.width * video.height * 4),
         lambda: RingWriter(channels.preview, video.width * video.height * 4),

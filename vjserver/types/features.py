@@ -112,7 +112,7 @@ class Features:
         return self.stems.get(role, self)
 
 
-def quiet(t_ns: int) -> Features:
+def silent_features(t_ns: int) -> Features:
     """Return the features of silence at ``t_ns``: what every room holds before the ear has spoken."""
     scalars = np.zeros(len(SCALARS), np.float32)
     scalars[list(SCALARS).index("silence")] = 1.0

@@ -27,7 +27,7 @@ from vjserver.stages.control.panel import PanelDesk
 from vjserver.stages.control.user_library import MOST_SAVES, UserLibrary
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import TAKE_BACK, Command, Degraded, Drum
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import BeatGrid, silent_features
 
 BANK = Bank(
     [
@@ -84,7 +84,7 @@ def pass_beats(hear, first, last, ahead_s=0.0):
     """Let the clock tell beat after beat: each falls ``ahead_s`` from now."""
     for count in range(first, last):
         grid = BeatGrid(LiveClock().now_ns() + round(ahead_s * NS), count, 0.5, count % 4, 4, 0.9, True)
-        hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+        hear.features.put(pack_features(replace(silent_features(0), grid=grid)))
         hear()
 
 
@@ -566,7 +566,7 @@ def fallen(desk):
 def test_a_change_that_waits_for_the_bar_is_made_by_who_comes_after(desk):
     control, hear, _, _, _ = desk
     grid = BeatGrid(LiveClock().now_ns(), 8, 0.5, 1, 4, 0.9, True)
-    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    hear.features.put(pack_features(replace(silent_features(0), grid=grid)))
     control.step()
     control.receive("/vj/quantise", ("bar",))
     control.receive("/vj/preset/go", ("b",))
@@ -574,7 +574,7 @@ def test_a_change_that_waits_for_the_bar_is_made_by_who_comes_after(desk):
     heir = fallen(desk)
     assert [row[0] for row in heir.desk.waits(0)] == ["/vj/preset/go b"]
     grid = BeatGrid(LiveClock().now_ns(), 12, 0.5, 0, 4, 0.9, True)
-    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    hear.features.put(pack_features(replace(silent_features(0), grid=grid)))
     heir.step()
     assert heir.state.preset_name == "B"
 
@@ -874,7 +874,7 @@ def test_one_machine_does_not_take_all_the_places(desk, clients):
 def test_what_waited_and_is_done_is_not_done_again_by_who_comes_after(desk):
     control, hear, _, state, make = desk
     grid = BeatGrid(LiveClock().now_ns(), 8, 0.5, 1, 4, 0.9, True)
-    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    hear.features.put(pack_features(replace(silent_features(0), grid=grid)))
     control.step()
     control.receive("/vj/quantise", ("beat",))
     control.receive("/vj/preset/next", ())
@@ -882,7 +882,7 @@ def test_what_waited_and_is_done_is_not_done_again_by_who_comes_after(desk):
     control.step()  # its memory holds what waits
     control._next_tell_ns = LiveClock().now_ns() + 60 * NS  # no more memory in time
     grid = BeatGrid(LiveClock().now_ns(), 10, 0.5, 3, 4, 0.9, True)
-    hear.features.put(pack_features(replace(quiet(0), grid=grid)))
+    hear.features.put(pack_features(replace(silent_features(0), grid=grid)))
     control.step()
     assert control.state.preset_name == "B"
     heir = make(state.get_new())

@@ -16,11 +16,11 @@ from vjserver.stages.deliver.compositor import START_NS, Composer, faded, splash
 from vjserver.stages.deliver.interpolation import Between, along, blend
 from vjserver.stages.deliver.safe_loop import Clip, SafeLoop, drift
 from vjserver.types.errors import VJError
-from vjserver.types.features import BeatGrid, quiet
+from vjserver.types.features import BeatGrid, silent_features
 from vjserver.types.frames import Frame, FrameInfo
 
 SHOW = ShowState()
-QUIET = quiet(0)
+QUIET = silent_features(0)
 HOLD_NS = 2 * NS
 FRAME_NS = NS // 60
 

@@ -21,7 +21,7 @@ from vjserver.stages.deliver.compositor import Composer, Memory
 from vjserver.stages.deliver.delivery import Delivery, Phase
 from vjserver.stages.deliver.safe_loop import SafeLoop
 from vjserver.types.errors import OutputError
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 from vjserver.types.frames import Frame, FrameInfo
 
 
@@ -64,7 +64,7 @@ def house():
         (row("page", size="32x18"),),
         Composer(64, 36, clock.now_ns(), SafeLoop(None, clock, lambda *_: None)),
         clock,
-        FeaturesReader(channels, quiet(0)),
+        FeaturesReader(channels, silent_features(0)),
         StateReader(channels.state),
         RingReader(channels.generated),
         RingReader(channels.preview),
@@ -315,7 +315,7 @@ def successor(house):
         left_behind(channels.memory("deliver"), Memory), ring.get(), RingReader(channels.frozen).get()
     )  # fmt: skip
     return Delivery(
-        house.delivery._make, (), composer, clock, FeaturesReader(channels, quiet(0)),
+        house.delivery._make, (), composer, clock, FeaturesReader(channels, silent_features(0)),
         StateReader(channels.state), ring, RingReader(channels.preview), QueueWriter(channels.events("deliver")),
         StatsWriter(channels.stats("deliver")), MemoryWriter(channels.memory("deliver")),
         lambda: SimpleNamespace(put=lambda _frame: None),

@@ -24,7 +24,7 @@ from vjserver.show.registry import Registry
 from vjserver.show.state import Morph, ShowState
 from vjserver.stages.generate.generation import Generation
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, WorkerFault
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 from vjserver.types.frames import Frame, FrameInfo, Notice
 from vjserver.types.knobs import GeneratorInfo
 
@@ -94,7 +94,7 @@ def stage(request):
         (32, 18),
         30.0,
         clock,
-        FeaturesReader(channels, quiet(0)),
+        FeaturesReader(channels, silent_features(0)),
         StateReader(channels.state),
         RingWriter(channels.generated, 32 * 18 * 4),
         lambda: RingWriter(f"{channels.key}-preview", 32 * 18 * 4),
@@ -123,7 +123,7 @@ def stage(request):
 def test_frames_carry_numbers_times_and_the_generators_memory(stage):
     play, _, ring, channels, clock = stage
     slot = SlotWriter(channels.features)
-    slot.put(pack_features(quiet(NS + 5)))
+    slot.put(pack_features(silent_features(NS + 5)))
     assert play(4) == []
     frame = ring.get()
     assert frame.info.frame_id == 4

@@ -30,7 +30,7 @@ from vjserver.stages.offline.hearing import (
 )
 from vjserver.types.audio import AudioBlock
 from vjserver.types.events import Drum, Onset, Section
-from vjserver.types.features import READERS, SCALARS, BeatGrid, quiet
+from vjserver.types.features import READERS, SCALARS, BeatGrid, silent_features
 
 SECONDS = 30
 SHORT = 6 * RATE_HZ + 1234
@@ -139,7 +139,7 @@ def test_every_feature_of_any_time_is_a_number(song, t_ns):
 
 @pytest.mark.parametrize("t_ns", [-NS, -1, SECONDS * NS, (SECONDS + 60) * NS])
 def test_before_the_song_and_after_it_there_is_silence(song, t_ns):
-    features, silence = song.features(t_ns), quiet(t_ns)
+    features, silence = song.features(t_ns), silent_features(t_ns)
     glows = [list(SCALARS).index(name) for name in ("kick", "snare", "hat", "onset", "drop")]
     rest = [i for i in range(len(SCALARS)) if i not in glows]
     assert np.array_equal(features.scalars[rest], silence.scalars[rest])

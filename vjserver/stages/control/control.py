@@ -41,7 +41,7 @@ from vjserver.stages.control.takesound import TakeSound
 from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError, DeviceError, UnknownNameError
 from vjserver.types.events import TAKE_BACK, Argument, Command, Degraded, Drum, Onset, Section, Speech
-from vjserver.types.features import quiet
+from vjserver.types.features import silent_features
 from vjserver.types.text import visible
 
 POLL_S = 0.004
@@ -88,7 +88,7 @@ class Pipes:
         """Return the ends of ``channels``; the events of ``others`` are heard."""
         return cls(
             StateWriter(channels.state),
-            FeaturesReader(channels, quiet(0)),
+            FeaturesReader(channels, silent_features(0)),
             QueueWriter(channels.events("control")),
             [QueueReader(channels.events(name)) for name in others],
             StatsWriter(channels.stats("control")),

@@ -24,7 +24,7 @@ from vjserver.show.state import Sound
 from vjserver.stages.ear.analysis import Analysis
 from vjserver.types.errors import DeviceError, VJError
 from vjserver.types.events import Beat, Command, Degraded, EarEvent, Event
-from vjserver.types.features import BeatGrid, Features, quiet
+from vjserver.types.features import BeatGrid, Features, silent_features
 
 RETRY_S = (0.5, 1.0, 2.0, 4.0)
 SLOW_NS = 8 * NS
@@ -226,7 +226,7 @@ class Ear:
     def _hear_nothing(self, now_ns: int) -> None:
         if self._analysis is None:
             self._analysis = Analysis(48000, self._options)  # hands can still tap a tempo
-        self._analysis.features = replace(quiet(now_ns), grid=self._analysis.clock.grid)
+        self._analysis.features = replace(silent_features(now_ns), grid=self._analysis.clock.grid)
 
     def _announce(self, what: str, why: str, recovered: bool) -> None:
         self._events.put(Degraded(self._clock.now_ns(), what, why, recovered))
