@@ -58,8 +58,8 @@ def test_the_window_leans_on_the_newest_samples():
 
 def test_a_quiet_master_looks_like_a_loud_one():
     music = np.random.default_rng(1).normal(0, 0.2, RATE) * (1 + np.sin(np.arange(RATE) / 3000))
-    loud, silent_features = see(music)[1], see(music * 0.03)[1]
-    assert np.abs(loud[5:] - silent_features[5:]).max() < 0.02
+    loud, quiet = see(music)[1], see(music * 0.03)[1]
+    assert np.abs(loud[5:] - quiet[5:]).max() < 0.02
 
 
 def test_silence_and_dither_look_like_nothing():

@@ -31,12 +31,12 @@ preset = "lava"
 def cluster(tmp_path_factory):
     """Start two nodes with a processor each, on two addresses of this machine; yield the head's address."""
     folder = tmp_path_factory.mktemp("r")
-    silent_features = {
+    quiet = {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": "120",
     }
-    os.environ.update(silent_features)
+    os.environ.update(quiet)
     port, before = free_port(), set(rays())
     program = Path(sys.executable).with_name("ray")
     for ip, which in (
@@ -49,7 +49,7 @@ def cluster(tmp_path_factory):
     yield f"127.0.0.1:{port}"
     for pid in set(rays()) - before:
         os.kill(pid, signal.SIGKILL)
-    for name in silent_features:
+    for name in quiet:
         os.environ.pop(name)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vjserver.speech.silent_features import LOUD, Strength, levelled, noise_of, strengths
 
 from vjserver.keeping.recordings import RATE_HZ, Recordings, flac, unpacked
+from vjserver.speech.quiet import LOUD, Strength, levelled, noise_of, strengths
 from vjserver.types.errors import ConfigError
 
 NAME = "0123456789abcdef"

@@ -380,8 +380,8 @@ def _speech() -> Iterable[Entry]:
         "how long a phrase fades that blends in",
         8,
     )
-    yield Entry("/vj/speech/hold_s", "parameter", (ArgumentSpec("float", 0.0, 3600.0, "s"),), "so long after the last phrase "
-                "the typed prompt is back; 0: it stays", 60.0)  # fmt: skip
+    yield Entry("/vj/speech/hold_s", "parameter", (ArgumentSpec("float", 0.0, 3600.0, "s"),),
+                "so long after the last phrase the typed prompt is back; 0: it stays", 60.0)  # fmt: skip
     yield Entry("/vj/speech/crowd", "parameter", (switch,), "1: phrases from the page /speak wait for approval", False)
     number = ArgumentSpec("int", 1, MAX_SEED, "a phrase's number; without it the newest", optional=True)
     yield Entry("/vj/speech/push", "action", (number,), "a phrase that waits becomes the picture")
@@ -390,8 +390,8 @@ def _speech() -> Iterable[Entry]:
 
 def _board() -> Iterable[Entry]:
     """Yield what is played on the board of tonight."""
-    yield Entry("/vj/board/keep", "parameter", (ArgumentSpec("bool"),), "1 keeps every phrase that becomes the picture, and "
-                "the picture, as a card of tonight's board", True)  # fmt: skip
+    yield Entry("/vj/board/keep", "parameter", (ArgumentSpec("bool"),), "1 keeps every phrase that becomes the "
+                "picture, and the picture, as a card of tonight's board", True)  # fmt: skip
     yield Entry("/vj/board/star", "action", (), "a star for the newest card")
     name = ArgumentSpec("text", unit="a name", optional=True)
     yield Entry("/vj/board/new", "action", (name,), "begin another board: the next cards go there")

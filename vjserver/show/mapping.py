@@ -127,12 +127,12 @@ def _worked_out(
     layers, glide_ns = _taken_up(state, t_ns, memory)
     travel = Travel(0.0, state.glide.lasts_s, state.glide.ease) if state.glide is not None else state.travel
     lasts_s = travel.lasts_s(features.grid.period_s)
-    slots, slots = travelled(state, seconds, lasts_s, travel.ease, memory.travel)
+    slots, travels = travelled(state, seconds, lasts_s, travel.ease, memory.travel)
     params = {key: state.params.get(key, start) for key, start in registry.starts.items()}
     names = names_of(features, t_ns, state.since_ns, state.since_beat)
     driven = _Driven(features, t_ns, seconds, params, [weight for _, weight in slots], names)
     layers = _move(layers, driven, registry)
-    return driven, slots, travel, lasts_s, MapperMemory(layers, glide_ns, slots)
+    return driven, slots, travel, lasts_s, MapperMemory(layers, glide_ns, travels)
 
 
 def own_of(registry: Registry, kind: str, knobs: Mapping[str, float]) -> dict[str, float]:

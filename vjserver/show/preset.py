@@ -130,7 +130,7 @@ class Message(Strict):
     args: tuple[float | int | str | bool, ...] = ()
 
     @model_validator(mode="after")
-    def _known(self, info: ValidationInfo) -> "Deed":
+    def _known(self, info: ValidationInfo) -> "Message":
         registry = registry_of(info)
         try:
             if not registry.absent(self.do):

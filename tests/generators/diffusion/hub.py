@@ -105,11 +105,11 @@ class Hub:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
-        frame_coupling = threading.FrameCoupling(target=server.serve_forever, daemon=True)
-        frame_coupling.start()
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             server.server_close()
-            frame_coupling.join()
+            thread.join()

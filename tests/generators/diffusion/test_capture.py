@@ -310,11 +310,11 @@ def test_two_engines_never_capture_at_once(models, fake_cuda):
             faults.append(str(error))
 
     pair = [_capturing(load(DiffusionOptions(model=str(models[name]), device="cpu"))) for name in ("lcm", "sd-turbo")]
-    threads = [threading.FrameCoupling(target=play, args=one) for one in pair]
-    for frame_coupling in threads:
-        frame_coupling.start()
-    for frame_coupling in threads:
-        frame_coupling.join()
+    threads = [threading.Thread(target=play, args=one) for one in pair]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert faults == []
 
 
@@ -342,11 +342,11 @@ def test_a_capture_and_what_waits_for_the_whole_device_keep_out_of_each_others_w
                     if mine:
                         enter("capture")
 
-    threads = [threading.FrameCoupling(target=work, args=(i,)) for i in range(4)]
-    for frame_coupling in threads:
-        frame_coupling.start()
-    for frame_coupling in threads:
-        frame_coupling.join()
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert faults == []
     assert min(seen["whole"], seen["capture"]) > 30
     assert not torch.backends.cudnn.benchmark
@@ -429,7 +429,8 @@ def test_a_captured_frame_follows_every_live_input(models, fake_cuda, tmp_path, 
         replace(base, image=255 - picture, schedule=parts.sampler.schedule(2, 0.7, from_picture=True)),
         replace(base, feed=True, schedule=parts.sampler.schedule(2, 0.3, from_picture=True),
                 controls={"warp": (0.9, 0.1, 0.0, -0.1, 0.9, 0.05), "match": (0.5,), "anchor": (0.1,)}),
-        replace(base, controls={"fader": (0.3,), "grade": (1.4, 1.2, 0.8, 0.1, 0.3), "lean": (1, 0, 0, 0.5, 0.7)}),
+        replace(base, controls={"fader": (0.3,), "grade": (1.4, 1.2, 0.8, 0.1, 0.3),
+                                "latent_offset": (1, 0, 0, 0.5, 0.7)}),
     ]  # fmt: skip
     seen = []
     for inputs in live * 3:

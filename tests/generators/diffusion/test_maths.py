@@ -151,16 +151,16 @@ ASKED = Effort(768, 432, 4, 2)
     st.integers(1, 2),
 )
 def test_every_rung_is_cheaper_than_the_one_above_and_can_be_rendered(width, height, steps, decks):
-    rungs = ladder(Effort(width, height, steps, decks))
-    works = [level.work for level in rungs]
+    levels = ladder(Effort(width, height, steps, decks))
+    works = [level.work for level in levels]
     assert works == sorted(works, reverse=True)
     assert len(set(works)) == len(works)
-    assert all(level.steps >= 1 for level in rungs)
+    assert all(level.steps >= 1 for level in levels)
     assert all(
-        level.width % 64 == 0 and level.height % 64 == 0 for level in rungs if level.work and level.width != width
+        level.width % 64 == 0 and level.height % 64 == 0 for level in levels if level.work and level.width != width
     )
-    assert all(level.width * level.height >= SMALLEST_AREA for level in rungs[1:] if level.width < width)
-    assert rungs[-1].decks == 1
+    assert all(level.width * level.height >= SMALLEST_AREA for level in levels[1:] if level.width < width)
+    assert levels[-1].decks == 1
 
 
 def play(governor, asked, seconds_per_work, seconds):
@@ -221,7 +221,7 @@ def test_sizes_below_keep_the_shape_as_well_as_multiples_of_64_can():
 
 
 def cost(governor, asked, seconds_of, seconds):
-    """Play for some seconds where each rung takes what ``seconds_of`` says; return what was told."""
+    """Play for some seconds where each level takes what ``seconds_of`` says; return what was told."""
     told, gone = [], 0.0
     while gone < seconds:
         took = seconds_of(governor.choose(asked))

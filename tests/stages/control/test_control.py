@@ -491,7 +491,7 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
 def test_only_a_picture_of_the_preset_itself_is_kept(desk, tmp_path):
     control = desk[0]
     panel = PanelDesk(control, LiveClock(), tmp_path)
-    boards = {"generate": {"generator": "pattern"}, "deliver": {"rung": "live"}}
+    boards = {"generate": {"generator": "pattern"}, "deliver": {"level": "live"}}
 
     class Board:
         def __init__(self, name):
@@ -510,7 +510,7 @@ def test_only_a_picture_of_the_preset_itself_is_kept(desk, tmp_path):
         assert not panel.shows_the_look(), address
         control.receive(address, back)
         assert panel.shows_the_look()
-    for board, field, wrong in (("deliver", "rung", "safe"), ("generate", "generator", "diffusion (sd-turbo)")):
+    for board, field, wrong in (("deliver", "level", "safe"), ("generate", "generator", "diffusion (sd-turbo)")):
         right, boards[board][field] = boards[board][field], wrong
         assert not panel.shows_the_look(), wrong
         boards[board][field] = right

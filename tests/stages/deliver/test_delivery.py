@@ -267,10 +267,10 @@ def test_the_ladder_is_told_and_shown(house):
     house.play(130)
     assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", False)]
     house.play(30)
-    assert house.stats.get()["rung"] == "safe"
+    assert house.stats.get()["level"] == "safe"
     house.play(40, value=90)
     assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", True)]
-    assert house.stats.get()["rung"] == "live"
+    assert house.stats.get()["level"] == "live"
 
 
 def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house, monkeypatch):

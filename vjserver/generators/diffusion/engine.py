@@ -40,7 +40,7 @@ CONTROLS = {
     "schedule": 2 + 4 * MAX_STEPS,  # see sampler.Schedule.numbers
     "guidance": 1,
     "noise": 2,  # weights of the two noises between which the seed walks
-    "lean": DIRECTIONS + 1,  # weights of fixed directions in noise, and what keeps the sum's spread at 1
+    "latent_offset": DIRECTIONS + 1,  # weights of fixed directions in noise, and what keeps the sum's spread at 1
     "warp": 6,  # where a point of the picture was in the last one
     "last": 1,  # share of the last picture in the picture to start from
     "match": 1,  # how far the last picture's colours are brought back to the anchor's
@@ -53,7 +53,7 @@ _ENDS = np.cumsum(list(CONTROLS.values()))
 PLACE = {name: slice(int(end) - count, int(end)) for (name, count), end in zip(CONTROLS.items(), _ENDS, strict=True)}
 NEUTRAL = {
     "noise": (1.0, 0.0),
-    "lean": (0.0,) * DIRECTIONS + (1.0,),
+    "latent_offset": (0.0,) * DIRECTIONS + (1.0,),
     "warp": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
     "grade": (1.0, 1.0, 1.0, 0.0, 0.0),
 }
@@ -446,7 +446,7 @@ class Engine(Captured):
 def _noise(canvas: Canvas) -> Tensor:
     """Return the frame's noises ``(5, 1, 4, h, w)``: between two seeds, and leaning where the music pulls."""
     c = canvas.controls
-    (a, b), latent_offset = c[PLACE["noise"]].unbind(), c[PLACE["lean"]]
+    (a, b), latent_offset = c[PLACE["noise"]].unbind(), c[PLACE["latent_offset"]]
     noise = a * canvas.noise_a + b * canvas.noise_b
     pulled = (canvas.directions * latent_offset[:DIRECTIONS, None, None, None]).sum(0)
     return torch.cat([((noise[0] + pulled) * latent_offset[DIRECTIONS])[None], noise[1:]])

@@ -338,8 +338,8 @@ class DiffusionGenerator:
         return draw
 
     def _inputs(
-        self, request: FrameRequest, state: DiffusionState | None, effort: Effort, coupling: FrameCoupling, noise: NoiseWalk,
-        before: ViewTransform, prompts: tuple[Prompts, ...],
+        self, request: FrameRequest, state: DiffusionState | None, effort: Effort, coupling: FrameCoupling,
+        noise: NoiseWalk, before: ViewTransform, prompts: tuple[Prompts, ...],
     ) -> "Inputs":  # fmt: skip
         from vjserver.generators.diffusion.engine import Inputs
 
@@ -364,7 +364,7 @@ class DiffusionGenerator:
             film=request.mode == "film",
             controls={
                 "noise": noise.weights,
-                "lean": (*latent_offset, 1.0 / math.sqrt(1.0 + sum(x * x for x in latent_offset))),
+                "latent_offset": (*latent_offset, 1.0 / math.sqrt(1.0 + sum(x * x for x in latent_offset))),
                 "warp": warp(request, before).ravel().tolist(),
                 "last": (0.6 * coupling.picture if feed else 0.0,),
                 "match": (COLOUR_MATCH if feed else 0.0,),

@@ -1,7 +1,7 @@
 """The governor: frame times go in, how much may be asked of the GPU comes out.
 
 It steps down at once when frames come too late for the rate that is wanted, and up again only when there has been room
-for the larger step for a while: steps first, then size, then decks. How long a rung takes it knows from measuring it:
+for the larger step for a while: steps first, then size, then decks. How long a level takes it knows from measuring it:
 a GPU that is bound by launches is no faster at a smaller size, and what was compiled may be faster than less work that
 was not.
 """
@@ -49,25 +49,25 @@ def _fitting(side: float) -> int:
 @lru_cache(64)
 def ladder(asked: Effort) -> tuple[Effort, ...]:
     """Return what may be tried, from ``asked`` down; sides below it are multiples of :data:`SIDE`, shaped alike."""
-    rungs = [Effort(asked.width, asked.height, steps, asked.decks) for steps in range(asked.steps, 0, -1)]
+    levels = [Effort(asked.width, asked.height, steps, asked.decks) for steps in range(asked.steps, 0, -1)]
     scale = SHRINK
     while asked.width * asked.height * scale * scale > SMALLEST_AREA / 2:
         width = _fitting(asked.width * scale)
         height = _fitting(width * asked.height / asked.width)
-        if SMALLEST_AREA <= width * height < rungs[-1].width * rungs[-1].height:
-            rungs.append(Effort(width, height, 1, asked.decks))
+        if SMALLEST_AREA <= width * height < levels[-1].width * levels[-1].height:
+            levels.append(Effort(width, height, 1, asked.decks))
         scale *= SHRINK
     if asked.decks > 1:
-        rungs.append(Effort(rungs[-1].width, rungs[-1].height, rungs[-1].steps, 1))
-    return tuple(rungs)
+        levels.append(Effort(levels[-1].width, levels[-1].height, levels[-1].steps, 1))
+    return tuple(levels)
 
 
 @dataclass(slots=True)
 class Governor:
-    """Chooses a rung of the ladder so that frames take no longer than ``1 / target_fps``; a target of 0 is off.
+    """Chooses a level of the ladder so that frames take no longer than ``1 / target_fps``; a target of 0 is off.
 
-    ``level`` 0 is what was asked. A rung that proved too high is tried again later each time. ``known_s`` has the
-    seconds of each rung that was measured.
+    ``level`` 0 is what was asked. A level that proved too high is tried again later each time. ``known_s`` has the
+    seconds of each level that was measured.
     """
 
     target_fps: float
@@ -85,28 +85,28 @@ class Governor:
             if self._asked is not None and self.level:
                 # As much work as was found to be possible for what was asked before.
                 can = ladder(self._asked)[self.level]
-                rungs = ladder(asked)
-                fits = (i for i, level in enumerate(rungs) if level.work <= can.work or self._holds(level))
-                self.level = next(fits, len(rungs) - 1)
+                levels = ladder(asked)
+                fits = (i for i, level in enumerate(levels) if level.work <= can.work or self._holds(level))
+                self.level = next(fits, len(levels) - 1)
             self._asked = asked
             self._forget()
-        rungs = ladder(asked)
-        self.level = min(self.level, len(rungs) - 1)
-        return rungs[self.level]
+        levels = ladder(asked)
+        self.level = min(self.level, len(levels) - 1)
+        return levels[self.level]
 
     def hear(self, frame_s: float) -> str:
-        """Take the time of one frame; return a sentence when the rung changed, else an empty text."""
+        """Take the time of one frame; return a sentence when the level changed, else an empty text."""
         if self.target_fps <= 0.0 or self._asked is None:
             return ""
         self._times.append(frame_s)
         self._since_up_s += frame_s
         if len(self._times) < WINDOW:
             return ""
-        rungs, budget_s, now_s = ladder(self._asked), 1.0 / self.target_fps, median(self._times)
-        self._measure(rungs[self.level], now_s)
+        levels, budget_s, now_s = ladder(self._asked), 1.0 / self.target_fps, median(self._times)
+        self._measure(levels[self.level], now_s)
         if now_s > LATE * budget_s:
             self._calm_s = 0.0
-            below = self._below(rungs, now_s, budget_s)
+            below = self._below(levels, now_s, budget_s)
             if below == self.level:
                 return ""
             if self._since_up_s < LONGER_S:
@@ -114,9 +114,9 @@ class Governor:
             return self._move(below, now_s)
         if not self.level:
             return ""
-        above = next((i for i in range(self.level) if self._holds(rungs[i])), self.level - 1)
-        holds = self._holds(rungs[above]) if rungs[above] in self.known_s else None
-        by_work_s = now_s * rungs[above].work / rungs[self.level].work
+        above = next((i for i in range(self.level) if self._holds(levels[i])), self.level - 1)
+        holds = self._holds(levels[above]) if levels[above] in self.known_s else None
+        by_work_s = now_s * levels[above].work / levels[self.level].work
         there_is_room = holds or by_work_s < ROOM * budget_s
         self._calm_s = self._calm_s + max(frame_s, budget_s) if there_is_room else 0.0
         # One that was measured as too slow may have met a bad moment: it is tried again, but seldom.
@@ -126,28 +126,28 @@ class Governor:
         return self._move(above, now_s)
 
     def know(self, effort: Effort, frame_s: float) -> None:
-        """Take the time of a rung that was measured before the show."""
+        """Take the time of a level that was measured before the show."""
         self.known_s[effort] = frame_s
 
     def _measure(self, here: Effort, now_s: float) -> None:
-        """Note the time of a rung; if the machine has become slower or faster since, it has so for all of them."""
+        """Note the time of a level; if the machine has become slower or faster since, it has so for all of them."""
         pace = now_s / self.known_s.get(here, now_s)
         for effort in self.known_s:
             self.known_s[effort] *= pace
         self.known_s[here] = now_s
 
     def _holds(self, level: Effort) -> bool:
-        """Tell whether a rung is known to be quick enough."""
+        """Tell whether a level is known to be quick enough."""
         return level in self.known_s and self.known_s[level] * self.target_fps <= ROOM
 
-    def _below(self, rungs: tuple[Effort, ...], now_s: float, budget_s: float) -> int:
-        """Return the next rung below that is quick enough, as far as is known.
+    def _below(self, levels: tuple[Effort, ...], now_s: float, budget_s: float) -> int:
+        """Return the next level below that is quick enough, as far as is known.
 
         Where none is, or less work has gained nothing, it is the largest of about the quickest that are known.
         """
-        known = {i: self.known_s[level] for i, level in enumerate(rungs) if level in self.known_s}
+        known = {i: self.known_s[level] for i, level in enumerate(levels) if level in self.known_s}
         if now_s <= GAIN * known.get(self.level - 1, math.inf):
-            for i in range(self.level + 1, len(rungs)):
+            for i in range(self.level + 1, len(levels)):
                 if known.get(i, 0.0) <= budget_s:
                     return i
         return next(i for i in sorted(known) if known[i] * GAIN <= min(known.values()))
@@ -157,7 +157,7 @@ class Governor:
         if self._asked is None or self.level + 1 >= len(ladder(self._asked)):
             return False
         self.level += 1
-        self._wait_s = LONGER_S  # the rung above would fail again
+        self._wait_s = LONGER_S  # the level above would fail again
         self._forget()
         return True
 

@@ -14,7 +14,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from vjserver.generators.camera import STILL, Place, place, warp
+from vjserver.generators.camera import STILL, ViewTransform, place, warp
 from vjserver.generators.paint.info import INFO
 from vjserver.generators.paint.options import PaintOptions
 from vjserver.generators.store import find_part, mark_run, marked, models
@@ -38,7 +38,7 @@ class PaintState:
     """What one frame hands to the next: the canvas, where the knobs had put it, strokes owed (live)."""
 
     canvas: "Canvas"
-    place: Place
+    place: ViewTransform
     owed: float = 0.0
 
 
@@ -206,7 +206,7 @@ class PaintGenerator:
         if not all(abs(one) < 100.0 for one in row.place):
             raise GeneratorError("this is no checkpoint of the painter: its camera is nowhere")
         tensors = [torch.from_numpy(one.reshape(1, *row.shape).copy()).to(painter.device) for one in arrays]
-        return PaintState(Canvas(tensors[0], tensors[1], tensors[2], row.strokes, row.seed), Place(*row.place))
+        return PaintState(Canvas(tensors[0], tensors[1], tensors[2], row.strokes, row.seed), ViewTransform(*row.place))
 
     # -- what a frame is made of ---------------------------------------------------------------------------
 

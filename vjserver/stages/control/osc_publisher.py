@@ -226,8 +226,8 @@ class OscPublisher:
         if pacing:
             self.tell("/vj/status/pacing", pacing["p50"], pacing["p99"])
             self.tell("/vj/status/late", int(deliver["late"]), int(deliver["missed"]))
-        if deliver.get("rung"):
-            self._tell_once("/vj/status/picture", deliver["rung"])
+        if deliver.get("level"):
+            self._tell_once("/vj/status/picture", deliver["level"])
         for row in output_rows(self._desk.state.outputs, deliver):
             self.tell("/vj/status/output", *row)
 

@@ -89,7 +89,7 @@ class PanelDesk:
             },
             "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
             "outputs": deliver.get("outputs", {}),
-            "picture": deliver.get("rung", ""),
+            "picture": deliver.get("level", ""),
             "generator": maker(generate),
             "figures": generate.get("figures", {}),
             "troubles": self._control.faults,
@@ -124,7 +124,7 @@ class PanelDesk:
         covered = state.blackout or state.freeze or state.safe or state.fade < 0.95 or state.glide is not None
         kind = presets[state.preset][1].generator
         made_by = str(boards["generate"].fresh(now_ns).get("generator", ""))
-        return not covered and boards["deliver"].fresh(now_ns).get("rung") == "live" and made_by.startswith(kind)
+        return not covered and boards["deliver"].fresh(now_ns).get("level") == "live" and made_by.startswith(kind)
 
     def keep_thumbnail(self, jpeg: bytes) -> None:
         """Keep the picture of the preset that plays, unless it is one of ours."""

@@ -284,7 +284,7 @@ class Delivery:
                 "pacing": self._pacing.summary(),
                 "new_fps": self._new_rate.per_second(now_ns),
                 "fps": round(NS / self._period_ns, 2),
-                "rung": self._compose.level,
+                "level": self._compose.level,
                 "frame_to_output": best,
                 "outputs": rows,
                 "drops": sum(row["drops"] for row in rows.values()),
