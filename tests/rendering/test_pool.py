@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import wait_for
 
-from vjserver.rendering.pool import KEPT, GeneratorPool, Part
+from vjserver.rendering.pool import KEPT, GeneratorPool, GeneratorSpec
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Frame, FrameInfo
 
@@ -49,7 +49,7 @@ def house():
         players.close()
 
 
-BIG, OTHER = Part("diffusion", "big"), Part("diffusion", "other")
+BIG, OTHER = GeneratorSpec("diffusion", "big"), GeneratorSpec("diffusion", "other")
 
 
 def test_at_the_start_the_fallback_is_opened_before_what_is_wanted_begins_to_load():
@@ -65,14 +65,14 @@ def test_at_the_start_the_fallback_is_opened_before_what_is_wanted_begins_to_loa
         return Dummy(part)
 
     players = GeneratorPool(make, Loader(), lambda *_: None)
-    assert players.choose(BIG).part == Part("pattern")
+    assert players.choose(BIG).part == GeneratorSpec("pattern")
     assert order == ["make pattern", "load diffusion (big)"]
 
 
 def test_the_pattern_plays_while_a_model_is_loaded_and_then_gives_way(house):
     players, gate, told, made = house
-    assert players.choose(BIG) is made[Part("pattern")]
-    assert players.choose(BIG) is made[Part("pattern")]
+    assert players.choose(BIG) is made[GeneratorSpec("pattern")]
+    assert players.choose(BIG) is made[GeneratorSpec("pattern")]
     gate.set()
     wait_for(lambda: players.choose(BIG) is made.get(BIG))
     assert told == [
@@ -84,7 +84,7 @@ def test_the_pattern_plays_while_a_model_is_loaded_and_then_gives_way(house):
 def test_coming_back_is_at_once_and_the_longest_unused_is_let_go(house):
     players, gate, _, made = house
     gate.set()
-    parts = [Part("diffusion", name) for name in "abcd"]
+    parts = [GeneratorSpec("diffusion", name) for name in "abcd"]
     for part in parts:
         wait_for(lambda part=part: players.choose(part).part == part)
     assert players.choose(parts[2]) is made[parts[2]]
@@ -97,7 +97,7 @@ def test_a_model_that_cannot_be_loaded_leaves_who_plays_on_stage(house):
     players, gate, told, made = house
     gate.set()
     wait_for(lambda: players.choose(BIG).part == BIG)
-    broken = Part("diffusion", "broken")
+    broken = GeneratorSpec("diffusion", "broken")
     wait_for(lambda: players.choose(broken) and any("damaged" in why for why, _ in told))
     assert told[-1] == ("unet.safetensors is damaged; diffusion (big) plays on", False)
     for _ in range(5):
@@ -113,7 +113,7 @@ def test_who_fails_while_playing_gives_way_to_the_pattern(house):
     wait_for(lambda: players.choose(BIG).part == BIG)
     players.refuse("no memory left")
     assert made[BIG].closed
-    assert players.choose(BIG) is made[Part("pattern")]
+    assert players.choose(BIG) is made[GeneratorSpec("pattern")]
     assert told[-1] == ("no memory left; the pattern generator plays instead", False)
 
 
@@ -122,7 +122,7 @@ def test_a_model_for_which_there_is_no_room_gets_that_of_the_others(house):
     gate.set()
     for part in (OTHER, BIG):
         wait_for(lambda part=part: players.choose(part).part == part)
-    huge = Part("diffusion", "huge")
+    huge = GeneratorSpec("diffusion", "huge")
     wait_for(lambda: players.choose(huge).part == huge)
     assert made[OTHER].closed
     assert made[BIG].closed
@@ -135,9 +135,9 @@ def test_a_model_that_never_fits_is_refused_after_the_room_was_made(house):
     players, gate, told, _ = house
     gate.set()
     wait_for(lambda: players.choose(BIG).part == BIG)
-    vast = Part("diffusion", "vast")
+    vast = GeneratorSpec("diffusion", "vast")
     wait_for(lambda: players.choose(vast) and told[-1][0].endswith("the pattern generator plays instead"))
-    assert players.playing == Part("pattern")
+    assert players.playing == GeneratorSpec("pattern")
     assert players.choose(BIG) is not None
 
 
@@ -146,7 +146,7 @@ def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(ho
     for _ in range(5):
         players.choose(BIG)
     for _ in range(50):
-        players.choose(Part("pattern"))
+        players.choose(GeneratorSpec("pattern"))
     assert [recovered for _, recovered in told] == [False, True], "getting ready; the pattern plays"
     for _ in range(50):
         players.choose(BIG)
@@ -160,14 +160,16 @@ def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(ho
 def test_one_beside_that_could_not_be_opened_is_tried_again_when_it_is_asked_for_anew(house):
     players, gate, told, _ = house
     gate.set()
-    broken = Part("diffusion", "broken")
-    players.choose(Part("pattern"))
+    broken = GeneratorSpec("diffusion", "broken")
+    players.choose(GeneratorSpec("pattern"))
     for _ in range(2):
-        wait_for(lambda: (players.beside(broken), players.choose(Part("pattern")), told and not told[-1][1])[2])
+        wait_for(
+            lambda: (players.beside(broken), players.choose(GeneratorSpec("pattern")), told and not told[-1][1])[2]
+        )
         assert told[-1] == ("unet.safetensors is damaged; the picture starts from noise", False)
         for _ in range(20):
             assert players.beside(broken) is None
-            players.choose(Part("pattern"))
+            players.choose(GeneratorSpec("pattern"))
         assert players.beside(None) is None
         assert told[-1] == ("no longer wanted", True)
     assert len(told) == 4
@@ -176,10 +178,10 @@ def test_one_beside_that_could_not_be_opened_is_tried_again_when_it_is_asked_for
 def test_one_that_is_no_longer_beside_makes_way(house):
     players, gate, _, made = house
     gate.set()
-    players.choose(Part("pattern"))
-    wait_for(lambda: players.beside(BIG) or players.choose(Part("pattern")) is None)
+    players.choose(GeneratorSpec("pattern"))
+    wait_for(lambda: players.beside(BIG) or players.choose(GeneratorSpec("pattern")) is None)
     players.beside(None)
-    huge = Part("diffusion", "huge")
+    huge = GeneratorSpec("diffusion", "huge")
     wait_for(lambda: players.choose(huge).part == huge)
     assert made[BIG].closed
 
@@ -194,4 +196,4 @@ def test_a_stranger_that_cannot_be_closed_is_gone_all_the_same(house):
 
     made[BIG].close = fail
     players.refuse("it fell")
-    assert players.choose(Part("pattern")).part == Part("pattern")
+    assert players.choose(GeneratorSpec("pattern")).part == GeneratorSpec("pattern")

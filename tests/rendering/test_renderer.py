@@ -7,7 +7,7 @@ import pytest
 from known import SHIPPED
 
 from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Part, WaitingPool
+from vjserver.rendering.pool import GeneratorSpec, WaitingPool
 from vjserver.rendering.renderer import CHAIN_AREA, Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.registry import Registry
@@ -74,7 +74,7 @@ def test_a_generator_gets_its_own_knobs_by_their_bare_names_in_their_own_units(h
     rows = (MappingRow("silence", "/vj/param/faces/truncation", 0.0, 0.5, "linear", "add", 0.0, 0.0),
             MappingRow("silence", "/vj/param/gone/knob", 0.0, 0.5, "linear", "add", 0.0, 0.0))  # fmt: skip
     played(renderer, [moment(generator="faces", params=params, mappings=rows)])
-    asked = made[Part("faces")].requests[0]
+    asked = made[GeneratorSpec("faces")].requests[0]
     assert asked.own == {"truncation": 1.5, "pose": 8.0}
     assert asked.params["zoom"] == 1.0
     assert "truncation" not in asked.params
@@ -84,7 +84,7 @@ def test_a_chain_is_walked_over_one_pool_and_graded_once(house):
     renderer, made, _ = house
     params = {"flash": 1.0, "saturation": 0.0, "zoom": 0.75}
     last = played(renderer, [moment(i, generator="faces", input="pattern", params=params) for i in range(3)])
-    first, second = made[Part("pattern")], made[Part("faces")]
+    first, second = made[GeneratorSpec("pattern")], made[GeneratorSpec("faces")]
     asked = first.requests[-1]
     assert asked.width * asked.height <= CHAIN_AREA * 1.02
     assert asked.width / asked.height == pytest.approx(16 / 9, rel=0.02)
@@ -101,26 +101,28 @@ def test_a_chain_is_walked_over_one_pool_and_graded_once(house):
 def test_a_generator_that_starts_from_no_picture_gets_none(house):
     renderer, made, _ = house
     played(renderer, [moment(generator="pattern", input="faces")])
-    assert made[Part("pattern")].requests[0].image is None
-    assert Part("faces") not in made
+    assert made[GeneratorSpec("pattern")].requests[0].image is None
+    assert GeneratorSpec("faces") not in made
 
 
 def test_a_first_one_that_fails_is_told_once_and_the_second_starts_from_noise(house):
     renderer, made, told = house
     played(renderer, [moment(generator="faces", input="pattern")])
-    made[Part("pattern")].fails = KeyError("whatever")
+    made[GeneratorSpec("pattern")].fails = KeyError("whatever")
     played(renderer, [moment(i, generator="faces", input="pattern") for i in range(3)])
     assert len(told) == 1
     assert told[0][1].startswith("pattern fell: KeyError: 'whatever' (test_renderer.py:")
-    assert made[Part("faces")].requests[-1].image is None
+    assert made[GeneratorSpec("faces")].requests[-1].image is None
 
 
 def test_a_models_name_reaches_who_takes_one_and_is_announced_to_who_does_not(house):
     renderer, made, told = house
     played(renderer, [moment(generator="faces", model="ffhq"), moment(1, generator="faces", model="own")])
-    assert list(made) == [Part("faces", "ffhq"), Part("faces")], "the show's own model is no other part"
+    assert list(made) == [GeneratorSpec("faces", "ffhq"), GeneratorSpec("faces")], (
+        "the show's own model is no other part"
+    )
     played(renderer, [moment(i, generator="pattern", model="ffhq") for i in range(3)])
-    assert list(made)[-1] == Part("pattern")
+    assert list(made)[-1] == GeneratorSpec("pattern")
     assert told == [("model", "pattern takes no model: 'ffhq' is left out", False)]
     played(renderer, [moment(generator="pattern")])
     assert told[-1][2]
@@ -137,7 +139,7 @@ def test_who_comes_back_begins_anew(house):
 def test_in_a_film_an_error_ends_it(house):
     renderer, made, _ = house
     played(renderer, [moment(generator="faces")])
-    made[Part("faces")].fails = ValueError("broken")
+    made[GeneratorSpec("faces")].fails = ValueError("broken")
     with pytest.raises(GeneratorError, match=r"faces fell: ValueError: broken \(test_renderer\.py:\d+\)"):
         played(renderer, [moment(generator="faces")])
 
@@ -153,13 +155,16 @@ def test_one_that_draws_everything_draws_through_a_morph_too():
     renderer = Renderer(REGISTRY, WaitingPool(make), images, lambda *_: None, only="pattern")
     glide = Morph(0, 2.0, "linear", {}, ("faces", "ffhq", "", "auto"))
     played(renderer, [replace(moment(generator="faces"), state=ShowState(generator="faces", glide=glide))])
-    assert [dummy.part for dummy in made] == [Part("pattern")]
+    assert [dummy.part for dummy in made] == [GeneratorSpec("pattern")]
 
 
 def test_requests_carry_their_number_and_mode(house):
     renderer, made, _ = house
     played(renderer, [replace(moment(7), mode="film")])
-    assert (made[Part("pattern")].requests[0].number, made[Part("pattern")].requests[0].mode) == (7, "film")
+    assert (made[GeneratorSpec("pattern")].requests[0].number, made[GeneratorSpec("pattern")].requests[0].mode) == (
+        7,
+        "film",
+    )
 
 
 def test_who_plays_keeps_its_memory_while_its_input_changes(house):
@@ -169,7 +174,7 @@ def test_who_plays_keeps_its_memory_while_its_input_changes(house):
         rendered, memory = renderer.render(moment(number, generator="faces", input=source), memory)
         counts.append(int(rendered.frame.pixels[0, 0, 0]))
     assert counts == [1, 2, 3, 4, 5, 6]
-    assert made[Part("faces")].requests[2].image is not None
+    assert made[GeneratorSpec("faces")].requests[2].image is not None
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_what_is_no_frame_is_a_fault_of_who_made_it(house, frame, kind):
     renderer, made, told = house
     first = moment(size=(64, 36), generator="faces", input="pattern")
     played(renderer, [first])
-    made[Part(kind)].render = lambda request, state: (frame, state)
+    made[GeneratorSpec(kind)].render = lambda request, state: (frame, state)
     if kind == "faces":
         with pytest.raises(GeneratorError, match=r"^faces(:| makes frames of uint8 \(36, 64, 4\): got)"):
             played(renderer, [first])
@@ -206,7 +211,7 @@ def test_a_picture_for_another_generator_may_stay_on_its_device(house):
     renderer, made, _ = house
     one = moment(size=(64, 36), generator="faces", input="pattern")
     played(renderer, [one])
-    first, second = made[Part("pattern")], made[Part("faces")]
+    first, second = made[GeneratorSpec("pattern")], made[GeneratorSpec("faces")]
     assert (first.requests[-1].where, second.requests[-1].where) == ("device", "host")
     plain, kept = first.render, torch.full((36, 64, 4), 7, dtype=torch.uint8)
     first.render = lambda request, state: (replace(plain(request, state)[0], device=kept), 1)

@@ -11,7 +11,7 @@ from vjserver.app.show import load_bank
 from vjserver.app.workers import Plan
 from vjserver.ports import Generator, open_door
 from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Announce, GeneratorPool, Part, opened, own_model
+from vjserver.rendering.pool import Announce, GeneratorPool, GeneratorSpec, opened, own_model
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
@@ -40,13 +40,13 @@ def main(plan: Plan, life: Life) -> None:
 
     own = cache(partial(own_model, show.generators))
 
-    def make(part: Part) -> Generator:
+    def make(part: GeneratorSpec) -> Generator:
         """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
         own = threading.current_thread() is threading.main_thread()
         with life.tolerate(COMPILING_S) if own else contextlib.nullcontext():
             return ready(part)
 
-    def ready(part: Part) -> Generator:
+    def ready(part: GeneratorSpec) -> Generator:
         generator = opened(show.generators, part, target_fps=video.fps)
         model = part.model or own(part.kind)
         presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own(part.kind)) == model]

@@ -13,7 +13,7 @@ from vjserver.dsp.frontend import HOP
 from vjserver.dsp.options import EarOptions
 from vjserver.ports import Generator, Source, find, open_door, options_of
 from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Part, WaitingPool
+from vjserver.rendering.pool import GeneratorSpec, WaitingPool
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.runtime.installed import installed
@@ -157,7 +157,7 @@ def render_preset(
     """Yield the frames of a preset played to the demo's song from ``skip_s`` on. Raises GeneratorError."""
     registry = installed()
 
-    def make(part: Part) -> Generator:
+    def make(part: GeneratorSpec) -> Generator:
         model = {"model": part.model} if part.model else {}
         generator: Generator = open_door("generators", {"kind": part.kind, **model})
         generator.warm_up(*size, [prompt.text for prompt in preset.prompts])

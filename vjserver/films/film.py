@@ -21,7 +21,7 @@ from vjserver.films.codecs import Codec
 from vjserver.films.images import FilmImages
 from vjserver.films.versions import versions
 from vjserver.ports import Generator, find
-from vjserver.rendering.pool import Part, WaitingPool, opened, own_model
+from vjserver.rendering.pool import GeneratorSpec, WaitingPool, opened, own_model
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.picture import is_picture
 from vjserver.show.cues import CueList
@@ -138,7 +138,7 @@ class Film:
     def renderer(self, tell: Tell) -> tuple[Renderer, FilmImages]:
         """Return a renderer with generators of its own, which are waited for, and its pictures to start from."""
 
-        def make(part: Part) -> Generator:
+        def make(part: GeneratorSpec) -> Generator:
             generator = opened(self.doors, part)
             generator.warm_up(*self.size, texts_of(p for _, p in self.bank.presets if p.generator == part.kind))
             return generator
@@ -216,7 +216,7 @@ class Plan:
 
     stretches: tuple[Stretch, ...]
     looks: tuple[Look, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[GeneratorSpec, ...]
     whole: tuple[str, ...]
     """Generators within whose scenes no stretch can begin, in words."""
 
@@ -240,14 +240,14 @@ class _AskingPool:
     """Opens nobody."""
 
     def __init__(self) -> None:
-        self.playing = Part("")
+        self.playing = GeneratorSpec("")
 
-    def choose(self, wanted: Part) -> Any:
+    def choose(self, wanted: GeneratorSpec) -> Any:
         """Take note."""
         self.playing = wanted
         return _Nobody()
 
-    def beside(self, part: Part | None) -> Any:
+    def beside(self, part: GeneratorSpec | None) -> Any:
         """Take note."""
         return _Nobody() if part is not None else None
 
@@ -293,7 +293,7 @@ def planned(film: Film, tell: Tell) -> Plan:
     stretches: list[Stretch] = []
     segments: list[Segment] = []
     looks: list[Look] = []
-    parts: dict[Part, None] = {}
+    parts: dict[GeneratorSpec, None] = {}
     whole: dict[str, None] = {}
     heads = film.fingerprint()
     told, leaving = hashlib.sha256(heads), b""
@@ -303,7 +303,7 @@ def planned(film: Film, tell: Tell) -> Plan:
     began, ended = film.first, -1
 
     @cache
-    def mark(part: Part) -> str:
+    def mark(part: GeneratorSpec) -> str:
         """Return what changes when the files of a part's model do."""
         told_by = getattr(find("generators", part.kind), "mark_of", None)
         return told_by(part.model or film.own_model(part.kind)) if told_by is not None else ""
@@ -387,7 +387,7 @@ def _check_expressions(moment: Moment) -> None:
 class _Asked:
     """What is asked of whom for a frame, and from which image it starts."""
 
-    chain: list[tuple[Part, FrameRequest]]
+    chain: list[tuple[GeneratorSpec, FrameRequest]]
     image: str
 
 
@@ -417,13 +417,13 @@ def _can_move(kind: str) -> bool:
     return isinstance(find("generators", kind), type) and hasattr(find("generators", kind), "advance")
 
 
-def _lead_in_s(film: Film, chain: list[tuple[Part, FrameRequest]]) -> float:
+def _lead_in_s(film: Film, chain: list[tuple[GeneratorSpec, FrameRequest]]) -> float:
     return max(
         (film.registry.infos[part.kind].lead_in_s for part, _ in chain if part.kind in film.registry.infos), default=0.0
     )
 
 
-def _note_look(looks: list[Look], moment: Moment, chain: list[tuple[Part, FrameRequest]]) -> None:
+def _note_look(looks: list[Look], moment: Moment, chain: list[tuple[GeneratorSpec, FrameRequest]]) -> None:
     part, request = chain[-1]
     prompts = tuple(text for text, _ in request.text.prompts)
     one = Look(moment.number, moment.state.preset_name, part.kind, part.model, prompts, moment.state.seed)

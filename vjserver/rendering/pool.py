@@ -15,7 +15,7 @@ from vjserver.types.errors import ConfigError, GeneratorError, OutOfMemoryError,
 KEPT = 3
 
 
-class Part(NamedTuple):
+class GeneratorSpec(NamedTuple):
     """Who is to play: a generator's kind, and a model's name where it takes one (empty: its own choice)."""
 
     kind: str
@@ -25,7 +25,7 @@ class Part(NamedTuple):
         return f"{self.kind} ({self.model})" if self.model else self.kind
 
 
-Make = Callable[[Part], Generator]
+Make = Callable[[GeneratorSpec], Generator]
 Announce = Callable[[str, str, bool], None]
 
 
@@ -37,21 +37,21 @@ class GeneratorPool:
 
     def __init__(self, make: Make, loader: Executor, announce: Announce) -> None:
         self._make, self._loader, self._announce = make, loader, announce
-        self._kept: dict[Part, Generator] = {}
-        self._coming: tuple[Part, Future[Generator]] | None = None
-        self._refused: Part | None = None
+        self._kept: dict[GeneratorSpec, Generator] = {}
+        self._coming: tuple[GeneratorSpec, Future[Generator]] | None = None
+        self._refused: GeneratorSpec | None = None
         self._told = False
-        self._beside: Part | None = None
-        self._refused_beside: Part | None = None
-        self.playing = Part("")
+        self._beside: GeneratorSpec | None = None
+        self._refused_beside: GeneratorSpec | None = None
+        self.playing = GeneratorSpec("")
 
-    def choose(self, wanted: Part) -> Generator:
+    def choose(self, wanted: GeneratorSpec) -> Generator:
         """Return who plays now where ``wanted`` shall; one that was refused waits until another was asked for."""
         self._welcome(wanted)
         if wanted != self.playing and wanted != self._refused:
             if wanted in self._kept:
                 self._take(wanted)
-            elif wanted == Part(FALLBACK_GENERATOR):
+            elif wanted == GeneratorSpec(FALLBACK_GENERATOR):
                 self._play_safe()
             elif self._coming is None:
                 if self.playing not in self._kept:  # first a picture: both at once took half as long again for it
@@ -69,7 +69,7 @@ class GeneratorPool:
             self._play_safe()
         return self._kept[self.playing]
 
-    def beside(self, part: Part | None) -> Generator | None:
+    def beside(self, part: GeneratorSpec | None) -> Generator | None:
         """Return a generator that makes pictures for the one that plays, None while it is being opened.
 
         One that could not be opened is tried again when it has been asked for anew.
@@ -80,7 +80,7 @@ class GeneratorPool:
         self._beside = part
         if part is None or part in self._kept:
             return self._kept[part] if part is not None else None
-        if part == Part(FALLBACK_GENERATOR):
+        if part == GeneratorSpec(FALLBACK_GENERATOR):
             self._kept[part] = self._make(part)
         elif self._coming is None and part != self._refused_beside:
             self._coming = part, self._loader.submit(self._make, part)
@@ -102,7 +102,7 @@ class GeneratorPool:
             _let_go(generator)
         self._kept.clear()
 
-    def _welcome(self, wanted: Part) -> None:
+    def _welcome(self, wanted: GeneratorSpec) -> None:
         """Take in who has become ready, if anybody."""
         if self._coming is None or not self._coming[1].done():
             return
@@ -144,7 +144,7 @@ class GeneratorPool:
             return True
         return len(self._kept) < count
 
-    def _take(self, part: Part) -> None:
+    def _take(self, part: GeneratorSpec) -> None:
         self._kept[part] = self._kept.pop(part)  # the newest is the last to go
         self.playing = part
 
@@ -162,13 +162,13 @@ class GeneratorPool:
 
     def _play_safe(self) -> None:
         if self.playing.kind != FALLBACK_GENERATOR or self.playing not in self._kept:
-            safe = Part(FALLBACK_GENERATOR)
+            safe = GeneratorSpec(FALLBACK_GENERATOR)
             if safe not in self._kept:
                 self._kept[safe] = self._make(safe)
             self._take(safe)
 
 
-def opened(doors: Mapping[str, Mapping[str, Any]], part: Part, **usual: object) -> Generator:
+def opened(doors: Mapping[str, Mapping[str, Any]], part: GeneratorSpec, **usual: object) -> Generator:
     """Return a generator, opened, with the options that ``doors`` has for its kind, else those that are ``usual``.
 
     Raises ConfigError for options that make no sense, GeneratorError.
@@ -210,19 +210,19 @@ class WaitingPool:
 
     def __init__(self, make: Make) -> None:
         self._make = make
-        self._kept: dict[Part, Generator] = {}
-        self.playing = Part("")
+        self._kept: dict[GeneratorSpec, Generator] = {}
+        self.playing = GeneratorSpec("")
 
-    def choose(self, wanted: Part) -> Generator:
+    def choose(self, wanted: GeneratorSpec) -> Generator:
         """Return who plays, opened and warm. Raises VJError."""
         self.playing = wanted
         return self._ready(wanted)
 
-    def beside(self, part: Part | None) -> Generator | None:
+    def beside(self, part: GeneratorSpec | None) -> Generator | None:
         """Return a generator, opened and warm, None for none. Raises VJError."""
         return self._ready(part) if part is not None else None
 
-    def _ready(self, part: Part) -> Generator:
+    def _ready(self, part: GeneratorSpec) -> Generator:
         if part not in self._kept:
             try:
                 self._kept[part] = self._make(part)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vjserver.ports import Advances, Generator, Resumable
 from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Part
+from vjserver.rendering.pool import GeneratorSpec
 from vjserver.runtime import log
 from vjserver.show.addresses import COMMON, GRADE
 from vjserver.show.mapping import MapperMemory, mapped, own_of
@@ -56,7 +56,7 @@ class RenderMemory:
     """
 
     mapper: MapperMemory = field(default_factory=MapperMemory)
-    generators: Mapping[tuple[Part, int], Any] = field(default_factory=dict)
+    generators: Mapping[tuple[GeneratorSpec, int], Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Rendered:
     source: Frame | None = None
 
 
-Link = tuple[Part, Generator, FrameRequest]
+Link = tuple[GeneratorSpec, Generator, FrameRequest]
 """One of a chain: who, and what is asked for."""
 CHECKPOINT = 1
 """The version of a film's checkpoints; another one is refused."""
@@ -84,12 +84,12 @@ class _Checkpoint(msgspec.Struct):
 class Pool(Protocol):
     """Who can play. See :mod:`vjserver.rendering.pool`."""
 
-    playing: Part
+    playing: GeneratorSpec
 
-    def choose(self, wanted: Part) -> Generator:
+    def choose(self, wanted: GeneratorSpec) -> Generator:
         """Return who plays now where ``wanted`` shall."""
 
-    def beside(self, part: Part | None) -> Generator | None:
+    def beside(self, part: GeneratorSpec | None) -> Generator | None:
         """Return a generator that makes pictures for another one, None while it is not ready, or where none shall."""
 
     def refuse(self, why: str) -> None:
@@ -125,7 +125,7 @@ class Renderer:
         self.pool.close()
         self.images.close()
 
-    def choose(self, state: ShowState, t_ns: int) -> Part:
+    def choose(self, state: ShowState, t_ns: int) -> GeneratorSpec:
         """Return who plays at ``t_ns``, having asked for who should; it draws the next picture of this state."""
         self._chosen = state, self.pool.choose(self._part_of(at(state, t_ns)))
         return self.pool.playing
@@ -138,7 +138,7 @@ class Renderer:
         chain, name, mapper = self._asked(moment, memory)
         source = self.images.get(name) if name is not None else None
         image: Pixels | OnDevice | None = source.pixels if source is not None else None
-        left: dict[tuple[Part, int], Any] = {}
+        left: dict[tuple[GeneratorSpec, int], Any] = {}
         for i, (part, generator, request) in enumerate(chain):
             place = len(chain) - 1 - i
             if image is not None:
@@ -168,7 +168,7 @@ class Renderer:
             image = frame.device if frame.device is not None else frame.pixels
         raise AssertionError("a chain has a last one")
 
-    def asked(self, moment: Moment, memory: RenderMemory) -> list[tuple[Part, FrameRequest]]:
+    def asked(self, moment: Moment, memory: RenderMemory) -> list[tuple[GeneratorSpec, FrameRequest]]:
         """Return who would be asked for a moment's picture, and for what, the last one last; nothing is drawn."""
         return [(part, request) for part, _, request in self._asked(moment, memory)[0]]
 
@@ -184,7 +184,7 @@ class Renderer:
         A generator that can move without drawing is moved; of another one nothing is handed on.
         """
         chain, _, mapper = self._asked(moment, memory)
-        left: dict[tuple[Part, int], Any] = {}
+        left: dict[tuple[GeneratorSpec, int], Any] = {}
         for i, (part, generator, request) in enumerate(chain):
             place = len(chain) - 1 - i
             if isinstance(generator, Advances):
@@ -212,9 +212,9 @@ class Renderer:
                 f"a checkpoint of version {CHECKPOINT} at {size[0]}x{size[1]} is needed: "
                 f"got version {row.version} at {row.size[0]}x{row.size[1]}"
             )
-        generators: dict[tuple[Part, int], Any] = {}
+        generators: dict[tuple[GeneratorSpec, int], Any] = {}
         for kind, model, place, kept in row.generators:
-            part = Part(kind, model)
+            part = GeneratorSpec(kind, model)
             player = self.pool.beside(part)
             if not isinstance(player, Resumable):
                 raise GeneratorError(f"{kind} cannot be resumed: the film begins anew")
@@ -223,17 +223,17 @@ class Renderer:
 
     # -- who is asked, and for what --------------------------------------------------------------------------
 
-    def _part_of(self, state: ShowState) -> Part:
+    def _part_of(self, state: ShowState) -> GeneratorSpec:
         """Return who shall play: a model's name reaches a generator that takes one, and the show's own is no other."""
         if self._only:
-            return Part(self._only)
+            return GeneratorSpec(self._only)
         kind, model = state.generator, state.model
         info = self._registry.infos.get(kind)
         if model and info is not None and not info.takes_model:
             self._leave_out(f"{kind} takes no model: {model!r} is left out")
-            return Part(kind)
+            return GeneratorSpec(kind)
         self._leave_out("")
-        return Part(kind, "" if model and model == self._own_model(kind) else model)
+        return GeneratorSpec(kind, "" if model and model == self._own_model(kind) else model)
 
     def _leave_out(self, why: str) -> None:
         if why != self._left_out:
@@ -265,7 +265,7 @@ class Renderer:
         if name == part.kind:
             self.images.tell(f"{name} cannot start from itself; it starts from noise")
             return [last], "", mapper
-        first = Part(name)
+        first = GeneratorSpec(name)
         other = self.pool.beside(first)
         if other is None:
             return [last], "", mapper
@@ -283,7 +283,7 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:300]}{where}"
 
 
-def check(frame: object, part: Part, request: FrameRequest) -> None:
+def check(frame: object, part: GeneratorSpec, request: FrameRequest) -> None:
     """Raise GeneratorError for what is no frame of the size that was asked for."""
     if isinstance(frame, Frame):
         numbers = all(isinstance(value, (int, float)) for value in frame.figures.values())

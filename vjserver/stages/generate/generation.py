@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from vjserver.rendering.pool import Part
+from vjserver.rendering.pool import GeneratorSpec
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
@@ -45,7 +45,7 @@ class Generation:
         ``tolerate`` is told how long a frame may take before it is taken for one that hangs: long for the first of a
         generator, and many times what its slowest took.
         """
-        self._tolerate, self._patient_for, self._slowest_s = tolerate, Part(""), 0.0
+        self._tolerate, self._patient_for, self._slowest_s = tolerate, GeneratorSpec(""), 0.0
         self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
         self._features, self._state, self._ring, self._events, self._stats = (
