@@ -71,7 +71,7 @@ class RingWriter:
         slot_size = _CONTROL.unpack_from(self._segment.data)[2] or _slot_size(max_bytes)
         self.room = slot_size - _PIXELS_AT
         self._slot_size = slot_size
-        self._wake = _Waker()
+        self._wake = _Notifier()
         words = self._segment.words
         words[_COUNT_WORD] = 0
         head = _CONTROL.pack(MAGIC, SLOTS, slot_size, time.time_ns(), os.getpid(), self._wake.port, 0)
@@ -124,7 +124,7 @@ class RingReader:
         self._segment: shared.Segment | None = None
         self._look_again_s = 0.0
         self._seen = (0, 0)  # generation and count of the newest frame returned
-        self._bell: _Bell | None = None
+        self._notified: _Notified | None = None
         self.drops = 0
         """Frames that were written but never returned."""
         self.torn = 0
@@ -168,9 +168,9 @@ class RingReader:
             if self._segment is None:
                 time.sleep(min(left_s, 0.02))
                 continue
-            if self._bell is None:
-                self._bell = _Bell()
-            self._bell.wait(_CONTROL.unpack_from(self._segment.data)[5], min(left_s, 0.02))
+            if self._notified is None:
+                self._notified = _Notified()
+            self._notified.wait(_CONTROL.unpack_from(self._segment.data)[5], min(left_s, 0.02))
 
     def _found(self) -> bool:
         """Tell whether there is a ring; one that brought nothing for a while is looked up again."""
@@ -200,9 +200,9 @@ class RingReader:
     def close(self) -> None:
         """Let go."""
         self._detach()
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
+        if self._notified is not None:
+            self._notified.close()
+            self._notified = None
 
 
 def _copied(buf: memoryview, at: int, slot_size: int) -> Frame | None:
@@ -274,7 +274,7 @@ LEASE_S = 2.0
 MAX_LISTENERS = 32
 
 
-class _Waker:
+class _Notifier:
     """The writer's end of the bell: a datagram for each reader that asked for it lately. Never waits, never fails."""
 
     def __init__(self) -> None:
@@ -318,7 +318,7 @@ class _Waker:
             self._socket = None
 
 
-class _Bell:
+class _Notified:
     """A reader's end of the bell."""
 
     def __init__(self) -> None:
