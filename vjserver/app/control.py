@@ -49,7 +49,7 @@ from vjserver.stages.control.boarding import BoardRoom, Subject
 from vjserver.stages.control.control import Control, OscLimits, Pipes
 from vjserver.stages.control.midi import MidiRoom
 from vjserver.stages.control.osc_publisher import LOOPBACK
-from vjserver.stages.control.panel import PanelDesk
+from vjserver.stages.control.panel import ControlPanel
 from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError, OutputError, VJError
 from vjserver.types.events import Speech
@@ -281,7 +281,7 @@ class _Web:
     def __init__(self, plan: Plan, control: Control) -> None:
         show, lan = plan.show, plan.lan
         self._plan, self._control = plan, control
-        self._desk = PanelDesk(control, LiveClock(), shipped("presets") / "thumbs")
+        self._desk = ControlPanel(control, LiveClock(), shipped("presets") / "thumbs")
         self._preview = Preview(RingReader(plan.channels.page))
         announced = local_name(show.name, show.web.port)
         machine = f"{socket.gethostname().removesuffix('.local')}.local"

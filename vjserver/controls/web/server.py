@@ -57,7 +57,7 @@ SECURITY_HEADERS = {
 News = Sequence[tuple[str, Argument]]
 
 
-class Desk(Protocol):
+class PanelBackend(Protocol):
     """What the panel needs of control; ``tree`` is what OSCQuery shows."""
 
     tree: dict[str, Any]
@@ -145,7 +145,7 @@ class Preview:
         return began_ms + cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1].tobytes()
 
 
-def web_app(desk: Desk, preview: Preview, info: Mapping[str, Any], more: Sequence[Route] = ()) -> Starlette:
+def web_app(desk: PanelBackend, preview: Preview, info: Mapping[str, Any], more: Sequence[Route] = ()) -> Starlette:
     """Return the panel's application, which needs a :class:`Guard` before it; ``info`` is OSCQuery's HOST_INFO.
 
     ``more`` are routes of other pages.
@@ -246,7 +246,7 @@ class _Turn:
 class _Panel:
     """One browser at the WebSocket."""
 
-    def __init__(self, ws: WebSocket, desk: Desk, preview: Preview) -> None:
+    def __init__(self, ws: WebSocket, desk: PanelBackend, preview: Preview) -> None:
         self._ws, self._desk, self._preview = ws, desk, preview
         self._drawn = asyncio.Event()
         self._drawn.set()
@@ -341,7 +341,7 @@ class _Panel:
 class _Listener:
     """One OSCQuery client at the WebSocket: it LISTENs to addresses and may send OSC packets."""
 
-    def __init__(self, ws: WebSocket, desk: Desk) -> None:
+    def __init__(self, ws: WebSocket, desk: PanelBackend) -> None:
         self._ws, self._desk = ws, desk
         self._addresses: set[str] = set()
         self._news: asyncio.Queue[bytes] = asyncio.Queue(1024)

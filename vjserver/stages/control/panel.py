@@ -14,7 +14,7 @@ from vjserver.stages.control.osc_publisher import maker
 from vjserver.types.features import BAND_NAMES
 
 
-class PanelDesk:
+class ControlPanel:
     """Control as the panel needs it; ``shipped`` is the folder of the thumbnails that come with our presets."""
 
     def __init__(self, control: Control, clock: Clock, shipped: Path) -> None:
