@@ -16,7 +16,7 @@ from vjserver.generators.pattern.lexicon import (
     PALETTE_WORDS,
     TRAIT_WORDS,
     TRAITS,
-    Look,
+    PatternStyle,
     blend,
     look_of,
     travel,
@@ -297,7 +297,7 @@ def test_threads_draw_the_same_picture(generator):
 
 
 def test_blended_families_lie_between_their_parts(generator):
-    both = Look({"rings": 0.5, "grid": 0.5}, ring("ice"))
+    both = PatternStyle({"rings": 0.5, "grid": 0.5}, ring("ice"))
     assert len(_heaviest(both.families)) == 2
     picture = frames(generator, request((("rings ice", 1.0), ("grid ice", 1.0))), 2)[-1].astype(float)
     for alone in ("rings ice", "grid ice"):

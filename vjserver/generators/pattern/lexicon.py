@@ -124,7 +124,7 @@ _ALIKE_DEG, _SAME_DEG, _ONE_HUE = 45.0, 12.0, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PatternStyle:
     """What a picture is made of: families with weights that sum to 1, a palette ring, and offsets to the parameters.
 
     ``ring`` is linear-light RGB, float32 ``(SIZE, 3)``; ``numbers`` float32 ``(len(NUMBERS),)``.
@@ -206,7 +206,7 @@ def _is_one_slip(word: str, known: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def look_of(prompt: str) -> Look:
+def look_of(prompt: str) -> PatternStyle:
     """Return the look that a prompt asks for."""
     words = words_of(prompt)
     chance = zlib.crc32(" ".join(words).encode())
@@ -228,7 +228,9 @@ def look_of(prompt: str) -> Look:
     # Unknown words bend the shape a little, so that two strange prompts of one family still differ.
     numbers[NUMBERS.index("morph")] += ((chance >> 8) % 64) / 64.0 * 0.4 - 0.2
     numbers[NUMBERS.index("detail")] += ((chance >> 16) % 64) / 64.0 * 0.2 - 0.1
-    return Look({name: weight / total for name, weight in best}, _ring_of(colours, words, others, chance), numbers)
+    return PatternStyle(
+        {name: weight / total for name, weight in best}, _ring_of(colours, words, others, chance), numbers
+    )
 
 
 def _votes(words: Sequence[str], index: Mapping[str, Sequence[str]]) -> dict[str, float]:
@@ -272,7 +274,7 @@ def _shows(palette: str, colour: str, most_deg: float) -> bool:
     return apart_deg(hue, wanted_deg) < most_deg
 
 
-def blend(looks: Iterable[tuple[Look, float]]) -> Look:
+def blend(looks: Iterable[tuple[PatternStyle, float]]) -> PatternStyle:
     """Return the weighted mean of looks; weights need not sum to 1. With none, the look of an empty prompt."""
     rows = [(look, weight) for look, weight in looks if weight > 0.0]
     if not rows:
@@ -287,10 +289,10 @@ def blend(looks: Iterable[tuple[Look, float]]) -> Look:
         (look.numbers * np.float32(weight / total) for look, weight in rows),
         np.zeros(len(NUMBERS), np.float32),
     )
-    return Look(families, palette, numbers)
+    return PatternStyle(families, palette, numbers)
 
 
-def travel(here: Look, there: Look, share: float) -> Look:
+def travel(here: PatternStyle, there: PatternStyle, share: float) -> PatternStyle:
     """Return the look ``share`` (0..1) of the way from ``here`` to ``there``; families that have faded are dropped."""
     mixed = blend(((here, 1.0 - share), (there, share)))
     kept = {name: w for name, w in mixed.families.items() if w > 0.004 or name in there.families}

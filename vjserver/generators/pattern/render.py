@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
-from vjserver.generators.pattern.lexicon import NUMBERS, Look, blend, look_of, travel
+from vjserver.generators.pattern.lexicon import NUMBERS, PatternStyle, blend, look_of, travel
 from vjserver.generators.pattern.palette import EXPOSURE, SIZE
 from vjserver.show.addresses import COMMON
 from vjserver.types.audio import Float32
@@ -40,7 +40,7 @@ VERSION = 1
 class PatternState:
     """What one frame hands to the next: the look on its way, the places walked to, and the light that stays."""
 
-    look: Look
+    look: PatternStyle
     time_s: float
     travel: float
     angle: float
@@ -123,7 +123,7 @@ class Painter:
             raise GeneratorError(f"this is no checkpoint of the pattern generator: {error}") from None
         if row.version != VERSION:
             raise GeneratorError(f"a checkpoint of version {VERSION} is needed: got {row.version}")
-        look = Look(row.families, ring, numbers)
+        look = PatternStyle(row.families, ring, numbers)
         return PatternState(look, row.time_s, row.travel, row.angle, row.seed, light, row.frame_id)
 
     # -- the walk ------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def _bloom(plane: Float32, width: int, height: int) -> Float32:
     return np.asarray(cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _with_look(params: Mapping[str, float], look: Look) -> dict[str, float]:
+def _with_look(params: Mapping[str, float], look: PatternStyle) -> dict[str, float]:
     """Return the parameters with what the look adds; ``speed`` is not added here, it has already moved time."""
     result = dict(params)
     for name, value in zip(NUMBERS, look.numbers, strict=True):
