@@ -29,8 +29,8 @@ from bench.report import commit, machine
 from vjserver.app.show import Show, first_state, load_bank
 from vjserver.films.codecs import CODECS, writer
 from vjserver.ports import open_door
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import WaitingPool
+from vjserver.rendering.generator_pool import WaitingPool
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import ManualClock
 from vjserver.runtime.installed import installed

@@ -32,7 +32,7 @@ from vjserver.outputs.ndi import NdiOptions, NdiOutput
 from vjserver.outputs.sharedmem import SharedMemoryOptions, SharedMemoryOutput
 from vjserver.outputs.zmq import ZmqOptions, ZmqOutput
 from vjserver.ports import Input, Output, Sending
-from vjserver.rendering.receiving import InputThread
+from vjserver.rendering.input_thread import InputThread
 from vjserver.runtime import shared
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.ring import RingReader, RingWriter

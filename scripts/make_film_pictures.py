@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from vjserver.latent.walks import directions, from_seed_to_seed, loop, pulled, weighed
 from vjserver.sources.song import write_song
-from vjserver.walk.latent import directions, from_seed_to_seed, loop, pulled, weighed
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"

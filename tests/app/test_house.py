@@ -28,7 +28,7 @@ def test_no_generator_is_called_by_its_name_outside_its_room_but_the_fallback():
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
         found += [(where, text) for text in texts if text in SHIPPED.infos]
-    walks = ("walk/latent.py", "still")  # how a latent walks: not at all
+    walks = ("latent/walks.py", "still")  # how a latent walks: not at all
     shot = ("documents/archive.py", "shot")  # Storyboarder's word for a board's number
     assert found == [shot, ("show/addresses.py", FALLBACK_GENERATOR), walks]
 

@@ -7,8 +7,8 @@ from vjserver.dsp.gain import AdaptiveGain, rms_db
 from vjserver.dsp.options import GainOptions, OnsetOptions
 from vjserver.dsp.pitch import OnsetDetector, PitchTracker
 from vjserver.dsp.spectrum import BAND_EDGES_HZ, N_BANDS, Spectrum, band_weights, log_centres_hz
+from vjserver.easing.smoothing import follow, smoothing
 from vjserver.sources.click import ClickOptions, click_track
-from vjserver.walk.smoothing import follow, smoothing
 
 RATE, HOP = 48000, 256
 

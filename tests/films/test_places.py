@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.dsp.hindsight import Beats
-from vjserver.dsp.structure import GeneratorSpec
+from vjserver.dsp.structure import Part
 from vjserver.films.places import Places, clock, rate_of, seconds_of
 from vjserver.stages.offline.hearing import COLUMNS, KINDS, Happened, Hearing, grids_of
 from vjserver.types.errors import ConfigError
@@ -31,10 +31,10 @@ def hearing(times=None, first_place=0, per_bar=4, happened=(), parts=(), seconds
 
 
 PARTS = [
-    GeneratorSpec(0, 8, "A", 0.2),
-    GeneratorSpec(8, 16, "B", 0.8),
-    GeneratorSpec(16, 24, "A", 0.3),
-    GeneratorSpec(24, SECONDS, "B", 0.9),
+    Part(0, 8, "A", 0.2),
+    Part(8, 16, "B", 0.8),
+    Part(16, 24, "A", 0.3),
+    Part(24, SECONDS, "B", 0.9),
 ]
 HAPPENED = [(8.0, "drop"), (24.0, "drop"), (16.0, "break"), (23.0, "groove"), (3.0, "kick")]
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from test_storyboard import beat_song
 
-from vjserver.dsp.structure import GeneratorSpec
+from vjserver.dsp.structure import Part
 from vjserver.films.places import Places
 from vjserver.films.story import Line, Lyrics, board_of, board_of_lyrics, read_lyrics, read_story
 from vjserver.films.storyboard import Storyboard
@@ -54,9 +54,9 @@ def song_with_parts():
     return replace(
         song,
         parts=(
-            GeneratorSpec(0.0, 16.0, "A", 0.3),
-            GeneratorSpec(16.0, 48.0, "B", 0.9),
-            GeneratorSpec(48.0, 64.0, "A", 0.4),
+            Part(0.0, 16.0, "A", 0.3),
+            Part(16.0, 48.0, "B", 0.9),
+            Part(48.0, 64.0, "A", 0.4),
         ),
     )
 

@@ -9,8 +9,8 @@ from known import SHIPPED, desk_of, enter
 from known import preset_of as made
 
 from vjserver.ports import Advances, Resumable, open_door
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import WaitingPool
+from vjserver.rendering.generator_pool import WaitingPool
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.preset import Bank

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from known import SHIPPED
 
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import GeneratorSpec, WaitingPool
+from vjserver.rendering.generator_pool import GeneratorSpec, WaitingPool
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import CHAIN_AREA, Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.show.registry import Registry

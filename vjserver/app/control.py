@@ -36,7 +36,7 @@ from vjserver.generators import store
 from vjserver.keeping.boards import Boards
 from vjserver.keeping.pictures import encoded
 from vjserver.ports import find, options_of
-from vjserver.rendering.pool import own_model
+from vjserver.rendering.generator_pool import own_model
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.queue import QueueWriter

@@ -14,8 +14,8 @@ from vjserver.app.show import Show, filled, shipped
 from vjserver.app.workers import Plan
 from vjserver.outputs import uyvy
 from vjserver.ports import Output, find, open_door, options_of
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import WaitingPool
+from vjserver.rendering.generator_pool import WaitingPool
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime import ndi
 from vjserver.runtime.clock import NS, LiveClock

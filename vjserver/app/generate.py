@@ -10,8 +10,8 @@ from functools import cache, partial
 from vjserver.app.show import load_bank
 from vjserver.app.workers import Plan
 from vjserver.ports import Generator, open_door
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import Announce, GeneratorPool, GeneratorSpec, opened, own_model
+from vjserver.rendering.generator_pool import Announce, GeneratorPool, GeneratorSpec, opened, own_model
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority

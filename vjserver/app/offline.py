@@ -12,8 +12,8 @@ import numpy as np
 from vjserver.dsp.frontend import HOP
 from vjserver.dsp.options import EarOptions
 from vjserver.ports import Generator, Source, find, open_door, options_of
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import GeneratorSpec, WaitingPool
+from vjserver.rendering.generator_pool import GeneratorSpec, WaitingPool
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.runtime.installed import installed

@@ -23,7 +23,7 @@ from vjserver.keeping.boards import Boards, Card, Picture, Version
 from vjserver.keeping.pictures import encoded
 from vjserver.keeping.wishes import alone
 from vjserver.ports import Generator, find
-from vjserver.rendering.pool import GeneratorSpec, WaitingPool, opened, own_model
+from vjserver.rendering.generator_pool import GeneratorSpec, WaitingPool, opened, own_model
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime import log
 from vjserver.runtime.priority import give_memory_back, raise_priority

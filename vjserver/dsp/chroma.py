@@ -10,8 +10,8 @@ from collections import deque
 import aubio
 import numpy as np
 
+from vjserver.easing.smoothing import smoothing
 from vjserver.types.audio import Float32
-from vjserver.walk.smoothing import smoothing
 
 WINDOW, HOP = 8192, 2048
 LOW_HZ, HIGH_HZ = 100.0, 2100.0

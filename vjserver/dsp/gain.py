@@ -12,8 +12,8 @@ from collections import deque
 import numpy as np
 
 from vjserver.dsp.options import GainOptions
+from vjserver.easing.smoothing import smoothing
 from vjserver.types.audio import Float32
-from vjserver.walk.smoothing import smoothing
 
 _NONE, _FULL = np.float32(0.0), np.float32(1.0)
 _RISE, _DROP = np.float32(0.5), np.float32(0.25)  # shares of a new top or bottom that are taken at once

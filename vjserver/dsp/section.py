@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vjserver.walk.smoothing import smoothing
+from vjserver.easing.smoothing import smoothing
 
 SectionName = Literal["break", "groove", "drop"]
 _SUNK_DB, _BACK_DB, _JUMP_DB = 8.0, 5.0, 14.0

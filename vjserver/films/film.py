@@ -21,7 +21,7 @@ from vjserver.films.codecs import Codec
 from vjserver.films.images import FilmImages
 from vjserver.films.versions import versions
 from vjserver.ports import Generator, find
-from vjserver.rendering.pool import GeneratorSpec, WaitingPool, opened, own_model
+from vjserver.rendering.generator_pool import GeneratorSpec, WaitingPool, opened, own_model
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.picture import is_picture
 from vjserver.show.cues import CueList

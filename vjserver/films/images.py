@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from vjserver.rendering.images import ImageSource
+from vjserver.rendering.image_source import ImageSource
 from vjserver.runtime.clock import ManualClock
 from vjserver.runtime.film import Film as Clip
 from vjserver.runtime.picture import is_picture, read_picture

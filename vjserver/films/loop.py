@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from vjserver.dsp.hindsight import Beats
+from vjserver.easing.ease import ease
 from vjserver.films.codecs import writer
 from vjserver.films.film import Film, Tell
 from vjserver.films.segment import Sides
+from vjserver.latent.walks import LOOP, STILL, WALK
 from vjserver.runtime.files import remove
 from vjserver.show.preset import Preset
 from vjserver.show.registry import Registry
@@ -29,8 +31,6 @@ from vjserver.stages.offline.hearing import KINDS, NS, STEPS, Happened, Hearing,
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import N_SPECTRUM, PITCH_CLASSES, SCALARS
 from vjserver.types.frames import Pixels
-from vjserver.walk.latent import LOOP, STILL, WALK
-from vjserver.walk.slerp import ease
 
 BEATS_A_BAR, TRIES, GOOD = 4, 4, 1.25
 LEAST_LEAD_S = 2.0

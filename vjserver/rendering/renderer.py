@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from vjserver.ports import Advances, Generator, Resumable
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import GeneratorSpec
+from vjserver.rendering.generator_pool import GeneratorSpec
+from vjserver.rendering.image_source import ImageSource
 from vjserver.runtime import log
 from vjserver.show.addresses import COMMON, GRADE
 from vjserver.show.mapping import MapperMemory, mapped, own_of
@@ -82,7 +82,7 @@ class _Checkpoint(msgspec.Struct):
 
 
 class Pool(Protocol):
-    """Who can play. See :mod:`vjserver.rendering.pool`."""
+    """Who can play. See :mod:`vjserver.rendering.generator_pool`."""
 
     playing: GeneratorSpec
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vjserver.easing.ease import EASES
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 from vjserver.types.knobs import Parameter
-from vjserver.walk.slerp import EASES
 
 Kind = Literal["parameter", "action", "output"]
 TypeName = Literal["float", "int", "bool", "text", "name"]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from keyword import iskeyword
 
+from vjserver.easing.ease import EASES
 from vjserver.types.errors import ConfigError, nearest
 from vjserver.types.features import READERS, Features
-from vjserver.walk.slerp import EASES
 
 LONGEST, DEEPEST = 2000, 40
 MARK = "="

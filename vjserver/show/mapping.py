@@ -6,6 +6,7 @@ It has no memory of its own: what the next frame has to know goes out with the r
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from vjserver.easing.smoothing import follow
 from vjserver.show.addresses import COMMON, N_PROMPTS, size_of
 from vjserver.show.expression import MARK, Now, names_of, parse
 from vjserver.show.registry import Registry
@@ -14,7 +15,6 @@ from vjserver.show.travel import Shares, TravelMemory, spread, travelled
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import Features
 from vjserver.types.frames import FrameRequest, TextConditioning
-from vjserver.walk.smoothing import follow
 
 AHEAD = 4  # prompts of the queue that are made ready
 DEEPEST = 9  # morphs that were broken off by the next one, and are still heard

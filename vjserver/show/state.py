@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from vjserver.easing.ease import EASES, ease
 from vjserver.show.addresses import FALLBACK_GENERATOR, MAX_NAME, MAX_QUEUE, MAX_TEXT, N_MACROS, N_PROMPTS, PARAM
 from vjserver.show.fields import SAVED, STORED, SWITCHES
 from vjserver.show.outputs import RECORD, OutputRow
@@ -18,7 +19,6 @@ from vjserver.show.registry import Registry
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument, EarEvent, event_name
 from vjserver.types.text import clean
-from vjserver.walk.slerp import EASES, ease
 
 TEMPO = "/vj/tempo/"
 MOST_PRESETS = 1_000_000

@@ -8,8 +8,8 @@ enough; only the weights that a preset brings travel with its texts.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from vjserver.easing.ease import ease
 from vjserver.show.state import ShowState
-from vjserver.walk.slerp import ease
 
 FAINT = 1e-3
 MOST_TEXTS = 4  # that one slot may be on its way from

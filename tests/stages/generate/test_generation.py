@@ -10,8 +10,8 @@ import pytest
 from conftest import wait_for
 from known import DEFAULT_PARAMS, SHIPPED
 
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.pool import GeneratorPool
+from vjserver.rendering.generator_pool import GeneratorPool
+from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, ManualClock

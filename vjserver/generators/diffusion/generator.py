@@ -14,18 +14,18 @@ import cv2
 import msgspec
 import numpy as np
 
+from vjserver.easing.smoothing import smoothing
 from vjserver.generators.camera import ViewTransform, place, warp
 from vjserver.generators.diffusion.coherence import FrameCoupling, frame_coupling
 from vjserver.generators.diffusion.governor import Effort, Governor, ladder
 from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.store import find_model, mark_run, marked, models
+from vjserver.latent.noise import Array, NoiseWalk, begin, step
+from vjserver.latent.walks import walked
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevice, Pixels, Prompts, on_host
-from vjserver.walk.latent import walked
-from vjserver.walk.noise import Array, NoiseWalk, begin, step
-from vjserver.walk.smoothing import smoothing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,7 +1,7 @@
 """What the diffusion generator tells of itself before it is imported: its own knobs, and what they were called."""
 
+from vjserver.latent.walks import WALK
 from vjserver.types.knobs import GeneratorInfo, Parameter
-from vjserver.walk.latent import WALK
 
 N_DIRECTIONS = 4
 N_LORAS = 4

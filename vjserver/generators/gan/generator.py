@@ -15,10 +15,10 @@ from vjserver.generators.gan.classes import find_class
 from vjserver.generators.gan.info import INFO, TONES
 from vjserver.generators.gan.options import GanOptions
 from vjserver.generators.store import find_gan, mark_run, marked, models
+from vjserver.latent.noise import MASK, Array, NoiseWalk, begin, step
+from vjserver.latent.walks import directions, pulled, walked, weighed
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice
-from vjserver.walk.latent import directions, pulled, walked, weighed
-from vjserver.walk.noise import MASK, Array, NoiseWalk, begin, step
 
 if TYPE_CHECKING:
     from vjserver.generators.gan.engine import Engine, Inputs, Shape

@@ -1,8 +1,8 @@
 """What the GAN generator tells of itself before it is imported: its own knobs."""
 
+from vjserver.latent.walks import WALK
 from vjserver.types.features import PITCH_CLASSES
 from vjserver.types.knobs import GeneratorInfo, Parameter
-from vjserver.walk.latent import WALK
 
 TONES = tuple(name.replace("#", "s") for name in PITCH_CLASSES)
 MOST_LAYERS = 24

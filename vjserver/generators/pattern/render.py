@@ -17,6 +17,7 @@ import msgspec
 import numba
 import numpy as np
 
+from vjserver.easing.smoothing import smoothing
 from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
 from vjserver.generators.pattern.lexicon import NUMBERS, PatternStyle, blend, look_of, travel
 from vjserver.generators.pattern.palette import EXPOSURE, SIZE
@@ -24,7 +25,6 @@ from vjserver.show.addresses import COMMON
 from vjserver.types.audio import Float32
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Pixels, TextConditioning
-from vjserver.walk.smoothing import smoothing
 
 F = np.float32
 PIVOT = F(0.18)

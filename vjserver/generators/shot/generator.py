@@ -25,10 +25,10 @@ from vjserver.generators.shot.info import INFO, KEYS, LAST, PICTURE
 from vjserver.generators.shot.options import ShotOptions
 from vjserver.generators.slow import VERSION, Slow
 from vjserver.generators.store import find_motion, find_pipeline
+from vjserver.latent.noise import MASK, STRIDE
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import Frame, FrameRequest, TextConditioning, on_host
-from vjserver.walk.noise import MASK, STRIDE
 
 Rgb = NDArray[np.uint8]
 Clock = tuple[NDArray[np.float64], NDArray[np.float64]]

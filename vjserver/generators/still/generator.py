@@ -20,10 +20,10 @@ from vjserver.generators.slow import VERSION, Slow
 from vjserver.generators.still.info import INFO
 from vjserver.generators.still.options import StillOptions
 from vjserver.generators.store import find_pipeline
+from vjserver.latent.noise import MASK
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import Frame, FrameRequest, TextConditioning
-from vjserver.walk.noise import MASK
 
 Named = tuple[str, Clip]
 _DEFAULTS = {knob.name: knob.default for knob in INFO.parameters}

@@ -22,10 +22,10 @@ from vjserver.dsp.resample import Resampler, ratio_for
 from vjserver.dsp.section import Heard, SectionTracker
 from vjserver.dsp.spectrum import N_BANDS, Spectrum
 from vjserver.dsp.tempo import BarTracker, BeatTracker
+from vjserver.easing.smoothing import smoothing
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.events import Beat, Drum, EarEvent, Onset, Section, Silence, Tempo
 from vjserver.types.features import DRUM_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
-from vjserver.walk.smoothing import smoothing
 
 NS = 1_000_000_000
 OFFSET_S = 1.0

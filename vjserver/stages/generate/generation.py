@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from vjserver.rendering.pool import GeneratorSpec
+from vjserver.rendering.generator_pool import GeneratorSpec
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter

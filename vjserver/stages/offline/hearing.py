@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from vjserver.dsp.hindsight import Beats, Frames, find_beats
 from vjserver.dsp.options import EarOptions
 from vjserver.dsp.structure import Part, bar_rows, parts_of
+from vjserver.easing.smoothing import smoothing
 from vjserver.stages.ear.analysis import Analysis
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Drum, EarEvent, Onset, Section
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, PITCH_CLASSES, SCALARS, BeatGrid, Features
-from vjserver.walk.smoothing import smoothing
 
 NS = 1_000_000_000
 STEP_NS = 10_000_000

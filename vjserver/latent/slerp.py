@@ -1,7 +1,6 @@
 """Ways through Gaussian noise that keep it so: a straight line between two latents loses a third of its spread."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +27,3 @@ def slerp(a: Array, b: Array, share: float) -> Array:
     """Return the point at ``share`` of the way from ``a`` to ``b`` along the sphere."""
     first, second = slerp_weights(angle_between(a, b), share)
     return np.asarray(first * a + second * b, np.float32)
-
-
-def ease(share: float, name: str) -> float:
-    """Return ``share`` (0..1) along one of the :data:`EASES`."""
-    return EASES[name](min(1.0, max(0.0, share)))
-
-
-EASES: dict[str, Callable[[float], float]] = {
-    "linear": lambda x: x,
-    "smooth": lambda x: x * x * (3.0 - 2.0 * x),
-    "in": lambda x: x * x,
-    "out": lambda x: x * (2.0 - x),
-}

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.walk.slerp import angle_between, ease, slerp_weights
+from vjserver.easing.ease import ease
+from vjserver.latent.slerp import angle_between, slerp_weights
 
 Array = NDArray[np.float32]
 Draw = Callable[[int], Array]

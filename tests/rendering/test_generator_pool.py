@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import wait_for
 
-from vjserver.rendering.pool import KEPT, GeneratorPool, GeneratorSpec
+from vjserver.rendering.generator_pool import KEPT, GeneratorPool, GeneratorSpec
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 from vjserver.types.frames import Frame, FrameInfo
 

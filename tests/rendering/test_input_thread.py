@@ -6,8 +6,8 @@ import pytest
 from conftest import wait_for
 from known import PARAMS
 
-from vjserver.rendering.images import ImageSource
-from vjserver.rendering.receiving import InputThread
+from vjserver.rendering.image_source import ImageSource
+from vjserver.rendering.input_thread import InputThread
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.types.errors import InputError
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, TextConditioning

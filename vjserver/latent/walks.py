@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vjserver.latent.noise import MASK, STRIDE
+from vjserver.latent.slerp import angle_between, slerp
 from vjserver.types.knobs import Parameter
-from vjserver.walk.noise import MASK, STRIDE
-from vjserver.walk.slerp import angle_between, slerp
 
 Array = NDArray[np.float32]
 Draw = Callable[[int], Array]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjserver.walk.noise import begin, step
-from vjserver.walk.slerp import EASES, angle_between, ease, slerp, slerp_weights
+from vjserver.easing.ease import EASES, ease
+from vjserver.latent.noise import begin, step
+from vjserver.latent.slerp import angle_between, slerp, slerp_weights
 
 SHAPE = (5, 1, 4, 24, 24)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from vjserver.ports import Input
-from vjserver.rendering.receiving import InputThread
+from vjserver.rendering.input_thread import InputThread
 from vjserver.runtime.clock import Clock
 from vjserver.show.state import FEEDBACK
 from vjserver.types.frames import Frame

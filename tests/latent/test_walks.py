@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjserver.walk.latent import (
+from vjserver.latent.slerp import angle_between
+from vjserver.latent.walks import (
     LOOP,
     SEEDS,
     WALK,
@@ -19,7 +20,6 @@ from vjserver.walk.latent import (
     walked,
     weighed,
 )
-from vjserver.walk.slerp import angle_between
 
 SIZE = 16384
 SEED = st.integers(0, 2**31 - 1)

@@ -1,0 +1,1 @@
+"""Moving smoothly: pure functions on numbers."""

@@ -1,0 +1,1 @@
+"""Latents: noise, and ways through it that keep it Gaussian. Pure functions on arrays."""

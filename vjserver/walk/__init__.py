@@ -1,1 +1,0 @@
-"""The mathematics of moving smoothly: pure functions on numbers and arrays."""
