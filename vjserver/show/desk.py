@@ -25,10 +25,10 @@ from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 MOST_ROWS = 128
-BY_CUE, BY_SPEECH, BY_FADE = "cue", "speech", "fade"
+OF_CUE, OF_SPEECH, BY_FADE = "cue", "speech", "fade"
 ON_THE_BEAT = 1e-6  # of a beat: so near counts as on it
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
-BY_ITSELF = frozenset({"trigger", "cue", "autopilot", "take", BY_FADE})
+OF_ITSELF = frozenset({"trigger", "cue", "autopilot", "take", BY_FADE})
 # What a take does not do a second time: it would write files and open doors.
 ONCE = ("/vj/preset/save", "/vj/snapshot/store", "/vj/midi/", "/vj/output/", "/vj/record")
 # What changes the whole look: of several that wait, the last counts.
@@ -126,7 +126,7 @@ class Desk:
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def receive(self, t_ns: int, address: str, args: Sequence[object], by: str = "") -> str:
+    def receive(self, t_ns: int, address: str, args: Sequence[object], origin: str = "") -> str:
         """Take a message; an address with ``*?[]{}`` reaches every value that it means.
 
         Returns what was clamped or cut off, in words. Raises ConfigError for one that makes no sense; it changes
@@ -137,27 +137,27 @@ class Desk:
             if not reached:
                 raise ConfigError(f"no address is meant by the pattern {address[:80]!r}")
             self.reached = len(reached)
-            return next(filter(None, [self._receive(t_ns, one, args, by) for one in reached]), "")
+            return next(filter(None, [self._receive(t_ns, one, args, origin) for one in reached]), "")
         self.reached = 1
-        return self._receive(t_ns, address, args, by)
+        return self._receive(t_ns, address, args, origin)
 
-    def _receive(self, t_ns: int, address: str, args: Sequence[object], by: str) -> str:
+    def _receive(self, t_ns: int, address: str, args: Sequence[object], origin: str) -> str:
         registry = self.registry
         if registry.is_release(address, args):
             return ""
         address, accepted = registry.accept(address, args)
         entry = registry.entries.get(address, registry.entries[CUE_GO])
-        if by not in BY_ITSELF and by != BY_SPEECH:  # a hand outranks what was said before, and waits
+        if origin not in OF_ITSELF and origin != OF_SPEECH:  # a hand outranks what was said before, and waits
             whole = address.startswith(WHOLE)
-            self.pending = [p for p in self.pending if p.by != BY_SPEECH or not (whole or p.address == address)]
-        if not (entry.quantised and by not in BY_ITSELF and self._wait(t_ns, address, accepted, by)):
-            self.perform(t_ns, address, accepted, by)
+            self.pending = [p for p in self.pending if p.origin != OF_SPEECH or not (whole or p.address == address)]
+        if not (entry.quantised and origin not in OF_ITSELF and self._wait(t_ns, address, accepted, origin)):
+            self.perform(t_ns, address, accepted, origin)
         return changed(args, accepted)
 
-    def _wait(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> bool:
+    def _wait(self, t_ns: int, address: str, args: tuple[Argument, ...], origin: str) -> bool:
         """Let a message wait for its boundary, in the place of an older one to the same address. False: not to wait."""
         quantise = self.state.quantise
-        if by == BY_SPEECH and quantise == "none":  # somebody speaks, and the picture keeps time
+        if origin == OF_SPEECH and quantise == "none":  # somebody speaks, and the picture keeps time
             quantise = "bar"
         cue_id = cue_of(address)
         if cue_id:
@@ -171,12 +171,12 @@ class Desk:
             return False
         whole = address.startswith(WHOLE)
         self.pending = [p for p in self.pending if p.address != address and not (whole and p.address.startswith(WHOLE))]
-        self.pending.append(Pending(count, address, args, by))
+        self.pending.append(Pending(count, address, args, origin))
         return True
 
-    def perform(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str = "") -> None:
+    def perform(self, t_ns: int, address: str, args: tuple[Argument, ...], origin: str = "") -> None:
         """Do what an accepted message says, now. Raises ConfigError for what cannot be done."""
-        before, self._by = self.state, by
+        before, self._by = self.state, origin
         try:
             self._do(t_ns, address, args)
         except ConfigError:
@@ -188,7 +188,7 @@ class Desk:
         if now.preset != before.preset or now.preset_name != before.preset_name:
             self._arm()
             self._begin_look(t_ns)
-        undoable = by not in BY_ITSELF and address not in ("/vj/undo", "/vj/redo")
+        undoable = origin not in OF_ITSELF and address not in ("/vj/undo", "/vj/redo")
         if undoable and any(getattr(now, name) is not getattr(before, name) for name in LOOK):
             self.history.note(before, address, t_ns)
 
@@ -271,7 +271,7 @@ class Desk:
         if due:
             self.pending = [p for p in self.pending if p not in due]
             for p in due:
-                self._try(now_ns, p.address, p.args, p.by)
+                self._try(now_ns, p.address, p.args, p.origin)
 
     def _foresee(self, now_ns: int, newest: int) -> None:
         """Fire what hangs on each beat up to ``newest``."""
@@ -301,9 +301,9 @@ class Desk:
         """Whether a recorded take is played, which holds all that happened by itself; a score does not."""
         return self._playing is not None and not self._playing.take.score
 
-    def _try(self, t_ns: int, address: str, args: tuple[Argument, ...], by: str) -> None:
+    def _try(self, t_ns: int, address: str, args: tuple[Argument, ...], origin: str) -> None:
         try:
-            self.perform(t_ns, address, args, by)
+            self.perform(t_ns, address, args, origin)
         except ConfigError as error:
             self.refused.append(str(error))
 
@@ -363,7 +363,7 @@ class Desk:
         if (
             cue.take and self._by != "take"
         ):  # a recorded take holds what the other one did; a score shall not call itself
-            self.commands.append(Command(t_ns, "/vj/take/play", (cue.take, BY_CUE)))
+            self.commands.append(Command(t_ns, "/vj/take/play", (cue.take, OF_CUE)))
         if held:
             self._follow_ns, self._follow_beat = follows
 
@@ -373,11 +373,11 @@ class Desk:
         if following and (self._cued or not self._is_held):
             self._try(now_ns, f"/vj/cue/{following}/go", (), "cue")
 
-    def _go(self, t_ns: int, by: int) -> None:
-        if by > 0 and t_ns - self._gone_ns < MIN_GO_NS:
+    def _go(self, t_ns: int, steps: int) -> None:
+        if steps > 0 and t_ns - self._gone_ns < MIN_GO_NS:
             return
         self._gone_ns = t_ns
-        self._call(t_ns, self.cues.step(self.state.cue, by))
+        self._call(t_ns, self.cues.step(self.state.cue, steps))
 
     def _stop_following(self, _t_ns: int, _args: tuple[Argument, ...]) -> None:
         self._follow_ns = self._follow_beat = None

@@ -10,12 +10,12 @@ BARS = {"bar": 1, "2bar": 2, "4bar": 4}
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An accepted message that waits for beat ``count``; ``by`` says who sent it."""
+    """An accepted message that waits for beat ``count``; ``origin`` says who sent it."""
 
     count: int
     address: str
     args: tuple[Argument, ...]
-    by: str
+    origin: str
 
 
 def boundary(grid: BeatGrid, t_ns: int, quantise: str) -> int | None:

@@ -703,10 +703,10 @@ def test_a_message_that_meets_a_fault_of_ours_is_refused_and_the_next_one_taken(
     control = desk[0]
     receive = control.desk.receive
 
-    def broken(now_ns, address, args, by):
+    def broken(now_ns, address, args, origin):
         if address == "/vj/seed":
             raise OverflowError("a fault of ours")
-        return receive(now_ns, address, args, by)
+        return receive(now_ns, address, args, origin)
 
     monkeypatch.setattr(type(control.desk), "receive", lambda _self, *args: broken(*args))
     control.receive("/vj/seed", (5,))

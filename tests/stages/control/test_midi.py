@@ -145,7 +145,10 @@ def test_a_controller_plays_and_is_lit_and_comes_back_after_it_was_pulled(jack, 
 def test_no_message_of_a_fast_hand_is_lost(jack, control):
     heard = []
     receive = control.receive
-    control.receive = lambda address, args, by="", key=None: (heard.append(args), receive(address, args, by, key))
+    control.receive = lambda address, args, origin="", key=None: (
+        heard.append(args),
+        receive(address, args, origin, key),
+    )
 
     async def script(room):
         box = Box("MIDI Mix")

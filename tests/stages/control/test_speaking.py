@@ -35,9 +35,9 @@ class House:
         )
         self.now_ns = 0
 
-    def receive(self, address, args, by):
-        self.hands.append((address, tuple(args), by))
-        self.desk.receive(self.now_ns, address, args, by)
+    def receive(self, address, args, origin):
+        self.hands.append((address, tuple(args), origin))
+        self.desk.receive(self.now_ns, address, args, origin)
 
     def say(self, text, number=1, kind="final", talker="", wake=False, phrase=""):
         said = Speech(self.now_ns, kind, number, text, phrase, "en", 0.9, self.now_ns, talker, wake=wake)

@@ -74,7 +74,7 @@ class PanelBackend(Protocol):
     def read(self, address: str) -> Argument | None:
         """Return the present value of an address."""
 
-    def receive(self, address: str, args: Sequence[object], by: str = "", key: object = None) -> None:
+    def receive(self, address: str, args: Sequence[object], origin: str = "", key: object = None) -> None:
         """Take a message."""
 
     def settle(self) -> None:

@@ -24,7 +24,7 @@ from vjserver.runtime.soundring import SoundReader
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, MemoryWriter, StateWriter, left_behind
 from vjserver.show.cues import CueList
-from vjserver.show.desk import BY_CUE, Desk, DeskMemory
+from vjserver.show.desk import OF_CUE, Desk, DeskMemory
 from vjserver.show.history import STEPS, HistoryMemory
 from vjserver.show.outputs import RECORD, row_of
 from vjserver.show.pattern import is_pattern, matching
@@ -250,20 +250,20 @@ class Control:
         else:
             self.receive(address, args, "osc", sender)
 
-    def receive(self, address: str, args: Sequence[object], by: str = "", key: object = None) -> None:
+    def receive(self, address: str, args: Sequence[object], origin: str = "", key: object = None) -> None:
         """Take a message: check it, apply it. A wrong one is told and changes nothing. :meth:`settle` publishes.
 
-        ``by`` names the kind of hand, ``key`` the surface that sent it, if it is one that is told.
+        ``origin`` names the kind of hand, ``key`` the surface that sent it, if it is one that is told.
         """
         now_ns = self._clock.now_ns()
-        if by != "osc":
+        if origin != "osc":
             self._hand = None
-        self._monitor(by, address, args)
+        self._monitor(origin, address, args)
         try:
             if address == "/vj/output/add":
                 label, text = self.registry.accept(address, args)[1]
                 self._check_output(row_of(str(label), str(text)).config)
-            bent = self.desk.receive(now_ns, address, args, by)
+            bent = self.desk.receive(now_ns, address, args, origin)
         except ConfigError as error:
             self.refuse(error)
             return
@@ -337,10 +337,10 @@ class Control:
         self._noted += 1
         self.notes.append((self._noted, kind, visible(what), visible(why)))
 
-    def _monitor(self, by: str, address: str, args: Sequence[object]) -> None:
+    def _monitor(self, origin: str, address: str, args: Sequence[object]) -> None:
         self.monitored += 1
         shown = tuple(a if is_number(a) else visible(str(a)[:200]) for a in args[:8])
-        self.monitor.append((self.monitored, by, visible(address[:200]), shown))
+        self.monitor.append((self.monitored, origin, visible(address[:200]), shown))
 
     # -- what only an OSC client can ask ---------------------------------------------------------------------
 
@@ -454,7 +454,7 @@ class Control:
         self.learner.forget(str(args[0]))
 
     def _play_take(self, args: tuple[Argument, ...]) -> None:
-        name, cued, stopped = str(args[0]) if args else "", BY_CUE in args[1:], self.desk.stopped
+        name, cued, stopped = str(args[0]) if args else "", OF_CUE in args[1:], self.desk.stopped
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
