@@ -28,8 +28,8 @@ FLIGHT = made(
 
 
 def renderer():
-    def make(part):
-        return open_door("generators", {"kind": part.kind, "device": "cpu", "model": part.model})
+    def make(spec):
+        return open_door("generators", {"kind": spec.kind, "device": "cpu", "model": spec.model})
 
     images = ImageSource({}, SHIPPED.infos, ManualClock(), lambda *_: None)
     return Renderer(SHIPPED, WaitingPool(make), images, lambda *_: None)

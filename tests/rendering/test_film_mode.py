@@ -40,9 +40,9 @@ ALL = {"pattern": PATTERN, "diffusion": DIFFUSION, "chain": CHAIN}
 
 
 def renderer():
-    def make(part):
-        door = {"kind": part.kind, **({"device": "cpu"} if part.kind == "diffusion" else {"threads": 1})}
-        return open_door("generators", door | ({"model": part.model} if part.model else {}))
+    def make(spec):
+        door = {"kind": spec.kind, **({"device": "cpu"} if spec.kind == "diffusion" else {"threads": 1})}
+        return open_door("generators", door | ({"model": spec.model} if spec.model else {}))
 
     images = ImageSource({}, SHIPPED.infos, ManualClock(), lambda *_: None)
     return Renderer(SHIPPED, WaitingPool(make), images, lambda *_: None)
@@ -130,8 +130,8 @@ def test_a_checkpoint_of_another_version_model_or_size_is_refused(name, stocked)
         one.resume(kept, (32, 18))
     with pytest.raises(GeneratorError, match="no checkpoint"):
         one.resume(b"rubbish", SIZE)
-    (part, place), state = next(iter(memory.generators.items()))
-    player = one.pool.beside(part)
+    (spec, place), state = next(iter(memory.generators.items()))
+    player = one.pool.beside(spec)
     assert isinstance(player, Resumable)
     assert place == 0
     with pytest.raises(GeneratorError, match="no checkpoint"):

@@ -13,8 +13,8 @@ from vjserver.types.frames import Frame, FrameInfo
 
 
 class Dummy:
-    def __init__(self, part):
-        self.part, self.closed, self.requests = part, False, []
+    def __init__(self, spec):
+        self.spec, self.closed, self.requests = spec, False, []
 
     def close(self):
         self.closed = True
@@ -30,17 +30,17 @@ def house():
     """Players whose loads wait until they are let go; what was announced; who was made."""
     gate, told, made = threading.Event(), [], {}
 
-    def make(part):
-        if part.kind != "pattern":
+    def make(spec):
+        if spec.kind != "pattern":
             assert gate.wait(5)
-        if part.model == "huge" and any(p.kind == "diffusion" and not d.closed for p, d in made.items()):
+        if spec.model == "huge" and any(p.kind == "diffusion" and not d.closed for p, d in made.items()):
             raise OutOfMemoryError("GPU memory does not hold model 'huge'")
-        if part.model == "vast":
+        if spec.model == "vast":
             raise OutOfMemoryError("GPU memory does not hold model 'vast'")
-        if part.model == "broken":
+        if spec.model == "broken":
             raise GeneratorError("unet.safetensors is damaged")
-        made[part] = Dummy(part)
-        return made[part]
+        made[spec] = Dummy(spec)
+        return made[spec]
 
     with ThreadPoolExecutor(1) as loader:
         players = GeneratorPool(make, loader, lambda what, why, recovered: told.append((why, recovered)))
@@ -56,16 +56,16 @@ def test_at_the_start_the_fallback_is_opened_before_what_is_wanted_begins_to_loa
     order = []
 
     class Loader:
-        def submit(self, work, part):
-            order.append(f"load {part}")
+        def submit(self, work, spec):
+            order.append(f"load {spec}")
             return Future()
 
-    def make(part):
-        order.append(f"make {part}")
-        return Dummy(part)
+    def make(spec):
+        order.append(f"make {spec}")
+        return Dummy(spec)
 
     players = GeneratorPool(make, Loader(), lambda *_: None)
-    assert players.choose(BIG).part == GeneratorSpec("pattern")
+    assert players.choose(BIG).spec == GeneratorSpec("pattern")
     assert order == ["make pattern", "load diffusion (big)"]
 
 
@@ -84,19 +84,19 @@ def test_the_pattern_plays_while_a_model_is_loaded_and_then_gives_way(house):
 def test_coming_back_is_at_once_and_the_longest_unused_is_let_go(house):
     players, gate, _, made = house
     gate.set()
-    parts = [GeneratorSpec("diffusion", name) for name in "abcd"]
-    for part in parts:
-        wait_for(lambda part=part: players.choose(part).part == part)
-    assert players.choose(parts[2]) is made[parts[2]]
-    assert players.choose(parts[3]) is made[parts[3]]
-    assert made[parts[0]].closed
+    specs = [GeneratorSpec("diffusion", name) for name in "abcd"]
+    for spec in specs:
+        wait_for(lambda spec=spec: players.choose(spec).spec == spec)
+    assert players.choose(specs[2]) is made[specs[2]]
+    assert players.choose(specs[3]) is made[specs[3]]
+    assert made[specs[0]].closed
     assert sum(not dummy.closed for dummy in made.values()) <= KEPT + 1
 
 
 def test_a_model_that_cannot_be_loaded_leaves_who_plays_on_stage(house):
     players, gate, told, made = house
     gate.set()
-    wait_for(lambda: players.choose(BIG).part == BIG)
+    wait_for(lambda: players.choose(BIG).spec == BIG)
     broken = GeneratorSpec("diffusion", "broken")
     wait_for(lambda: players.choose(broken) and any("damaged" in why for why, _ in told))
     assert told[-1] == ("unet.safetensors is damaged; diffusion (big) plays on", False)
@@ -110,7 +110,7 @@ def test_a_model_that_cannot_be_loaded_leaves_who_plays_on_stage(house):
 def test_who_fails_while_playing_gives_way_to_the_pattern(house):
     players, gate, told, made = house
     gate.set()
-    wait_for(lambda: players.choose(BIG).part == BIG)
+    wait_for(lambda: players.choose(BIG).spec == BIG)
     players.refuse("no memory left")
     assert made[BIG].closed
     assert players.choose(BIG) is made[GeneratorSpec("pattern")]
@@ -120,10 +120,10 @@ def test_who_fails_while_playing_gives_way_to_the_pattern(house):
 def test_a_model_for_which_there_is_no_room_gets_that_of_the_others(house):
     players, gate, told, made = house
     gate.set()
-    for part in (OTHER, BIG):
-        wait_for(lambda part=part: players.choose(part).part == part)
+    for spec in (OTHER, BIG):
+        wait_for(lambda spec=spec: players.choose(spec).spec == spec)
     huge = GeneratorSpec("diffusion", "huge")
-    wait_for(lambda: players.choose(huge).part == huge)
+    wait_for(lambda: players.choose(huge).spec == huge)
     assert made[OTHER].closed
     assert made[BIG].closed
     rows = [why for why, _ in told if "making room" in why]
@@ -134,7 +134,7 @@ def test_a_model_for_which_there_is_no_room_gets_that_of_the_others(house):
 def test_a_model_that_never_fits_is_refused_after_the_room_was_made(house):
     players, gate, told, _ = house
     gate.set()
-    wait_for(lambda: players.choose(BIG).part == BIG)
+    wait_for(lambda: players.choose(BIG).spec == BIG)
     vast = GeneratorSpec("diffusion", "vast")
     wait_for(lambda: players.choose(vast) and told[-1][0].endswith("the pattern generator plays instead"))
     assert players.playing == GeneratorSpec("pattern")
@@ -152,7 +152,7 @@ def test_another_preset_while_a_model_loads_announces_nothing_again_and_again(ho
         players.choose(BIG)
     assert len(told) == 3
     gate.set()
-    wait_for(lambda: players.choose(BIG).part == BIG)
+    wait_for(lambda: players.choose(BIG).spec == BIG)
     assert told[-1] == ("diffusion (big) plays", True)
     assert len(told) == 4
 
@@ -182,18 +182,18 @@ def test_one_that_is_no_longer_beside_makes_way(house):
     wait_for(lambda: players.beside(BIG) or players.choose(GeneratorSpec("pattern")) is None)
     players.beside(None)
     huge = GeneratorSpec("diffusion", "huge")
-    wait_for(lambda: players.choose(huge).part == huge)
+    wait_for(lambda: players.choose(huge).spec == huge)
     assert made[BIG].closed
 
 
 def test_a_stranger_that_cannot_be_closed_is_gone_all_the_same(house):
     players, gate, _, made = house
     gate.set()
-    wait_for(lambda: players.choose(BIG).part == BIG)
+    wait_for(lambda: players.choose(BIG).spec == BIG)
 
     def fail():
         raise RuntimeError("no close")
 
     made[BIG].close = fail
     players.refuse("it fell")
-    assert players.choose(GeneratorSpec("pattern")).part == GeneratorSpec("pattern")
+    assert players.choose(GeneratorSpec("pattern")).spec == GeneratorSpec("pattern")

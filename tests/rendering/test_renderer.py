@@ -30,8 +30,8 @@ REGISTRY = Registry((*SHIPPED.infos.values(), FACES))
 class Dummy:
     """Counts its frames in its state, and writes down what it was asked for."""
 
-    def __init__(self, part):
-        self.part, self.closed, self.requests, self.fails = part, False, [], None
+    def __init__(self, spec):
+        self.spec, self.closed, self.requests, self.fails = spec, False, [], None
 
     def close(self):
         self.closed = True
@@ -48,9 +48,9 @@ class Dummy:
 def house():
     made, told = {}, []
 
-    def make(part):
-        made[part] = Dummy(part)
-        return made[part]
+    def make(spec):
+        made[spec] = Dummy(spec)
+        return made[spec]
 
     images = ImageSource({}, REGISTRY.infos, ManualClock(), lambda *row: told.append(row))
     renderer = Renderer(REGISTRY, WaitingPool(make), images, lambda *row: told.append(row), lambda kind: "own")
@@ -147,15 +147,15 @@ def test_in_a_film_an_error_ends_it(house):
 def test_one_that_draws_everything_draws_through_a_morph_too():
     made = []
 
-    def make(part):
-        made.append(Dummy(part))
+    def make(spec):
+        made.append(Dummy(spec))
         return made[-1]
 
     images = ImageSource({}, (), ManualClock(), lambda *_: None)
     renderer = Renderer(REGISTRY, WaitingPool(make), images, lambda *_: None, only="pattern")
     glide = Morph(0, 2.0, "linear", {}, ("faces", "ffhq", "", "auto"))
     played(renderer, [replace(moment(generator="faces"), state=ShowState(generator="faces", glide=glide))])
-    assert [dummy.part for dummy in made] == [GeneratorSpec("pattern")]
+    assert [dummy.spec for dummy in made] == [GeneratorSpec("pattern")]
 
 
 def test_requests_carry_their_number_and_mode(house):

@@ -40,16 +40,16 @@ def main(plan: Plan, life: Life) -> None:
 
     own = cache(partial(own_model, show.generators))
 
-    def make(part: GeneratorSpec) -> Generator:
+    def make(spec: GeneratorSpec) -> Generator:
         """Open a generator and warm it up; where the loop itself waits for that, nobody takes it for a hang."""
         own = threading.current_thread() is threading.main_thread()
         with life.tolerate(COMPILING_S) if own else contextlib.nullcontext():
-            return ready(part)
+            return ready(spec)
 
-    def ready(part: GeneratorSpec) -> Generator:
-        generator = opened(show.generators, part, target_fps=video.fps)
-        model = part.model or own(part.kind)
-        presets = [p for _, p in bank.presets if p.generator == part.kind and (p.model or own(part.kind)) == model]
+    def ready(spec: GeneratorSpec) -> Generator:
+        generator = opened(show.generators, spec, target_fps=video.fps)
+        model = spec.model or own(spec.kind)
+        presets = [p for _, p in bank.presets if p.generator == spec.kind and (p.model or own(spec.kind)) == model]
         generator.warm_up(video.width, video.height, texts_of(presets))
         gc.freeze()  # a model is a million objects that stay; looking through them would cost a frame now and then
         return generator

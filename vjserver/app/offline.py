@@ -157,9 +157,9 @@ def render_preset(
     """Yield the frames of a preset played to the demo's song from ``skip_s`` on. Raises GeneratorError."""
     registry = installed()
 
-    def make(part: GeneratorSpec) -> Generator:
-        model = {"model": part.model} if part.model else {}
-        generator: Generator = open_door("generators", {"kind": part.kind, **model})
+    def make(spec: GeneratorSpec) -> Generator:
+        model = {"model": spec.model} if spec.model else {}
+        generator: Generator = open_door("generators", {"kind": spec.kind, **model})
         generator.warm_up(*size, [prompt.text for prompt in preset.prompts])
         return generator
 

@@ -67,8 +67,8 @@ class Maker:
         self._pool = WaitingPool(self._opened)
         self._hearing: Hearing | None = None
 
-    def _opened(self, part: GeneratorSpec) -> Generator:
-        generator: Generator = opened(self._doors, part)
+    def _opened(self, spec: GeneratorSpec) -> Generator:
+        generator: Generator = opened(self._doors, spec)
         generator.warm_up(*self._size, [])
         return generator
 

@@ -69,22 +69,22 @@ class GeneratorPool:
             self._play_safe()
         return self._kept[self.playing]
 
-    def beside(self, part: GeneratorSpec | None) -> Generator | None:
+    def beside(self, spec: GeneratorSpec | None) -> Generator | None:
         """Return a generator that makes pictures for the one that plays, None while it is being opened.
 
         One that could not be opened is tried again when it has been asked for anew.
         """
-        if part != self._beside and self._refused_beside is not None:
+        if spec != self._beside and self._refused_beside is not None:
             self._refused_beside = None
             self._announce("input", "no longer wanted", True)
-        self._beside = part
-        if part is None or part in self._kept:
-            return self._kept[part] if part is not None else None
-        if part == GeneratorSpec(FALLBACK_GENERATOR):
-            self._kept[part] = self._make(part)
-        elif self._coming is None and part != self._refused_beside:
-            self._coming = part, self._loader.submit(self._make, part)
-        return self._kept.get(part)
+        self._beside = spec
+        if spec is None or spec in self._kept:
+            return self._kept[spec] if spec is not None else None
+        if spec == GeneratorSpec(FALLBACK_GENERATOR):
+            self._kept[spec] = self._make(spec)
+        elif self._coming is None and spec != self._refused_beside:
+            self._coming = spec, self._loader.submit(self._make, spec)
+        return self._kept.get(spec)
 
     def refuse(self, why: str) -> None:
         """Let go of who plays, because it cannot; the pattern generator plays in its place."""
@@ -106,31 +106,31 @@ class GeneratorPool:
         """Take in who has become ready, if anybody."""
         if self._coming is None or not self._coming[1].done():
             return
-        part, future = self._coming
+        spec, future = self._coming
         self._coming = None
         try:
-            self._kept[part] = future.result()
+            self._kept[spec] = future.result()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's may raise anything: the picture goes on
             if not isinstance(error, VJError):
-                log.write_fault("generate", f"{part} could not be opened", error)
-            why = str(error) if isinstance(error, VJError) else f"{part} fell: {type(error).__name__}: {error}"
+                log.write_fault("generate", f"{spec} could not be opened", error)
+            why = str(error) if isinstance(error, VJError) else f"{spec} fell: {type(error).__name__}: {error}"
             cramped = isinstance(error, OutOfMemoryError)
         else:
-            if part == wanted:
-                self._take(part)
+            if spec == wanted:
+                self._take(spec)
             self._make_room(KEPT)
             return
         # The error is gone by now, and with it what it held on to.
-        if part != wanted:
-            if part == self._beside:
-                self._refused_beside = part
+        if spec != wanted:
+            if spec == self._beside:
+                self._refused_beside = spec
                 self._announce("input", f"{why[:500]}; the picture starts from noise", False)
             return
         if cramped and self._make_way():
             self._announce("generator", f"{why[:500]}; making room and trying again", False)
-            self._coming = part, self._loader.submit(self._make, part)
+            self._coming = spec, self._loader.submit(self._make, spec)
         else:
-            self._refused, self._told = part, False
+            self._refused, self._told = spec, False
             self._announce("generator", f"{why[:500]}; {self._instead()}", False)
 
     def _make_way(self) -> bool:
@@ -144,16 +144,16 @@ class GeneratorPool:
             return True
         return len(self._kept) < count
 
-    def _take(self, part: GeneratorSpec) -> None:
-        self._kept[part] = self._kept.pop(part)  # the newest is the last to go
-        self.playing = part
+    def _take(self, spec: GeneratorSpec) -> None:
+        self._kept[spec] = self._kept.pop(spec)  # the newest is the last to go
+        self.playing = spec
 
     def _make_room(self, most: int) -> None:
         """Let the longest unused go until there are ``most``; who plays, and the pattern generator, stay."""
-        for part in list(self._kept):
-            spared = part in (self.playing, self._beside) or part.kind == FALLBACK_GENERATOR
+        for spec in list(self._kept):
+            spared = spec in (self.playing, self._beside) or spec.kind == FALLBACK_GENERATOR
             if len(self._kept) > most and not spared:
-                _let_go(self._kept.pop(part))
+                _let_go(self._kept.pop(spec))
 
     def _instead(self) -> str:
         if self.playing in self._kept and self.playing.kind != FALLBACK_GENERATOR:
@@ -168,15 +168,15 @@ class GeneratorPool:
             self._take(safe)
 
 
-def opened(doors: Mapping[str, Mapping[str, Any]], part: GeneratorSpec, **usual: object) -> Generator:
+def opened(doors: Mapping[str, Mapping[str, Any]], spec: GeneratorSpec, **usual: object) -> Generator:
     """Return a generator, opened, with the options that ``doors`` has for its kind, else those that are ``usual``.
 
     Raises ConfigError for options that make no sense, GeneratorError.
     """
-    fields = find("generators", part.kind).Options.model_fields
-    door = {"kind": part.kind, **{key: one for key, one in usual.items() if key in fields}, **doors.get(part.kind, {})}
-    if part.model:
-        door["model"] = stored(part.model)
+    fields = find("generators", spec.kind).Options.model_fields
+    door = {"kind": spec.kind, **{key: one for key, one in usual.items() if key in fields}, **doors.get(spec.kind, {})}
+    if spec.model:
+        door["model"] = stored(spec.model)
     generator: Generator = open_door("generators", door)
     return generator
 
@@ -218,20 +218,20 @@ class WaitingPool:
         self.playing = wanted
         return self._ready(wanted)
 
-    def beside(self, part: GeneratorSpec | None) -> Generator | None:
+    def beside(self, spec: GeneratorSpec | None) -> Generator | None:
         """Return a generator, opened and warm, None for none. Raises VJError."""
-        return self._ready(part) if part is not None else None
+        return self._ready(spec) if spec is not None else None
 
-    def _ready(self, part: GeneratorSpec) -> Generator:
-        if part not in self._kept:
+    def _ready(self, spec: GeneratorSpec) -> Generator:
+        if spec not in self._kept:
             try:
-                self._kept[part] = self._make(part)
+                self._kept[spec] = self._make(spec)
             except VJError:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's may raise anything
-                log.write_fault("generate", f"{part} could not be opened", error)
-                raise GeneratorError(f"{part} fell: {type(error).__name__}: {error}") from None
-        return self._kept[part]
+                log.write_fault("generate", f"{spec} could not be opened", error)
+                raise GeneratorError(f"{spec} fell: {type(error).__name__}: {error}") from None
+        return self._kept[spec]
 
     def refuse(self, why: str) -> None:
         """Raise GeneratorError."""

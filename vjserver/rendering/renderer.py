@@ -89,7 +89,7 @@ class Pool(Protocol):
     def choose(self, wanted: GeneratorSpec) -> Generator:
         """Return who plays now where ``wanted`` shall."""
 
-    def beside(self, part: GeneratorSpec | None) -> Generator | None:
+    def beside(self, spec: GeneratorSpec | None) -> Generator | None:
         """Return a generator that makes pictures for another one, None while it is not ready, or where none shall."""
 
     def refuse(self, why: str) -> None:
@@ -139,38 +139,38 @@ class Renderer:
         source = self.images.get(name) if name is not None else None
         image: Pixels | OnDevice | None = source.pixels if source is not None else None
         left: dict[tuple[GeneratorSpec, int], Any] = {}
-        for i, (part, generator, request) in enumerate(chain):
+        for i, (spec, generator, request) in enumerate(chain):
             place = len(chain) - 1 - i
             if image is not None:
                 request = replace(request, image=image)
             if place:
                 request = replace(request, where="device")
             try:
-                frame, after = generator.render(request, memory.generators.get((part, place)))
-                check(frame, part, request)
+                frame, after = generator.render(request, memory.generators.get((spec, place)))
+                check(frame, spec, request)
             except WorkerFault:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's may raise anything: the picture goes on
                 told = isinstance(error, VJError)
                 if not told:
-                    log.write_fault("generate", f"{part.kind} fell", error)
-                why = str(error) if told else f"{part.kind} fell: {in_words(error)}"
+                    log.write_fault("generate", f"{spec.kind} fell", error)
+                why = str(error) if told else f"{spec.kind} fell: {in_words(error)}"
                 if not place:
                     self.pool.refuse(why)
                     return None, RenderMemory(mapper, left)
                 self.images.tell(why)  # it would have been started from
                 continue
-            left[part, place] = after
+            left[spec, place] = after
             if not place:
                 return Rendered(frame, request, source), RenderMemory(mapper, left)
-            self.images.tell(f"{part.kind} makes pictures again", recovered=True)
+            self.images.tell(f"{spec.kind} makes pictures again", recovered=True)
             source = replace(frame, info=FrameInfo(request.width, request.height))  # of this moment: it has no age
             image = frame.device if frame.device is not None else frame.pixels
         raise AssertionError("a chain has a last one")
 
     def asked(self, moment: Moment, memory: RenderMemory) -> list[tuple[GeneratorSpec, FrameRequest]]:
         """Return who would be asked for a moment's picture, and for what, the last one last; nothing is drawn."""
-        return [(part, request) for part, _, request in self._asked(moment, memory)[0]]
+        return [(spec, request) for spec, _, request in self._asked(moment, memory)[0]]
 
     def input_of(self, moment: Moment) -> str:
         """Return the name of the show's input that a moment's picture starts from, empty for none."""
@@ -185,20 +185,20 @@ class Renderer:
         """
         chain, _, mapper = self._asked(moment, memory)
         left: dict[tuple[GeneratorSpec, int], Any] = {}
-        for i, (part, generator, request) in enumerate(chain):
+        for i, (spec, generator, request) in enumerate(chain):
             place = len(chain) - 1 - i
             if isinstance(generator, Advances):
-                left[part, place] = generator.advance(request, memory.generators.get((part, place)))
+                left[spec, place] = generator.advance(request, memory.generators.get((spec, place)))
         return RenderMemory(mapper, left)
 
     def checkpoint(self, memory: RenderMemory, size: tuple[int, int]) -> bytes:
         """Return a memory as bytes. Raises GeneratorError where a generator cannot write its own down."""
         rows: list[tuple[str, str, int, bytes]] = []
-        for (part, place), state in memory.generators.items():
-            player = self.pool.beside(part)
+        for (spec, place), state in memory.generators.items():
+            player = self.pool.beside(spec)
             if not isinstance(player, Resumable):
-                raise GeneratorError(f"{part.kind} cannot be resumed: the film begins anew")
-            rows.append((part.kind, part.model, place, player.checkpoint(state)))
+                raise GeneratorError(f"{spec.kind} cannot be resumed: the film begins anew")
+            rows.append((spec.kind, spec.model, place, player.checkpoint(state)))
         return msgspec.msgpack.encode(_Checkpoint(CHECKPOINT, size, memory.mapper, rows))
 
     def resume(self, data: bytes, size: tuple[int, int]) -> RenderMemory:
@@ -214,11 +214,11 @@ class Renderer:
             )
         generators: dict[tuple[GeneratorSpec, int], Any] = {}
         for kind, model, place, kept in row.generators:
-            part = GeneratorSpec(kind, model)
-            player = self.pool.beside(part)
+            spec = GeneratorSpec(kind, model)
+            player = self.pool.beside(spec)
             if not isinstance(player, Resumable):
                 raise GeneratorError(f"{kind} cannot be resumed: the film begins anew")
-            generators[part, place] = player.resume(kept)
+            generators[spec, place] = player.resume(kept)
         return RenderMemory(row.mapper, generators)
 
     # -- who is asked, and for what --------------------------------------------------------------------------
@@ -249,20 +249,20 @@ class Renderer:
         chosen, self._chosen = self._chosen, None
         known = chosen is not None and chosen[0] is moment.state
         generator = chosen[1] if chosen is not None and known else self.pool.choose(self._part_of(now))
-        part = self.pool.playing
+        spec = self.pool.playing
         before, since_s = (memory.mapper, moment.seconds) if moment.mapper is None else (moment.mapper, moment.since_s)
         request, knobs, mapper = mapped(
             moment.state, moment.features, moment.t_ns, since_s, moment.size, before, self._registry
         )
         request = replace(request, number=moment.number, mode=moment.mode, seconds=moment.seconds)
-        last = part, generator, replace(request, own=own_of(self._registry, part.kind, knobs))
-        info = self._registry.infos.get(part.kind)
+        last = spec, generator, replace(request, own=own_of(self._registry, spec.kind, knobs))
+        info = self._registry.infos.get(spec.kind)
         name = now.input
         chained = name in self._registry.infos and name not in self.images.names
         if info is None or not info.accepts_image or not chained:
             self.pool.beside(None)
             return [last], name if info is not None and info.accepts_image else None, mapper
-        if name == part.kind:
+        if name == spec.kind:
             self.images.tell(f"{name} cannot start from itself; it starts from noise")
             return [last], "", mapper
         first = GeneratorSpec(name)
@@ -283,14 +283,14 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:300]}{where}"
 
 
-def check(frame: object, part: GeneratorSpec, request: FrameRequest) -> None:
+def check(frame: object, spec: GeneratorSpec, request: FrameRequest) -> None:
     """Raise GeneratorError for what is no frame of the size that was asked for."""
     if isinstance(frame, Frame):
         numbers = all(isinstance(value, (int, float)) for value in frame.figures.values())
         if not numbers or not all(isinstance(notice, Notice) for notice in frame.notices):
-            raise GeneratorError(f"{part.kind}: figures are numbers, and notices are of the type Notice")
+            raise GeneratorError(f"{spec.kind}: figures are numbers, and notices are of the type Notice")
         if frame.device is not None and tuple(frame.device.shape) != (request.height, request.width, 4):
-            raise GeneratorError(f"{part.kind}: the picture on the device is {tuple(frame.device.shape)}")
+            raise GeneratorError(f"{spec.kind}: the picture on the device is {tuple(frame.device.shape)}")
     pixels = frame.pixels if isinstance(frame, Frame) else None
     if (
         not isinstance(pixels, np.ndarray)
@@ -298,4 +298,4 @@ def check(frame: object, part: GeneratorSpec, request: FrameRequest) -> None:
         or pixels.shape != (request.height, request.width, 4)
     ):
         got = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(frame).__name__
-        raise GeneratorError(f"{part.kind} makes frames of uint8 {(request.height, request.width, 4)}: got {got}")
+        raise GeneratorError(f"{spec.kind} makes frames of uint8 {(request.height, request.width, 4)}: got {got}")

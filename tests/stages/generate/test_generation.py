@@ -78,10 +78,10 @@ def stage(request):
     ]
     registry = Registry((*SHIPPED.infos.values(), *told))
 
-    def make(part):
-        if part.kind not in made:
-            raise ConfigError(f"unknown generator {part.kind!r}")
-        return made[part.kind]
+    def make(spec):
+        if spec.kind not in made:
+            raise ConfigError(f"unknown generator {spec.kind!r}")
+        return made[spec.kind]
 
     generation = Generation(
         lambda announce: Renderer(

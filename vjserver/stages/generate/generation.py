@@ -89,13 +89,13 @@ class Generation:
         state, now_ns = self._state.get(), self._clock.now_ns()
         if state.lookahead_ms >= 0.0:
             self._ahead_ns = round(state.lookahead_ms * 1e6)
-        part = self._renderer.choose(state, now_ns + self._ahead_ns)
+        spec = self._renderer.choose(state, now_ns + self._ahead_ns)
         now_ns = self._clock.now_ns()
         seconds = min((now_ns - self._last_ns) / NS, LONGEST_STEP_S) if self._last_ns else 0.0
         self._last_ns = now_ns
         features = self._features.get()
-        if part != self._patient_for:
-            self._patient_for, self._slowest_s = part, 0.0
+        if spec != self._patient_for:
+            self._patient_for, self._slowest_s = spec, 0.0
             self._tolerate(FIRST_S)
         moment = Moment(state, features, now_ns + self._ahead_ns, seconds, self._frames + 1, self._size)
         try:
