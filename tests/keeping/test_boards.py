@@ -62,7 +62,7 @@ def test_a_card_keeps_what_was_said_and_its_pictures(boards, board):
 def test_each_change_counts(boards, board):
     changes = [boards.change_of(board)]
     card = boards.add(board, Card(text="one"))
-    for handler in (
+    for call in (
         lambda: boards.write(card.id, star=True),
         lambda: boards.want(card.id, MADE),
         lambda: boards.fail(boards.next_wanted().id, "no model"),
@@ -71,7 +71,7 @@ def test_each_change_counts(boards, board):
         lambda: boards.delete([card.id]),
     ):
         changes.append(boards.change_of(board))
-        handler()
+        call()
     changes.append(boards.change_of(board))
     assert changes == sorted(set(changes))
     assert boards.change_of("nobody") == -1
@@ -200,7 +200,7 @@ def test_a_window_is_never_larger_than_the_page(boards, board):
 
 
 @pytest.mark.parametrize(
-    ("deed", "why"),
+    ("call", "why"),
     [
         (lambda b, board: b.add(board, Card(text="")), "1 to 300 signs|1 to"),
         (lambda b, board: b.add(board, Card(text="x" * 5000)), "got 5000"),
@@ -214,9 +214,9 @@ def test_a_window_is_never_larger_than_the_page(boards, board):
         (lambda b, board: b.write(b.add(board, Card(text="x")).id, version=12), "has no picture 12"),
     ],
 )
-def test_what_makes_no_sense_is_told(boards, board, handler, why):
+def test_what_makes_no_sense_is_told(boards, board, call, why):
     with pytest.raises(ConfigError, match=why):
-        handler(boards, board)
+        call(boards, board)
     assert not list((boards.folder / "media").glob("*"))
 
 
@@ -478,13 +478,13 @@ def test_two_studios_make_no_picture_twice(boards, board):
 
 
 def test_files_of_a_change_that_fails_go_again(boards, board):
-    for handler in (
+    for call in (
         lambda: boards.keep_sound(77, b"fLaC", 1.0),
         lambda: boards.put(77, MADE, PICTURE),
         lambda: boards.cast("nobody", "Mara", "old", b"\x89PNG"),
     ):
         with pytest.raises(ConfigError, match="may have been deleted"):
-            handler()
+            call()
     assert not list((boards.folder / "media").glob("*"))
 
 

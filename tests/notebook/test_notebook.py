@@ -224,7 +224,7 @@ def test_a_word_is_asked_for_later_the_better_it_was_known(notebook):
 
 
 @pytest.mark.parametrize(
-    ("deed", "why"),
+    ("call", "why"),
     [
         (lambda n: n.note("es", "en", "", "x", "x"), "a word has 1 to 120"),
         (lambda n: n.note("es", "en", "x" * 200, "x", "x"), "got 200"),
@@ -234,9 +234,9 @@ def test_a_word_is_asked_for_later_the_better_it_was_known(notebook):
         (lambda n: n.review(9, "good", 0.0), "no word 9"),
     ],
 )
-def test_what_makes_no_sense_is_told(notebook, handler, why):
+def test_what_makes_no_sense_is_told(notebook, call, why):
     with pytest.raises(ConfigError, match=why):
-        handler(notebook)
+        call(notebook)
     assert notebook.words() == []
 
 

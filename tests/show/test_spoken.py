@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from vjserver.show.desk import BY_SPEECH, Desk
+from vjserver.show.desk import OF_SPEECH, Desk
 from vjserver.show.preset import Bank
 from vjserver.show.spoken import BLEND, Confirming, Spoken, prompt_of
 from vjserver.show.state import ShowState
@@ -30,7 +30,7 @@ class Stage:
 
     def send(self, rows):
         for address, args in rows:
-            self.desk.receive(self.now_ns, address, args, BY_SPEECH)
+            self.desk.receive(self.now_ns, address, args, OF_SPEECH)
 
     def wait(self, seconds):
         end_ns = self.now_ns + round(seconds * NS)

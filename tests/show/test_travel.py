@@ -93,7 +93,7 @@ def test_a_request_names_decks_size_negative_and_travel():
     request = Mapper()(given_state, silent_features(0), 0, 0.0, (1280, 720))
     assert request.text.decks == ((("a", 1.0), ("b", 0.5)), (("c", 1.0), ("d", 0.25)))
     assert request.text.prompts == (("a", 1.0), ("b", 0.5), ("c", 1.0), ("d", 0.25))
-    assert (request.text.negative, request.inference_size, request.surfaces, request.travel_s) == (
+    assert (request.text.negative, request.inference_size, request.feedback, request.travel_s) == (
         "blur",
         (640, 360),
         True,

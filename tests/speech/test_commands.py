@@ -67,7 +67,7 @@ def test_a_wake_word_may_be_two_words_and_none_means_no_commands():
 
 
 @pytest.mark.parametrize(
-    ("text", "mended"),
+    ("text", "corrected"),
     [
         ("Compare, next", "computer next"),
         ("Camper go faster", "computer go faster"),
@@ -77,5 +77,5 @@ def test_a_wake_word_may_be_two_words_and_none_means_no_commands():
         ("", ""),
     ],
 )
-def test_what_is_nearly_the_wake_word_is_told_from_what_is_not(text, recovered):
-    assert nearly_wakes(text, "computer") == recovered
+def test_what_is_nearly_the_wake_word_is_told_from_what_is_not(text, corrected):
+    assert nearly_wakes(text, "computer") == corrected

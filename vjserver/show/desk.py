@@ -25,10 +25,10 @@ from vjserver.types.features import BeatGrid
 
 NS = 1_000_000_000
 MOST_ROWS = 128
-OF_CUE, OF_SPEECH, BY_FADE = "cue", "speech", "fade"
+OF_CUE, OF_SPEECH, OF_FADE = "cue", "speech", "fade"
 ON_THE_BEAT = 1e-6  # of a beat: so near counts as on it
 MIN_GO_NS = NS // 4  # two presses of GO within this time are one
-OF_ITSELF = frozenset({"trigger", "cue", "autopilot", "take", BY_FADE})
+OF_ITSELF = frozenset({"trigger", "cue", "autopilot", "take", OF_FADE})
 # What a take does not do a second time: it would write files and open doors.
 ONCE = ("/vj/preset/save", "/vj/snapshot/store", "/vj/midi/", "/vj/output/", "/vj/record")
 # What changes the whole look: of several that wait, the last counts.

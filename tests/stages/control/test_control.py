@@ -23,7 +23,7 @@ from vjserver.runtime.store import Channels, StateReader, pack_features
 from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control, Pipes
-from vjserver.stages.control.panel import PanelDesk
+from vjserver.stages.control.panel import ControlPanel
 from vjserver.stages.control.user_library import MOST_SAVES, UserLibrary
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import TAKE_BACK, Command, Degraded, Drum
@@ -490,7 +490,7 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
 
 def test_only_a_picture_of_the_preset_itself_is_kept(desk, tmp_path):
     control = desk[0]
-    panel = PanelDesk(control, LiveClock(), tmp_path)
+    panel = ControlPanel(control, LiveClock(), tmp_path)
     boards = {"generate": {"generator": "pattern"}, "deliver": {"level": "live"}}
 
     class Board:
@@ -520,7 +520,7 @@ def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path)
     control, shipped = desk[0], tmp_path / "shipped"
     shipped.mkdir()
     (shipped / "a.jpg").write_bytes(b"ours")
-    panel = PanelDesk(control, LiveClock(), shipped)
+    panel = ControlPanel(control, LiveClock(), shipped)
     assert [row["thumb"] for row in panel.hello()["presets"]] == [True, False]
     panel.keep_thumbnail(b"of a")
     before = panel.hello()

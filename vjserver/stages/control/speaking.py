@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vjserver.runtime.clock import NS
-from vjserver.show.desk import BY_FADE, OF_SPEECH, Desk
+from vjserver.show.desk import OF_FADE, OF_SPEECH, Desk
 from vjserver.show.spoken import BLEND, Confirming, Spoken, SpokenMemory
 from vjserver.speech.commands import command_of
 from vjserver.speech.subtitles import Subtitles
@@ -111,7 +111,7 @@ class SpeechRoom:
                 self._phrases[args[0]] = phrase
                 while len(self._phrases) > KEPT:
                     self._phrases.popitem(last=False)
-            self._receive(address, args, BY_FADE if address.endswith("/weight") else OF_SPEECH)
+            self._receive(address, args, OF_FADE if address.endswith("/weight") else OF_SPEECH)
 
     def _command(self, text: str, now_ns: int) -> None:
         presets = [preset.name for _, preset in self._desk.bank.presets]
