@@ -34,7 +34,9 @@ from vjserver.runtime.installed import shipped
 from vjserver.runtime.osc import bundle, message
 from vjserver.runtime.store import Channels, pids_of
 from vjserver.show.state import ShowState
-from vjserver.stages.control.control import Control, OscLimits, Pipes
+from vjserver.stages.control.control import Control
+from vjserver.stages.control.options import ControlOptions, OscLimits
+from vjserver.stages.control.pipes import Pipes
 from vjserver.stages.control.user_library import UserLibrary
 
 BENCH = "attacks"
@@ -129,10 +131,9 @@ def each_packet(packets: int) -> list[dict[str, Any]]:
     channels = Channels(name)
     segments = channels.create()
     try:
-        control = Control(
-            shipped(), bank, LiveClock(), Pipes.of(channels), None, ShowState(), lambda _: None, (),
-            UserLibrary(lambda: bank, shipped()), None, OscLimits((), 1 << 40),
-        )  # fmt: skip
+        library, limits = UserLibrary(lambda: bank, shipped()), OscLimits((), 1 << 40)
+        options = ControlOptions(shipped(), bank, ShowState(), library, limits=limits)
+        control = Control(options, LiveClock(), Pipes.of(channels), None, lambda _: None)
         gc.collect()
         gc.freeze()  # as the control process does
         for packet, _ in zip(mutants(), range(packets), strict=False):

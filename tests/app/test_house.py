@@ -30,7 +30,7 @@ def test_no_generator_is_called_by_its_name_outside_its_room_but_the_fallback():
         found += [(where, text) for text in texts if text in SHIPPED.infos]
     walks = ("latent/walks.py", "still")  # how a latent walks: not at all
     shot = ("documents/archive.py", "shot")  # Storyboarder's word for a board's number
-    assert found == [shot, ("show/addresses.py", FALLBACK_GENERATOR), walks]
+    assert found == [shot, walks, ("show/addresses.py", FALLBACK_GENERATOR)]
 
 
 def test_a_process_is_in_the_table_of_roles_and_in_the_table_of_what_it_does():

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known import REGISTRY, SHIPPED, accept
 
+from vjserver.controls import midimap
 from vjserver.controls.midimap import Control, Kept, Learnt, MidiMap, Surface, decoded, learnt
 from vjserver.show.preset import parse_toml
 from vjserver.show.state import CURVES
-from vjserver.stages.control.midi import OURS, learnt_text, load_map
+from vjserver.stages.control.midi import learnt_text, load_map
 from vjserver.types.errors import ConfigError
 
-MAPS = sorted(OURS.glob("*.toml"))
+MAPS = sorted(midimap.MAPS.glob("*.toml"))
 
 
 class Values(dict):

@@ -163,9 +163,7 @@ def test_one_beside_that_could_not_be_opened_is_tried_again_when_it_is_asked_for
     broken = GeneratorSpec("diffusion", "broken")
     pool.choose(GeneratorSpec("pattern"))
     for _ in range(2):
-        wait_for(
-            lambda: (pool.beside(broken), pool.choose(GeneratorSpec("pattern")), told and not told[-1][1])[2]
-        )
+        wait_for(lambda: (pool.beside(broken), pool.choose(GeneratorSpec("pattern")), told and not told[-1][1])[2])
         assert told[-1] == ("unet.safetensors is damaged; the picture starts from noise", False)
         for _ in range(20):
             assert pool.beside(broken) is None

@@ -46,10 +46,13 @@ from vjserver.runtime.store import WORKERS, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.cues import CueList
 from vjserver.stages.control.boarding import BoardRoom, Subject
-from vjserver.stages.control.control import Control, OscLimits, Pipes
+from vjserver.stages.control.control import Control
 from vjserver.stages.control.midi import MidiRoom
+from vjserver.stages.control.options import ControlOptions, OscLimits
 from vjserver.stages.control.osc_publisher import LOOPBACK
 from vjserver.stages.control.panel import ControlPanel
+from vjserver.stages.control.pipes import Pipes
+from vjserver.stages.control.speaking import SpeechRules
 from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError, OutputError, VJError
 from vjserver.types.events import Speech
@@ -77,18 +80,18 @@ async def _main(plan: Plan, life: Life) -> None:
     registry = plan.registry
     library = UserLibrary(partial(load_bank, show.presets, registry), registry)
     before = StateReader(channels.state).get_new()
-    control = Control(
-        registry, load_bank(show.presets, registry), clock, pipes, before, plan.first,
-        partial(_check_output, plan.lan),
-        show.osc.targets, library, CueList(show.cues), OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
-        partial(SoundReader, channels.sound), show.speech.wake, _leaves(show), show.speech.subtitles,
-        show.speech.keep_sound,
+    options = ControlOptions(
+        registry, load_bank(show.presets, registry), plan.first, library, CueList(show.cues), show.osc.targets,
+        OscLimits(_allowed(plan), show.osc.most_per_s, _trusted(plan)),
+        SpeechRules(show.speech.wake, _leaves(show), show.speech.keep_sound), show.speech.subtitles,
     )  # fmt: skip
-    control.load_snapshots()
+    check = partial(_check_output, plan.lan)
+    control = Control(options, clock, pipes, before, check, partial(SoundReader, channels.sound))
+    control.presets.load_snapshots()
     gc.collect()
     gc.freeze()  # what is here at the start stays: going through all of it again and again costs up to 50 ms at a time
-    control.tell_broken(control.desk.bank)
-    control.tell_absent()
+    control.presets.tell_broken(control.desk.bank)
+    control.presets.tell_absent()
     for what, why in remarks():
         control.announce(what, why)
     web = _Web(plan, control)
@@ -193,7 +196,7 @@ async def _reload(show: Show, library: UserLibrary, control: Control, life: Life
     waiting = asyncio.create_task(_set_when_stopped(ended, life))
     try:
         async for _changes in awatch(*folders, watch_filter=_is_preset, stop_event=ended, debounce=200):
-            await control.reload_beside()
+            await control.presets.reload_beside()
     except (OSError, RuntimeError) as error:  # the system may watch only so many files
         control.announce("presets", f"edited presets are taken up at the next start only: {error}")
     await waiting

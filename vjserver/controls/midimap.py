@@ -6,6 +6,7 @@ MIDI: MIDI 1.0 Detailed Specification 4.2 (midi.org); relative encoders: the thr
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
@@ -17,6 +18,8 @@ from vjserver.show.state import CURVES
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 
+MAPS = Path(__file__).parent / "maps"
+"""Ours, a file a controller."""
 SHIFT = "shift"
 NOTE, CC, CC14, BEND, NRPN, PROGRAM = "note", "cc", "cc14", "pitch", "nrpn", "program"
 NUMBERED = {NOTE: 127, CC: 127, CC14: 31, NRPN: 16383, PROGRAM: 127}

@@ -22,8 +22,10 @@ from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import Channels, StateReader, pack_features
 from vjserver.show.preset import Bank, Preset, parse_preset
 from vjserver.show.state import ShowState
-from vjserver.stages.control.control import Control, Pipes
+from vjserver.stages.control.control import Control
+from vjserver.stages.control.options import ControlOptions
 from vjserver.stages.control.panel import ControlPanel
+from vjserver.stages.control.pipes import Pipes
 from vjserver.stages.control.user_library import MOST_SAVES, UserLibrary
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import TAKE_BACK, Command, Degraded, Drum
@@ -50,9 +52,8 @@ def desk(tmp_path, monkeypatch):
 
     def make(before=None, targets=()):
         pipes = Pipes.of(channels, ["ear"])
-        return Control(
-            SHIPPED, BANK, LiveClock(), pipes, before, FIRST, check, targets, UserLibrary(lambda: BANK, SHIPPED)
-        )
+        options = ControlOptions(SHIPPED, BANK, FIRST, UserLibrary(lambda: BANK, SHIPPED), targets=targets)
+        return Control(options, LiveClock(), pipes, before, check)
 
     made = []
 
@@ -164,7 +165,7 @@ def test_what_is_wrong_is_told_in_few_words_however_long_it_was(desk):
     wrong = [("/vj/" + "x" * 60_000, ()), ("/vj/seed", ([1] * 9000,)), ("/vj/negative", ({"a": "b" * 9000},)),
              ("/vj/preset/go", ("y" * 60_000,)), ("/vj/cue/" + "z" * 60_000 + "/go", ())]  # fmt: skip
     for address, args in wrong:
-        control._last_refusal_ns = -NS
+        control.announcer._last_message_ns = -NS
         control.receive(address, args)
     rows = [e.why for e in told.get() if isinstance(e, Degraded)]
     assert len(rows) == 5
@@ -211,9 +212,9 @@ def test_names_are_told_again_to_who_began_to_listen_only_now(desk):
     control.publisher.tell = lambda address, *args: told.append(address)
     hear()
     assert told.count("/vj/status/preset") == 1
-    control._tell_status(LiveClock().now_ns())
+    control._look(LiveClock().now_ns())
     assert told.count("/vj/status/preset") == 1
-    control._tell_status(LiveClock().now_ns() + 6 * NS)
+    control._look(LiveClock().now_ns() + 6 * NS)
     assert told.count("/vj/status/preset") == 2
 
 
@@ -224,7 +225,7 @@ def test_old_figures_are_not_told_as_if_they_were_those_of_now(desk):
     now_ns = LiveClock().now_ns()
     for ago_s, fps in ((0.5, 24.0), (3.0, 0.0)):
         hear.generate.put({"t_ns": now_ns - round(ago_s * NS), "fps": 24.0})
-        control._tell_status(now_ns)
+        control._look(now_ns)
         assert told["/vj/status/fps"] == (fps, 0.0)
 
 
@@ -395,10 +396,10 @@ def test_an_osc_client_keeps_the_beat(desk):
     control.settle()
     told.get()
     now_ns = LiveClock().now_ns()
-    control._clock = ManualClock(now_ns)
+    clock = control._sync._clock = ManualClock(now_ns)
     for position in (0, 1, 2, 3, 0):
         control.receive_osc(OscMessage("/vj/tempo/beat", (position,)), ("127.0.0.1", 1))
-        control._clock.sleep_until(control._clock.now_ns() + NS // 2)
+        clock.sleep_until(clock.now_ns() + NS // 2)
     grids = [e.args for e in told.get() if isinstance(e, Command)]
     assert [(round(bpm), position) for _, bpm, position in grids] == [(120, 3), (120, 0)]
 
@@ -408,7 +409,7 @@ def test_an_osc_client_keeps_the_beat(desk):
 
 def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
     control = desk[0]
-    control._library.load = lambda: Bank(
+    control.presets._library.load = lambda: Bank(
         [*BANK.presets, *((path.stem, parse_preset(path.read_text(), path.name, SHIPPED))
                           for path in sorted((tmp_path / "presets").glob("*.toml")))],
         ("house", "house", *["mine"] * len(list((tmp_path / "presets").glob("*.toml")))),
@@ -429,19 +430,19 @@ def test_a_look_is_saved_and_found_again_by_its_name(desk, tmp_path):
     assert path.read_text().startswith("# my own words\n")
     assert "bloom = 0.11" in path.read_text()
     path.write_text("name = 5\n")
-    control.reload()
+    control.presets.reload()
     assert "my-way.toml:1: name:" in control.faults["presets"]
     assert control.state.params["bloom"] == 0.11  # the one that plays stays
     path.unlink()
-    control.reload()
+    control.presets.reload()
     assert "presets" not in control.faults
 
 
 def test_presets_that_did_not_change_are_not_taken_up_again(desk):
     control = desk[0]
-    control._library.load = lambda: Bank(list(BANK.presets))
+    control.presets._library.load = lambda: Bank(list(BANK.presets))
     before = control.desk.bank
-    control.reload()
+    control.presets.reload()
     assert control.desk.bank is before
 
 
@@ -449,7 +450,7 @@ def test_what_cannot_be_saved_is_told(desk):
     control = desk[0]
     for args, why in (((), "give a name"), (("../..",), "letters or digits")):
         before = control.refused
-        control._last_refusal_ns = -NS
+        control.announcer._last_message_ns = -NS
         told = desk[2]
         control.receive("/vj/preset/save", args)
         control.settle()
@@ -468,7 +469,7 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
     control.receive("/vj/take/record", (0,))
     control.step()
     heir = make()
-    heir.load_snapshots()
+    heir.presets.load_snapshots()
     heir.receive("/vj/snapshot/recall", (3,))
     assert heir.state.params["zoom"] == 0.2
     heir.receive("/vj/take/play", ())
@@ -480,7 +481,7 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
     assert not heir.desk.plays
     (tmp_path / "snapshots.json").write_text("{")
     third = make()
-    third.load_snapshots()
+    third.presets.load_snapshots()
     assert "is damaged" in third.faults["snapshots"]
     assert (tmp_path / "snapshots.json.bad").read_text() == "{", "what a hand may mend is kept"
     third.receive("/vj/take/play", ("nosuch",))
@@ -558,7 +559,7 @@ def test_a_flood_and_strangers_are_announced_and_their_end_too(desk, clients):
 def fallen(desk):
     """Let control go round once, so that it has left what there is to leave; return who comes after it."""
     control, _, _, state, make = desk
-    control._next_history_ns = control._next_tell_ns = 0
+    control._successor._next_history_ns = control._next_tell_ns = 0
     control.step()
     return make(state.get_new() or control.state)
 
@@ -631,7 +632,7 @@ def test_a_take_that_was_broken_off_is_written_on(desk, tmp_path):
     control.settle()
     control.receive("/vj/param/zoom", (0.25,))
     control.settle()
-    control._take._flush_ns = 0
+    control._takes._writer._flush_ns = 0
     control._next_status_ns = 0
     control.step()
     path = next((tmp_path / "takes").iterdir())
@@ -738,7 +739,7 @@ def test_a_ping_of_a_very_large_number_is_answered_too(desk, clients, number):
 
 def test_what_falls_again_and_again_after_a_change_has_the_change_taken_back(desk):
     control, hear, told, _, _ = desk
-    control._next_calm_ns = 0
+    control._calm._next_ns = 0
     hear()
     control.receive("/vj/master/fade", (0.5,))
     control.receive("/vj/output/add", ("bad", "null"))
@@ -752,7 +753,7 @@ def test_what_falls_again_and_again_after_a_change_has_the_change_taken_back(des
 
 def test_a_look_under_which_the_generator_falls_is_taken_back(desk):
     control, hear, _, _, _ = desk
-    control._next_calm_ns = 0
+    control._calm._next_ns = 0
     hear()
     control.receive("/vj/preset/go", ("b",))
     control.receive("/vj/generator", ("nosuch",))
@@ -766,12 +767,12 @@ def test_a_look_under_which_the_generator_hangs_does_not_count_as_calm(desk):
     control, hear, _, _, _ = desk
     now_ns = LiveClock().now_ns()
     hear.generate.put({"t_ns": now_ns, "fps": 30.0})
-    control._next_calm_ns = 0
+    control._calm._next_ns = 0
     hear()
     control.receive("/vj/preset/go", ("b",))
     hear.generate.put({"t_ns": now_ns - 60 * NS, "fps": 30.0})
     for _ in range(6):
-        control._next_calm_ns = 0
+        control._calm._next_ns = 0
         hear()
     hear(Degraded(now_ns, "process generate", "gave no sign of life"), Command(1, TAKE_BACK, ("generate",)))
     assert control.state.preset_name == "A"
@@ -779,7 +780,7 @@ def test_a_look_under_which_the_generator_hangs_does_not_count_as_calm(desk):
 
 def test_a_recording_that_does_not_run_is_not_said_to_run(desk, monkeypatch):
     control, hear, told, _, _ = desk
-    monkeypatch.setattr("vjserver.stages.control.control.RECORD_PATIENCE_NS", NS // 10)
+    monkeypatch.setattr("vjserver.stages.control.status.RECORD_PATIENCE_NS", NS // 10)
     deliver = StatsWriter(control.pipes.channels.stats("deliver"))
     control.receive("/vj/record", (1,))
     control.settle()
@@ -802,11 +803,11 @@ def test_a_recording_that_does_not_run_is_not_said_to_run(desk, monkeypatch):
 def test_a_foreign_text_is_shown_as_text_on_every_surface(desk, text):
     control, hear, told, _, _ = desk
     for address in ("/vj/preset/go", text, f"/vj/{text}", "/vj/output/add"):
-        control._last_refusal_ns = -NS
+        control.announcer._last_message_ns = -NS
         control.receive(address, (text, text)[: 1 + address.endswith("add")])
     hear(Degraded(1, text, text))
     shown = [e.what + e.why for e in told.get() if isinstance(e, Degraded)]
-    shown += [str(row) for row in control.notes] + [str(row[2:]) for row in control.monitor]
+    shown += [str(row) for row in control.announcer.notes] + [str(row[2:]) for row in control.monitor]
     assert shown
     assert all(one.isprintable() for one in shown)
 
@@ -937,13 +938,13 @@ def test_a_take_that_is_still_being_read_when_it_is_stopped_is_not_played(desk, 
     control = desk[0]
     (tmp_path / "takes").mkdir(exist_ok=True)
     (tmp_path / "takes" / "t.jsonl").write_bytes(b'{"vjserver_take": 1, "state": {"fade": 0.25}}\n')
-    slow = control._library.take
+    slow = control._takes._library.take
 
     def take(name):
         time.sleep(0.2)
         return slow(name)
 
-    control._library.take = take
+    control._takes._library.take = take
 
     async def night(stopped):
         control.receive("/vj/take/play", ("t",))
@@ -952,7 +953,7 @@ def test_a_take_that_is_still_being_read_when_it_is_stopped_is_not_played(desk, 
         if stopped:
             control.receive(stop, ())
             control.settle()
-        await control._reading
+        await control._takes._reading
         return control.state.fade
 
     assert asyncio.run(night(stopped=True)) == 1.0
@@ -962,5 +963,5 @@ def test_a_take_that_is_still_being_read_when_it_is_stopped_is_not_played(desk, 
 def test_one_snapshot_that_makes_no_sense_costs_itself(desk, tmp_path):
     control = desk[0]
     (tmp_path / "snapshots.json").write_text('{"1": {"seed": 7}, "x": {}, "2": 5, "3": {"seed": "no"}}')
-    control.load_snapshots()
+    control.presets.load_snapshots()
     assert {number: look.seed for number, look in control.desk.snapshots.items()} == {1: 7}

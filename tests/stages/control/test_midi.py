@@ -16,8 +16,10 @@ from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.store import Channels
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState
-from vjserver.stages.control.control import Control, Pipes
+from vjserver.stages.control.control import Control
 from vjserver.stages.control.midi import MidiRoom
+from vjserver.stages.control.options import ControlOptions
+from vjserver.stages.control.pipes import Pipes
 from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.events import Command, Degraded
 from vjserver.types.features import BeatGrid
@@ -85,9 +87,8 @@ def control(tmp_path, monkeypatch):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
     pipes = Pipes.of(channels)
-    made = Control(
-        SHIPPED, BANK, LiveClock(), pipes, None, FIRST, lambda _: None, (), UserLibrary(lambda: BANK, SHIPPED)
-    )
+    options = ControlOptions(SHIPPED, BANK, FIRST, UserLibrary(lambda: BANK, SHIPPED))
+    made = Control(options, LiveClock(), pipes, None, lambda _: None)
     made.told = QueueReader(channels.events("control"))
     yield made
     for segment in segments:

@@ -15,8 +15,10 @@ from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.store import Channels
 from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState
-from vjserver.stages.control.control import Control, Pipes
+from vjserver.stages.control.control import Control
 from vjserver.stages.control.midi import MidiRoom
+from vjserver.stages.control.options import ControlOptions
+from vjserver.stages.control.pipes import Pipes
 from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.events import Command, Degraded
 from vjserver.types.features import BeatGrid
@@ -80,9 +82,8 @@ def room(driver, tmp_path, monkeypatch):
     channels = Channels(f"vjt-{uuid.uuid4().hex[:6]}")
     segments = channels.create()
     clock = ManualClock(NS)
-    control = Control(
-        SHIPPED, BANK, clock, Pipes.of(channels), None, FIRST, lambda _: None, (), UserLibrary(lambda: BANK, SHIPPED)
-    )  # fmt: skip
+    options = ControlOptions(SHIPPED, BANK, FIRST, UserLibrary(lambda: BANK, SHIPPED))
+    control = Control(options, clock, Pipes.of(channels), None, lambda _: None)
     made = MidiRoom(control, clock, MidiOptions(), BeatGrid)
     made._ports = MidiPorts()
     control.told = QueueReader(channels.events("control"))

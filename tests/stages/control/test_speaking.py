@@ -9,7 +9,7 @@ from vjserver.show.preset import Bank, Preset
 from vjserver.show.state import ShowState
 from vjserver.show.state import Speech as Wishes
 from vjserver.speech.subtitles import Subtitles
-from vjserver.stages.control.speaking import SpeechRoom
+from vjserver.stages.control.speaking import SpeechRoom, SpeechRules
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Speech
 from vjserver.types.features import BeatGrid
@@ -29,7 +29,7 @@ class House:
             self.receive,
             lambda *row: self.told.append(row),
             lambda *row: self.notes.append(row),
-            "computer",
+            SpeechRules("computer"),
             count=100,
             subtitles=lambda: self.subtitles,
         )
@@ -127,7 +127,7 @@ def test_what_comes_when_speech_is_off_is_left_and_a_successor_goes_on():
 def test_where_the_sound_goes_is_said():
     house = House()
     assert "leaves it as text only" in house.room.privacy
-    away = SpeechRoom(house.desk, house.receive, lambda *_: None, lambda *_: None, leaves="AssemblyAI")
+    away = SpeechRoom(house.desk, house.receive, lambda *_: None, lambda *_: None, SpeechRules(leaves="AssemblyAI"))
     assert away.privacy.startswith("What you say leaves this machine: AssemblyAI")
     assert away.snapshot({})["leaves"] == "AssemblyAI"
 

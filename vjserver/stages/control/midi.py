@@ -13,8 +13,8 @@ from typing import Any
 import tomlkit
 
 from vjserver.controls.midi import MidiOptions, MidiPorts
+from vjserver.controls.midimap import MAPS, Kept, Learnt, MidiMap, Surface, learnt
 from vjserver.controls.midimap import Control as MidiControl
-from vjserver.controls.midimap import Kept, Learnt, MidiMap, Surface, learnt
 from vjserver.dsp.pulses import PulseFollower
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
@@ -24,7 +24,6 @@ from vjserver.stages.control.control import Control
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.features import BeatGrid
 
-OURS = Path(__file__).parent.parent / "controls" / "maps"
 GENERIC = "generic.toml"
 LOOK_S = 1.0
 LIGHT_S = 0.02
@@ -82,7 +81,7 @@ class MidiRoom:
             self._ports = MidiPorts()
         except DeviceError as error:
             self.control.announce("midi", str(error))
-            self.control.faults.pop("midi", None)  # not having any is no trouble
+            self.control.announcer.faults.pop("midi", None)  # not having any is no trouble
             return
         self.control.learner = self
         loop = asyncio.get_running_loop()
@@ -186,7 +185,7 @@ class MidiRoom:
     def _map_of(self, name: str) -> MidiMap:
         """Return the first map that fits; a broken one is left out, and named with file, line and what is allowed."""
         folders = [Path(self.options.maps)] if self.options.maps else []
-        for folder in (*folders, data_folder() / "controllers", OURS):
+        for folder in (*folders, data_folder() / "controllers", MAPS):
             for path in sorted(folder.glob("*.toml")):
                 if path.name == GENERIC or path.name.startswith("learnt-"):
                     continue
@@ -197,7 +196,7 @@ class MidiRoom:
                     continue
                 if midi_map.fits(name):
                     return midi_map
-        return load_map(OURS / GENERIC, self.control.registry)
+        return load_map(MAPS / GENERIC, self.control.registry)
 
     def _tell_broken(self, path: Path, why: str) -> None:
         if self._broken.get(path) != why:

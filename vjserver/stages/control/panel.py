@@ -54,7 +54,7 @@ class ControlPanel:
 
     def notes(self, since: int) -> list[tuple[int, str, str, str]]:
         """Return what was announced after number ``since``."""
-        return [row for row in self._control.notes if row[0] > since]
+        return [row for row in self._control.announcer.notes if row[0] > since]
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the panel shows besides values: sound, beat and health, as plain JSON values."""

@@ -28,13 +28,24 @@ class SpeakingMemory:
     since_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SpeechRules:
+    """What the show says of speech.
+
+    ``wake`` is the word before a stage command, ``""`` for none; ``leaves`` is whom the sound is sent to, ``""`` for
+    nobody; ``sound_kept`` says whether it is kept with cards.
+    """
+
+    wake: str = ""
+    leaves: str = ""
+    sound_kept: bool = False
+
+
 class SpeechRoom:
     """What control does with speech.
 
-    ``receive(address, args, by)`` is control's; ``tell(address, *args)`` tells every surface; ``note(what, why)`` says
-    something to the panel. ``wake`` is the word before a stage command, ``""`` for none; ``leaves`` is whom the sound
-    is sent to, ``""`` for nobody; ``sound_kept`` says whether it is kept with cards.
-    ``count`` is where events are counted from: one that comes after another counts on.
+    ``receive(address, args, origin)`` is control's; ``tell(address, *args)`` tells every surface; ``note(what, why)``
+    says something to the panel. ``count`` is where events are counted from: one that comes after another counts on.
     ``subtitles`` returns those of the take that is recorded.
     """
 
@@ -44,19 +55,17 @@ class SpeechRoom:
         receive: Callable[[str, Sequence[object], str], None],
         tell: Tell,
         note: Callable[[str, str], None],
-        wake: str = "",
-        leaves: str = "",
+        rules: SpeechRules,
         count: int = 0,
         subtitles: Callable[[], Subtitles | None] = lambda: None,
-        sound_kept: bool = False,
     ) -> None:
-        self._sound_kept = sound_kept
+        self._sound_kept = rules.sound_kept
         self._subtitles = subtitles
-        self._desk, self._receive, self._tell, self._note, self._wake = desk, receive, tell, note, wake
+        self._desk, self._receive, self._tell, self._note, self._wake = desk, receive, tell, note, rules.wake
         self._spoken, self._confirming = Spoken(), Confirming()
         self.recent: deque[tuple[int, Speech]] = deque(maxlen=KEPT)
         """What was said, newest last, with a number that counts events."""
-        self._leaves, self._count = leaves, count
+        self._leaves, self._count = rules.leaves, count
         self._since_ns = 0
         self._text = self._phrase = ""
         self._confidence = 0.0
