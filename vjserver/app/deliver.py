@@ -20,15 +20,13 @@ from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime import ndi
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.priority import be_punctual, raise_priority
-from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
-from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, left_behind
+from vjserver.runtime.store import Channels, FeaturesReader, StateReader, left_behind
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.outputs import RECORD, OutputRow
 from vjserver.stages.deliver.compositor import Composer, Memory
-from vjserver.stages.deliver.delivery import Delivery
+from vjserver.stages.deliver.delivery import DeliverPipes, Delivery
 from vjserver.stages.deliver.safe_loop import Clip, Player, SafeLoop
 from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
@@ -59,12 +57,11 @@ def main(plan: Plan, life: Life) -> None:
 def _made(plan: Plan) -> Delivery:
     """Return the delivery, where its predecessor left off if there was one."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
-    events = QueueWriter(channels.events("deliver"))
+    pipes = DeliverPipes.of(channels, plan.first)
 
     def announce(what: str, why: str, recovered: bool) -> None:
-        events.put(Degraded(clock.now_ns(), what, why, recovered))
+        pipes.events.put(Degraded(clock.now_ns(), what, why, recovered))
 
-    first = plan.first
     safe = SafeLoop(_safe_player(plan), clock, announce)
     page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
     opening = SafeLoop(partial(Clip, shipped("presets") / OPENING), clock, announce)
@@ -77,21 +74,15 @@ def _made(plan: Plan) -> Delivery:
         show.deliver.hold_s,
         show.deliver.black_after_s,
     )
-    ring, before = RingReader(channels.generated), left_behind(channels.memory("deliver"), Memory)
+    before = left_behind(channels.memory("deliver"), Memory)
     if before is not None:
-        composer.resume(before, ring.get(), RingReader(channels.frozen).get())
+        composer.resume(before, pipes.ring.get(), RingReader(channels.frozen).get())
     return Delivery(
         partial(_output, show, channels),
         (page,) if show.web.on else (),
         composer,
         clock,
-        FeaturesReader(channels, silent_features(0)),
-        StateReader(channels.state, first),
-        ring,
-        RingReader(channels.preview),
-        events,
-        StatsWriter(channels.stats("deliver")),
-        MemoryWriter(channels.memory("deliver")),
+        pipes,
         lambda: RingWriter(channels.frozen, show.video.width * show.video.height * 4),
     )
 

@@ -9,16 +9,12 @@ from vjserver.outputs.osc import OscTarget
 from vjserver.ports import Source, find, options_of
 from vjserver.runtime.clock import Clock, LiveClock
 from vjserver.runtime.priority import be_punctual, raise_priority
-from vjserver.runtime.queue import QueueReader, QueueWriter
-from vjserver.runtime.slot import SlotWriter
-from vjserver.runtime.soundring import SoundWriter
-from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.store import MemoryWriter, StateReader, left_behind
+from vjserver.runtime.store import StateReader, left_behind
 from vjserver.runtime.supervisor import STARTING_S, Life
 from vjserver.show.state import Sound
 from vjserver.sources.device import DeviceOptions
 from vjserver.stages.ear.analysis import Analysis
-from vjserver.stages.ear.ear_loop import Ear, EarMemory, heard_as
+from vjserver.stages.ear.ear_loop import Ear, EarMemory, EarPipes, heard_as
 from vjserver.types.errors import OutputError
 from vjserver.types.events import Degraded
 
@@ -42,13 +38,13 @@ def _made(plan: Plan) -> tuple[Ear, list[OscTarget]]:
     """Return the ear, where its predecessor left off if there was one, and the targets that it tells."""
     show, channels, clock = plan.show, plan.channels, LiveClock()
     before = left_behind(channels.memory("ear"), EarMemory)
-    events = QueueWriter(channels.events("ear"))
+    pipes = EarPipes.of(channels)
     targets = []
     for options in show.osc.targets:
         try:
             targets.append(OscTarget(options))
         except OutputError as error:
-            events.put(Degraded(clock.now_ns(), f"osc {options.host}", str(error)))
+            pipes.events.put(Degraded(clock.now_ns(), f"osc {options.host}", str(error)))
     state = StateReader(channels.state, plan.first)
     ear = Ear(
         lambda sound: source_of(show, sound, clock),
@@ -56,12 +52,7 @@ def _made(plan: Plan) -> tuple[Ear, list[OscTarget]]:
         show.ear,
         clock,
         targets,
-        SlotWriter(channels.features),
-        events,
-        StatsWriter(channels.stats("ear")),
-        [QueueReader(channels.events("control"))],
-        SoundWriter(channels.sound),
-        MemoryWriter(channels.memory("ear")),
+        pipes,
         before,
         ThreadPoolExecutor(1, thread_name_prefix="opener"),
     )

@@ -15,14 +15,10 @@ from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.priority import raise_priority
-from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import FeaturesReader, StateReader
 from vjserver.runtime.supervisor import Life
 from vjserver.show.preset import texts_of
-from vjserver.stages.generate.generation import Generation
-from vjserver.types.features import silent_features
+from vjserver.stages.generate.generation import GeneratePipes, Generation
 
 COMPILING_S = 300.0
 """Kernels are compiled once on a machine, which takes a minute on a slow one."""
@@ -65,13 +61,8 @@ def main(plan: Plan, life: Life) -> None:
         (video.width, video.height),
         video.fps,
         clock,
-        FeaturesReader(channels, silent_features(0)),
-        StateReader(channels.state, plan.first),
-        RingWriter(channels.generated, video.width * video.height * 4),
+        GeneratePipes.of(channels, (video.width, video.height), plan.first),
         lambda: RingWriter(channels.preview, video.width * video.height * 4),
-        QueueWriter(channels.events("generate")),
-        StatsWriter(channels.stats("generate")),
-        StatsReader(channels.stats("deliver")),
         life.usually_takes,
     )
     generation.run(life.stopped)

@@ -22,7 +22,7 @@ from vjserver.speech import commands
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.transcriber import Transcriber
-from vjserver.stages.listen.transcription import Listen, ListenPipes
+from vjserver.stages.listen.transcription import Listen, ListenPipes, Understanding
 from vjserver.types.audio import Float32
 from vjserver.types.errors import WorkerFault
 
@@ -47,10 +47,8 @@ def main(plan: Plan, life: Life) -> None:
         opener = ThreadPoolExecutor(1, thread_name_prefix="opener")
         sounds = SaidSounds(data_folder() / "boards/said")
         keep = (lambda number, sound: sounds.put(number, sound, RATE_HZ)) if show.speech.keep_sound else None
-        listen = Listen(
-            source, lambda: state.get().speech, recogniser, said, clock, pipes, thread, opener, show.speech.words,
-            keep=keep,
-        )  # fmt: skip
+        understanding = Understanding(recogniser, said, thread, show.speech.words)
+        listen = Listen(source, lambda: state.get().speech, understanding, clock, pipes, opener, keep)
     try:
         listen.run(life.stopped)
     except WorkerFault as error:  # its thread does not end, and Python would wait for it

@@ -31,7 +31,7 @@ from vjserver.speech.safety import SafetyList
 from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.switches import Lexicon
 from vjserver.speech.words import Hypothesis
-from vjserver.stages.listen.transcription import Listen, ListenPipes, transcribed
+from vjserver.stages.listen.transcription import Listen, ListenPipes, Understanding, transcribed
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Degraded, Event
@@ -149,9 +149,8 @@ def hear_device(
     until_ns = began_ns + round(seconds * NS)
     with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(1) as opener, contextlib.closing(recogniser):
         said, pipes = transcriber_of(speech, recogniser), ListenPipes.alone(heard.append)
-        listen = Listen(
-            source, lambda: wishes, recogniser, said, clock, pipes, thread, opener, speech.words, ready=True
-        )  # fmt: skip
+        understanding = Understanding(recogniser, said, thread, speech.words, ready=True)
+        listen = Listen(source, lambda: wishes, understanding, clock, pipes, opener)
         with contextlib.closing(listen):
             while clock.now_ns() < until_ns:
                 listen.step()

@@ -10,18 +10,17 @@ import pytest
 from conftest import wait_for
 
 from vjserver.runtime.clock import NS, ManualClock
-from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.ring import RingReader, RingWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader, StateWriter, left_behind
+from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.store import Channels, StateReader, StateWriter, left_behind
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import Deliver, ShowState
 from vjserver.stages.deliver import interpolation as between_pictures
 from vjserver.stages.deliver.compositor import Composer, Memory
-from vjserver.stages.deliver.delivery import Delivery, Phase
+from vjserver.stages.deliver.delivery import DeliverPipes, Delivery, Phase
 from vjserver.stages.deliver.safe_loop import SafeLoop
 from vjserver.types.errors import OutputError
-from vjserver.types.features import silent_features
 from vjserver.types.frames import Frame, FrameInfo
 
 
@@ -64,13 +63,7 @@ def house():
         (row("page", size="32x18"),),
         Composer(64, 36, clock.now_ns(), SafeLoop(None, clock, lambda *_: None)),
         clock,
-        FeaturesReader(channels, silent_features(0)),
-        StateReader(channels.state),
-        RingReader(channels.generated),
-        RingReader(channels.preview),
-        QueueWriter(channels.events("deliver")),
-        StatsWriter(channels.stats("deliver")),
-        MemoryWriter(channels.memory("deliver")),
+        DeliverPipes.of(channels),
         lambda: RingWriter(channels.frozen, 64 * 36 * 4),
     )
     house = House(channels, clock, made, state, ring, deck, delivery)
@@ -310,15 +303,12 @@ def successor(house):
     """Another deliverer, as it begins after the first one fell."""
     channels, clock = house.channels, house.clock
     safe = SafeLoop(None, clock, lambda *_: None)
-    composer, ring = Composer(64, 36, clock.now_ns(), safe), RingReader(channels.generated)
+    composer, pipes = Composer(64, 36, clock.now_ns(), safe), DeliverPipes.of(channels)
     composer.resume(
-        left_behind(channels.memory("deliver"), Memory), ring.get(), RingReader(channels.frozen).get()
+        left_behind(channels.memory("deliver"), Memory), pipes.ring.get(), RingReader(channels.frozen).get()
     )  # fmt: skip
     return Delivery(
-        house.delivery._make, (), composer, clock, FeaturesReader(channels, silent_features(0)),
-        StateReader(channels.state), ring, RingReader(channels.preview), QueueWriter(channels.events("deliver")),
-        StatsWriter(channels.stats("deliver")), MemoryWriter(channels.memory("deliver")),
-        lambda: SimpleNamespace(put=lambda _frame: None),
+        house.delivery._make, (), composer, clock, pipes, lambda: SimpleNamespace(put=lambda _frame: None)
     )  # fmt: skip
 
 

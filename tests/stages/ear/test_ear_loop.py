@@ -16,15 +16,14 @@ from vjserver.dsp.options import EarOptions
 from vjserver.outputs.osc import OscTarget, OscTargetOptions
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
-from vjserver.runtime.slot import SlotReader, SlotWriter
-from vjserver.runtime.soundring import SoundWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import Channels, MemoryWriter, left_behind, unpack_features
+from vjserver.runtime.slot import SlotReader
+from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.store import Channels, left_behind, unpack_features
 from vjserver.show.addresses import GENRES
 from vjserver.show.state import Sound
 from vjserver.sources.click import ClickOptions, ClickSource
 from vjserver.stages.ear.analysis import Analysis
-from vjserver.stages.ear.ear_loop import Ear, EarMemory, handle
+from vjserver.stages.ear.ear_loop import Ear, EarMemory, EarPipes, handle
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Beat, Command, Degraded
 
@@ -59,10 +58,7 @@ class Flaky(ClickSource):
 def ear_of(source, clock, channels, listeners=(), before=None, opener=None, wanted=Sound):
     make = source if callable(source) else lambda _sound: source
     return Ear(
-        make, wanted, EarOptions(), clock,
-        listeners, SlotWriter(channels.features), QueueWriter(channels.events("ear")),
-        StatsWriter(channels.stats("ear")), [QueueReader(channels.events("control"))],
-        SoundWriter(channels.sound), MemoryWriter(channels.memory("ear")), before, opener,
+        make, wanted, EarOptions(), clock, listeners, EarPipes.of(channels), before, opener
     )  # fmt: skip
 
 

@@ -15,14 +15,14 @@ from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, ManualClock
-from vjserver.runtime.queue import QueueReader, QueueWriter
+from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import Channels, FeaturesReader, StateReader, StateWriter, pack_features
+from vjserver.runtime.store import Channels, StateWriter, pack_features
 from vjserver.show.registry import Registry
 from vjserver.show.state import Morph, ShowState
-from vjserver.stages.generate.generation import Generation
+from vjserver.stages.generate.generation import GeneratePipes, Generation
 from vjserver.types.errors import ConfigError, GeneratorError, VJError, WorkerFault
 from vjserver.types.features import silent_features
 from vjserver.types.frames import Frame, FrameInfo, Notice
@@ -94,13 +94,8 @@ def stage(request):
         (32, 18),
         30.0,
         clock,
-        FeaturesReader(channels, silent_features(0)),
-        StateReader(channels.state),
-        RingWriter(channels.generated, 32 * 18 * 4),
+        GeneratePipes.of(channels, (32, 18)),
         lambda: RingWriter(f"{channels.key}-preview", 32 * 18 * 4),
-        QueueWriter(channels.events("generate")),
-        StatsWriter(channels.stats("generate")),
-        StatsReader(channels.stats("deliver")),
     )
     events = QueueReader(channels.events("generate"))
     state = StateWriter(channels.state)

@@ -12,7 +12,7 @@ from vjserver.speech.segmenter import CHUNK
 from vjserver.speech.transcriber import Transcriber
 from vjserver.speech.words import Hypothesis
 from vjserver.stages.listen import transcription
-from vjserver.stages.listen.transcription import HANGS_S, SLOW_S, Listen, ListenPipes, transcribed
+from vjserver.stages.listen.transcription import HANGS_S, SLOW_S, Listen, ListenPipes, Understanding, transcribed
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError, WorkerFault
 from vjserver.types.events import Degraded, Speech, TalkerSound
@@ -98,8 +98,9 @@ class House:
         )  # fmt: skip
         self.said = Transcriber(lambda text, _language: text)
         self.listen = Listen(
-            lambda: self.microphone, lambda: self.wishes, self.recogniser, self.said, self.clock, pipes,
-            thread or AtOnce(), AtOnce(), ("Alice",), keep=self._keep if keeps else None,
+            lambda: self.microphone, lambda: self.wishes,
+            Understanding(self.recogniser, self.said, thread or AtOnce(), ("Alice",)),
+            self.clock, pipes, AtOnce(), self._keep if keeps else None,
         )  # fmt: skip
         self.kept, self.full = [], False
 

@@ -8,6 +8,7 @@ import cmath
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from vjserver.ports import Output, sending_of
@@ -16,14 +17,14 @@ from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsWriter
-from vjserver.runtime.store import FeaturesReader, MemoryWriter, StateReader
+from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import ShowState
 from vjserver.stages.deliver.compositor import Composer, stamped
 from vjserver.stages.deliver.output_thread import OutputThread
 from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
-from vjserver.types.features import Features
+from vjserver.types.features import Features, silent_features
 from vjserver.types.frames import Frame
 
 LATE_NS = 2_000_000
@@ -69,11 +70,37 @@ class Phase:
         return round(max(-self.STEP_NS, min(self.STEP_NS, -0.02 * away * period_ns)))
 
 
+@dataclass(frozen=True, slots=True)
+class DeliverPipes:
+    """The ends that deliver holds of the pipes between processes."""
+
+    features: FeaturesReader
+    state: StateReader
+    ring: RingReader
+    preview: RingReader
+    events: QueueWriter
+    stats: StatsWriter
+    memory: MemoryWriter
+
+    @classmethod
+    def of(cls, channels: Channels, first: ShowState | None = None) -> "DeliverPipes":
+        """Return the ends of ``channels``; the state is ``first`` until there is one."""
+        return cls(
+            FeaturesReader(channels, silent_features(0)),
+            StateReader(channels.state, first),
+            RingReader(channels.generated),
+            RingReader(channels.preview),
+            QueueWriter(channels.events("deliver")),
+            StatsWriter(channels.stats("deliver")),
+            MemoryWriter(channels.memory("deliver")),
+        )
+
+
 class Delivery:
     """The deliver process's loop.
 
     ``make`` returns the output of a configuration, for a delivery of so many frames a second; ``own`` are outputs that
-    are there whatever the state says (the page's preview).
+    are there whatever the state says (the page's preview); ``frozen`` makes the ring for the picture that is held.
     """
 
     def __init__(
@@ -82,26 +109,20 @@ class Delivery:
         own: tuple[OutputRow, ...],
         composer: Composer,
         clock: Clock,
-        features: FeaturesReader,
-        state: StateReader,
-        ring: RingReader,
-        preview: RingReader,
-        events: QueueWriter,
-        stats: StatsWriter,
-        memory: MemoryWriter,
+        pipes: DeliverPipes,
         frozen: Callable[[], RingWriter],
     ) -> None:
-        self._memory, self._frozen = memory, frozen
+        self._memory, self._frozen = pipes.memory, frozen
         self._frozen_ring: RingWriter | None = None
         self._frozen_frame: Frame | None = None
         self._shown: Frame | None = None
         self._make, self._own, self._compose, self._clock = make, own, composer, clock
-        self._features, self._state, self._ring, self._preview = features, state, ring, preview
-        self._events, self._stats = events, stats
+        self._features, self._state = pipes.features, pipes.state
+        self._ring, self._preview, self._events, self._stats = pipes.ring, pipes.preview, pipes.events, pipes.stats
         self._outputs: dict[str, OutputThread] = {}
         self._rows: tuple[OutputRow, ...] | None = None
         self._streams = 0
-        self._period_ns = round(NS / state.get().deliver.fps)
+        self._period_ns = round(NS / self._state.get().deliver.fps)
         self._deck: Frame | None = None
         self._deck_ns = 0
         self._was_degraded = self._composing_fails = False

@@ -18,7 +18,7 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
 from vjserver.runtime.stats import Latencies, StatsWriter
-from vjserver.runtime.store import MemoryWriter, pack_features
+from vjserver.runtime.store import Channels, MemoryWriter, pack_features
 from vjserver.show.addresses import GENRES, channels_of
 from vjserver.show.state import Sound
 from vjserver.stages.ear.analysis import Analysis
@@ -63,6 +63,30 @@ class EarMemory:
     """How far each queue of commands was read: what the hand did meanwhile is done by the successor."""
 
 
+@dataclass(frozen=True, slots=True)
+class EarPipes:
+    """The ends that the ear holds of the pipes between processes; ``commands`` are the queues of who commands it."""
+
+    features: SlotWriter
+    events: QueueWriter
+    stats: StatsWriter
+    commands: Sequence[QueueReader]
+    sound: SoundWriter
+    memory: MemoryWriter
+
+    @classmethod
+    def of(cls, channels: Channels) -> "EarPipes":
+        """Return the ends of ``channels``."""
+        return cls(
+            SlotWriter(channels.features),
+            QueueWriter(channels.events("ear")),
+            StatsWriter(channels.stats("ear")),
+            [QueueReader(channels.events("control"))],
+            SoundWriter(channels.sound),
+            MemoryWriter(channels.memory("ear")),
+        )
+
+
 class Ear:
     """The live loop's state: one source, one analysis, many listeners.
 
@@ -78,16 +102,11 @@ class Ear:
         options: EarOptions,
         clock: Clock,
         listeners: Sequence[Listener],
-        features: SlotWriter,
-        events: QueueWriter,
-        stats: StatsWriter,
-        commands: Sequence[QueueReader],
-        sound: SoundWriter,
-        memory: MemoryWriter,
+        pipes: EarPipes,
         before: EarMemory | None = None,
         opener: Executor | None = None,
     ) -> None:
-        self._memory, self._opener = memory, opener
+        self._memory, self._opener = pipes.memory, opener
         self._opening: Future[None] | None = None
         self._next_memory_ns = 0
         self._make, self._wanted, self._sound_of = source, wanted, wanted()
@@ -95,8 +114,8 @@ class Ear:
         self._own_options, self._options, self._clock = options, heard_as(options, self._sound_of), clock
         self._remark = ""
         self._next_look_ns = 0
-        self._listeners, self._features, self._events, self._stats = listeners, features, events, stats
-        self._commands, self._sound = commands, sound
+        self._listeners, self._features, self._events = listeners, pipes.features, pipes.events
+        self._stats, self._commands, self._sound = pipes.stats, pipes.commands, pipes.sound
         self._analysis: Analysis | None = None
         self._latency = Latencies()
         self._retries, self._retry_ns, self._slow_ns, self._open = 0, 0, 0, False

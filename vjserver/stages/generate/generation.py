@@ -1,7 +1,7 @@
 """Generation: the newest sound and state go in, frames come out into the ring. Requests never queue."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vjserver.rendering.generator_pool import GeneratorSpec
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
@@ -9,10 +9,11 @@ from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import Latencies, Rate, StatsReader, StatsWriter
-from vjserver.runtime.store import FeaturesReader, StateReader
-from vjserver.show.state import prompt_hash
+from vjserver.runtime.store import Channels, FeaturesReader, StateReader
+from vjserver.show.state import ShowState, prompt_hash
 from vjserver.types.errors import VJError, WorkerFault
 from vjserver.types.events import Degraded
+from vjserver.types.features import silent_features
 from vjserver.types.frames import Frame
 
 LONGEST_STEP_S = 0.25
@@ -20,6 +21,30 @@ LONGEST_AHEAD_MS = 500.0
 FIRST_S, SLOWER = 120.0, 8.0
 Announce = Callable[[str, str, bool], None]
 RendererOf = Callable[[Announce], Renderer]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratePipes:
+    """The ends that generate holds of the pipes between processes; ``deliver`` is the deliverer's board."""
+
+    features: FeaturesReader
+    state: StateReader
+    ring: RingWriter
+    events: QueueWriter
+    stats: StatsWriter
+    deliver: StatsReader
+
+    @classmethod
+    def of(cls, channels: Channels, size: tuple[int, int], first: ShowState | None = None) -> "GeneratePipes":
+        """Return the ends of ``channels``, for pictures of ``size``; the state is ``first`` until there is one."""
+        return cls(
+            FeaturesReader(channels, silent_features(0)),
+            StateReader(channels.state, first),
+            RingWriter(channels.generated, size[0] * size[1] * 4),
+            QueueWriter(channels.events("generate")),
+            StatsWriter(channels.stats("generate")),
+            StatsReader(channels.stats("deliver")),
+        )
 
 
 class Generation:
@@ -31,13 +56,8 @@ class Generation:
         size: tuple[int, int],
         fps: float,
         clock: Clock,
-        features: FeaturesReader,
-        state: StateReader,
-        ring: RingWriter,
+        pipes: GeneratePipes,
         preview: Callable[[], RingWriter],
-        events: QueueWriter,
-        stats: StatsWriter,
-        deliver: StatsReader,
         tolerate: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """``renderer`` is made with a way to announce; ``preview`` makes the ring for deck previews when there is one.
@@ -48,19 +68,13 @@ class Generation:
         self._tolerate, self._patient_for, self._slowest_s = tolerate, GeneratorSpec(""), 0.0
         self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
-        self._features, self._state, self._ring, self._events, self._stats = (
-            features,
-            state,
-            ring,
-            events,
-            stats,
-        )
+        self._features, self._state, self._ring = pipes.features, pipes.state, pipes.ring
+        self._events, self._stats, self._deliver = pipes.events, pipes.stats, pipes.deliver
         self._renderer, self._memory = renderer(self._announce), RenderMemory()
         self._open_preview, self._preview_failed = preview, False
         self._preview: RingWriter | None = None
         self._figures: Mapping[str, float] = {}
         self._latency, self._source, self._render, self._rate = Latencies(), Latencies(), Latencies(), Rate()
-        self._deliver = deliver
         self._ahead_ns = 0
         self._frames = 0
         self._last_ns = 0

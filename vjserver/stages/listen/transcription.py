@@ -100,39 +100,48 @@ class ListenPipes:
         return cls(tell, lambda *_: None, lambda _: None, lambda: ((), 0), no_music)
 
 
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """Who writes down what is said: ``local``, opened and asked on ``thread``, unless it is ``ready``.
+
+    ``hints`` are names that are likely to be said.
+    """
+
+    local: Recogniser
+    transcriber: Transcriber
+    thread: Executor
+    hints: tuple[str, ...] = ()
+    ready: bool = False
+
+
 class Listen:
     """The live loop's state.
 
-    ``source`` makes the microphone; ``wanted`` returns what the show wants; ``local`` writes down what is said, opened
-    and asked on ``thread``, unless it is ``ready``. The microphone is opened on ``opener``. ``hints`` are names that
-    are likely to be said. ``keep`` is given the number and the sound of each sentence that has a phrase, if sound is
-    kept.
+    ``source`` makes the microphone, which is opened on ``opener``; ``wanted`` returns what the show wants. ``keep`` is
+    given the number and the sound of each sentence that has a phrase, if sound is kept.
     """
 
     def __init__(
         self,
         source: Callable[[], Source],
         wanted: Callable[[], Wishes],
-        local: Recogniser,
-        transcriber: Transcriber,
+        understanding: Understanding,
         clock: Clock,
         pipes: ListenPipes,
-        thread: Executor,
         opener: Executor,
-        hints: tuple[str, ...] = (),
-        ready: bool = False,
         keep: Callable[[int, Float32], None] | None = None,
     ) -> None:
         self._keep = keep
-        self._make, self._wanted, self._local, self._said = source, wanted, local, transcriber
-        self._clock, self._pipes, self._thread, self._hints = clock, pipes, thread, hints
+        self._make, self._wanted, self._clock, self._pipes = source, wanted, clock, pipes
+        self._local, self._said = understanding.local, understanding.transcriber
+        self._thread, self._hints = understanding.thread, understanding.hints
         self._microphone: Source | None = None
         self._music: SoundReader | None = None
         self._heard, self._ring = _Stream(), _Stream()
         self._talkers: dict[str, _Stream] = {}
         self._opening: Future[None] | None = None
         self._coming: tuple[Source, Future[None]] | None = None
-        self._opener, self._ready = opener, ready
+        self._opener, self._ready = opener, understanding.ready
         self._job: tuple[Job, Future[Hypothesis], int] | None = None
         self._slow, self._fault = False, ""
         self._again_ns = self._retry_ns = self._retries = 0
