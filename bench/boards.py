@@ -27,7 +27,8 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from vjserver.controls.web.boards import BoardPage
-from vjserver.keeping.boards import Boards, Card, Version
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Card, Version
 from vjserver.keeping.pictures import encoded
 from vjserver.show.state import Look
 

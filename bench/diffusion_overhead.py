@@ -25,7 +25,8 @@ def main() -> list[dict[str, object]]:
         import torch
 
         from bench.random_models import make_model, make_taesd
-        from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
+        from vjserver.generators.diffusion.canvas import Inputs, Shape
+        from vjserver.generators.diffusion.engine import Engine
         from vjserver.generators.diffusion.model import Decoder, load
         from vjserver.generators.diffusion.options import DiffusionOptions
     except ImportError as error:
@@ -71,13 +72,14 @@ def main() -> list[dict[str, object]]:
 
 def host(model: Path) -> list[dict[str, object]]:
     """Return what a frame costs the host at 512x512 before and after the device's work, which is left out here."""
-    from vjserver.app.show import load_bank
-    from vjserver.generators.diffusion.engine import Result
+    from vjserver.app.bank import load_bank
+    from vjserver.generators.diffusion.canvas import Result
     from vjserver.generators.diffusion.generator import DiffusionGenerator
     from vjserver.generators.diffusion.options import DiffusionOptions
     from vjserver.runtime.installed import shipped
+    from vjserver.show.looks import enter
     from vjserver.show.mapping import MapperMemory, mapped, own_of
-    from vjserver.show.state import ShowState, Travel, enter
+    from vjserver.show.state import ShowState, Travel
     from vjserver.types.features import silent_features
 
     preset = load_bank().find("coral-cathedral")[1]

@@ -32,7 +32,7 @@ from vjserver.app.offline import hear
 from vjserver.dsp.frontend import HOP
 from vjserver.dsp.options import EarOptions
 from vjserver.stages.ear.analysis import Analysis
-from vjserver.stages.offline.hearing import hear_song
+from vjserver.stages.offline.listening import hear_song
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.events import Beat, Drum, Onset, Section
 

@@ -26,7 +26,8 @@ import psutil
 import soundfile
 
 from bench.report import commit, machine
-from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.bank import load_bank
+from vjserver.app.show import Show, first_state
 from vjserver.films.codecs import CODECS, writer
 from vjserver.ports import open_door
 from vjserver.rendering.generator_pool import WaitingPool
@@ -35,7 +36,7 @@ from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import ManualClock
 from vjserver.runtime.installed import installed
 from vjserver.show.desk import Desk
-from vjserver.show.state import enter
+from vjserver.show.looks import enter
 from vjserver.sources.song import demo_song
 from vjserver.stages.offline.performance import heard, moments
 

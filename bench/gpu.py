@@ -272,7 +272,7 @@ class Bench:
 
     def ours(self, case: Case, fused: bool) -> Callable[[], Any]:
         """Return our frame: as the generator's door calls it, with everything laid out anew each time."""
-        from vjserver.generators.diffusion.engine import Inputs, Shape
+        from vjserver.generators.diffusion.canvas import Inputs, Shape
 
         engine = self.engine(case.layout, fused)
         encoded = engine.parts.text(PROMPTS[0])
@@ -402,7 +402,7 @@ def measure(
 def live_changes(bench: Bench, case: Case, fused: bool) -> dict[str, Any]:
     """Return how long frames take while prompt, weights, seed, strength, LoRA and fader change every tenth frame."""
     from bench.random_models import make_lora
-    from vjserver.generators.diffusion.engine import Inputs, Shape
+    from vjserver.generators.diffusion.canvas import Inputs, Shape
     from vjserver.generators.diffusion.model import read_tensors
 
     tensors = read_tensors(bench.folder(case.layout) / "unet")

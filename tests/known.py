@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from vjserver.runtime.installed import shipped
-from vjserver.show import changes, state
+from vjserver.show import changes, looks
 from vjserver.show.desk import Desk
 from vjserver.show.mapping import MapperMemory, mapped, own_of
 from vjserver.show.preset import Preset
@@ -32,7 +32,7 @@ def read(now, address):
 
 def enter(now, place, preset, t_ns=0, lasts_s=0.0):
     """Return the state with a preset playing."""
-    return state.enter(now, place, preset, SHIPPED, t_ns, lasts_s)
+    return looks.enter(now, place, preset, SHIPPED, t_ns, lasts_s)
 
 
 def preset_of(**fields):

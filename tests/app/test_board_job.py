@@ -259,7 +259,7 @@ def test_a_line_that_makes_no_sense_is_told(shell, line, why):
 def test_a_reference_picture_is_what_a_diffusion_model_starts_from(models, stocked, tmp_path):
     """A card that names somebody of the cast has its picture beneath."""
     from vjserver.app.studio import Maker, make_next, reference_of
-    from vjserver.keeping.boards import Card
+    from vjserver.keeping.cards import Card
     from vjserver.keeping.pictures import encoded
     from vjserver.keeping.wishes import wanted_of
     from vjserver.runtime.installed import installed

@@ -4,7 +4,8 @@ import re
 import pytest
 from known import SHIPPED
 
-from vjserver.app.show import Show, load_bank, load_show
+from vjserver.app.bank import load_bank
+from vjserver.app.show import Show, load_show
 from vjserver.commands.osc import reference
 from vjserver.show.addresses import OUTPUTS
 from vjserver.types.errors import ConfigError

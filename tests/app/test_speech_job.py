@@ -17,11 +17,12 @@ import pytest
 import soundfile
 from conftest import free_port, need_speech, running, wait_for
 
-from vjserver.app.show import first_state, load_bank, load_show
+from vjserver.app.bank import load_bank
+from vjserver.app.show import first_state, load_show
 from vjserver.controls.osc import decode
 from vjserver.runtime.installed import installed
 from vjserver.runtime.osc import message
-from vjserver.show.state import enter
+from vjserver.show.looks import enter
 from vjserver.types.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples/speech/show.toml"

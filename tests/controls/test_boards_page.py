@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from vjserver.controls.web.access import Guard
 from vjserver.controls.web.boards import BoardPage
-from vjserver.keeping.boards import Boards, Card, Version
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Card, Version
 from vjserver.keeping.pictures import encoded
 from vjserver.show.state import Look
 from vjserver.types.errors import OutputError

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from known import REGISTRY, SHIPPED, accept
 
 from vjserver.controls import midimap
-from vjserver.controls.midimap import Control, Kept, Learnt, MidiMap, Surface, decoded, learnt
-from vjserver.show.preset import parse_toml
+from vjserver.controls.midibytes import Kept, decoded
+from vjserver.controls.midilearn import Learnt, learnt
+from vjserver.controls.midimap import Control, MidiMap, Surface
+from vjserver.show.presettext import parse_toml
 from vjserver.show.state import CURVES
 from vjserver.stages.control.midi import learnt_text, load_map
 from vjserver.types.errors import ConfigError

@@ -17,7 +17,8 @@ from vjserver.documents.archive import export_pictures, export_storyboarder, imp
 from vjserver.documents.fountain import board_of_script
 from vjserver.films.board import make_film, shots_of, storyboard_of, subtitles_of, write_storyboard
 from vjserver.films.storyboard import read_storyboard
-from vjserver.keeping.boards import Boards, Card, Version
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Card, Version
 from vjserver.keeping.pictures import encoded, read
 from vjserver.runtime.installed import installed
 from vjserver.show.casting import told

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.documents import journal
-from vjserver.keeping.boards import Version
+from vjserver.keeping.cards import Version
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.keeping.pictures import encoded
 from vjserver.keeping.recordings import flac

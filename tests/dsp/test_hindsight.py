@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vjserver.dsp.hindsight import OVERLAP_S, WINDOW_S, Frames, find_beats
+from vjserver.dsp.beatpath import OVERLAP_S, WINDOW_S
+from vjserver.dsp.hindsight import Frames, find_beats
 from vjserver.dsp.network import BEAT_DELAY_FRAMES
 from vjserver.dsp.options import TempoPrior
 

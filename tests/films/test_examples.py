@@ -214,7 +214,7 @@ def test_a_film_of_a_slow_model_is_the_same_by_two_workers_and_resumed(
 ):
     data = shutil.copytree(slow_store, tmp_path / "data")
     monkeypatch.setenv("VJSERVER_DATA", str(data))
-    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 3.0)  # workers begin in the middle of scenes
+    monkeypatch.setattr("vjserver.films.planning.STRETCH_S", 3.0)  # workers begin in the middle of scenes
     text = (SLOW / "show.toml").read_text().replace('size = "auto"', 'size = "64x64"')
     (tmp_path / "show.toml").write_text(text)
     for preset in (SLOW / "presets").iterdir():  # as they are, but quickly
@@ -245,7 +245,7 @@ def test_shots_of_another_generators_pictures_are_the_same_wherever_a_film_begin
 ):
     """Which pictures those were only who draws knows: nobody begins in the middle of such a scene without them."""
     monkeypatch.setenv("VJSERVER_DATA", str(shutil.copytree(slow_store, tmp_path / "data")))
-    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 2.0)
+    monkeypatch.setattr("vjserver.films.planning.STRETCH_S", 2.0)
     text = (SLOW / "show.toml").read_text().replace('size = "auto"', 'size = "64x64"')
     (tmp_path / "show.toml").write_text(text)
     preset = (SLOW / "presets" / "shots.toml").read_text()

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from test_render import pictures
 
-from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.bank import load_bank
+from vjserver.app.show import Show, first_state
 from vjserver.films.codecs import CODECS
 from vjserver.films.loop import LoopFilm, apart, closed, in_turn, pulse, turn_of
 from vjserver.films.segment import Sides
 from vjserver.runtime.installed import installed
-from vjserver.show.state import MappingRow, enter
+from vjserver.show.looks import enter
+from vjserver.show.state import MappingRow
 from vjserver.stages.offline.performance import time_of
 from vjserver.types.errors import ConfigError
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from vjserver.dsp.hindsight import Beats
 from vjserver.dsp.structure import Part
 from vjserver.films.places import Places, clock, rate_of, seconds_of
-from vjserver.stages.offline.hearing import COLUMNS, KINDS, Happened, Hearing, grids_of
+from vjserver.stages.offline.hearing import COLUMNS, KINDS, Happened, Hearing
+from vjserver.stages.offline.listening import grids_of
 from vjserver.types.errors import ConfigError
 
 NS = 1_000_000_000

@@ -21,12 +21,14 @@ import psutil
 import pytest
 from conftest import wait_for
 
+from vjserver.app.bank import load_bank
 from vjserver.app.film_order import played_by
-from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.show import Show, first_state
 from vjserver.films import segment, sheet
 from vjserver.films.render import OMP_WAIT, waiting_quietly
 from vjserver.runtime.installed import installed
-from vjserver.show.state import enter, look_of
+from vjserver.show.looks import enter
+from vjserver.show.state import look_of
 from vjserver.show.take import Played, Take, head, line
 from vjserver.sources.song import demo_song
 from vjserver.stages.offline.performance import time_of
@@ -141,10 +143,10 @@ def test_two_renders_of_one_film_do_not_disturb_each_other(song, tmp_path, vj):
 
 def test_stretches_that_are_led_in_are_what_one_pass_is(song, tmp_path, vj, monkeypatch):
     args = ("--codec", "ffv1", *SMALL, "--preset", "outrun", "--json")
-    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
-    monkeypatch.setattr("vjserver.films.film._lead_in_s", lambda film, chain: 1.5)
+    monkeypatch.setattr("vjserver.films.planning.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.planning._lead_in_s", lambda film, chain: 1.5)
     vj("render", song, "-o", tmp_path / "one.mkv", *args)
-    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 3.0)
+    monkeypatch.setattr("vjserver.films.planning.STRETCH_S", 3.0)
     said = vj("render", song, "-o", tmp_path / "many.mkv", *args)
     assert "3 of them can be begun at once" in said[2]
     one, many = (np.stack(pictures(tmp_path / name)).astype(int) for name in ("one.mkv", "many.mkv"))
@@ -153,8 +155,8 @@ def test_stretches_that_are_led_in_are_what_one_pass_is(song, tmp_path, vj, monk
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_any_number_of_workers_makes_the_same_film(song, tmp_path, vj, monkeypatch, workers):
-    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 3.0)
-    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.planning.STRETCH_S", 3.0)
+    monkeypatch.setattr("vjserver.films.planning.SEGMENT_S", 1.5)
     one = vj("render", song, "-o", tmp_path / "one.mp4", *SMALL, "--json")[1]
     many = vj("render", song, "-o", tmp_path / "many.mp4", *SMALL, "--json", "--workers", workers)[1]
     assert many["made"] == one["made"] > 3
@@ -164,8 +166,8 @@ def test_any_number_of_workers_makes_the_same_film(song, tmp_path, vj, monkeypat
 
 
 def test_a_worker_that_dies_is_replaced_and_the_film_is_the_same(song, tmp_path, vj, monkeypatch):
-    monkeypatch.setattr("vjserver.films.film.STRETCH_S", 3.0)
-    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.planning.STRETCH_S", 3.0)
+    monkeypatch.setattr("vjserver.films.planning.SEGMENT_S", 1.5)
     one = vj("render", song, "-o", tmp_path / "one.mp4", *SMALL, "--json")[1]
     before = set(children())
     killed = []
@@ -220,7 +222,7 @@ def is_further(parts, made, process):
 
 def test_what_is_resumed_by_a_checkpoint_is_what_goes_on(song, tmp_path, vj, monkeypatch):
     """Trails hang on all pictures before: with states and without, a film that was broken off is the same."""
-    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.planning.SEGMENT_S", 1.5)
     args = (*SMALL, "--preset", "neon-tunnel", "--json")
     whole = vj("render", song, "-o", tmp_path / "w.mp4", *args)[1]
 
@@ -298,7 +300,7 @@ def test_report_and_contact_sheet_lie_beside_the_film(song, tmp_path, vj):
 
 
 def test_a_part_of_the_song_is_that_part_of_the_film(song, tmp_path, vj, monkeypatch):
-    monkeypatch.setattr("vjserver.films.film._lead_in_s", lambda film, chain: 1.5)
+    monkeypatch.setattr("vjserver.films.planning._lead_in_s", lambda film, chain: 1.5)
     args = ("--codec", "ffv1", *SMALL, "--preset", "outrun", "--json")
     vj("render", song, "-o", tmp_path / "w.mkv", *args, "--to", "8")
     said = vj("render", song, "-o", tmp_path / "p.mkv", *args, "--from", "6", "--to", "8")[1]

@@ -7,8 +7,9 @@ import pytest
 from test_storyboard import beat_song
 
 from vjserver.dsp.structure import Part
+from vjserver.films.lyrics import Line, Lyrics, board_of_lyrics, read_lyrics
 from vjserver.films.places import Places
-from vjserver.films.story import Line, Lyrics, board_of, board_of_lyrics, read_lyrics, read_story
+from vjserver.films.story import board_of, read_story
 from vjserver.films.storyboard import Storyboard
 from vjserver.runtime.installed import installed
 from vjserver.types.errors import ConfigError

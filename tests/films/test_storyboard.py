@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 from test_render import SMALL, pictures
 
-from vjserver.app.show import Show, first_state, load_bank
+from vjserver.app.bank import load_bank
+from vjserver.app.show import Show, first_state
 from vjserver.cli import main
 from vjserver.dsp.hindsight import Beats
 from vjserver.films import segment
+from vjserver.films.compiled import compiled
 from vjserver.films.places import Places
-from vjserver.films.storyboard import Storyboard, compiled, read_storyboard
+from vjserver.films.storyboard import Storyboard, read_storyboard
 from vjserver.runtime.installed import installed
 from vjserver.show.desk import Desk
-from vjserver.show.preset import parse_toml
+from vjserver.show.looks import enter
+from vjserver.show.presettext import parse_toml
 from vjserver.show.registry import Registry
-from vjserver.show.state import enter
-from vjserver.stages.offline.hearing import COLUMNS, NS, Happened, Hearing, grids_of
+from vjserver.stages.offline.hearing import COLUMNS, NS, Happened, Hearing
+from vjserver.stages.offline.listening import grids_of
 from vjserver.stages.offline.performance import Performance, time_of
 from vjserver.types.errors import ConfigError
 
@@ -175,7 +178,7 @@ seconds = 3
 at = "0:30"
 """)
     assert [(r.t_ns / NS, r.until_ns / NS) for r in board.resets] == [(20.0, 23.0), (30.0, 30.0)]
-    from vjserver.show.state import at
+    from vjserver.show.looks import at
 
     values = [at(state_at(board, t)[0], round(t * NS)).params["detail"] for t in (9.9, 11.0, 12.1)]
     assert values == pytest.approx([0.0, 0.5, 1.0], abs=1e-3)
@@ -313,7 +316,7 @@ def test_scenes_that_fade_in_are_made_by_themselves_and_are_what_one_pass_is(son
     assert drawn[0] <= 20 * (5 + 4), "of the first scenes only what leads in is drawn again"
     assert f"{redone['segments'] - redone['made']} of {redone['segments']} segments are there" in said
     write(board, FADING)
-    monkeypatch.setattr("vjserver.films.film._stuck", lambda asked, film: "it is so")
+    monkeypatch.setattr("vjserver.films.planning._stuck", lambda asked, film: "it is so")
     _, one, said = vj("render", song, "-o", tmp_path / "one.mkv", *args)
     assert "not everywhere can the film be split: it is so" in said
     assert one["segments"] == many["segments"]
@@ -332,7 +335,7 @@ def test_what_starts_from_its_last_picture_keeps_a_film_whole(song, tmp_path, vj
 
 @pytest.mark.parametrize("kind", ["crossfade", "morph"])
 def test_redoing_the_first_of_two_that_fade_leaves_the_rest_of_the_second(song, tmp_path, vj, kind, monkeypatch):
-    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.planning.SEGMENT_S", 1.5)
     text = TWO + f'[scenes.transition]\nkind = "{kind}"\nbeats = 2\n'
     board = write(tmp_path / "b.toml", text)
     args = ("render", song, "-o", tmp_path / "f.mp4", "--storyboard", board, *SMALL, "--json")
@@ -508,7 +511,7 @@ def test_main_tells_what_a_storyboard_wants(tmp_path, capsys):
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_a_film_that_begins_amid_a_crossfade_is_what_the_whole_is_there(song, tmp_path, vj, every, monkeypatch):
-    monkeypatch.setattr("vjserver.films.film.SEGMENT_S", 1.5)
+    monkeypatch.setattr("vjserver.films.planning.SEGMENT_S", 1.5)
     text = TWO.replace("titles = ", "# ") + '[scenes.transition]\nkind = "crossfade"\nseconds = 4\n'
     board = write(tmp_path / "b.toml", text.replace('"mandala"', '"outrun"'))
     args = ("--storyboard", board, "--codec", "ffv1", *SMALL, "--every", every, "--between", "hold")
@@ -523,7 +526,7 @@ def test_a_film_that_begins_amid_a_crossfade_is_what_the_whole_is_there(song, tm
 def test_another_picture_to_start_from_makes_its_segments_again(song, tmp_path, vj, monkeypatch):
     """Which input a scene starts from, and what is in it, is of what its segments are made from."""
     from vjserver.app.film_order import Order, prepared
-    from vjserver.films.film import planned
+    from vjserver.films.planning import planned
 
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"x")

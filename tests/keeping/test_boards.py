@@ -15,7 +15,8 @@ from conftest import running, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjserver.keeping.boards import Boards, Card, Picture, Version
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Card, Picture, Version
 from vjserver.keeping.database import Database
 from vjserver.types.errors import ConfigError, KeepingError
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjserver.documents.decks import inert, write_anki, write_csv
-from vjserver.keeping.boards import Picture
+from vjserver.keeping.cards import Picture
 from vjserver.keeping.notebook import Notebook
 from vjserver.speech.switches import switches_of, tokens_of
 from vjserver.types.errors import ConfigError

@@ -5,12 +5,13 @@ from known import REGISTRY, SHIPPED, Mapper, desk_of, enter, read
 from pinned import COMMON, FPS, HERE, SIZE, digest, entry_row, par_row, pin, recorded_features, request_row
 
 from touchdesigner.patches import PATCHES
-from vjserver.app.show import load_bank
+from vjserver.app.bank import load_bank
 from vjserver.controls.oscquery import node, tree
 from vjserver.show.addresses import OUTPUTS
-from vjserver.show.preset import parse_preset
+from vjserver.show.looks import look_of_preset
 from vjserver.show.presetfile import preset_of, saved
-from vjserver.show.state import ShowState, look_of_preset
+from vjserver.show.presettext import parse_preset
+from vjserver.show.state import ShowState
 from vjserver.show.take import parse
 from vjserver.stages.control.user_library import UserLibrary
 

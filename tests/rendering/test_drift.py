@@ -14,7 +14,7 @@ from vjserver.rendering.generator_pool import WaitingPool
 from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import ManualClock
-from vjserver.show.preset import Bank
+from vjserver.show.bank import Bank
 from vjserver.show.state import ShowState
 from vjserver.sources.click import ClickOptions, click_track
 from vjserver.stages.offline.performance import heard, moments

@@ -10,7 +10,8 @@ import pytest
 from conftest import wait_for
 
 from vjserver.runtime import log, shared
-from vjserver.runtime.supervisor import SEGMENT_SIZE, Supervisor, Worker
+from vjserver.runtime.life import SEGMENT_SIZE
+from vjserver.runtime.supervisor import Supervisor, Worker
 from vjserver.types.errors import VJError
 
 

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from known import PARAMS, REGISTRY, SHIPPED, Mapper, desk_of, enter
 
 from vjserver.show.addresses import N_SNAPSHOTS
+from vjserver.show.bank import Bank
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.desk import MIN_GO_NS, Desk
 from vjserver.show.echo import HOLD_NS, Recipient, same
 from vjserver.show.history import STEPS
+from vjserver.show.looks import at
 from vjserver.show.mapping import DEEPEST
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.preset import Preset
 from vjserver.show.quantise import boundary
-from vjserver.show.state import ShowState, at, look_of
+from vjserver.show.state import ShowState, look_of
 from vjserver.show.take import Played, head, line, parse
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Drum

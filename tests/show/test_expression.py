@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from known import PARAMS, REGISTRY, SHIPPED, Mapper, desk_of, preset_of
 
+from vjserver.show.bank import Bank
 from vjserver.show.expression import CONSTANTS, DEEPEST, FEATURES, FUNCTIONS, LONGEST, TIMES, names_of, parse
+from vjserver.show.looks import enter
 from vjserver.show.mapping import mapped
-from vjserver.show.preset import Bank
-from vjserver.show.state import MappingRow, ShowState, enter
+from vjserver.show.state import MappingRow, ShowState
 from vjserver.stages.offline.hearing import COLUMNS, STEPS, Grids, Happened, Hearing
 from vjserver.stages.offline.performance import moments
 from vjserver.types.errors import ConfigError

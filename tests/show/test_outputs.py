@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known import accept, apply, read
 
+from vjserver.show.bank import Bank
 from vjserver.show.outputs import MAX_OUTPUTS, OutputRow, added, removed, row_of, rows_of
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.preset import Preset
 from vjserver.show.state import ShowState
 from vjserver.types.errors import ConfigError
 

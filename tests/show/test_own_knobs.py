@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from known import SHIPPED, Mapper, desk_of
 
 from vjserver.show.addresses import COMMON, FALLBACK_GENERATOR
+from vjserver.show.bank import Bank
 from vjserver.show.changes import read, values
 from vjserver.show.desk import Desk
+from vjserver.show.looks import at, look_of_preset
 from vjserver.show.mapping import MapperMemory, mapped, own_of
-from vjserver.show.preset import Bank, Preset, parse_preset
+from vjserver.show.preset import Preset
 from vjserver.show.presetfile import preset_of, saved
+from vjserver.show.presettext import parse_preset
 from vjserver.show.registry import MOST_PARAMS, Registry
-from vjserver.show.state import MappingRow, Morph, ShowState, at, look_of, look_of_preset, settled
+from vjserver.show.state import MappingRow, Morph, ShowState, look_of, settled
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import silent_features
 from vjserver.types.knobs import GeneratorInfo, Parameter

@@ -1,8 +1,10 @@
 import pytest
 from known import SHIPPED
 
-from vjserver.app.show import load_bank
-from vjserver.show.preset import Bank, Preset, line_of, parse_preset
+from vjserver.app.bank import load_bank
+from vjserver.show.bank import Bank
+from vjserver.show.preset import Preset
+from vjserver.show.presettext import line_of, parse_preset
 from vjserver.types.errors import ConfigError
 
 GOOD = """

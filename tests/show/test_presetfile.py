@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from known import PARAMS, REGISTRY, SHIPPED, accept, desk_of
 from known import preset_of as made
 
-from vjserver.app.show import shipped
-from vjserver.show.preset import Bank, Preset, parse_preset
+from vjserver.app.bank import shipped
+from vjserver.show.bank import Bank
+from vjserver.show.looks import look_of_preset
+from vjserver.show.preset import Preset
 from vjserver.show.presetfile import preset_of, saved
-from vjserver.show.state import ShowState, look_of, look_of_preset
+from vjserver.show.presettext import parse_preset
+from vjserver.show.state import ShowState, look_of
 from vjserver.types.errors import ConfigError
 
 OURS = sorted(shipped("presets").glob("*.toml"))

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from vjserver.show.bank import Bank
 from vjserver.show.desk import OF_SPEECH, Desk
-from vjserver.show.preset import Bank
 from vjserver.show.spoken import BLEND, Confirming, Spoken, prompt_of
 from vjserver.show.state import ShowState
 from vjserver.show.state import Speech as Wishes

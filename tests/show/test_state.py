@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known import PARAMS, REGISTRY, Mapper, accept, apply, enter, read
 
+from vjserver.show.bank import Bank
+from vjserver.show.looks import Triggers
 from vjserver.show.mapping import CURVES
-from vjserver.show.preset import Bank, Preset
-from vjserver.show.state import MappingRow, ShowState, Triggers
+from vjserver.show.preset import Preset
+from vjserver.show.state import MappingRow, ShowState
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Beat, Drum, Onset
 from vjserver.types.features import BAND_NAMES, silent_features

@@ -10,7 +10,8 @@ from typing import Any
 
 import cv2
 
-from vjserver.app.show import Show, filled, shipped
+from vjserver.app.bank import shipped
+from vjserver.app.show import Show, filled
 from vjserver.app.workers import Plan
 from vjserver.outputs import uyvy
 from vjserver.ports import Output, find, open_door, options_of
@@ -19,10 +20,11 @@ from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime import ndi
 from vjserver.runtime.clock import NS, LiveClock
+from vjserver.runtime.life import Life
 from vjserver.runtime.priority import be_punctual, raise_priority
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader, left_behind
-from vjserver.runtime.supervisor import STARTING_S, Life
+from vjserver.runtime.supervisor import STARTING_S
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.outputs import RECORD, OutputRow
 from vjserver.stages.deliver.compositor import Composer, Memory

@@ -20,10 +20,10 @@ from vjserver import __version__
 from vjserver.app.lan import Lan, qr_code
 from vjserver.app.workers import Plan
 from vjserver.runtime import log
+from vjserver.runtime.life import Life
 from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.stats import StatsReader, StatsWriter
 from vjserver.runtime.store import EVERYBODY, WORKERS, Channels
-from vjserver.runtime.supervisor import Life
 from vjserver.types.events import Degraded
 from vjserver.types.text import visible
 

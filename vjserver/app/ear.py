@@ -8,9 +8,10 @@ from vjserver.app.workers import Plan
 from vjserver.outputs.osc import OscTarget
 from vjserver.ports import Source, find, options_of
 from vjserver.runtime.clock import Clock, LiveClock
+from vjserver.runtime.life import Life
 from vjserver.runtime.priority import be_punctual, raise_priority
 from vjserver.runtime.store import StateReader, left_behind
-from vjserver.runtime.supervisor import STARTING_S, Life
+from vjserver.runtime.supervisor import STARTING_S
 from vjserver.show.state import Sound
 from vjserver.sources.device import DeviceOptions
 from vjserver.stages.ear.analysis import Analysis

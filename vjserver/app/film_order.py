@@ -9,22 +9,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vjserver.app.show import Show, first_state, load_bank, load_show
+from vjserver.app.bank import load_bank
+from vjserver.app.show import Show, first_state, load_show
 from vjserver.dsp.options import EarOptions
 from vjserver.films import hearings, join
 from vjserver.films.beats import read_beats
 from vjserver.films.codecs import Codec, codec_of
+from vjserver.films.compiled import Board, compiled
 from vjserver.films.film import Between, Film
 from vjserver.films.places import Places, rate_of
 from vjserver.films.sheet import undrawable
 from vjserver.films.song import Song
-from vjserver.films.storyboard import Board, compiled, read_storyboard
+from vjserver.films.storyboard import read_storyboard
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import MAX_SEED
+from vjserver.show.bank import Bank
 from vjserver.show.cues import CueList
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.looks import enter
+from vjserver.show.preset import Preset
 from vjserver.show.registry import Registry
-from vjserver.show.state import enter
 from vjserver.show.take import Take, parse
 from vjserver.stages.control.takes import SOUND
 from vjserver.stages.control.takesound import join_pieces

@@ -7,16 +7,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 
-from vjserver.app.show import load_bank
+from vjserver.app.bank import load_bank
 from vjserver.app.workers import Plan
 from vjserver.ports import Generator, open_door
 from vjserver.rendering.generator_pool import Announce, GeneratorPool, GeneratorSpec, opened, own_model
 from vjserver.rendering.image_source import ImageSource
 from vjserver.rendering.renderer import Renderer
 from vjserver.runtime.clock import LiveClock
+from vjserver.runtime.life import Life
 from vjserver.runtime.priority import raise_priority
 from vjserver.runtime.ring import RingWriter
-from vjserver.runtime.supervisor import Life
 from vjserver.show.preset import texts_of
 from vjserver.stages.generate.generation import GeneratePipes, Generation
 

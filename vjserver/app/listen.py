@@ -14,15 +14,17 @@ from vjserver.recognisers.phrases import phrase_chooser
 from vjserver.recognisers.spotter import WakeSpotter
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.files import data_folder
+from vjserver.runtime.life import Life
 from vjserver.runtime.priority import give_memory_back, raise_priority
 from vjserver.runtime.store import StateReader
-from vjserver.runtime.supervisor import STARTING_S, Life
+from vjserver.runtime.supervisor import STARTING_S
 from vjserver.sources.device import DeviceOptions, DeviceSource
 from vjserver.speech import commands
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.transcriber import Transcriber
-from vjserver.stages.listen.transcription import Listen, ListenPipes, Understanding
+from vjserver.stages.listen.pipes import ListenPipes, Understanding
+from vjserver.stages.listen.transcription import Listen
 from vjserver.types.audio import Float32
 from vjserver.types.errors import WorkerFault
 

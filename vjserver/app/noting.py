@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable
 
-from vjserver.keeping.notebook import Notebook, Word
+from vjserver.keeping.notebook import Notebook
 from vjserver.keeping.recordings import flac
+from vjserver.keeping.words import Word
 from vjserver.recognisers.lexicon import Glosses, WordLexicon
 from vjserver.speech.switches import switches_of
 from vjserver.types.audio import Float32

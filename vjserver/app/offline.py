@@ -18,9 +18,11 @@ from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock, LiveClock, ManualClock
 from vjserver.runtime.installed import installed
 from vjserver.runtime.picture import write_picture
+from vjserver.show.bank import Bank
 from vjserver.show.desk import Desk
-from vjserver.show.preset import Bank, Preset
-from vjserver.show.state import ShowState, enter
+from vjserver.show.looks import enter
+from vjserver.show.preset import Preset
+from vjserver.show.state import ShowState
 from vjserver.sources.file import FileOptions, FileSource
 from vjserver.sources.song import demo_song
 from vjserver.stages.ear.analysis import Analysis

@@ -15,7 +15,8 @@ from vjserver.app.speech import sound_of
 from vjserver.controls.web import speak
 from vjserver.controls.web.asked import files_of, within
 from vjserver.keeping.dreams import Dreams
-from vjserver.keeping.notebook import Notebook, Word
+from vjserver.keeping.notebook import Notebook
+from vjserver.keeping.words import Word
 from vjserver.private.dreams import FILES, DreamPage
 from vjserver.private.server import HOST, Beside, serve
 from vjserver.private.words import WordPage

@@ -13,9 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from vjserver.app.bank import load_bank
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import check_alone, check_room, claim, raise_limits
-from vjserver.app.show import Show, filled, first_state, load_bank
+from vjserver.app.show import Show, filled, first_state
 from vjserver.app.workers import Plan, workers
 from vjserver.runtime import log, shared
 from vjserver.runtime.installed import installed
@@ -25,7 +26,8 @@ from vjserver.runtime.slot import SlotReader, SlotWriter
 from vjserver.runtime.stats import StatsReader
 from vjserver.runtime.store import ROLES, WORKERS, Channels, StateReader, sweep
 from vjserver.runtime.supervisor import Supervisor
-from vjserver.show.state import enter, settled
+from vjserver.show.looks import enter
+from vjserver.show.state import settled
 from vjserver.types.events import TAKE_BACK, Command, Degraded
 
 CHECK_S = 0.05

@@ -31,7 +31,8 @@ from vjserver.speech.safety import SafetyList
 from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.switches import Lexicon
 from vjserver.speech.words import Hypothesis
-from vjserver.stages.listen.transcription import Listen, ListenPipes, Understanding, transcribed
+from vjserver.stages.listen.pipes import ListenPipes, Understanding
+from vjserver.stages.listen.transcription import Listen, transcribed
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.events import Degraded, Event

@@ -19,19 +19,20 @@ import numpy as np
 from vjserver.app.workers import Plan
 from vjserver.films.images import FilmImages
 from vjserver.films.storyboard import REFERENCE_STRENGTH
-from vjserver.keeping.boards import Boards, Card, Picture, Version
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Card, Picture, Version
 from vjserver.keeping.pictures import encoded
 from vjserver.keeping.wishes import alone
 from vjserver.ports import Generator, find
 from vjserver.rendering.generator_pool import GeneratorSpec, WaitingPool, opened, own_model
 from vjserver.rendering.renderer import Renderer, RenderMemory
 from vjserver.runtime import log
+from vjserver.runtime.life import Life
 from vjserver.runtime.priority import give_memory_back, raise_priority
-from vjserver.runtime.supervisor import Life
 from vjserver.show.addresses import FALLBACK_GENERATOR
+from vjserver.show.bank import Bank
 from vjserver.show.casting import span
 from vjserver.show.desk import Desk
-from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry
 from vjserver.show.state import Look, ShowState, settled_look
 from vjserver.sources.song import demo_song

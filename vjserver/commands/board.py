@@ -16,7 +16,8 @@ from vjserver.app.film_order import sides_of
 from vjserver.app.show import Show, load_show, own_show
 from vjserver.commands.options import seconds
 from vjserver.documents import archive, fountain, pdf
-from vjserver.keeping.boards import Board, Boards, Card
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Board, Card
 from vjserver.keeping.wishes import wanted_of
 from vjserver.runtime.files import slug_of
 from vjserver.runtime.installed import installed

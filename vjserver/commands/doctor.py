@@ -11,8 +11,9 @@ import socket
 import sys
 from collections.abc import Callable
 
+from vjserver.app.bank import load_bank
 from vjserver.app.port_owner import port_owner
-from vjserver.app.show import Show, load_bank
+from vjserver.app.show import Show
 from vjserver.commands.check import Check
 from vjserver.commands.report import write_report
 from vjserver.controls.midi import MidiPorts

@@ -44,7 +44,8 @@ def make_frame(args: argparse.Namespace) -> str:
         loras=tuple(p for p, _ in loras),
     )
     try:
-        from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
+        from vjserver.generators.diffusion.canvas import Inputs, Shape
+        from vjserver.generators.diffusion.engine import Engine
         from vjserver.generators.diffusion.model import load
     except ImportError as error:
         raise ConfigError(f"frame needs torch: pip install 'vjserver[diffusion]' ({error})") from None

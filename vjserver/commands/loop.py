@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import vjserver
+from vjserver.app.bank import load_bank
 from vjserver.app.film_order import SIZE, file_inputs, sides_of
-from vjserver.app.show import Show, first_state, load_bank, load_show
+from vjserver.app.show import Show, first_state, load_show
 from vjserver.commands.render import Meter
 from vjserver.films import join
 from vjserver.films.codecs import CODECS, Codec, codec_of, is_here
@@ -21,9 +22,10 @@ from vjserver.films.report import codec_row
 from vjserver.runtime.files import put, remove, slug_of
 from vjserver.runtime.installed import installed
 from vjserver.show.addresses import MAX_SEED
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.bank import Bank
+from vjserver.show.looks import enter
+from vjserver.show.preset import Preset
 from vjserver.show.registry import Registry
-from vjserver.show.state import enter
 from vjserver.types.errors import ConfigError, GeneratorError, OutputError
 
 FIRST = ("hap", "dxv")

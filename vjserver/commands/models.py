@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vjserver.generators.gan.classes import classes_of
 from vjserver.generators.gan.convert import convert
-from vjserver.generators.store import FAMILIES, GANS, KNOWN, add, models, pull, store_folder, verify
+from vjserver.generators.shelves import FAMILIES, GANS, KNOWN
+from vjserver.generators.store import add, models, pull, store_folder, verify
 from vjserver.types.errors import ConfigError, nearest
 
 

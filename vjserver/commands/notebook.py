@@ -13,10 +13,11 @@ from vjserver.app.noting import Noting
 from vjserver.app.show import decoded, load_show, own_show
 from vjserver.commands.options import drawing, microphone, pages
 from vjserver.documents import decks
-from vjserver.keeping.boards import Board, Card
-from vjserver.keeping.notebook import GRADES, Notebook, Word
+from vjserver.keeping.cards import Board, Card
+from vjserver.keeping.notebook import GRADES, Notebook
 from vjserver.keeping.recordings import unpacked
 from vjserver.keeping.wishes import drawer, wanted_of
+from vjserver.keeping.words import Word
 from vjserver.recognisers.lexicon import WordLexicon
 from vjserver.runtime.installed import installed
 from vjserver.runtime.priority import raise_priority

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from vjserver.app.show import check_preset, load_bank
+from vjserver.app.bank import check_preset, load_bank
 from vjserver.runtime.installed import installed
 from vjserver.show.preset import Preset
 from vjserver.types.errors import VJError

@@ -17,10 +17,11 @@ from typing import Any
 import vjserver
 from vjserver.app.film_order import Order, Ready, prepared
 from vjserver.films import join, report
-from vjserver.films.film import Film, Plan, planned
+from vjserver.films.film import Film, Plan
+from vjserver.films.parts import is_made
 from vjserver.films.places import clock
+from vjserver.films.planning import planned
 from vjserver.films.render import Made, files, forget, frames_made, opened, render
-from vjserver.films.segment import is_made
 from vjserver.films.versions import versions
 from vjserver.stages.offline.hearing import NS
 from vjserver.types.errors import ConfigError

@@ -15,13 +15,15 @@ from vjserver.app.film_order import Order, Ready, check_not_source, prepared
 from vjserver.app.show import LARGEST, decoded
 from vjserver.dsp.options import EarOptions
 from vjserver.films import hearings, markers, sheet
-from vjserver.films.film import planned
+from vjserver.films.compiled import Board, Placed
+from vjserver.films.lyrics import board_of_lyrics, read_lyrics
 from vjserver.films.places import Places, clock, rate_of
+from vjserver.films.planning import planned
 from vjserver.films.schedules import board_of_deforum, board_of_parseq
 from vjserver.films.segment import still
 from vjserver.films.song import Song
-from vjserver.films.story import board_of, board_of_lyrics, read_lyrics, read_story
-from vjserver.films.storyboard import Board, Placed, Storyboard, read_storyboard
+from vjserver.films.story import board_of, read_story
+from vjserver.films.storyboard import Storyboard, read_storyboard
 from vjserver.runtime.files import put
 from vjserver.runtime.installed import installed
 from vjserver.show.take import head, line

@@ -5,12 +5,13 @@ MIDI: MIDI 1.0 Detailed Specification 4.2 (midi.org); relative encoders: the thr
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from vjserver.controls.midibytes import BEND, CC, CC14, NOTE, NRPN, PRESET, PROGRAM, Kept, decoded
 from vjserver.show.addresses import Entry
 from vjserver.show.preset import Curve, Strict, known_address, registry_of
 from vjserver.show.registry import Registry, cue_of
@@ -21,10 +22,8 @@ from vjserver.types.events import Argument
 MAPS = Path(__file__).parent / "maps"
 """Ours, a file a controller."""
 SHIFT = "shift"
-NOTE, CC, CC14, BEND, NRPN, PROGRAM = "note", "cc", "cc14", "pitch", "nrpn", "program"
 NUMBERED = {NOTE: 127, CC: 127, CC14: 31, NRPN: 16383, PROGRAM: 127}
 """Kinds of control that have a number, and the highest."""
-PRESET = "/vj/preset/go"
 Read = Callable[[str], Argument | None]
 Shows = Callable[[str, Sequence[Argument]], bool | None]
 Message = tuple[str, tuple[Argument, ...]]
@@ -349,101 +348,3 @@ def _place(single: _Single, led: Led) -> tuple[int, int]:
     """Return the status byte and the number with which a control is lit."""
     kind, channel, number = single.place
     return (0x90 if kind == NOTE else 0xB0) | ((led.channel or channel) - 1), number
-
-
-@dataclass(slots=True)
-class Kept:
-    """What is kept from one message for the next, by channel: coarse halves of 14 bits, and the NRPN that is set."""
-
-    coarse: dict[tuple[int, int], int] = field(default_factory=dict)
-    parameter: dict[int, list[int | None]] = field(default_factory=dict)
-    value: dict[int, int] = field(default_factory=dict)
-    last: tuple[int, int] = (0, -1)
-    alone: bool = False
-    """Whether the last controller came twice in a row: then 99 and 98 are faders, and no parameter number."""
-    numbers: bool = True
-    """Whether 99 and 98 may begin a parameter number."""
-
-    def number(self, channel: int) -> int | None:
-        """Return the NRPN that is set on a channel; None where none is, or the null that ends one."""
-        coarse, fine = self.parameter.get(channel, [None, None])
-        return None if coarse is None or fine is None or (coarse, fine) == (127, 127) else coarse << 7 | fine
-
-
-DATA, DATA_FINE, NRPN_FINE, NRPN_COARSE = 6, 38, 98, 99
-
-
-def decoded(data: Sequence[int], kept: Kept) -> list[tuple[str, int, int, float]]:
-    """Return (kind, channel from 1, number, 0..1) for a message; ``kept`` goes from each message to the next.
-
-    The fine half of a 14-bit controller comes second; both a 7-bit and a 14-bit reading are returned. Of a parameter
-    number (NRPN) the value is returned as soon as its coarse half is there, and again with its fine one.
-    """
-    if len(data) < 2 or not 0x80 <= data[0] < 0xF0 or max(data[1:3]) > 127:
-        return []
-    status, channel, number = data[0] & 0xF0, (data[0] & 0x0F) + 1, data[1]
-    if status == 0xC0:
-        return [(PROGRAM, channel, number, 1.0)]
-    if len(data) < 3:
-        return []
-    value = data[2]
-    if status == 0x90:
-        return [(NOTE, channel, number, value / 127.0)]
-    if status == 0x80:
-        return [(NOTE, channel, number, 0.0)]
-    if status == 0xE0:
-        return [(BEND, channel, 0, (number | value << 7) / 16383.0)]
-    if status != 0xB0:
-        return []
-    kept.alone, kept.last = kept.last == (channel, number), (channel, number)
-    parameter = kept.number(channel)
-    if number == DATA and parameter is not None:
-        kept.value[channel] = value
-        return [(NRPN, channel, parameter, value / 127.0)]
-    if number == DATA_FINE and parameter is not None and channel in kept.value:
-        return [(NRPN, channel, parameter, (kept.value[channel] << 7 | value) / 16383.0)]
-    if number in (NRPN_COARSE, NRPN_FINE):
-        kept.parameter.setdefault(channel, [None, None])[NRPN_COARSE - number] = value
-        kept.value.pop(channel, None)
-    rows = [(CC, channel, number, value / 127.0)]
-    if number < 32:
-        kept.coarse[channel, number] = value
-    elif number < 64 and (channel, number - 32) in kept.coarse:
-        rows.append((CC14, channel, number - 32, (kept.coarse[channel, number - 32] << 7 | value) / 16383.0))
-    return rows
-
-
-def learnt(data: Sequence[int], address: str, kept: Kept, registry: Registry) -> Control | None:
-    """Return the control that a message comes from, tied to ``address``; None where nothing can be learnt from it yet.
-
-    What sets a parameter number is waited out: its value follows.
-    """
-    for kind, channel, number, value in decoded(data, kept):
-        begins = kept.numbers and kind == CC and number in (NRPN_COARSE, NRPN_FINE) and not kept.alone
-        if begins or (kind == NOTE and value == 0.0):
-            continue
-        where: Mapping[str, object] = {"pitch": True} if kind == BEND else {kind: number}
-        led = Led() if kind == NOTE else None
-        args = (number + 1,) if kind == PROGRAM and address == PRESET else ()
-        row = {**where, "channel": channel, "to": address, "args": args, "led": led}
-        return Control.model_validate(row, context={"registry": registry})
-    return None
-
-
-@dataclass(slots=True)
-class Learnt:
-    """What was learnt, by the name of the port."""
-
-    rows: dict[str, list[Control]] = field(default_factory=dict)
-
-    def add(self, port: str, control: Control) -> None:
-        """Tie a control; what it played before, it plays no more."""
-        key = next(control.places())
-        kept = [c for c in self.rows.get(port, ()) if next(c.places()) != key]
-        self.rows[port] = [*kept, control]
-
-    def forget(self, address: str) -> bool:
-        """Take back every control that was tied to ``address``; tell whether there was one."""
-        before = sum(map(len, self.rows.values()))
-        self.rows = {port: [c for c in rows if c.to != address] for port, rows in self.rows.items()}
-        return sum(map(len, self.rows.values())) < before

@@ -14,7 +14,8 @@ import cv2
 import msgspec
 import numpy as np
 
-from vjserver.keeping.boards import MOST_CARDS, Board, Boards, Card, Version
+from vjserver.keeping.boards import MOST_CARDS, Boards
+from vjserver.keeping.cards import Board, Card, Version
 from vjserver.keeping.folders import read_json, write_folder
 from vjserver.keeping.pictures import read
 from vjserver.show.addresses import FALLBACK_GENERATOR

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vjserver.keeping.notebook import Word
+from vjserver.keeping.words import Word
 from vjserver.runtime.files import put
 from vjserver.types.errors import ConfigError
 

@@ -2,7 +2,8 @@
 
 import re
 
-from vjserver.keeping.boards import MOST_CARDS, MOST_NOTES, Board, Boards, Card
+from vjserver.keeping.boards import MOST_CARDS, Boards
+from vjserver.keeping.cards import MOST_NOTES, Board, Card
 from vjserver.show.addresses import MAX_TEXT
 from vjserver.types.errors import ConfigError, VJError
 from vjserver.types.text import clean

@@ -14,7 +14,7 @@ import msgspec
 
 from vjserver.documents.pdf import Entry, Shown, write_entries
 from vjserver.keeping import pictures
-from vjserver.keeping.boards import Card, Picture, Version
+from vjserver.keeping.cards import Card, Picture, Version
 from vjserver.keeping.dreams import Dream, Dreams, checked
 from vjserver.keeping.folders import read_json, write_folder
 from vjserver.keeping.recordings import unpacked

@@ -19,7 +19,7 @@ from vjserver.films.film import Title
 from vjserver.films.song import Song
 from vjserver.films.storyboard import Storyboard
 from vjserver.films.titles import Titles
-from vjserver.keeping.boards import Board, Card
+from vjserver.keeping.cards import Board, Card
 from vjserver.runtime.files import put
 from vjserver.show.registry import Registry
 from vjserver.speech.subtitles import stamp

@@ -12,7 +12,8 @@ from platformdirs import user_cache_path
 from vjserver.dsp.hindsight import Beats
 from vjserver.dsp.options import EarOptions
 from vjserver.films.song import Song
-from vjserver.stages.offline.hearing import VERSION, EarMode, Hearing, hear_song
+from vjserver.stages.offline.hearing import VERSION, EarMode, Hearing
+from vjserver.stages.offline.listening import hear_song
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError
 

@@ -27,7 +27,8 @@ from vjserver.show.preset import Preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState
 from vjserver.stages.deliver.interpolation import blend
-from vjserver.stages.offline.hearing import KINDS, NS, STEPS, Happened, Hearing, grids_of
+from vjserver.stages.offline.hearing import KINDS, NS, STEPS, Happened, Hearing
+from vjserver.stages.offline.listening import grids_of
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import N_SPECTRUM, PITCH_CLASSES, SCALARS
 from vjserver.types.frames import Pixels

@@ -16,8 +16,9 @@ from uuid import uuid4
 
 import vjserver
 from vjserver.films.film import Film, Plan, Stretch, Tell
+from vjserver.films.parts import digests_path, film_path, is_made, thumb_path
 from vjserver.films.render import AGAIN, Made, Progress, digest_of, missing
-from vjserver.films.segment import digests_path, film_path, is_made, make_stretch, thumb_path
+from vjserver.films.segment import make_stretch
 from vjserver.runtime.files import remove
 from vjserver.types.errors import ConfigError, GeneratorError, VJError
 

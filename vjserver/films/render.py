@@ -20,15 +20,8 @@ from typing import Any
 import psutil
 
 from vjserver.films.film import Film, Plan, Stretch, Tell
-from vjserver.films.segment import (
-    DIGEST_SIZE,
-    digests_path,
-    film_path,
-    is_made,
-    is_whole,
-    make_stretch,
-    picture_digests,
-)
+from vjserver.films.parts import DIGEST_SIZE, digests_path, film_path, is_made, is_whole, picture_digests
+from vjserver.films.segment import make_stretch
 from vjserver.runtime.files import remove
 from vjserver.types.errors import GeneratorError, OutputError, VJError
 

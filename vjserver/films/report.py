@@ -10,8 +10,8 @@ from typing import Any
 from vjserver.films import sheet
 from vjserver.films.codecs import Codec
 from vjserver.films.film import Film, Plan, Segment
+from vjserver.films.parts import thumb_path
 from vjserver.films.places import clock
-from vjserver.films.segment import thumb_path
 from vjserver.ports import find
 from vjserver.runtime.files import put
 from vjserver.types.errors import VJError

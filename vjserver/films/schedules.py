@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vjserver.films.storyboard import simplified
+from vjserver.films.compiled import simplified
 from vjserver.show.addresses import COMMON
 from vjserver.show.expression import TIMES, Expression, parse
 from vjserver.types.errors import ConfigError

@@ -12,7 +12,8 @@ import msgspec
 
 from vjserver.generators.bank import Bank, Clip, Order, Workshop
 from vjserver.generators.camera import Camera
-from vjserver.generators.pipelines import Ask, Habit, text_of
+from vjserver.generators.pipeline_kinds import Ask, Habit
+from vjserver.generators.pipelines import text_of
 from vjserver.generators.store import mark_run, marked, models
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, WorkerFault

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vjserver.keeping.boards import TRIES, Boards, Card
+from vjserver.keeping.boards import TRIES, Boards
+from vjserver.keeping.cards import Card
 from vjserver.keeping.database import Database, Row, words_of
 from vjserver.keeping.media import Media
 from vjserver.keeping.recordings import Recordings

@@ -7,16 +7,18 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from vjserver.keeping.boards import TRIES, Picture
+from vjserver.keeping.boards import TRIES
+from vjserver.keeping.cards import Picture
 from vjserver.keeping.database import Database, Row
 from vjserver.keeping.media import Media
 from vjserver.keeping.recordings import Recordings
 from vjserver.keeping.texts import kept_line
+from vjserver.keeping.words import TABLES, Seen, Talk, Word
 from vjserver.runtime.files import data_folder
 from vjserver.types.errors import ConfigError
 from vjserver.types.text import clean
@@ -27,81 +29,7 @@ MOST_WORDS, MOST_SEEN = 50_000, 200
 GRADES = ("again", "hard", "good", "easy")
 MOST_TALKS = 20
 """So many recordings that were listened to are told of."""
-Waiting = Literal["", "wanted", "failed"]
 LINE = "pip install 'vjserver[notebook]'"
-_TABLES = (
-    """CREATE TABLE word (id INTEGER PRIMARY KEY AUTOINCREMENT, learn TEXT NOT NULL, own TEXT NOT NULL,
-       lemma TEXT NOT NULL, word TEXT NOT NULL, gloss TEXT NOT NULL DEFAULT '', count INTEGER NOT NULL DEFAULT 0,
-       first_s REAL NOT NULL, last_s REAL NOT NULL, picture TEXT NOT NULL DEFAULT '', guid TEXT NOT NULL,
-       fsrs TEXT NOT NULL DEFAULT '', due_s REAL NOT NULL DEFAULT 0, drawing TEXT NOT NULL DEFAULT '',
-       generator TEXT NOT NULL DEFAULT '', model TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '',
-       UNIQUE (learn, own, lemma))""",
-    """CREATE TABLE seen (id INTEGER PRIMARY KEY AUTOINCREMENT, word INTEGER NOT NULL REFERENCES word ON DELETE CASCADE,
-       said TEXT NOT NULL, sentence TEXT NOT NULL, t_s REAL NOT NULL, sound TEXT NOT NULL DEFAULT '')""",
-    """CREATE TABLE talk (id INTEGER PRIMARY KEY AUTOINCREMENT, learn TEXT NOT NULL, own TEXT NOT NULL,
-       t_s REAL NOT NULL, seconds REAL NOT NULL, sound TEXT NOT NULL, keep INTEGER NOT NULL,
-       hearing TEXT NOT NULL DEFAULT 'wanted', why TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT '',
-       words TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0)""",
-    "CREATE INDEX seen_word ON seen (word)",
-    "CREATE INDEX word_due ON word (due_s)",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Where a word was said: as it was said, the sentence, when (s since 1970), and its sound if that is kept."""
-
-    said: str
-    sentence: str
-    t_s: float
-    sound: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word of ``own`` that was missing in ``learn``; ``gloss`` is what it means there, empty until somebody knows.
-
-    ``due_s`` is when it is to be reviewed next (s since 1970). ``drawing`` tells whether its picture is wanted, from
-    which generator and model, or that it failed and ``why``.
-    """
-
-    id: int
-    learn: str
-    own: str
-    lemma: str
-    word: str
-    gloss: str
-    count: int
-    first_s: float
-    last_s: float
-    picture: str
-    guid: str
-    due_s: float
-    drawing: Waiting = ""
-    generator: str = ""
-    model: str = ""
-    why: str = ""
-    seen: tuple[Seen, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """Something that was said and recorded: still to be listened to, or what was understood and noted of it.
-
-    ``sound`` is a name of the media; with ``keep`` sentences with a word that was missing keep theirs.
-    """
-
-    id: int
-    learn: str
-    own: str
-    t_s: float
-    seconds: float
-    sound: str
-    keep: bool
-    hearing: Waiting = "wanted"
-    why: str = ""
-    text: str = ""
-    words: str = ""
 
 
 class Notebook:
@@ -109,7 +37,7 @@ class Notebook:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else data_folder() / "notebook"
-        self._db = Database(self.folder / "notebook.sqlite", _TABLES, VERSION)
+        self._db = Database(self.folder / "notebook.sqlite", TABLES, VERSION)
         self.media = Media(self.folder / "media")
         self.recordings = Recordings(self.folder / "recordings")
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.keeping.boards import Picture
+from vjserver.keeping.cards import Picture
 from vjserver.types.errors import ConfigError
 from vjserver.types.frames import Pixels
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from vjserver.keeping.boards import Board, Card, Version
+from vjserver.keeping.cards import Board, Card, Version
 from vjserver.show.addresses import FALLBACK_GENERATOR, N_PROMPTS
 from vjserver.show.casting import told
 from vjserver.show.state import LOOK, Look

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told, whole_of
-from vjserver.keeping.boards import Card
+from vjserver.keeping.cards import Card
 from vjserver.keeping.dreams import ALWAYS, Dream, Dreams
 from vjserver.keeping.wishes import drawer, wanted_of
 from vjserver.private.recorder import Recorder

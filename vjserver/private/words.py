@@ -14,8 +14,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told
-from vjserver.keeping.notebook import Notebook, Word
+from vjserver.keeping.notebook import Notebook
 from vjserver.keeping.wishes import drawer
+from vjserver.keeping.words import Word
 from vjserver.private.dreams import FILES, Export
 from vjserver.private.recorder import Recorder
 from vjserver.recognisers.lexicon import WordLexicon, languages

@@ -18,9 +18,10 @@ from vjserver.rendering.generator_pool import GeneratorSpec
 from vjserver.rendering.image_source import ImageSource
 from vjserver.runtime import log
 from vjserver.show.addresses import COMMON, GRADE
+from vjserver.show.looks import at
 from vjserver.show.mapping import MapperMemory, mapped, own_of
 from vjserver.show.registry import Registry
-from vjserver.show.state import ShowState, at
+from vjserver.show.state import ShowState
 from vjserver.types.errors import GeneratorError, VJError, WorkerFault
 from vjserver.types.features import Features
 from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Mode, Notice, OnDevice, Pixels

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from vjserver.runtime import log, queue, shared, soundring, stats, supervisor
+from vjserver.runtime import life, log, queue, shared, soundring, stats
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
@@ -151,7 +151,7 @@ class Channels:
         sizes[self.sound] = soundring.SEGMENT_SIZE
         for worker, capacity in MEMORIES.items():
             sizes[self.memory(worker)] = size_of(capacity)
-        sizes[self.signs] = supervisor.SEGMENT_SIZE
+        sizes[self.signs] = life.SEGMENT_SIZE
         for worker in EVERYBODY:
             sizes[self.events(worker)] = queue.SEGMENT_SIZE
             sizes[self.stats(worker)] = size_of(stats.STATS_CAPACITY)
@@ -214,7 +214,7 @@ def _gives_signs(name: str) -> bool:
         segment = shared.attach(name)
     except (FileNotFoundError, ValueError):
         return False
-    newest = supervisor.newest_sign(segment)
+    newest = life.newest_sign(segment)
     segment.close()
     return 0 <= time.perf_counter_ns() - newest < 60_000_000_000
 

@@ -24,6 +24,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from vjserver.runtime import log, shared
+from vjserver.runtime.life import LENGTH, MOST_WHY, PATIENCE_MS, ROW, ROWS, T_NS, TEXT, Life
 from vjserver.types.errors import VJError
 
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -38,82 +39,6 @@ QUICK_FALLS = 3
 """After so many falls in a row, each soon after the one before, what was asked last is taken for the cause."""
 
 spawn = multiprocessing.get_context("spawn")
-
-# Words of 64 bits: the first tells everybody to end, those behind it which workers are wished for that do not always
-# run; then each process has a row.
-_ROWS, _ROW = 64, 64
-_T_NS, _PATIENCE_MS, _LENGTH, _TEXT = 0, 1, 2, 3
-SEGMENT_SIZE = 8 * _ROW * (_ROWS + 1)
-MOST_WHY = 8 * (_ROW - _TEXT)
-
-
-class Life:
-    """A process's own end of the shared memory: it gives signs of life there, and learns when to end or to begin."""
-
-    def __init__(self, name: str, row: int, cue: Any = None) -> None:
-        self._segment = shared.attach(name)
-        self._at = _ROW * (row + 1)
-        self._cue = cue
-        self.asked = False
-
-    def stopped(self) -> bool:
-        """Give a sign of life; tell whether to end."""
-        words = self._segment.words
-        words[self._at + _T_NS] = time.perf_counter_ns()
-        return self.asked or words[0] != 0
-
-    def ask(self, *_: object) -> None:
-        """Ask this process alone to end (it got a signal); it will be started again."""
-        self.asked = True
-
-    @contextlib.contextmanager
-    def tolerate(self, seconds: float) -> Iterator[None]:
-        """Ask to be let alone for up to ``seconds`` while the block runs: what it does takes long and cannot be cut."""
-        words, before = self._segment.words, self._segment.words[self._at + _PATIENCE_MS]
-        words[self._at + _PATIENCE_MS] = max(before, round(seconds * 1e3))
-        self.stopped()
-        try:
-            yield
-        finally:
-            self.stopped()
-            words[self._at + _PATIENCE_MS] = before
-
-    def wish(self, number: int, on: bool) -> None:
-        """Say whether the worker of that wish is to run."""
-        self._segment.words[number] = int(on)
-
-    def usually_takes(self, seconds: float) -> None:
-        """Say that a sign of life may come so late from now on; 0 goes back to what the supervisor expects."""
-        self._segment.words[self._at + _PATIENCE_MS] = round(seconds * 1e3)
-
-    @property
-    def stands_by(self) -> bool:
-        """Whether this process is an understudy, which has time to get everything ready before it begins."""
-        return self._cue is not None
-
-    def wait_for_cue(self) -> bool:
-        """Return True once this process is to play, at once if it is no understudy; False where it is to end."""
-        while not self.stopped():
-            if self._cue is None:
-                return True
-            try:
-                if self._cue.poll(0.25):
-                    return bool(self._cue.recv())
-            except (EOFError, OSError):  # the supervisor is gone
-                return False
-        return False
-
-    def leave_word(self, why: str) -> None:
-        """Leave the reason of a fall where the supervisor finds it."""
-        data = why.encode("utf-8", "replace")[:MOST_WHY]
-        start = 8 * (self._at + _TEXT)
-        self._segment.data[start : start + len(data)] = data
-        self._segment.words[self._at + _LENGTH] = len(data)
-
-
-def newest_sign(segment: shared.Segment) -> int:
-    """Return when the last sign of life was given in a segment, ns."""
-    return max(int(segment.words[_ROW * (row + 1) + _T_NS]) for row in range(_ROWS))
 
 
 @dataclass(slots=True)
@@ -226,9 +151,9 @@ class Supervisor:
     def _spawned(self, worker: Worker, waits: bool) -> _Run | None:
         """Start a process; None where the system refuses (no memory, no more processes)."""
         taken = {run.row for run in self._running()}
-        row = next(row for row in range(_ROWS) if row not in taken)
-        at = _ROW * (row + 1)
-        for word in (_T_NS, _PATIENCE_MS, _LENGTH):
+        row = next(row for row in range(ROWS) if row not in taken)
+        at = ROW * (row + 1)
+        for word in (T_NS, PATIENCE_MS, LENGTH):
             self._segment.words[at + word] = 0
         inward = outward = None
         try:
@@ -321,8 +246,8 @@ class Supervisor:
 
     def _silent_s(self, run: _Run, usual_s: float, passed_s: float) -> float:
         """Return for how long a process has given no sign of life, 0 while it may still be waited for."""
-        at = _ROW * (run.row + 1)
-        sign, own_ms = self._segment.words[at + _T_NS], self._segment.words[at + _PATIENCE_MS]
+        at = ROW * (run.row + 1)
+        sign, own_ms = self._segment.words[at + T_NS], self._segment.words[at + PATIENCE_MS]
         run.silent_s = 0.0 if sign != run.sign else run.silent_s + passed_s
         if sign and not run.sign:
             run.begun_s = time.monotonic()
@@ -341,8 +266,8 @@ class Supervisor:
             self._suspect(worker.name)
         understudy, worker.understudy = worker.understudy, None
         if understudy is not None and self._stands_by(understudy):
-            at = _ROW * (understudy.row + 1)
-            self._segment.words[at + _T_NS] = understudy.sign = 0  # its own first sign is still to come
+            at = ROW * (understudy.row + 1)
+            self._segment.words[at + T_NS] = understudy.sign = 0  # its own first sign is still to come
             understudy.silent_s, understudy.begun_s = 0.0, now_s
             with contextlib.suppress(OSError):  # it died in this very moment: the next check sees it
                 understudy.cue.send(True)
@@ -373,12 +298,12 @@ class Supervisor:
 
     def _stands_by(self, understudy: _Run) -> bool:
         """Tell whether an understudy has done everything but begin: its first sign of life is given then."""
-        return understudy.process.is_alive() and self._segment.words[_ROW * (understudy.row + 1)] != 0
+        return understudy.process.is_alive() and self._segment.words[ROW * (understudy.row + 1)] != 0
 
     def _ended(self, run: _Run) -> str:
-        at = _ROW * (run.row + 1)
-        length = min(self._segment.words[at + _LENGTH], MOST_WHY)
-        start = 8 * (at + _TEXT)
+        at = ROW * (run.row + 1)
+        length = min(self._segment.words[at + LENGTH], MOST_WHY)
+        start = 8 * (at + TEXT)
         word = bytes(self._segment.data[start : start + length]).decode("utf-8", "replace")
         code = f"ended with code {run.process.exitcode}"
         return f"{code}: {word}" if word else code

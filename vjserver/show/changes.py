@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 from vjserver.show.addresses import MAX_QUEUE, MAX_SEED, N_MACROS, N_PROMPTS
+from vjserver.show.bank import Bank
 from vjserver.show.fields import STORED
+from vjserver.show.looks import at, enter
 from vjserver.show.outputs import RECORD, OutputRow, added, removed, row_of
-from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry, Verb
-from vjserver.show.state import CURVES, ShowState, at, enter
+from vjserver.show.state import CURVES, ShowState
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
 from vjserver.types.knobs import Parameter

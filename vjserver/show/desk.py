@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from vjserver.show.addresses import CUE_GO
+from vjserver.show.bank import Bank
 from vjserver.show.changes import apply, read, values
 from vjserver.show.cues import Cue, CueList
 from vjserver.show.history import History
+from vjserver.show.looks import Triggers, change_look, enter
 from vjserver.show.pattern import is_pattern
-from vjserver.show.preset import Bank
 from vjserver.show.quantise import Pending, boundary
 from vjserver.show.registry import COMMON_ONLY, Registry, changed, cue_of
-from vjserver.show.state import LOOK, TEMPO, Look, ShowState, Travel, Triggers, change_look, enter, look_of, settled
+from vjserver.show.state import LOOK, TEMPO, Look, ShowState, Travel, look_of, settled
 from vjserver.show.take import Played, Take
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument, Beat, Command, EarEvent

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from vjserver.easing.smoothing import follow
 from vjserver.show.addresses import COMMON, N_PROMPTS, size_of
 from vjserver.show.expression import MARK, Now, names_of, parse
+from vjserver.show.looks import at
 from vjserver.show.registry import Registry
-from vjserver.show.state import CURVES, FEEDBACK, MappingRow, ShowState, Travel, at
+from vjserver.show.state import CURVES, FEEDBACK, MappingRow, ShowState, Travel
 from vjserver.show.travel import Shares, TravelMemory, spread, travelled
 from vjserver.types.errors import ConfigError
 from vjserver.types.features import Features

@@ -1,9 +1,7 @@
 """Presets: a look and how sound moves it, as one TOML file. Text goes in, a checked ``Preset`` comes out."""
 
-import re
-import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from collections.abc import Mapping as Rows
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,7 +10,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -30,8 +27,7 @@ from vjserver.show.addresses import (
 )
 from vjserver.show.expression import MARK, parse
 from vjserver.show.registry import COMMON_ONLY, Registry
-from vjserver.types.errors import ConfigError, UnknownNameError, nearest
-from vjserver.types.events import Argument
+from vjserver.types.errors import ConfigError, nearest
 from vjserver.types.features import READERS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -304,225 +300,3 @@ def nested(rows: dict[str, float]) -> dict[str, Any]:
         kind, _, own = key.rpartition("/")
         (result.setdefault(kind, {}) if kind else result)[own] = value
     return result
-
-
-def parse_preset(text: str, where: str, registry: Registry) -> Preset:
-    """Read a preset. Raises ConfigError with the file (``where``), line, key and what is allowed."""
-    return parse_toml(Preset, text, where, registry)
-
-
-class Bank:
-    """Presets in playing order, in banks: found by number (from 1), name or slug.
-
-    A slug is the file's name, whose number may be left out. ``banks`` names the bank of each preset; ``faults`` says of
-    the files that were left out, by bank and slug, what is wrong with them.
-    """
-
-    def __init__(
-        self,
-        presets: Sequence[tuple[str, Preset]],
-        banks: Sequence[str] = (),
-        faults: dict[tuple[str, str], str] | None = None,
-    ) -> None:
-        self.presets = tuple(presets)
-        self.banks = tuple(banks) or ("",) * len(self.presets)
-        self.faults = faults or {}
-
-    def repaired(self, before: "Bank") -> "Bank":
-        """Return this bank with those presets of ``before`` whose files are broken now, each in its place."""
-        rows = {(bank, slug): preset for bank, (slug, preset) in zip(self.banks, self.presets, strict=True)}
-        old = {(bank, slug): preset for bank, (slug, preset) in zip(before.banks, before.presets, strict=True)}
-        rows |= {key: old[key] for key in self.faults if key in old}
-        order = {name: i for i, name in enumerate(dict.fromkeys((*self.banks, *before.banks)))}
-        kept = sorted(rows.items(), key=lambda row: (order[row[0][0]], row[0][1]))
-        return Bank([(slug, preset) for (_, slug), preset in kept], [bank for (bank, _), _ in kept], self.faults)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bank) and (self.presets, self.banks) == (other.presets, other.banks)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the banks, in order."""
-        return tuple(dict.fromkeys(self.banks))
-
-    def places(self, bank: str = "") -> list[int]:
-        """Return the places (from 0) of a bank's presets, of all where it has no name. Raises ConfigError."""
-        if bank and bank not in self.banks:
-            raise ConfigError(f"unknown bank {bank[:60]!r}{nearest(bank, self.names)}; known: {', '.join(self.names)}")
-        return [i for i, name in enumerate(self.banks) if not bank or name == bank]
-
-    def find(self, key: Argument, bank: str = "") -> tuple[int, Preset]:
-        """Return place (from 0) and preset; numbers count within ``bank``. Raises ConfigError naming the nearest."""
-        places = self.places(bank)
-        if isinstance(key, str) and not key.isdecimal():
-            wanted = key.strip().lower()
-            for i in (*places, *range(len(self.presets))):  # the same name may stand in two banks
-                slug, preset = self.presets[i]
-                if wanted in (slug.lower(), slug.lower().lstrip("0123456789-"), preset.name.lower()):
-                    return i, preset
-            broken = [why for (_, slug), why in self.faults.items() if wanted in (slug, slug.lstrip("0123456789-"))]
-            if broken:
-                raise ConfigError(f"preset {key[:60]!r} is left out: {broken[0].splitlines()[0]}")
-            raise UnknownNameError(f"unknown preset {key[:60]!r}", wanted[:60], [slug for slug, _ in self.presets])
-        number = int(key)
-        if not places:
-            raise ConfigError("there are no presets; `vjserver presets check` says why")
-        if not 1 <= number <= len(places):
-            raise ConfigError(f"preset number must be in 1..{len(places)}: got {number}")
-        return places[number - 1], self.presets[places[number - 1]][1]
-
-    def called(self, args: Sequence[Argument], bank: str = "") -> int:
-        """Return the place that (preset,) in ``bank``, or (bank, preset), calls. Raises ConfigError."""
-        return self.find(args[-1], str(args[0]) if len(args) > 1 else bank)[0]
-
-    def step(self, place: int, by: int, bank: str = "") -> int:
-        """Return the place ``by`` presets further in the bank, round and round."""
-        places = self.places(bank)
-        if place not in places:
-            return places[0]
-        return places[(places.index(place) + by) % len(places)]
-
-    def number(self, place: int, bank: str = "") -> int:
-        """Return the number (from 1) of a place within a bank, 0 if it is not in there."""
-        places = self.places(bank if bank in self.banks else "")
-        return places.index(place) + 1 if place in places else 0
-
-
-DEEPEST_KEY = 32
-_DEEP = re.compile(rf"""(?m)^[ \t]*\[*(?:[\w"'-]+[ \t]?\.[ \t]?){{{DEEPEST_KEY}}}""")
-
-
-def parse_toml(
-    model: type[Model], text: str, where: str, registry: Registry = COMMON_ONLY, columns: bool = False
-) -> Model:
-    """Read TOML into ``model``; addresses in it are those of ``registry``.
-
-    Raises ConfigError, one line a fault: ``file:line: key: what is wrong``; with ``columns`` ``file:line:column: ...``.
-    """
-    if _DEEP.search(text):
-        raise ConfigError(f"{where}: not valid TOML: a key of more than {DEEPEST_KEY} parts")
-    try:
-        data = tomllib.loads(text)
-    except ValueError as error:  # also a number of thousands of digits
-        hint = _backslash_hint(text, str(error))
-        raise ConfigError(f"{where}: not valid TOML: {str(error)[:300]}{hint}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: not valid TOML: it is nested too deeply") from None
-    odd = _odd_paths(text)
-    if odd:
-        raise ConfigError(f"{where}:{odd[0]}: {odd[1]}")
-    try:
-        return model.model_validate(data, context={"registry": registry})
-    except ValidationError as error:
-        faults = [_fault(model, text, where, fault, columns) for fault in error.errors()]
-        raise ConfigError("\n".join(faults)) from None
-
-
-BACKSLASH = "a \\ in double quotes begins a special sign: write C:/folder/file, or 'C:\\folder\\file' in single quotes"
-
-
-def _backslash_hint(text: str, said: str) -> str:
-    """Return what is to be done where a Windows path is the fault."""
-    found = re.search(r"at line (\d+)", said)
-    lines = text.splitlines()
-    row = lines[int(found.group(1)) - 1] if found and int(found.group(1)) <= len(lines) else ""
-    return f"; {BACKSLASH}" if "\\" in row else ""
-
-
-def _odd_paths(text: str) -> tuple[int, str] | None:
-    """Return line and reason where a Windows path was read as something else: C:\\new is C:, a newline, ew."""
-    for number, row in enumerate(text.splitlines(), start=1):
-        if re.search(r"""=\s*"[A-Za-z]:\\[bfnrtu"\\]""", row) and "\\\\" not in row:
-            return number, BACKSLASH
-    return None
-
-
-def _fault(model: type[BaseModel], text: str, where: str, fault: object, columns: bool) -> str:
-    assert isinstance(fault, dict)
-    location = [part for part in fault["loc"] if part != "[key]"]
-    if location[:1] in (["params"], ["raw"]) and len(location) > 1:
-        location[1:2] = str(location[1]).split("/")  # a generator's own knob stands in a table of its own
-    path = [str(part) for part in location]
-    key = ".".join(path) or "(file)"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        allowed = _allowed_keys(model, location[:-1])
-        message = f"unknown key{nearest(path[-1], allowed)}; allowed: {', '.join(allowed)}"
-    elif fault["type"] not in ("value_error", "missing"):
-        message = f"{_PLAIN.get(fault['type'], message)}: got {fault['input']!r}"
-        if fault["type"] == "tuple_type" and isinstance(fault["input"], dict):
-            message = f"there may be several: each begins with [[{key}]], in two brackets"
-    line = line_of(text, location)
-    place = f"{line}:{_column(text, line, path)}" if columns else f"{line}"
-    return f"{where}:{place}: {key}: {message}"
-
-
-_PLAIN = {
-    "model_type": "must be a table, such as { key = value } or a [section] of its own",
-    "model_attributes_type": "must be a table, such as { key = value } or a [section] of its own",
-    "dict_type": "must be a table, such as { key = value } or a [section] of its own",
-    "tuple_type": "must be a list, such as [1, 2]",
-    "list_type": "must be a list, such as [1, 2]",
-    "string_type": "must be a text in quotes",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-}
-
-
-def _column(text: str, line: int, path: Sequence[str]) -> int:
-    """Return the column (from 1) on a line at which the value of its key stands."""
-    row = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
-    last = next((part for part in reversed(path) if part and not part.isdecimal() and part in row), "")
-    at = row.find(last) if last else len(row) - len(row.lstrip())
-    found = re.match(r"""["']?\s*=\s*""", row[at + len(last) :]) if last else None
-    return at + len(last) + found.end() + 1 if found else at + 1
-
-
-def _allowed_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Return the keys of the (nested) model at ``location``."""
-    fields = model.model_fields
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
-        inner = _inner_model(field.annotation) if field else None
-        if inner is None:
-            return []
-        fields = inner.model_fields
-    return [f.alias or name for name, f in fields.items()]
-
-
-def _inner_model(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _inner_model(part)
-        if found is not None:
-            return found
-    return None
-
-
-def line_of(text: str, location: Sequence[str | int]) -> int:
-    """Return the line (from 1) on which the key at ``location`` stands, or the nearest line known above it."""
-    line, lines = 1, text.splitlines()
-    start = 0
-    for depth, part in enumerate(location):
-        if isinstance(part, int):
-            header = f"[[{'.'.join(str(p) for p in location[:depth] if isinstance(p, str))}]]"
-            found = [i for i, row in enumerate(lines) if row.replace(" ", "").startswith(header)]
-            start = found[part] if part < len(found) else start
-        else:
-            table = f"[{'.'.join(str(p) for p in location[: depth + 1] if isinstance(p, str))}]"
-            for i in range(start, len(lines)):
-                row = lines[i].strip()
-                bare = row.split("=", 1)[0].strip().strip("\"'")
-                if row.replace(" ", "").startswith((table, f"[{table}]")) or ("=" in row and bare == part):
-                    start = i
-                    break
-        line = start + 1
-    return line

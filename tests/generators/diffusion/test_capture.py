@@ -16,7 +16,9 @@ from strict import FakeStream, Strict, fake_cuda  # noqa: F401 - a fixture
 
 from bench.random_models import make_lora
 from vjserver.generators.captured import CANVASES, TURNS, WARM, Turns
-from vjserver.generators.diffusion.engine import PLACE, Engine, Inputs, Shape, _start
+from vjserver.generators.diffusion.canvas import PLACE, Inputs, Shape
+from vjserver.generators.diffusion.engine import Engine
+from vjserver.generators.diffusion.layout import start
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.types.errors import OutOfMemoryError
@@ -118,7 +120,7 @@ def test_a_flight_of_fifty_frames_keeps_the_picture_sharp_and_its_colours(models
     canvas.controls.copy_(canvas.host_controls)
     with torch.inference_mode():
         for _ in range(50):
-            canvas.last.copy_(_start(canvas))
+            canvas.last.copy_(start(canvas))
 
     def detail(p):
         return float((p[..., 1:] - p[..., :-1]).abs().mean() + (p[..., 1:, :] - p[..., :-1, :]).abs().mean())

@@ -7,12 +7,14 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from bench.random_models import make_lora
-from vjserver.generators.diffusion.engine import Engine, Inputs, Shape
+from vjserver.generators.diffusion.canvas import Inputs, Shape
+from vjserver.generators.diffusion.engine import Engine
+from vjserver.generators.diffusion.layers import Weights
 from vjserver.generators.diffusion.lora import read_loras
 from vjserver.generators.diffusion.model import load, read_tensors
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.text import blend
-from vjserver.generators.diffusion.unet import UNet, Weights
+from vjserver.generators.diffusion.unet import UNet
 from vjserver.types.errors import GeneratorError
 
 NAMES = ("sd-turbo", "lcm", "sdxl-turbo", "sdxs", "sd15")

@@ -13,12 +13,12 @@ import transformers
 
 from bench.random_pipelines import make_clip
 from vjserver.generators.gan.convert import convert, recognised, write
+from vjserver.generators.layout import kind_of
 from vjserver.generators.paint.convert import of_taming, renamed
 from vjserver.generators.paint.generator import PaintGenerator
 from vjserver.generators.paint.info import INFO
 from vjserver.generators.paint.options import PaintOptions
 from vjserver.generators.paint.painter import CLIP_MEAN, CLIP_STD, load, size_for
-from vjserver.generators.store import kind_of
 from vjserver.show.addresses import COMMON
 from vjserver.types.errors import ConfigError, GeneratorError
 from vjserver.types.frames import FrameRequest, TextConditioning

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from vjserver.generators.frames import RULES
-from vjserver.generators.pipelines import CLIPS, PICTURES, Ask, Habit, open_clips, open_pictures, text_of
-from vjserver.generators.store import FAMILIES, kind_of, player_of
+from vjserver.generators.layout import kind_of, player_of
+from vjserver.generators.pipeline_kinds import CLIPS, PICTURES, Ask, Habit
+from vjserver.generators.pipelines import open_clips, open_pictures, text_of
+from vjserver.generators.shelves import FAMILIES
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import FrameRequest, TextConditioning
 

@@ -8,10 +8,12 @@ from pipes import ended, pipeline, request
 import numpy as np
 import pytest
 
-from vjserver.generators.pipelines import Ask, ClipPipeline
-from vjserver.generators.shot.generator import Shot, ShotGenerator, _covering, _will_do, curves, motion
+from vjserver.generators.pipeline_kinds import Ask
+from vjserver.generators.pipelines import ClipPipeline
+from vjserver.generators.shot.generator import ShotGenerator, _will_do
 from vjserver.generators.shot.info import INFO, STARTS
 from vjserver.generators.shot.options import ShotOptions
+from vjserver.generators.shot.shots import Shot, covering, curves, motion
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 
 STEP = 0.05
@@ -108,7 +110,7 @@ def test_a_shot_lasts_its_bars_at_the_models_own_rate(calls):
     clip = calls[0][3].astype(int)
     mid = 0.5 * (clip[22] + clip[23]) if False else clip[24]
     shown = rows[10][..., :3]
-    assert np.abs(_covering(mid.astype(np.uint8), 64, 48).astype(int) - shown).mean() < 3.0
+    assert np.abs(covering(mid.astype(np.uint8), 64, 48).astype(int) - shown).mean() < 3.0
 
 
 def test_the_same_wherever_it_begins_and_what_is_written_down_goes_on():
@@ -134,7 +136,7 @@ def test_shots_of_the_inputs_pictures_and_from_one_to_the_next(calls):
     for start in ("picture", "keys"):
         calls.clear()
         film(opened(), 65, start=start, seed=len(start), image=lambda at: keys[int(at)])
-        fitted = [_covering(np.ascontiguousarray(key[..., :3]), 64, 64) for key in keys]
+        fitted = [covering(np.ascontiguousarray(key[..., :3]), 64, 64) for key in keys]
         assert (calls[0][1] == fitted[0]).all()
         assert (calls[2][1] == fitted[1 if start == "picture" else 0]).all()
         if start == "keys":
@@ -284,9 +286,9 @@ def test_motion_is_the_mean_change():
 def test_a_picture_covers_another_size():
     image = np.zeros((60, 100, 3), np.uint8)
     image[:, 20:80] = 255
-    assert (_covering(image, 30, 30) == 255).all()
-    assert _covering(image, 100, 60) is image
-    assert _covering(image, 7, 200).shape == (200, 7, 3)
+    assert (covering(image, 30, 30) == 255).all()
+    assert covering(image, 100, 60) is image
+    assert covering(image, 7, 200).shape == (200, 7, 3)
 
 
 @pytest.mark.parametrize(("frames", "clips", "text", "will"), [

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vjserver.generators.bars import Bars, beginning
-from vjserver.generators.pipelines import Ask, PicturePipeline
+from vjserver.generators.pipeline_kinds import Ask
+from vjserver.generators.pipelines import PicturePipeline
 from vjserver.generators.still.generator import StillGenerator, eased
 from vjserver.generators.still.info import INFO
 from vjserver.generators.still.options import StillOptions

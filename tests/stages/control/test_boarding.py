@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vjserver.keeping.boards import Boards, Picture
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Picture
 from vjserver.show.state import ShowState
 from vjserver.stages.control.boarding import MOST_WAITING, BoardRoom, Subject, prompts_in
 from vjserver.types.errors import KeepingError

@@ -20,7 +20,9 @@ from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.stats import StatsWriter
 from vjserver.runtime.store import Channels, StateReader, pack_features
-from vjserver.show.preset import Bank, Preset, parse_preset
+from vjserver.show.bank import Bank
+from vjserver.show.preset import Preset
+from vjserver.show.presettext import parse_preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control
 from vjserver.stages.control.options import ControlOptions

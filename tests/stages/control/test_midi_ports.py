@@ -13,7 +13,8 @@ from vjserver.controls.midi import MidiOptions, MidiPorts, named
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.store import Channels
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.bank import Bank
+from vjserver.show.preset import Preset
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control
 from vjserver.stages.control.midi import MidiRoom

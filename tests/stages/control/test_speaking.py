@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from vjserver.show.bank import Bank
 from vjserver.show.desk import Desk
-from vjserver.show.preset import Bank, Preset
+from vjserver.show.preset import Preset
 from vjserver.show.state import ShowState
 from vjserver.show.state import Speech as Wishes
 from vjserver.speech.subtitles import Subtitles

@@ -11,8 +11,9 @@ from vjserver.show.state import Speech as Wishes
 from vjserver.speech.segmenter import CHUNK
 from vjserver.speech.transcriber import Transcriber
 from vjserver.speech.words import Hypothesis
-from vjserver.stages.listen import transcription
-from vjserver.stages.listen.transcription import HANGS_S, SLOW_S, Listen, ListenPipes, Understanding, transcribed
+from vjserver.stages.listen import pipes as pipes_of_listen
+from vjserver.stages.listen.pipes import ListenPipes, Understanding
+from vjserver.stages.listen.transcription import HANGS_S, SLOW_S, Listen, transcribed
 from vjserver.types.audio import AudioBlock
 from vjserver.types.errors import DeviceError, WorkerFault
 from vjserver.types.events import Degraded, Speech, TalkerSound
@@ -88,7 +89,7 @@ class AtOnce:
 
 class House:
     def __init__(self, monkeypatch, thread=None, keeps=False, **wishes):
-        monkeypatch.setattr(transcription, "VoiceDetector", Loudness)
+        monkeypatch.setattr(pipes_of_listen, "VoiceDetector", Loudness)
         self.clock, self.told, self.voice, self.board, self.talk = Clock(), [], [], {}, []
         self.microphone, self.recogniser = Microphone(self.clock), Recogniser()
         self.wishes, self.music = Wishes(on=True, **wishes), None

@@ -11,16 +11,9 @@ from vjserver.dsp.hindsight import Beats
 from vjserver.dsp.options import EarOptions
 from vjserver.sources.song import BPM, RATE_HZ, demo_song
 from vjserver.stages.ear.analysis import Analysis
-from vjserver.stages.offline.hearing import (
-    COLUMNS,
-    KINDS,
+from vjserver.stages.offline.hearing import COLUMNS, KINDS, NS, STEP_NS, STEPS, Grids, Happened, Hearing
+from vjserver.stages.offline.listening import (
     LATE_NS,
-    NS,
-    STEP_NS,
-    STEPS,
-    Grids,
-    Happened,
-    Hearing,
     Listener,
     grids_of,
     hear_song,

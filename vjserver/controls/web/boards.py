@@ -30,7 +30,8 @@ from vjserver.controls.web.asked import (
     within,
 )
 from vjserver.keeping import pictures
-from vjserver.keeping.boards import MOST_WINDOW, Board, Boards, Card, Version
+from vjserver.keeping.boards import MOST_WINDOW, Boards
+from vjserver.keeping.cards import Board, Card, Version
 from vjserver.keeping.wishes import wanted_of
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.state import Look

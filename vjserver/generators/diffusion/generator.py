@@ -30,7 +30,8 @@ from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevi
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vjserver.generators.diffusion.engine import Engine, Inputs, Result, Shape
+    from vjserver.generators.diffusion.canvas import Inputs, Result, Shape
+    from vjserver.generators.diffusion.engine import Engine
     from vjserver.generators.diffusion.text import Encoded
     from vjserver.generators.diffusion.text import Prompts as PromptCache
 
@@ -341,7 +342,7 @@ class DiffusionGenerator:
         self, request: FrameRequest, state: DiffusionState | None, effort: Effort, coupling: FrameCoupling,
         noise: NoiseWalk, before: ViewTransform, prompts: tuple[Prompts, ...],
     ) -> "Inputs":  # fmt: skip
-        from vjserver.generators.diffusion.engine import Inputs
+        from vjserver.generators.diffusion.canvas import Inputs
 
         engine, _ = self._opened()
         p, own = request.params, request.own
@@ -393,7 +394,7 @@ class DiffusionGenerator:
 
     def resume(self, data: bytes) -> DiffusionState:
         """Return the state of such bytes. Raises GeneratorError for another version or model."""
-        from vjserver.generators.diffusion.engine import Shape
+        from vjserver.generators.diffusion.canvas import Shape
 
         engine, _ = self._opened()
         try:
@@ -568,7 +569,7 @@ class DiffusionGenerator:
         return max(64, math.ceil(width * scale / 8) * 8), max(64, math.ceil(height * scale / 8) * 8)
 
     def _shape(self, effort: Effort, width: int, height: int) -> "Shape":
-        from vjserver.generators.diffusion.engine import Shape
+        from vjserver.generators.diffusion.canvas import Shape
 
         return Shape(effort.width, effort.height, width, height, effort.decks)
 

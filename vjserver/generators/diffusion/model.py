@@ -17,20 +17,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vjserver.generators.captured import choose_device, choose_dtype
+from vjserver.generators.diffusion.layers import Weights
 from vjserver.generators.diffusion.lora import read_loras
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import TextEncoder
-from vjserver.generators.diffusion.unet import UNet, Weights
-from vjserver.generators.store import (
-    check_layout,
-    check_vae,
-    find_decoder,
-    find_model,
-    plain_weights,
-    read_json,
-    variant_of,
-)
+from vjserver.generators.diffusion.unet import UNet
+from vjserver.generators.layout import check_layout, check_vae, plain_weights, read_json, variant_of
+from vjserver.generators.store import find_decoder, find_model
 from vjserver.types.errors import ConfigError, GeneratorError
 
 for _library in (diffusers, transformers):  # what matters is told by us; their bars and hints would fill the terminal

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjserver.generators.store import find_model, read_json
+from vjserver.generators.layout import read_json
+from vjserver.generators.store import find_model
 from vjserver.types.errors import GeneratorError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vjserver.generators.store import variant_of
+from vjserver.generators.layout import variant_of
 
 NOTHING = "\0"  # the name under which a prompt of zeros is kept
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vjserver.generators.store import CLASSES, find_gan, read_json
+from vjserver.generators.layout import read_json
+from vjserver.generators.store import CLASSES, find_gan
 from vjserver.types.errors import ConfigError
 
 MOST = 100_000

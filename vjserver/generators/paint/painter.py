@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjserver.generators.captured import bent, choose_device, is_out_of_memory
-from vjserver.generators.store import read_json
+from vjserver.generators.layout import read_json
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 
 Rgb = NDArray[np.uint8]

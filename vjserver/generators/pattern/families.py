@@ -12,77 +12,15 @@ so that the loops run on vector units: exact to a part in 10,000, which no eye s
 "Handbook of Mathematical Functions", 4.3.97 and 4.4.49.) Ideas of the shapes are commonplaces of shader art.
 """
 
-from math import floor, log, pi, sqrt
+from math import floor, log, sqrt
 
 import numba
 import numpy as np
 
-TAU = 2.0 * pi
-_inline = numba.njit(fastmath=True, forceinline=True, nogil=True, error_model="numpy")
+from vjserver.generators.pattern.maths import TAU, atan2, cos, fract, hash2, inline, line, sin, step, wave
 
 
-@_inline
-def fract(x):
-    """Return x minus its floor."""
-    return x - floor(x)
-
-
-@_inline
-def sin(x):
-    """Sine of x radians."""
-    r = x * (1.0 / TAU)
-    r = r - floor(r + 0.5)
-    # a parabola through the zeros and peaks, then one correction
-    y = 8.0 * r - 16.0 * r * abs(r)
-    return y * (0.775 + 0.225 * abs(y))
-
-
-@_inline
-def cos(x):
-    """Cosine of x radians."""
-    return sin(x + 0.5 * pi)
-
-
-@_inline
-def atan2(y, x):
-    """Angle of (x, y) in turns, -0.5..0.5."""
-    ax, ay = abs(x), abs(y)
-    a = min(ax, ay) / (max(ax, ay) + 1e-12)
-    s = a * a
-    r = ((-0.0464964749 * s + 0.15931422) * s - 0.327622764) * s * a + a
-    r = 0.5 * pi - r if ay > ax else r
-    r = pi - r if x < 0.0 else r
-    r = -r if y < 0.0 else r
-    return r * (1.0 / TAU)
-
-
-@_inline
-def hash2(x, y):
-    """A number in 0..1 that looks random, the same for the same cell."""
-    return fract(sin(x * 12.9898 + y * 78.233) * 43758.5453)
-
-
-@_inline
-def line(distance, width):
-    """Light of a thin line at ``distance``: 1 on it, falling like a tube lamp's."""
-    d = distance / width
-    return 1.0 / (1.0 + d * d)
-
-
-@_inline
-def step(low, high, x):
-    """Ease from 0 at ``low`` to 1 at ``high``."""
-    u = min(1.0, max(0.0, (x - low) / (high - low)))
-    return u * u * (3.0 - 2.0 * u)
-
-
-@_inline
-def wave(x):
-    """Distance of x from the nearest whole number, 0..0.5."""
-    return abs(x - floor(x + 0.5))
-
-
-@_inline
+@inline
 def tunnel(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Flight through a ribbed tube of many sides."""
     x += 0.25 * sin(0.31 * t + TAU * s0)
@@ -106,7 +44,7 @@ def tunnel(x, y, t, travel, detail, morph, s0, s1, pixel):
     return depth * 0.13 + 0.25 * cell, (0.012 + 0.8 * rings + 0.6 * spokes + 0.22 * panel) * fog + core
 
 
-@_inline
+@inline
 def spiral(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Logarithmic arms that turn and wind inwards."""
     r = sqrt(x * x + y * y) + 1e-4
@@ -125,7 +63,7 @@ def spiral(x, y, t, travel, detail, morph, s0, s1, pixel):
     ) * fade + 0.02 / (r + 0.03)
 
 
-@_inline
+@inline
 def rings(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Circles of light running outwards, each with gaps of its own."""
     r = sqrt(x * x + y * y) + 1e-4
@@ -143,7 +81,7 @@ def rings(x, y, t, travel, detail, morph, s0, s1, pixel):
     return ring * 0.11 + 0.1 * r + s1, (1.05 * tube + 0.16 * fill * h) * cut + 0.012 / (r * r + 0.02)
 
 
-@_inline
+@inline
 def plasma(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Oil on water: slow interference of waves, folded by themselves."""
     f = (1.6 + 3.0 * detail) * (1.0 + 0.3 * sin(travel))
@@ -159,7 +97,7 @@ def plasma(x, y, t, travel, detail, morph, s0, s1, pixel):
     ) + 0.5 * sheen * sheen + 0.6 * vein
 
 
-@_inline
+@inline
 def _octave(u, v, dense, fil, amp, w, t, morph):
     """Add one octave of clouds."""
     u, v = 0.8 * u - 0.6 * v + 1.7, 0.6 * u + 0.8 * v - 0.9
@@ -169,7 +107,7 @@ def _octave(u, v, dense, fil, amp, w, t, morph):
     return u + 0.22 * q / w * (0.4 + morph), v, dense + amp * n, fil + amp * (1.0 - abs(n + 0.4 * p))
 
 
-@_inline
+@inline
 def nebula(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Clouds of gas with bright filaments and a few stars."""
     f = 0.9 + 1.1 * detail
@@ -194,7 +132,7 @@ def nebula(x, y, t, travel, detail, morph, s0, s1, pixel):
     )
 
 
-@_inline
+@inline
 def grid(x, y, t, travel, detail, morph, s0, s1, pixel):
     """A floor and a ceiling of glowing lines that run to the horizon, and a striped sun."""
     h = y + 0.12 - 0.12 * sin(0.2 * t + TAU * s0) * morph
@@ -219,7 +157,7 @@ def grid(x, y, t, travel, detail, morph, s0, s1, pixel):
     return hue, 0.9 * floor_ + 0.95 * sun + halo + glow
 
 
-@_inline
+@inline
 def _mirror(x, y, scale, glow, hue, i, turn, t, travel, detail, morph, s1, pixel):
     """Fold space once more and draw its edges."""
     c, s = cos(turn + 0.9 * i), sin(turn + 0.9 * i)
@@ -234,7 +172,7 @@ def _mirror(x, y, scale, glow, hue, i, turn, t, travel, detail, morph, s1, pixel
     return x, y, scale, glow, hue + 0.10 * r
 
 
-@_inline
+@inline
 def kaleidoscope(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Space folded over and over into a crystal rose."""
     turn = 0.09 * t + TAU * s0
@@ -250,7 +188,7 @@ def kaleidoscope(x, y, t, travel, detail, morph, s0, s1, pixel):
     return hue + 0.03 * t + 0.15 * r0, (0.02 + 0.22 * shade * shade + 0.75 * glow) * step(2.2, 0.2, r0)
 
 
-@_inline
+@inline
 def _string(x, y, row, count, glow, hue, t, travel, morph, s0, pixel):
     """Draw one string; the ones in front hide the ones behind."""
     ry = row / (count * 0.5) - 0.25
@@ -266,7 +204,7 @@ def _string(x, y, row, count, glow, hue, t, travel, morph, s0, pixel):
     return max(glow * (1.0 - 0.92 * below), g), tone if g > glow * (1.0 - below) else hue
 
 
-@_inline
+@inline
 def waves(x, y, t, travel, detail, morph, s0, s1, pixel):
     """A mountain range of strings, plucked."""
     count = 10.0 + 22.0 * detail
@@ -281,7 +219,7 @@ def waves(x, y, t, travel, detail, morph, s0, s1, pixel):
     return hue + s1 + 0.02 * t, 1.25 * g + 0.012
 
 
-@_inline
+@inline
 def _layer(x, y, i, glow, hue, t, travel, detail, morph, s0, s1, pixel):
     """Add one layer of stars."""
     z = fract(i * 0.2 + 0.10 * t + 0.35 * travel)
@@ -301,7 +239,7 @@ def _layer(x, y, i, glow, hue, t, travel, detail, morph, s0, s1, pixel):
     return glow + min(light, 3.0), hue if light < glow * 0.5 else h
 
 
-@_inline
+@inline
 def stars(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Flight through a field of stars, streaking with speed."""
     c, s = cos(0.05 * t), sin(0.05 * t)
@@ -315,7 +253,7 @@ def stars(x, y, t, travel, detail, morph, s0, s1, pixel):
     return hue + s1, 0.9 * glow + 0.012 / (r + 0.25)
 
 
-@_inline
+@inline
 def _neighbour(gx, gy, u, v, d1, d2, tone, t):
     """Measure the way to one neighbour's nucleus; keep the two shortest (squared)."""
     h = hash2(gx, gy)
@@ -325,7 +263,7 @@ def _neighbour(gx, gy, u, v, d1, d2, tone, t):
     return min(d1, d), min(d2, max(d1, d)), h if d < d1 else tone
 
 
-@_inline
+@inline
 def cells(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Living tissue: cells that drift, their walls lit."""
     f = (1.4 + 3.8 * detail) * (1.0 + 0.25 * sin(0.8 * travel))
@@ -348,7 +286,7 @@ def cells(x, y, t, travel, detail, morph, s0, s1, pixel):
     return 0.45 * tone + 0.20 * r1 + 0.02 * t, 0.015 + 0.85 * wall + 0.7 * nucleus * lit + body
 
 
-@_inline
+@inline
 def _iterate(u, v, m, count, trap, cross, ca, cb):
     """Square and add once, unless the point has fled; keep how near it came to the traps."""
     inside = 1.0 if m < 16.0 else 0.0
@@ -358,7 +296,7 @@ def _iterate(u, v, m, count, trap, cross, ca, cb):
     return u, v, m, count + inside, min(trap, abs(m - 0.30)), min(cross, min(abs(u), abs(v)))
 
 
-@_inline
+@inline
 def _iterate4(u, v, m, count, trap, cross, ca, cb):
     """Iterate four times."""
     u, v, m, count, trap, cross = _iterate(u, v, m, count, trap, cross, ca, cb)
@@ -367,7 +305,7 @@ def _iterate4(u, v, m, count, trap, cross, ca, cb):
     return _iterate(u, v, m, count, trap, cross, ca, cb)
 
 
-@_inline
+@inline
 def julia(x, y, t, travel, detail, morph, s0, s1, pixel):
     """A Julia set whose constant walks round the cardioid, lit by its orbit traps."""
     a = 0.11 * t + TAU * s0
@@ -386,7 +324,7 @@ def julia(x, y, t, travel, detail, morph, s0, s1, pixel):
     return 0.07 * smooth + 0.5 * trap + s1 + 0.02 * t, 0.012 + light * step(0.05, 0.5, tone)
 
 
-@_inline
+@inline
 def rays(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Lasers and beams from a source, through haze."""
     ox = 0.35 * sin(0.27 * t + TAU * s0)
@@ -407,7 +345,7 @@ def rays(x, y, t, travel, detail, morph, s0, s1, pixel):
     ) * haze * fall + 0.25 * shells * beam + 0.05 / (r + 0.06)
 
 
-@_inline
+@inline
 def hexes(x, y, t, travel, detail, morph, s0, s1, pixel):
     """A honeycomb whose cells light up in travelling waves."""
     f = 2.2 + 5.5 * detail
@@ -429,14 +367,14 @@ def hexes(x, y, t, travel, detail, morph, s0, s1, pixel):
     return 0.06 * reach + 0.22 * h + s1 + 0.03 * t, 0.30 * rim + 0.70 * inner + 0.6 * inset
 
 
-@_inline
+@inline
 def _fold(u, v, k, t, travel, morph):
     """Warp space by itself once, at frequency k."""
     u += (0.55 + 0.4 * morph) / k * sin(k * v + 0.5 * t + 0.3 * k + 0.7 * travel)
     return u, v + (0.55 + 0.4 * morph) / k * sin(k * u * 0.9 + 0.4 * t + 1.7)
 
 
-@_inline
+@inline
 def silk(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Folds of cloth and smoke: space warped by itself until it flows."""
     u, v = x * 1.9 + 5.0 * s0, y * 1.9 + 5.0 * s1
@@ -455,7 +393,7 @@ def silk(x, y, t, travel, detail, morph, s0, s1, pixel):
     )
 
 
-@_inline
+@inline
 def orbs(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Drops of light that melt into each other."""
     field, hue = 0.0, 0.0
@@ -477,7 +415,7 @@ def orbs(x, y, t, travel, detail, morph, s0, s1, pixel):
     ) + 0.03 * t, 0.30 * inside + 0.95 * rim + 0.28 * contour + 0.7 * core
 
 
-@_inline
+@inline
 def ribbons(x, y, t, travel, detail, morph, s0, s1, pixel):
     """Ribbons of neon that weave across the dark."""
     glow, hue = 0.0, 0.0
@@ -495,7 +433,7 @@ def ribbons(x, y, t, travel, detail, morph, s0, s1, pixel):
     return hue / (glow + 1e-3) + s1 + 0.02 * t, 0.75 * glow
 
 
-@_inline
+@inline
 def _fill(shape, xs, ys, hues, lights, first, t, travel, detail, morph, s0, s1, pixel, weight):
     """Add ``weight`` of a shape to ``hues`` and ``lights``, or set them if it is the first; all (rows, width)."""
     keep = 0.0 if first else 1.0

@@ -8,7 +8,7 @@ torch is imported when a model is opened, not before.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import cv2
@@ -18,11 +18,24 @@ from numpy.typing import NDArray
 
 from vjserver.generators.bank import Clip, Order
 from vjserver.generators.bars import Bars, beginning
-from vjserver.generators.camera import CENTRE, Camera
+from vjserver.generators.camera import Camera
 from vjserver.generators.frames import accents, retimed
-from vjserver.generators.pipelines import Ask, ClipPipeline, begins_with_picture, open_clips
+from vjserver.generators.pipeline_kinds import Ask
+from vjserver.generators.pipelines import ClipPipeline, begins_with_picture, open_clips
 from vjserver.generators.shot.info import INFO, KEYS, LAST, PICTURE
 from vjserver.generators.shot.options import ShotOptions
+from vjserver.generators.shot.shots import (
+    NEAR,
+    Clock,
+    KeptState,
+    Rgb,
+    Shot,
+    ShotState,
+    covering,
+    curves,
+    key_of,
+    motion,
+)
 from vjserver.generators.slow import VERSION, Slow
 from vjserver.generators.store import find_motion, find_pipeline
 from vjserver.latent.noise import MASK, STRIDE
@@ -30,69 +43,8 @@ from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError
 from vjserver.types.frames import Frame, FrameRequest, TextConditioning, on_host
 
-Rgb = NDArray[np.uint8]
-Clock = tuple[NDArray[np.float64], NDArray[np.float64]]
 _DEFAULTS = {knob.name: knob.default for knob in INFO.parameters}
 MOST_CLIPS = 4  # of a shot: all its frames lie in memory
-NEAR = 0.9  # a tempo that wavers changes the frames that are wanted; a clip that has so many of them will do
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A shot: what it is asked for, and the shots that it goes on from, the first of the chain first.
-
-    ``clips`` are how many clips each of them is made of. ``first`` and ``last`` name pictures in the bank that the
-    chain begins with, and that its last shot ends with.
-    """
-
-    chain: tuple[Ask, ...]
-    clips: tuple[int, ...]
-    first: str = ""
-    last: str = ""
-
-    @property
-    def before(self) -> "Shot | None":
-        """The shot that this one goes on from."""
-        return Shot(self.chain[:-1], self.clips[:-1], self.first) if len(self.chain) > 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class ShotState:
-    """What one frame hands to the next: where in the bars it is, which shot plays, which comes, which was before.
-
-    ``line`` counts the times that a shot was due, the last of them with bar ``since``, and ``number`` those that came;
-    the one that plays is to last ``every`` bars, which were ``lasts_s`` then. ``key`` is the input's picture
-    when the shot that plays began, ``key_before`` that of the one before.
-    """
-
-    bars: Bars
-    shown: Shot
-    coming: Shot
-    before: Shot | None = None
-    line: int = 0
-    number: int = 0
-    since: int = 0
-    every: int = 4
-    lasts_s: float = 8.0
-    key: str = ""
-    key_before: str = ""
-    camera: Camera = CENTRE
-
-
-class _Kept(msgspec.Struct):
-    """A checkpoint."""
-
-    version: int
-    mark: str
-    bars: tuple[int, float, int, int]
-    shots: list[Shot | None]
-    line: int
-    number: int
-    since: int
-    every: int
-    lasts_s: float
-    keys: tuple[str, str]
-    camera: tuple[float, float, float]
 
 
 class ShotGenerator(Slow):
@@ -169,14 +121,14 @@ class ShotGenerator(Slow):
         """Return a state as bytes."""
         shots = [state.shown, state.coming, state.before]
         return msgspec.msgpack.encode(
-            _Kept(VERSION, self._mark, astuple(state.bars), shots, state.line, state.number, state.since, state.every,
-                  state.lasts_s, (state.key, state.key_before), astuple(state.camera))
+            KeptState(VERSION, self._mark, astuple(state.bars), shots, state.line, state.number, state.since,
+                      state.every, state.lasts_s, (state.key, state.key_before), astuple(state.camera))
         )  # fmt: skip
 
     def resume(self, data: bytes) -> ShotState:
         """Return the state of such bytes. Raises GeneratorError for another version or model."""
         try:
-            row = msgspec.msgpack.decode(data, type=_Kept)
+            row = msgspec.msgpack.decode(data, type=KeptState)
         except msgspec.MsgspecError as error:
             raise GeneratorError(f"this is no checkpoint of shots: {error}") from None
         shots = row.shots
@@ -262,7 +214,7 @@ class ShotGenerator(Slow):
             self._tell("input", "no input brings a picture: shots begin with a grey one")
             return self._keep_key(_grey(ask))
         image = np.ascontiguousarray(on_host(request.image)[..., :3])
-        return self._keep_key(_covering(image, ask.width, ask.height))
+        return self._keep_key(covering(image, ask.width, ask.height))
 
     def _keep_key(self, image: Rgb) -> str:
         digest = self._digest("key", image.shape, hashlib.sha256(image.tobytes()).hexdigest())
@@ -347,11 +299,11 @@ class ShotGenerator(Slow):
             ask, before, bank = shot.chain[-1], shot.before, self._shop.bank
             start = end = None
             if before is not None:
-                start = _covering(self._shop.wait(*self._order(before), breathe)[-1], ask.width, ask.height)
+                start = covering(self._shop.wait(*self._order(before), breathe)[-1], ask.width, ask.height)
             elif shot.first:
-                start = _key_of(bank.get(shot.first))
+                start = key_of(bank.get(shot.first))
             if shot.last:
-                end = _key_of(bank.get(shot.last))
+                end = key_of(bank.get(shot.last))
             rows: list[Clip] = []
             for i in range(shot.clips[-1]):
                 part = replace(ask, seed=(ask.seed + i * STRIDE) & MASK)
@@ -385,48 +337,7 @@ def _will_do(have: Shot, wanted: Shot) -> bool:
     return replace(wanted, chain=(*wanted.chain[:-1], ask), clips=clips) == have
 
 
-def motion(clip: Clip) -> NDArray[np.float64]:
-    """Return how much a clip's picture changes from each frame to the next, the mean of its bytes."""
-    step = max(1, min(clip.shape[1:3]) // 48)
-    small = clip[:, ::step, ::step].astype(np.int16)
-    return np.asarray(np.abs(np.diff(small, axis=0)).mean((1, 2, 3)), np.float64)
-
-
-def curves(clip: Clip, model: Clip, amount: float) -> NDArray[np.uint8]:
-    """Return for each channel the curve that gives ``clip`` the mean and spread of ``model``: uint8 ``(1, 256, 3)``."""
-    rows = []
-    for one in (clip, model):
-        step = max(1, min(one.shape[1:3]) // 48)
-        flat = one[:, ::step, ::step].reshape(-1, 3).astype(np.float64)
-        rows.append((flat.mean(0), flat.std(0)))
-    (mean, spread), (to_mean, to_spread) = rows
-    gain = np.clip(to_spread / np.maximum(spread, 1.0), 0.5, 2.0)
-    steps = np.arange(256.0)[:, None]
-    matched = (steps - mean) * gain + to_mean
-    return np.asarray(np.rint(np.clip(steps + amount * (matched - steps), 0.0, 255.0)), np.uint8)[None]
-
-
-def _covering(image: Rgb, width: int, height: int) -> Rgb:
-    """Return a picture of another size, as large as it can be; what sticks out is cut off."""
-    have_height, have_width = image.shape[:2]
-    if (have_width, have_height) == (width, height):
-        return image
-    scale = max(width / have_width, height / have_height)
-    wide, high = max(1, round(width / scale)), max(1, round(height / scale))
-    left, top = (have_width - wide) // 2, (have_height - high) // 2
-    kind = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
-    cut = image[top : top + high, left : left + wide]
-    return np.asarray(cv2.resize(cut, (width, height), interpolation=kind), np.uint8)
-
-
 def _grey(ask: Ask) -> Rgb:
     """Return a soft grey picture for a model that must begin with one."""
     column = np.linspace(150.0, 70.0, ask.height).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(column[:, None, None], (ask.height, ask.width, 3)))
-
-
-def _key_of(clip: Clip | None) -> Rgb:
-    if clip is None:
-        raise GeneratorError("the picture that a shot begins with is gone from the bank")
-    first: Rgb = clip[0]
-    return first

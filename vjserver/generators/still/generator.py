@@ -15,7 +15,8 @@ import numpy as np
 from vjserver.generators.bank import Clip, Order
 from vjserver.generators.bars import Bars, beginning
 from vjserver.generators.camera import CENTRE, Camera
-from vjserver.generators.pipelines import Ask, PicturePipeline, open_pictures
+from vjserver.generators.pipeline_kinds import Ask
+from vjserver.generators.pipelines import PicturePipeline, open_pictures
 from vjserver.generators.slow import VERSION, Slow
 from vjserver.generators.still.info import INFO
 from vjserver.generators.still.options import StillOptions

@@ -14,7 +14,8 @@ from functools import partial
 
 import msgspec
 
-from vjserver.keeping.boards import Boards, Card, Heard, Picture, Version
+from vjserver.keeping.boards import Boards
+from vjserver.keeping.cards import Card, Heard, Picture, Version
 from vjserver.keeping.wishes import alone
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from vjserver.runtime.clock import NS
 from vjserver.runtime.stats import StatsReader
+from vjserver.show.looks import change_look
 from vjserver.show.registry import Registry
-from vjserver.show.state import LOOK, ShowState, change_look, look_of
+from vjserver.show.state import LOOK, ShowState, look_of
 
 CALM_NS, CALM_KEPT = 10 * NS, 5
 CAUSES = {"deliver": ("outputs", "deliver"), "generate": LOOK, "ear": ("sync",), "listen": ("speech",)}

@@ -13,12 +13,14 @@ from typing import Any
 import tomlkit
 
 from vjserver.controls.midi import MidiOptions, MidiPorts
-from vjserver.controls.midimap import MAPS, Kept, Learnt, MidiMap, Surface, learnt
+from vjserver.controls.midibytes import Kept
+from vjserver.controls.midilearn import Learnt, learnt
+from vjserver.controls.midimap import MAPS, MidiMap, Surface
 from vjserver.controls.midimap import Control as MidiControl
 from vjserver.dsp.pulses import PulseFollower
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
-from vjserver.show.preset import parse_toml
+from vjserver.show.presettext import parse_toml
 from vjserver.show.registry import Registry
 from vjserver.stages.control.control import Control
 from vjserver.types.errors import ConfigError, DeviceError

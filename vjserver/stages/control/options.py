@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vjserver.outputs.osc import OscTargetOptions
+from vjserver.show.bank import Bank
 from vjserver.show.cues import CueList
-from vjserver.show.preset import Bank
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState
 from vjserver.stages.control.osc_publisher import LOOPBACK

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from vjserver.runtime.clock import Clock
+from vjserver.show.bank import Bank
 from vjserver.show.desk import Desk
-from vjserver.show.preset import Bank
 from vjserver.stages.control.announcer import Announcer
 from vjserver.stages.control.user_library import UserLibrary
 from vjserver.types.errors import ConfigError

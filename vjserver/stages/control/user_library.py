@@ -13,8 +13,9 @@ from typing import BinaryIO
 import msgspec
 
 from vjserver.runtime.files import data_folder, set_aside, slug_of, write_whole
-from vjserver.show.preset import Bank, parse_preset
+from vjserver.show.bank import Bank
 from vjserver.show.presetfile import preset_of, saved
+from vjserver.show.presettext import parse_preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import Look, settled_look
 from vjserver.show.take import Take, parse

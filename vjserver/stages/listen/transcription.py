@@ -4,11 +4,10 @@ The loop reads sound, asks how likely it is speech, and lets a thread decode; it
 it. What is said into the page comes as a queue, from people who each hold a button, and takes its turn.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import log10
-from typing import Any
 
 import numpy as np
 
@@ -16,19 +15,16 @@ from vjserver.ports import Recogniser, Source
 from vjserver.recognisers.voice import VoiceDetector
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
-from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.soundring import SoundReader
-from vjserver.runtime.stats import StatsWriter
-from vjserver.runtime.store import Channels, VoiceWriter
 from vjserver.show.state import Speech as Wishes
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.segmenter import CHUNK, CHUNK_S
-from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.transcriber import Job, Transcriber
 from vjserver.speech.words import Hypothesis
+from vjserver.stages.listen.pipes import ListenPipes, Stream, Understanding
 from vjserver.types.audio import AudioBlock, Float32
 from vjserver.types.errors import DeviceError, VJError, WorkerFault
-from vjserver.types.events import Degraded, Event, Speech, TalkerSound
+from vjserver.types.events import Degraded, Speech, TalkerSound
 
 RETRY_S = (0.5, 1.0, 2.0, 4.0)
 WITHOUT_S = 30.0
@@ -40,78 +36,6 @@ QUIETEST_DB, LOUDEST_DB = -60.0, -10.0
 MOST_TALKERS = 16
 MOST_SIGNS = 600
 VOICE_IN_MUSIC_S = 0.6
-
-
-@dataclass(slots=True)
-class _Stream:
-    """Sound that comes in blocks of any size and rate, as chunks of 16 kHz, each with its likelihood."""
-
-    detector: VoiceDetector = field(default_factory=lambda: VoiceDetector())
-    resampler: Resampler16k | None = None
-    rest: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
-
-    def take(self, block: AudioBlock) -> Iterator[tuple[Float32, int, float]]:
-        """Yield each chunk that is whole now, the time of its last sample, and how likely it is speech."""
-        if self.resampler is None or self.resampler.rate_hz != block.rate_hz:
-            self.resampler = Resampler16k(block.rate_hz)
-        sound = np.concatenate((self.rest, self.resampler(mono(block.samples))))
-        whole = len(sound) // CHUNK * CHUNK
-        self.rest = sound[whole:]
-        for begin in range(0, whole, CHUNK):
-            chunk = sound[begin : begin + CHUNK]
-            late = len(sound) - begin - CHUNK
-            yield chunk, block.t_ns - round(late * NS / RATE_HZ), self.detector(chunk)
-
-
-@dataclass(frozen=True, slots=True)
-class ListenPipes:
-    """Where what listen finds goes, and what it hears besides the microphone.
-
-    ``voice`` is told the time, how likely it is speech and how loud; ``talk`` returns what was said into the page,
-    and how much of it was lost so far; ``music`` opens what the ear hears, and raises FileNotFoundError where there is
-    none.
-    """
-
-    tell: Callable[[Event], None]
-    voice: Callable[[int, float, float], None]
-    board: Callable[[dict[str, Any]], None]
-    talk: Callable[[], tuple[Sequence[Event], int]]
-    music: Callable[[], SoundReader]
-
-    @classmethod
-    def of(cls, channels: Channels) -> "ListenPipes":
-        """Return the ends of the pipes between processes."""
-        talk = QueueReader(channels.talk)
-        return cls(
-            QueueWriter(channels.events("listen")).put,
-            VoiceWriter(channels.voice).put,
-            StatsWriter(channels.stats("listen")).put,
-            lambda: (talk.get(), talk.lost),
-            lambda: SoundReader(channels.sound),
-        )
-
-    @classmethod
-    def alone(cls, tell: Callable[[Event], None]) -> "ListenPipes":
-        """Return those of a microphone without a server."""
-
-        def no_music() -> SoundReader:
-            raise FileNotFoundError
-
-        return cls(tell, lambda *_: None, lambda _: None, lambda: ((), 0), no_music)
-
-
-@dataclass(frozen=True, slots=True)
-class Understanding:
-    """Who writes down what is said: ``local``, opened and asked on ``thread``, unless it is ``ready``.
-
-    ``hints`` are names that are likely to be said.
-    """
-
-    local: Recogniser
-    transcriber: Transcriber
-    thread: Executor
-    hints: tuple[str, ...] = ()
-    ready: bool = False
 
 
 class Listen:
@@ -137,8 +61,8 @@ class Listen:
         self._thread, self._hints = understanding.thread, understanding.hints
         self._microphone: Source | None = None
         self._music: SoundReader | None = None
-        self._heard, self._ring = _Stream(), _Stream()
-        self._talkers: dict[str, _Stream] = {}
+        self._heard, self._ring = Stream(), Stream()
+        self._talkers: dict[str, Stream] = {}
         self._opening: Future[None] | None = None
         self._coming: tuple[Source, Future[None]] | None = None
         self._opener, self._ready = opener, understanding.ready
@@ -216,7 +140,7 @@ class Listen:
             source.close()
             self._fail(str(error), now_ns)
             return
-        self._microphone, self._heard = source, _Stream()
+        self._microphone, self._heard = source, Stream()
         if "microphone" in self._troubles:
             self._announce("microphone", "it is back", recovered=True)
         self._retries = 0
@@ -298,7 +222,7 @@ class Listen:
             if not isinstance(event, TalkerSound):
                 continue
             if event.talker not in self._talkers and len(self._talkers) < MOST_TALKERS:
-                self._talkers[event.talker] = _Stream()
+                self._talkers[event.talker] = Stream()
             stream = self._talkers.get(event.talker)
             if stream is None:
                 self._announce(

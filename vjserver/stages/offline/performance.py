@@ -13,7 +13,8 @@ from vjserver.dsp.options import EarOptions
 from vjserver.rendering.renderer import Moment
 from vjserver.show.desk import Desk
 from vjserver.show.mapping import MapperMemory, moved
-from vjserver.stages.offline.hearing import EarMode, Hearing, hear_song
+from vjserver.stages.offline.hearing import EarMode, Hearing
+from vjserver.stages.offline.listening import hear_song
 from vjserver.types.audio import Float32
 
 NS = 1_000_000_000
