@@ -36,16 +36,38 @@ def build_patch(declared: Mapping[str, Patch] = PATCHES) -> str:
     """Return the script that is run in TouchDesigner: the declared patches and the builder in one file."""
     builder = (HERE / "builder.py").read_text(encoding="utf-8")
     doc, _, rest = builder.partition('"""\n\n')
-    patches = dumps({name: asdict(patch) for name, patch in declared.items()}, ensure_ascii=True)
-    lines = textwrap.wrap(patches, 110, break_long_words=True, drop_whitespace=False, break_on_hyphens=False)
-    payload = "\n".join(f"    {line!r}" for line in lines)
+    shared: list[object] = []
+    """Scripts and pages: most patches have the same, and each is written once."""
+
+    def place(value: object) -> int:
+        if value not in shared:
+            shared.append(value)
+        return shared.index(value)
+
+    patches = {name: asdict(patch) for name, patch in declared.items()}
+    for patch in patches.values():
+        patch["pages"] = {title: place(page) for title, page in patch["pages"].items()}
+        for node in patch["nodes"]:
+            node["text"] = place(node["text"])
     return (
         f"{doc}\nMade by `python -m touchdesigner.generate`; do not edit. In the Textport:\n\n"
         "    exec(open('PATH/build_patch.py').read())              builds the starter\n"
         "    PATCH = 'two_decks'; exec(open('PATH/build_patch.py').read())    builds another\n"
-        f'"""\n\nimport json\n\n{rest}\n\nPATCHES = json.loads(\n{payload}\n)\n\n'
+        f'"""\n\nimport json\n\n{rest}\n\nSHARED = {_json(shared)}\n\nPATCHES = {_json(patches)}\n\n'
+        "for patch in PATCHES.values():\n"
+        '    patch["pages"] = {title: SHARED[place] for title, place in patch["pages"].items()}\n'
+        '    for node in patch["nodes"]:\n'
+        '        node["text"] = SHARED[node["text"]]\n\n'
         f'vjserver_patch(globals().get("PATCH", "{STARTER}"))\n'
     )
+
+
+def _json(value: object) -> str:
+    """Return Python that is ``value``, in lines that a text editor can show."""
+    lines = textwrap.wrap(
+        dumps(value, ensure_ascii=True), 110, break_long_words=True, drop_whitespace=False, break_on_hyphens=False
+    )
+    return "json.loads(\n" + "\n".join(f"    {line!r}" for line in lines) + "\n)"
 
 
 # -- the .tox tree -----------------------------------------------------------------------------------------------
