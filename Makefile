@@ -7,7 +7,7 @@ NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
 TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 flite iproute2 libnss3-tools poppler-utils strace fonts-noto-core fonts-noto-cjk $(EAR_PACKAGES) $(NODE_PACKAGES)
 PANEL := vjserver/controls/web/panel
 
-.PHONY: demo test check panel thumbs opening pictures film-pictures bench ear-bench bench-gpu docs clean
+.PHONY: demo test check package site panel thumbs opening pictures film-pictures bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -24,6 +24,13 @@ check: .venv/test-ready .venv/panel-ready
 	$(BIN)/vjserver presets check
 	$(BIN)/python -m touchdesigner.generate --check
 	cd $(PANEL) && npm run --silent check
+
+package: .venv/test-ready
+	$(BIN)/python scripts/check_package
+
+site: .venv/demo-ready
+	$(BIN)/pip install -q -e '.[site]'
+	$(BIN)/python scripts/make_site
 
 panel: .venv/panel-ready
 	cd $(PANEL) && npm run --silent build
