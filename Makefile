@@ -7,7 +7,7 @@ NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
 TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 flite iproute2 libnss3-tools poppler-utils strace fonts-noto-core fonts-noto-cjk $(EAR_PACKAGES) $(NODE_PACKAGES)
 PANEL := vjserver/controls/web/panel
 
-.PHONY: demo test check package site panel thumbs opening pictures film-pictures bench ear-bench bench-gpu docs clean
+.PHONY: demo test check package site panel thumbs opening pictures moving-picture film-pictures bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
@@ -43,6 +43,9 @@ opening: .venv/test-ready
 
 pictures: .venv/test-ready
 	$(BIN)/python scripts/screenshot
+
+moving-picture: .venv/test-ready
+	$(BIN)/python scripts/make_moving_picture.py
 
 film-pictures: .venv/test-ready
 	$(BIN)/python scripts/make_film_pictures.py
