@@ -98,7 +98,7 @@ def _joined(sound: Sound, prior: TempoPrior) -> tuple[Float64, Float64]:
     """Return the beats (s) of all windows, joined amid each overlap, and how sure the networks were of each."""
     windows = list(_windows(float(sound.t[0]), float(sound.t[-1])))
     choices = [levels(sound.cut(begin, end), prior) for begin, end in windows]
-    times, levels = np.zeros(0), np.zeros(0)
+    times, heights = np.zeros(0), np.zeros(0)
     for (begin, _), choice in zip(windows, chosen(windows, choices), strict=True):
         if choice is None:
             continue
@@ -109,8 +109,8 @@ def _joined(sound: Sound, prior: TempoPrior) -> tuple[Float64, Float64]:
             if choice.times[first] - times[old][-1] < 0.5 * choice.period_s:
                 new[first] = False  # one beat, told twice
         times = np.concatenate((times[old], choice.times[new]))
-        levels = np.concatenate((levels[old], choice.level[new]))
-    return times, levels
+        heights = np.concatenate((heights[old], choice.level[new]))
+    return times, heights
 
 
 def _windows(begin_s: float, end_s: float) -> Iterator[tuple[float, float]]:

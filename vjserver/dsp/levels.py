@@ -48,16 +48,16 @@ def chosen(windows: Sequence[tuple[float, float]], choices: Sequence[list[_Level
     result: list[_Level | None] = [None] * len(choices)
     best: list[NDArray[Any]] = []
     back: list[NDArray[Any]] = []
-    for i, levels in enumerate(choices):
-        scores = np.array([level.score for level in levels])
-        if i and len(levels) and len(best[-1]):
+    for i, rows in enumerate(choices):
+        scores = np.array([level.score for level in rows])
+        if i and len(rows) and len(best[-1]):
             begin, end = windows[i][0], windows[i][0] + OVERLAP_S
-            costs = np.array([[0.0 if _agree(a, b, begin, end) else SWITCH for a in choices[i - 1]] for b in levels])
+            costs = np.array([[0.0 if _agree(a, b, begin, end) else SWITCH for a in choices[i - 1]] for b in rows])
             ways = best[-1][None, :] - costs
             back.append(ways.argmax(axis=1))
             best.append(scores + ways.max(axis=1))
         else:
-            back.append(np.zeros(len(levels), int))
+            back.append(np.zeros(len(rows), int))
             best.append(scores)
     place = -1
     for i in range(len(choices) - 1, -1, -1):
