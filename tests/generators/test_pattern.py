@@ -18,7 +18,7 @@ from vjserver.generators.pattern.lexicon import (
     TRAITS,
     PatternStyle,
     blend,
-    look_of,
+    style_of,
     travel,
     words_of,
 )
@@ -90,10 +90,10 @@ def test_families_differ(generator):
 @given(st.text(max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_any_prompt_gives_a_look_and_the_same_prompt_the_same(prompt):
-    look_of.cache_clear()
-    first = look_of(prompt)
-    look_of.cache_clear()
-    again = look_of(prompt)
+    style_of.cache_clear()
+    first = style_of(prompt)
+    style_of.cache_clear()
+    again = style_of(prompt)
     assert first.families == again.families
     assert sum(first.families.values()) == pytest.approx(1.0)
     assert np.array_equal(first.ring, again.ring)
@@ -102,12 +102,14 @@ def test_any_prompt_gives_a_look_and_the_same_prompt_the_same(prompt):
 
 
 def test_words_mean_what_they_say():
-    assert list(look_of("a tunnel of fire").families) == ["tunnel"]
-    assert np.array_equal(look_of("a tunnel of fire").ring, ring("fire"))
-    assert list(look_of("wormhole").families) == ["tunnel"]
-    assert list(look_of("mandalas").families) == ["kaleidoscope"]
+    assert list(style_of("a tunnel of fire").families) == ["tunnel"]
+    assert np.array_equal(style_of("a tunnel of fire").ring, ring("fire"))
+    assert list(style_of("wormhole").families) == ["tunnel"]
+    assert list(style_of("mandalas").families) == ["kaleidoscope"]
     speed = NUMBERS.index("speed")
-    assert look_of("calm rings").numbers[speed] < look_of("rings").numbers[speed] < look_of("wild rings").numbers[speed]
+    assert (
+        style_of("calm rings").numbers[speed] < style_of("rings").numbers[speed] < style_of("wild rings").numbers[speed]
+    )
 
 
 def hues_shown(generator, prompt):
@@ -172,7 +174,7 @@ def test_black_beside_a_colour_darkens_it_and_white_lightens_it(generator, colou
 
 
 def same_look(one, other):
-    a, b = look_of(one), look_of(other)
+    a, b = style_of(one), style_of(other)
     return (a.families == b.families and np.array_equal(a.ring, b.ring)) and np.array_equal(a.numbers, b.numbers)
 
 
@@ -188,9 +190,9 @@ def test_articles_plurals_and_one_slip_do_not_change_the_look(one, other):
 
 
 def test_what_a_prompt_is_without_is_not_in_it():
-    assert "stars" not in look_of("no stars").families
-    assert "stars" in look_of("no clouds but stars").families
-    assert "stars" in look_of("tunnel without fog, stars, night sky and sparks").families
+    assert "stars" not in style_of("no stars").families
+    assert "stars" in style_of("no clouds but stars").families
+    assert "stars" in style_of("tunnel without fog, stars, night sky and sparks").families
     assert words_of("Sky with no stars, the Moon") == ["sky", "moon"]
 
 
@@ -200,7 +202,7 @@ def test_short_words_and_others_are_not_taken_for_slips():
     assert words_of("misty forest, green, northern lights green") == [
         "misty", "forest", "green", "northern", "light", "green"
     ]  # fmt: skip
-    assert "nebula" in look_of("white smoke").families
+    assert "nebula" in style_of("white smoke").families
     assert words_of("glass chaos") == ["glass", "chaos"]
 
 
@@ -210,23 +212,23 @@ def test_the_shipped_looks_keep_their_palettes():
         ("stars, sparks, hyperspace, royal violet", "royal"), ("living cells, organic coral, candy", "candy"),
         ("silk flowing underwater, deep ocean, calm", "ocean"), ("molten lava plasma, glowing fire", "fire"),
     ):  # fmt: skip
-        assert np.array_equal(look_of(prompt).ring, ring(palette)), prompt
+        assert np.array_equal(style_of(prompt).ring, ring(palette)), prompt
 
 
 def test_unknown_words_spread_over_families():
-    chosen = {next(iter(look_of(f"blorb{chr(97 + i % 26)}{chr(97 + i // 26)}").families)) for i in range(200)}
+    chosen = {next(iter(style_of(f"blorb{chr(97 + i % 26)}{chr(97 + i // 26)}").families)) for i in range(200)}
     assert len(chosen) >= 12
 
 
 @given(st.lists(st.tuples(st.sampled_from(["rings", "fire grid", "ocean", "xyzzy"]), st.floats(0, 1)), max_size=5))
 def test_a_blend_is_a_look(rows):
-    look = blend((look_of(text), weight) for text, weight in rows)
+    look = blend((style_of(text), weight) for text, weight in rows)
     assert sum(look.families.values()) == pytest.approx(1.0)
     assert look.ring.shape == (SIZE, 3)
 
 
 def test_travel_arrives_and_forgets_what_it_left():
-    here, there = look_of("rings"), look_of("grid fire")
+    here, there = style_of("rings"), style_of("grid fire")
     for _ in range(200):
         here = travel(here, there, 0.1)
     assert here.families == pytest.approx({"grid": 1.0}, abs=1e-3)

@@ -27,7 +27,7 @@ from vjserver.runtime.store import Channels, FeaturesReader, StateReader, left_b
 from vjserver.runtime.supervisor import STARTING_S
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.outputs import RECORD, OutputRow
-from vjserver.stages.deliver.compositor import Composer, Memory
+from vjserver.stages.deliver.compositor import Compositor, Memory
 from vjserver.stages.deliver.delivery import DeliverPipes, Delivery
 from vjserver.stages.deliver.safe_loop import Clip, Player, SafeLoop
 from vjserver.types.errors import VJError
@@ -67,7 +67,7 @@ def _made(plan: Plan) -> Delivery:
     safe = SafeLoop(_safe_player(plan), clock, announce)
     page = OutputRow("page", {"kind": "preview", "stream": channels.page_stream, "fps": PAGE_FPS})
     opening = SafeLoop(partial(Clip, shipped("presets") / OPENING), clock, announce)
-    composer = Composer(
+    composer = Compositor(
         show.video.width,
         show.video.height,
         clock.now_ns(),

@@ -128,7 +128,7 @@ class Renderer:
 
     def choose(self, state: ShowState, t_ns: int) -> GeneratorSpec:
         """Return who plays at ``t_ns``, having asked for who should; it draws the next picture of this state."""
-        self._chosen = state, self.pool.choose(self._part_of(at(state, t_ns)))
+        self._chosen = state, self.pool.choose(self._spec_of(at(state, t_ns)))
         return self.pool.playing
 
     def render(self, moment: Moment, memory: RenderMemory) -> tuple[Rendered | None, RenderMemory]:
@@ -224,7 +224,7 @@ class Renderer:
 
     # -- who is asked, and for what --------------------------------------------------------------------------
 
-    def _part_of(self, state: ShowState) -> GeneratorSpec:
+    def _spec_of(self, state: ShowState) -> GeneratorSpec:
         """Return who shall play: a model's name reaches a generator that takes one, and the show's own is no other."""
         if self._only:
             return GeneratorSpec(self._only)
@@ -249,7 +249,7 @@ class Renderer:
         now = at(moment.state, moment.t_ns)
         chosen, self._chosen = self._chosen, None
         known = chosen is not None and chosen[0] is moment.state
-        generator = chosen[1] if chosen is not None and known else self.pool.choose(self._part_of(now))
+        generator = chosen[1] if chosen is not None and known else self.pool.choose(self._spec_of(now))
         spec = self.pool.playing
         before, since_s = (memory.mapper, moment.seconds) if moment.mapper is None else (moment.mapper, moment.since_s)
         request, knobs, mapper = mapped(

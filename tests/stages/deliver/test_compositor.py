@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vjserver.app.bank import shipped
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.state import Deliver, ShowState
-from vjserver.stages.deliver.compositor import START_NS, Composer, faded, splash
+from vjserver.stages.deliver.compositor import START_NS, Compositor, faded, splash
 from vjserver.stages.deliver.interpolation import Between, along, blend
 from vjserver.stages.deliver.safe_loop import Clip, SafeLoop, drift
 from vjserver.types.errors import VJError
@@ -41,7 +41,7 @@ def noise(seed=0, width=64, height=36):
 
 
 def composer(make=None, **options):
-    return Composer(64, 36, 0, SafeLoop(make, ManualClock(), silent), **options)
+    return Compositor(64, 36, 0, SafeLoop(make, ManualClock(), silent), **options)
 
 
 @pytest.fixture
@@ -392,7 +392,7 @@ class Still:
 def opened(make):
     told = []
     opening = SafeLoop(make, LiveClock(), lambda *row: told.append(row))
-    return Composer(64, 36, 0, SafeLoop(None, ManualClock(), silent), opening), told
+    return Compositor(64, 36, 0, SafeLoop(None, ManualClock(), silent), opening), told
 
 
 def test_an_opening_plays_until_the_first_picture_and_melts_into_it():

@@ -17,7 +17,7 @@ from vjserver.runtime.store import Channels, StateReader, StateWriter, left_behi
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import Deliver, ShowState
 from vjserver.stages.deliver import interpolation as between_pictures
-from vjserver.stages.deliver.compositor import Composer, Memory
+from vjserver.stages.deliver.compositor import Compositor, Memory
 from vjserver.stages.deliver.delivery import DeliverPipes, Delivery, Phase
 from vjserver.stages.deliver.safe_loop import SafeLoop
 from vjserver.types.errors import OutputError
@@ -61,7 +61,7 @@ def house():
     delivery = Delivery(
         make,
         (row("page", size="32x18"),),
-        Composer(64, 36, clock.now_ns(), SafeLoop(None, clock, lambda *_: None)),
+        Compositor(64, 36, clock.now_ns(), SafeLoop(None, clock, lambda *_: None)),
         clock,
         DeliverPipes.of(channels),
         lambda: RingWriter(channels.frozen, 64 * 36 * 4),
@@ -267,7 +267,7 @@ def test_the_ladder_is_told_and_shown(house):
 
 
 def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house, monkeypatch):
-    between, flow = house.delivery._compose.between, between_pictures.flows
+    between, flow = house.delivery._compositor.between, between_pictures.flows
 
     def slow(before, after):
         house.clock.sleep_until(house.clock.now_ns() + NS // 80)
@@ -303,7 +303,7 @@ def successor(house):
     """Another deliverer, as it begins after the first one fell."""
     channels, clock = house.channels, house.clock
     safe = SafeLoop(None, clock, lambda *_: None)
-    composer, pipes = Composer(64, 36, clock.now_ns(), safe), DeliverPipes.of(channels)
+    composer, pipes = Compositor(64, 36, clock.now_ns(), safe), DeliverPipes.of(channels)
     composer.resume(
         left_behind(channels.memory("deliver"), Memory), pipes.ring.get(), RingReader(channels.frozen).get()
     )  # fmt: skip
@@ -320,7 +320,7 @@ def test_a_picture_that_is_held_still_stays_the_same_picture_after_a_fall(house)
     house.play(5, value=40)
     house.state.put(ShowState(freeze=True))
     house.play(2, value=50)  # the last one before freezing is 50, or 40
-    held = house.delivery._compose.frozen.pixels.max()
+    held = house.delivery._compositor.frozen.pixels.max()
     house.play(5, value=200)
     program = shown(successor(house), house)["program"]
     assert program.pixels[..., :3].max() == held
@@ -332,13 +332,13 @@ def test_who_comes_after_shows_the_newest_picture_at_once_and_stands_on_the_same
     house.play(1, value=70)
     heir = successor(house)
     assert shown(heir, house)["program"].pixels[..., :3].max() == 70
-    assert heir._compose.level == "live"
+    assert heir._compositor.level == "live"
     house.play(140)  # nothing new comes: the safe loop
-    assert house.delivery._compose.level == "safe"
-    fell_ns = house.delivery._compose._fell_ns
+    assert house.delivery._compositor.level == "safe"
+    fell_ns = house.delivery._compositor._fell_ns
     heir = successor(house)
     shown(heir, house)
-    assert (heir._compose.level, heir._compose._fell_ns) == ("safe", fell_ns)
+    assert (heir._compositor.level, heir._compositor._fell_ns) == ("safe", fell_ns)
 
 
 def test_how_long_nothing_came_counts_from_the_picture_and_not_from_the_fall(house):
@@ -349,7 +349,7 @@ def test_how_long_nothing_came_counts_from_the_picture_and_not_from_the_fall(hou
     shown(heir, house)
     house.clock.sleep_until(house.clock.now_ns() + NS)
     shown(heir, house)
-    assert heir._compose.level == "safe", "two seconds after the last picture, whoever delivers"
+    assert heir._compositor.level == "safe", "two seconds after the last picture, whoever delivers"
 
 
 def test_an_output_of_any_kind_of_wrongness_takes_no_other_with_it(house):
@@ -369,14 +369,14 @@ def test_a_picture_that_cannot_be_composed_leaves_the_one_before_and_is_told_onc
     monkeypatch.setenv("VJSERVER_DATA", str(tmp_path))
     wait_for(lambda: alive(house, 3))
     house.play(5, value=60)
-    compose = house.delivery._compose
+    compose = house.delivery._compositor
 
     def broken(*_):
         raise ZeroDivisionError("a fault of ours")
 
-    house.delivery._compose.between.at, before = broken, compose.between.at
+    house.delivery._compositor.between.at, before = broken, compose.between.at
     house.play(5, value=90)
-    house.delivery._compose.between.at = before
+    house.delivery._compositor.between.at = before
     house.play(1, value=120)
     told = [(e.what, e.recovered) for e in house.events.get()]
     assert told == [("composing", False), ("composing", True)]

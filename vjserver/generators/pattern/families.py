@@ -7,9 +7,7 @@ Every family is one function ``(x, y, t, travel, detail, morph, s0, s1, pixel) -
 - ``detail``, ``morph``: 0..1; ``s0, s1``: 0..1 from the seed; ``pixel``: the side of a pixel on the plane;
 - ``hue``: turns on the palette; ``light``: 0 (dark) to about 1, more where it should glow.
 
-They are compiled by numba into loops over rows. The elementary functions below are polynomials without branches,
-so that the loops run on vector units: exact to a part in 10,000, which no eye sees. (Forms: Abramowitz & Stegun,
-"Handbook of Mathematical Functions", 4.3.97 and 4.4.49.) Ideas of the shapes are commonplaces of shader art.
+They are compiled by numba into loops over rows, with the small functions of ``maths.py``. Ideas of the shapes are commonplaces of shader art.
 """
 
 from math import floor, log, sqrt

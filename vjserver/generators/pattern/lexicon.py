@@ -206,7 +206,7 @@ def _is_one_slip(word: str, known: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def look_of(prompt: str) -> PatternStyle:
+def style_of(prompt: str) -> PatternStyle:
     """Return the look that a prompt asks for."""
     words = words_of(prompt)
     chance = zlib.crc32(" ".join(words).encode())
@@ -278,7 +278,7 @@ def blend(looks: Iterable[tuple[PatternStyle, float]]) -> PatternStyle:
     """Return the weighted mean of looks; weights need not sum to 1. With none, the look of an empty prompt."""
     rows = [(look, weight) for look, weight in looks if weight > 0.0]
     if not rows:
-        return look_of("")
+        return style_of("")
     total = sum(weight for _, weight in rows)
     families: dict[str, float] = {}
     for look, weight in rows:

@@ -1,4 +1,8 @@
-"""Small functions of the families, compiled into them."""
+"""Small functions of the families, compiled into them.
+
+They are polynomials without branches, so that the loops run on vector units: exact to a part in 10,000, which no eye
+sees. (Forms: Abramowitz & Stegun, "Handbook of Mathematical Functions", 4.3.97 and 4.4.49.)
+"""
 
 from math import floor, pi
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from vjserver.easing.smoothing import smoothing
 from vjserver.generators.pattern.families import FAMILIES, lay_space, paint
-from vjserver.generators.pattern.lexicon import NUMBERS, PatternStyle, blend, look_of, travel
+from vjserver.generators.pattern.lexicon import NUMBERS, PatternStyle, blend, style_of, travel
 from vjserver.generators.pattern.palette import EXPOSURE, SIZE
 from vjserver.show.addresses import COMMON
 from vjserver.types.audio import Float32
@@ -91,7 +91,7 @@ class Painter:
         """Return the frame for ``request`` and the state for the next."""
         self._resize(request.width, request.height)
         here = self._walk(request, state)
-        params = _with_look(request.params, here.look)
+        params = _with_style(request.params, here.look)
         self._paint(here, params)
         light = self._glow(here, params, request.seconds)
         pixels = self._grade(light, params, here.frame_id)
@@ -130,7 +130,7 @@ class Painter:
 
     def _walk(self, request: FrameRequest, state: PatternState | None) -> PatternState:
         """Move everything that moves by itself by ``request.seconds``."""
-        wanted = blend((look_of(text), weight) for text, weight in request.text.prompts)
+        wanted = blend((style_of(text), weight) for text, weight in request.text.prompts)
         seed = _seed_place(request.seed)
         dt = request.seconds
         p = request.params
@@ -260,7 +260,7 @@ def _bloom(plane: Float32, width: int, height: int) -> Float32:
     return np.asarray(cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _with_look(params: Mapping[str, float], look: PatternStyle) -> dict[str, float]:
+def _with_style(params: Mapping[str, float], look: PatternStyle) -> dict[str, float]:
     """Return the parameters with what the look adds; ``speed`` is not added here, it has already moved time."""
     result = dict(params)
     for name, value in zip(NUMBERS, look.numbers, strict=True):

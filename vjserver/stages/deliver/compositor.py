@@ -78,7 +78,7 @@ class Memory:
 
 
 @dataclass(slots=True)
-class Composer:
+class Compositor:
     """Chooses and grades the picture of each tick. Pure but for what it remembers.
 
     ``level`` is where on the ladder it stands: start, live, hold, safe or black. ``black_after_s`` is how long the safe

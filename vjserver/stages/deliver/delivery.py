@@ -20,7 +20,7 @@ from vjserver.runtime.stats import Latencies, Rate, StatsWriter
 from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import ShowState
-from vjserver.stages.deliver.compositor import Composer, stamped
+from vjserver.stages.deliver.compositor import Compositor, stamped
 from vjserver.stages.deliver.output_thread import OutputThread
 from vjserver.types.errors import VJError
 from vjserver.types.events import Degraded
@@ -107,7 +107,7 @@ class Delivery:
         self,
         make: Make,
         own: tuple[OutputRow, ...],
-        composer: Composer,
+        composer: Compositor,
         clock: Clock,
         pipes: DeliverPipes,
         frozen: Callable[[], RingWriter],
@@ -116,7 +116,7 @@ class Delivery:
         self._frozen_ring: RingWriter | None = None
         self._frozen_frame: Frame | None = None
         self._shown: Frame | None = None
-        self._make, self._own, self._compose, self._clock = make, own, composer, clock
+        self._make, self._own, self._compositor, self._clock = make, own, composer, clock
         self._features, self._state = pipes.features, pipes.state
         self._ring, self._preview, self._events, self._stats = pipes.ring, pipes.preview, pipes.events, pipes.stats
         self._outputs: dict[str, OutputThread] = {}
@@ -148,7 +148,7 @@ class Delivery:
             self._preview.close()
             if self._frozen_ring is not None:
                 self._frozen_ring.leave()
-            self._compose.safe.close()
+            self._compositor.safe.close()
 
     def step(self, slot_ns: int) -> int:
         """Compose and send the picture of the slot at ``slot_ns``; return when the next one is."""
@@ -203,7 +203,7 @@ class Delivery:
     def _composed(self, newest: Frame | None, state: ShowState, features: Features, slot_ns: int) -> Frame:
         """Return the picture; whatever goes wrong with one, the one before stays."""
         try:
-            shown = self._shown = self._compose(newest, state, features, slot_ns)
+            shown = self._shown = self._compositor(newest, state, features, slot_ns)
         except Exception as error:
             if self._shown is None:
                 raise
@@ -220,7 +220,7 @@ class Delivery:
 
     def _remember(self) -> None:
         """Leave where we stand to who comes after us; a picture that is held still, too."""
-        frozen = self._compose.frozen
+        frozen = self._compositor.frozen
         if frozen is not self._frozen_frame:
             self._frozen_frame = frozen
             if frozen is not None:
@@ -229,7 +229,7 @@ class Delivery:
                     self._frozen_ring.put(frozen)
                 except (VJError, OSError) as error:
                     self._announce("freeze", f"{error}; the picture would not outlive a fall", False)
-        self._memory.put(self._compose.memory)
+        self._memory.put(self._compositor.memory)
 
     # -- outputs -------------------------------------------------------------------------------------------
 
@@ -273,7 +273,7 @@ class Delivery:
     # -- how it goes ---------------------------------------------------------------------------------------
 
     def _watch(self, now_ns: int, state: ShowState) -> None:
-        between = self._compose.between
+        between = self._compositor.between
         if state.deliver.between != "flow":
             if between.hurried:
                 self._announce("between", "no optical flow is asked for any more", True)
@@ -284,8 +284,8 @@ class Delivery:
                 between.hurried = True
                 took = f"{usual_ns * 1e-6:.0f} of {self._period_ns * 1e-6:.1f} ms"
                 self._announce("between", f"optical flow takes {took} of a slot; a crossfade is shown instead", False)
-        if self._compose.degraded != self._was_degraded:
-            self._was_degraded = self._compose.degraded
+        if self._compositor.degraded != self._was_degraded:
+            self._was_degraded = self._compositor.degraded
             why = "no new frame: the safe loop plays" if self._was_degraded else "generated pictures again"
             self._events.put(Degraded(now_ns, "picture", why, not self._was_degraded))
 
@@ -305,7 +305,7 @@ class Delivery:
                 "pacing": self._pacing.summary(),
                 "new_fps": self._new_rate.per_second(now_ns),
                 "fps": round(NS / self._period_ns, 2),
-                "level": self._compose.level,
+                "level": self._compositor.level,
                 "frame_to_output": best,
                 "outputs": rows,
                 "drops": sum(row["drops"] for row in rows.values()),
