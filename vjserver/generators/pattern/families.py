@@ -7,7 +7,8 @@ Every family is one function ``(x, y, t, travel, detail, morph, s0, s1, pixel) -
 - ``detail``, ``morph``: 0..1; ``s0, s1``: 0..1 from the seed; ``pixel``: the side of a pixel on the plane;
 - ``hue``: turns on the palette; ``light``: 0 (dark) to about 1, more where it should glow.
 
-They are compiled by numba into loops over rows, with the small functions of ``maths.py``. Ideas of the shapes are commonplaces of shader art.
+They are compiled by numba into loops over rows, with the small functions of ``maths.py``. Ideas of the shapes
+are commonplaces of shader art.
 """
 
 from math import floor, log, sqrt
