@@ -12,6 +12,7 @@ from platformdirs import user_cache_path
 from vjserver.dsp.hindsight import Beats
 from vjserver.dsp.options import EarOptions
 from vjserver.films.song import Song
+from vjserver.runtime.files import move_over
 from vjserver.stages.offline.hearing import VERSION, EarMode, Hearing
 from vjserver.stages.offline.listening import hear_song
 from vjserver.types.audio import Float32
@@ -45,7 +46,7 @@ def heard(
         hear_song(_watched(song, progress), song.rate_hz, ear, mode, beats, part)
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(part, folder)
+        move_over(part, folder)
     except OSError as error:
         raise ConfigError(f"what is heard cannot be kept in {folder.parent}: {error.strerror}") from None
     finally:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vjserver.films.codecs import Codec, told
 from vjserver.films.song import Song, pyav
-from vjserver.runtime.files import remove
+from vjserver.runtime.files import move_over, remove
 from vjserver.types.audio import Float32
 from vjserver.types.errors import OutputError
 
@@ -47,7 +47,7 @@ def join(
     try:
         with told(target):
             _mux(segments, part, codec, rate, sound, chapters, title)
-            os.replace(part, target)
+            move_over(part, target)
     finally:
         part.unlink(missing_ok=True)
 
@@ -353,7 +353,7 @@ def _gather(segments: Sequence[Path], target: Path, sound: "Sound | None") -> No
                 for block in sound.samples(sound.song.rate_hz, channels):
                     file.write(block)
         remove(target)
-        os.replace(part, target)
+        move_over(part, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror}") from None
     finally:

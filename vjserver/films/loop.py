@@ -22,7 +22,7 @@ from vjserver.films.codecs import writer
 from vjserver.films.film import Film, Tell
 from vjserver.films.segment import Sides
 from vjserver.latent.walks import LOOP, STILL, WALK
-from vjserver.runtime.files import remove
+from vjserver.runtime.files import move_over, remove
 from vjserver.show.preset import Preset
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState
@@ -191,7 +191,7 @@ def make_loop(film: LoopFilm, path: Path, tell: Tell, progress: Callable[[int], 
             if best is None or seam.natural * best.largest < best.natural * seam.largest:
                 if best is not None:
                     remove(path)
-                    other.replace(path)
+                    move_over(other, path)
                 best = seam
         finally:
             remove(other)

@@ -25,7 +25,7 @@ from vjserver.films.images import FilmImages
 from vjserver.films.parts import THUMB_WIDTH, checksum, digests_path, film_path, is_made, state_path, thumb_path
 from vjserver.films.titles import Titles
 from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
-from vjserver.runtime.files import remove
+from vjserver.runtime.files import move_over, remove
 from vjserver.show.state import ShowState
 from vjserver.stages.deliver.compositor import faded
 from vjserver.stages.deliver.interpolation import along, blend, flows
@@ -328,15 +328,15 @@ class _Writing:
             part_of_digests = part.with_suffix(".part")
             part_of_digests.write_bytes(digests + checksum(digests, part))
             thumb_path(self._folder, end.segment).write_bytes(thumb)
-            os.replace(part_of_digests, digests_path(self._folder, end.segment))
+            move_over(part_of_digests, digests_path(self._folder, end.segment))
             if target.is_dir():
                 shutil.rmtree(target)
-            os.replace(part, target)
+            move_over(part, target)
             place = self._stretch.segments.index(end.segment)
             if end.state is not None and place + 1 < len(self._stretch.segments):
                 path = state_path(self._folder, self._stretch, end.segment)
                 path.with_suffix(".part").write_bytes(end.state)
-                os.replace(path.with_suffix(".part"), path)
+                move_over(path.with_suffix(".part"), path)
             for before in self._stretch.segments[:place]:
                 state_path(self._folder, self._stretch, before).unlink(missing_ok=True)
         except OSError as error:

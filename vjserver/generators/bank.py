@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjserver.runtime import log
-from vjserver.runtime.files import data_folder, remove
+from vjserver.runtime.files import data_folder, move_over, remove
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
 
 Clip = NDArray[np.uint8]
@@ -69,7 +69,7 @@ class Bank:
             try:
                 with file:
                     np.save(file, clip, allow_pickle=False)
-                Path(file.name).replace(self._path(digest))
+                move_over(file.name, self._path(digest))
             except OSError:
                 remove(Path(file.name))
                 raise

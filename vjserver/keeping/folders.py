@@ -1,6 +1,5 @@
 """Folders to take away: they appear whole, filled beside their place first; and the JSON in them, read with care."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from vjserver.runtime.files import remove
+from vjserver.runtime.files import move_over, remove
 from vjserver.types.errors import ConfigError, OutputError
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
@@ -24,7 +23,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         try:
             fill(part)
             part.chmod(0o755)
-            os.replace(part, folder)
+            move_over(part, folder)
         finally:
             remove(part)
     except OSError as error:

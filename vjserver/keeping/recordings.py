@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from psutil import pid_exists
 
-from vjserver.runtime.files import remove
+from vjserver.runtime.files import move_over, remove
 from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError, KeepingError
 
@@ -95,8 +95,8 @@ class Recordings:
                 with contextlib.suppress(OSError):  # somebody else was quicker
                     about = path.with_suffix(".json")
                     if about.exists():
-                        about.replace(self._path(found[1]).with_suffix(".json"))
-                    path.replace(self._path(found[1]))
+                        move_over(about, self._path(found[1]).with_suffix(".json"))
+                    move_over(path, self._path(found[1]))
                     names.append(found[1])
         return names
 

@@ -6,14 +6,13 @@ time before it is loaded. The larger model comes in two halves, which are joined
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vjserver.runtime.files import at_home, data_folder
+from vjserver.runtime.files import at_home, data_folder, move_over
 from vjserver.types.errors import DeviceError
 
 DEFAULT = "base"
@@ -94,7 +93,7 @@ def _joined(model: str, parts: Sequence[Path], beside: Sequence[Path], packed: P
             _verify(Path(part), packed.sha256, packed.line)
             for one in beside:
                 shutil.copyfile(one, folder / one.name)
-            os.replace(part, whole)
+            move_over(part, whole)
         finally:
             Path(part).unlink(missing_ok=True)
     except OSError as error:

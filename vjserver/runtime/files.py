@@ -3,12 +3,18 @@
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 from platformdirs import user_data_path
 
 from vjserver.types.errors import OutputError
+
+TRIES, AGAIN_S = 25, 0.02
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+"""Names that Windows keeps for devices: no file can be called so, whatever its ending."""
 
 
 def data_folder() -> Path:
@@ -30,11 +36,28 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(part, 0o644)
-        os.replace(part, path)
+        move_over(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise
+
+
+def move_over(source: Path | str, target: Path) -> None:
+    """Have a file or folder take another's place. Raises OSError.
+
+    On Windows that is refused while somebody has the other one open, a virus scanner for instance: it is tried again
+    for half a second.
+    """
+    tries = TRIES if sys.platform == "win32" else 1
+    for last in (*[False] * (tries - 1), True):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if last:
+                raise
+            time.sleep(AGAIN_S)
 
 
 def put(path: Path, data: bytes) -> None:
@@ -60,14 +83,15 @@ def set_aside(path: Path) -> Path:
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.bad{number}")
-    os.replace(path, target)
+    move_over(path, target)
     return target
 
 
 def slug_of(name: str) -> str:
     """Return a file's name (no folder, no dot) for what a user calls something; ``""`` where nothing is left of it."""
     letters = "".join(c if c.isalnum() and c.isascii() else "-" for c in name.strip().lower())
-    return "-".join(filter(None, letters.split("-")))[:60]
+    slug = "-".join(filter(None, letters.split("-")))[:60]
+    return f"{slug}_" if slug in RESERVED else slug
 
 
 def at_home(path: Path) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from platformdirs import user_log_path
 
+from vjserver.runtime.files import move_over
+
 LONGEST = 1 << 20
 KEPT = 5
 MOST_A_MINUTE = 300
@@ -71,5 +73,5 @@ def turn_over() -> None:
         for number in range(KEPT - 1, 0, -1):
             older = path.with_name(f"{path.name}.{number}")
             if older.exists():
-                os.replace(older, path.with_name(f"{path.name}.{number + 1}"))
-        os.replace(path, path.with_name(f"{path.name}.1"))
+                move_over(older, path.with_name(f"{path.name}.{number + 1}"))
+        move_over(path, path.with_name(f"{path.name}.1"))

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from vjserver.runtime.files import move_over
 from vjserver.types.audio import Float32
 
 RATE_HZ = 48000
@@ -71,7 +72,7 @@ def write_song(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     soundfile.write(part, demo_song(), RATE_HZ, format="FLAC")
-    part.replace(path)
+    move_over(part, path)
 
 
 def _plays(bars: tuple[tuple[int, int], ...], bar: int) -> bool:

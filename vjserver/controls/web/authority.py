@@ -6,7 +6,6 @@ the user alone to read); the certificate is made at each start, for a year at mo
 
 import datetime
 import importlib
-import os
 import ssl
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vjserver.runtime.files import data_folder
+from vjserver.runtime.files import data_folder, move_over
 from vjserver.types.errors import OutputError
 
 BEGIN = b"-----BEGIN CERTIFICATE-----"
@@ -45,7 +44,7 @@ def authority(folder: Path | None = None) -> Authority:
         handle, part = tempfile.mkstemp(prefix=".authority-", dir=path.parent)  # for the user alone, from the start
         with open(handle, "wb") as file:
             file.write(data)
-        os.replace(part, path)
+        move_over(part, path)
     except OSError as error:
         raise OutputError(f"the certificate for https cannot be kept in {path.parent}: {error.strerror}") from None
     return _read(trustme, data)

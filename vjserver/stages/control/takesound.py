@@ -6,7 +6,6 @@ loopback while nothing plays, there are zeros, by the system's clock.
 """
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from vjserver.runtime.clock import NS
+from vjserver.runtime.files import move_over
 from vjserver.runtime.soundring import SoundReader
 from vjserver.types.audio import AudioBlock, Float32
 
@@ -201,6 +201,6 @@ def join_pieces(path: Path) -> None:
                     rows = rows if file.samplerate == rate_hz else _stretched(rows, rate_hz / file.samplerate)
                     out.write(rows[skip:])
                     skip = max(0, skip - len(rows))
-    os.replace(part, path)
+    move_over(part, path)
     for _, piece in pieces:
         piece.unlink(missing_ok=True)
