@@ -36,9 +36,9 @@ class Cue(Strict):
     @field_validator("do")
     @classmethod
     def _calls_no_cue(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        for handler in messages:
-            if handler.do.startswith(("/vj/cue/", "/vj/take/", "/vj/undo", "/vj/redo")):
-                raise ValueError(f"{handler.do} cannot be part of a cue")
+        for message in messages:
+            if message.do.startswith(("/vj/cue/", "/vj/take/", "/vj/undo", "/vj/redo")):
+                raise ValueError(f"{message.do} cannot be part of a cue")
         return messages
 
     @model_validator(mode="after")

@@ -351,9 +351,9 @@ class Desk:
                 self.state = enter(self.state, place, preset, self.registry, t_ns, lasts_s)
         finally:
             self.state = replace(self.state, morph=morph)
-        for handler in cue.do:
-            if not self.registry.absent(handler.do):
-                self._do(t_ns, *self.registry.accept(handler.do, handler.args))
+        for message in cue.do:
+            if not self.registry.absent(message.do):
+                self._do(t_ns, *self.registry.accept(message.do, message.args))
         self.state = replace(self.state, cue=cue.id, t_ns=t_ns, revision=self.state.revision + 1)
         if cue.follow_s is not None:
             self._follow_ns = t_ns + round(cue.follow_s * NS)
