@@ -147,7 +147,7 @@ def test_from_a_microphone_in_the_browser_to_a_sheet_of_the_storyboard(hall, tmp
             talk.dispatch_event("pointerup", {"pointerId": 1})
             if caught(phone):
                 break
-        said = f"{phone.inner_text('#words')!r}, {phone.inner_text('#note')!r}, {hall.status()['faults']}"
+        said = f"{phone.inner_text('#words')!r}, {phone.inner_text('#note')!r}, {hall.status()['troubles']}"
         assert caught(phone), f"on the page: {said}"
         (card,) = wait_for(lambda: [one for one in hall.cards() if is_ours(one["text"]) and one["version"]][:1], 120)
         assert (card["heard"], card["who"][:6]) == ("said", "guest ")
