@@ -73,7 +73,7 @@ async def _main(plan: Plan, life: Life) -> None:
     rooms: dict[str, Room] = {
         "control": lambda: control.run(life.stopped),
         "osc in": lambda: _listen(plan, control, life),
-        "link": lambda: control.run_link(life.stopped),
+        "link": lambda: control.sync.run_link(life.stopped),
         "presets": lambda: _reload(show, library, control, life),
         "speech": lambda: _wish(control, life),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vjserver.app.film_order import sides_of
 from vjserver.app.show import load_show, own_show
-from vjserver.commands.options import drawing, pages, seconds
+from vjserver.commands.options import drawing, microphone, pages
 from vjserver.documents import journal
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.keeping.recordings import unpacked
@@ -33,10 +33,7 @@ def arguments(dream: argparse.ArgumentParser) -> None:
     hear = verbs.add_parser("hear", help="keep a dream that was said into a recording (a whisper counts)")
     hear.add_argument("file", type=Path)
     record = verbs.add_parser("record", help="record a dream from a microphone (Enter ends it), then write it down")
-    record.add_argument("--device", metavar="NAME", help="which microphone: part of its name, or its number")
-    record.add_argument(
-        "--seconds", type=seconds, default=3600.0, metavar="N", help="at most so long (default: an hour)"
-    )
+    microphone(record)
     record.add_argument("--later", action="store_true", help="only record: vjserver dream finish writes it down")
     record.add_argument("--keep-sound", action="store_true", help="keep the recording when it is written down")
     for verb in (write, hear):

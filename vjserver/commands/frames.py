@@ -2,14 +2,14 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vjserver.app.show import ZMQ_ADDRESS
-from vjserver.commands.options import seconds
+from vjserver.commands.options import run_action, seconds
 from vjserver.ports import Input, kinds, open_door, options_of
 from vjserver.show.outputs import row_of_words, split
 from vjserver.types.errors import ConfigError
@@ -100,6 +100,9 @@ def watch(words: Sequence[str], length_s: float | None) -> Iterator[str]:
         door.close()
 
 
+run = run_action
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``vjserver frames`` takes."""
     verbs = parser.add_subparsers(required=True, metavar="ACTION")
@@ -107,12 +110,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("source", nargs="+", metavar="KIND|OPTION=VALUE", help="such as: ndi name=vjserver")
     verb.add_argument("--seconds", type=seconds, metavar="N")
     verb.set_defaults(action=_watch)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run one of its actions."""
-    action: Callable[[argparse.Namespace], int] = args.action
-    return action(args)
 
 
 def _watch(args: argparse.Namespace) -> int:

@@ -1,14 +1,16 @@
 """``vjserver models``: list, fetch, convert, take in and verify models."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from vjserver.commands.options import run_action
 from vjserver.generators.gan.classes import classes_of
 from vjserver.generators.gan.convert import convert
 from vjserver.generators.shelves import FAMILIES, GANS, KNOWN
 from vjserver.generators.store import add, models, pull, store_folder, verify
 from vjserver.types.errors import ConfigError, nearest
+
+run = run_action
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +41,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verb.add_argument("model", metavar="NAME|FOLDER")
     verb.add_argument("words", nargs="*", help="only classes that are called so")
     verb.set_defaults(action=_classes)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run one of its actions."""
-    action: Callable[[argparse.Namespace], int] = args.action
-    return action(args)
 
 
 def _list(_args: argparse.Namespace) -> int:

@@ -1,7 +1,14 @@
 """Options that several commands take."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+
+
+def run_action(args: argparse.Namespace) -> int:
+    """Run the action of a command that has several: each is declared with ``set_defaults(action=...)``."""
+    action: Callable[[argparse.Namespace], int] = args.action
+    return action(args)
 
 
 def seconds(text: str) -> float:

@@ -5,10 +5,11 @@ import contextlib
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vjserver.app.port_owner import port_owner
+from vjserver.commands.options import run_action
 from vjserver.controls.osc import OscError, OscMessage, decode
 from vjserver.runtime.installed import installed, shipped
 from vjserver.runtime.osc import message
@@ -176,6 +177,9 @@ def _takes(arguments: Sequence[ArgumentSpec]) -> str:
     return f"{len(arguments)} x {words}" if len(arguments) > 1 else words
 
 
+run = run_action
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``vjserver osc`` takes."""
     verbs = parser.add_subparsers(required=True, metavar="ACTION")
@@ -193,12 +197,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("reference", help="print the reference of all addresses (Markdown)")
     verb.add_argument("--shipped", action="store_true", help="of what comes with vjserver, without plug-ins")
     verb.set_defaults(action=_reference)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run one of its actions."""
-    action: Callable[[argparse.Namespace], int] = args.action
-    return action(args)
 
 
 def _monitor(args: argparse.Namespace) -> int:

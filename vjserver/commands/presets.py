@@ -2,13 +2,15 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from vjserver.app.bank import check_preset, load_bank
+from vjserver.commands.options import run_action
 from vjserver.runtime.installed import installed
 from vjserver.show.preset import Preset
 from vjserver.types.errors import VJError
+
+run = run_action
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +28,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--folder", type=Path, help="look in this folder too")
     show.add_argument("--png", type=Path, metavar="OUT.png", help="draw four seconds into it, at 124 bpm")
     show.set_defaults(action=_show)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run one of its actions."""
-    action: Callable[[argparse.Namespace], int] = args.action
-    return action(args)
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -398,7 +398,7 @@ def test_an_osc_client_keeps_the_beat(desk):
     control.settle()
     told.get()
     now_ns = LiveClock().now_ns()
-    clock = control._sync._clock = ManualClock(now_ns)
+    clock = control.sync._clock = ManualClock(now_ns)
     for position in (0, 1, 2, 3, 0):
         control.receive_osc(OscMessage("/vj/tempo/beat", (position,)), ("127.0.0.1", 1))
         clock.sleep_until(clock.now_ns() + NS // 2)

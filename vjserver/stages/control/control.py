@@ -90,7 +90,7 @@ class Control:
         self._queries = OscQueries(
             self.desk, self.server, self.publisher, self.surfaces, pipes.boards["deliver"], clock
         )
-        self._sync = TempoSync(clock, self.desk, pipes.events.put, lambda: pipes.features.get().grid, self.announcer)
+        self.sync = TempoSync(clock, self.desk, pipes.events.put, lambda: pipes.features.get().grid, self.announcer)
         self.presets = PresetRoom(self.desk, options.library, clock, self.announcer, self.settle)
         self._untold: deque[str] = deque(maxlen=8)
         writer = TakeWriter(options.library, TakeSound(sound, self._untold.append) if sound is not None else None)
@@ -162,7 +162,7 @@ class Control:
             self._queries.command(address, args, sender)
         elif address == "/vj/tempo/beat":  # at once: it is the beat
             self._monitor("osc", address, args)
-            self._sync.beat(self.registry.accept(address, args)[1])
+            self.sync.beat(self.registry.accept(address, args)[1])
         elif asked := self._queries.question(address, args):
             self._queries.answer(asked, sender)
         else:
@@ -243,7 +243,7 @@ class Control:
         state, now_ns = self.desk.state, self._clock.now_ns()
         self.presets.tell_idle()
         if state.sync != before.sync:
-            self._sync.change(before)
+            self.sync.change(before)
         if state.speech.on != before.speech.on:
             self._forget_listen("speech was switched")
             self.speech.switched(state.speech.on, now_ns)
@@ -274,7 +274,7 @@ class Control:
             "/vj/midi/learn": lambda args: self._need_learner("learn").learn(str(args[0]) if args else ""),
             "/vj/midi/forget": lambda args: self._need_learner("forget").forget(str(args[0])),
             "/vj/take/play": self._takes.play,
-            "/vj/tempo/beat": self._sync.beat,
+            "/vj/tempo/beat": self.sync.beat,
             "/vj/speech/push": lambda args: self.speech.push(args, self._clock.now_ns()),
             "/vj/speech/drop": self.speech.drop,
             "/vj/board/star": lambda _args: self._need_boards().star(),
@@ -294,14 +294,6 @@ class Control:
     def _stop_recording(self) -> None:
         self.receive("/vj/record", (0,))
         self.settle()
-
-    def follow_grid(self, grid: tuple[Argument, ...]) -> None:
-        """Tell the ear the grid that somebody else keeps; see :meth:`TempoSync.follow_grid`."""
-        self._sync.follow_grid(grid)
-
-    async def run_link(self, stopped: Callable[[], bool]) -> None:
-        """Sit in the Ableton Link session while it is wanted."""
-        await self._sync.run_link(stopped)
 
     def _take_back(self, process: str) -> None:
         """Another process falls again and again: what it does comes from the state, which goes back to a calm one."""

@@ -337,7 +337,7 @@ class MidiRoom:
         elif status == CLOCK:
             grid = self._pulses.pulse(t_ns)
             if grid is not None:
-                self.control.follow_grid(grid)
+                self.control.sync.follow_grid(grid)
 
     async def _send_clock(self, stopped: Callable[[], bool]) -> None:
         """Send 24 pulses a beat to every MIDI output, beginning with START on a downbeat, while it is wanted."""
