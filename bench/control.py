@@ -25,14 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from bench.report import percentiles, row, server
 from vjserver.runtime import shared
 from vjserver.runtime.osc import message
 from vjserver.runtime.ring import RingReader
+from vjserver.runtime.roles import ROLES
 from vjserver.runtime.slot import SlotReader, size_of
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import StatusReader
 from vjserver.runtime.store import Channels, StateReader, pids_of
 from vjserver.types.errors import VJError
 
@@ -95,10 +97,12 @@ def stage(
 
 
 def figures(channels: Channels, worker: str) -> dict[str, Any]:
+    kind = next(role.status for role in ROLES if role.name == worker)
     try:
-        return StatsReader(channels.stats(worker)).get()
+        told: dict[str, Any] = msgspec.to_builtins(StatusReader(channels.status(worker), kind).get())
     except (VJError, OSError):
         return {}
+    return told
 
 
 def wait(what: Callable[[], Any], seconds: float = 10.0) -> Any:

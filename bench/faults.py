@@ -36,7 +36,8 @@ from bench.report import commit, machine
 from vjserver.controls.osc import OscError, decode
 from vjserver.runtime.osc import message
 from vjserver.runtime.ring import RingReader
-from vjserver.runtime.store import WORKERS, pids_of
+from vjserver.runtime.roles import WORKERS
+from vjserver.runtime.store import pids_of
 from vjserver.runtime.supervisor import CALM_S
 
 BPM = 120.0

@@ -36,7 +36,7 @@ from vjserver.rendering.input_thread import InputThread
 from vjserver.runtime import shared
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.ring import RingReader, RingWriter
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import DeliverStatus, StatusReader, plain
 from vjserver.runtime.store import Channels
 from vjserver.stages.deliver.output_thread import OutputThread
 from vjserver.types.frames import Frame, FrameInfo
@@ -526,7 +526,8 @@ def _live() -> list[dict[str, object]]:
         )
         with server("run", str(show)) as run:
             time.sleep(12)
-            board, reader = StatsReader(Channels(f"vjs-{run.pid}").stats("deliver")), RingReader(f"vjserver-{stream}")
+            board = StatusReader(Channels(f"vjs-{run.pid}").status("deliver"), DeliverStatus)
+            reader = RingReader(f"vjserver-{stream}")
             begun = board.get()
             gaps = list(np.diff(_watched(reader, 10.0)) * 1e-6)
             rows.append(row("transport", f"{what}: between frames (16.67)", "ms", **percentiles(gaps)))
@@ -550,17 +551,17 @@ def _live() -> list[dict[str, object]]:
             _say(port, "/vj/output/remove", "late")
             time.sleep(3.0)
             after = board.get()
-            ring = [told["outputs"]["sharedmem"]["drops"] + told["missed"] for told in (before, after)]
+            ring = [told.outputs["sharedmem"].drops + told.missed for told in (before, after)]
             name = "frames that the ring missed while a receiver of another output was killed and an output closed"
-            n = after["ticks"] - before["ticks"]
+            n = after.ticks - before.ticks
             rows.append(row("transport", name, "frames", p50=ring[1] - ring[0], n=n))
             door.close()
             reader.close()
             time.sleep(10)
             ended = board.get()
-    ticks, late = ended["ticks"] - begun["ticks"], ended["late"] - begun["late"]
-    missed = ended["missed"] - begun["missed"]
-    rows.append(row("transport", f"{what}: a frame after its slot", "ms", **ended["pacing"]))
+    ticks, late = ended.ticks - begun.ticks, ended.late - begun.late
+    missed = ended.missed - begun.missed
+    rows.append(row("transport", f"{what}: a frame after its slot", "ms", **plain(ended.pacing)))
     share = round(100 * (1 - late / ticks), 2)
     rows.append(row("transport", f"{what}: frames within 2 ms of their slot", "%", p50=share, n=ticks, missed=missed))
     return rows

@@ -1,6 +1,7 @@
 """The house's own rules, where no linter holds them."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from known import SHIPPED
 
 import vjserver
 from vjserver.app.workers import workers
-from vjserver.runtime.store import EVERYBODY, MEMORIES, WORKERS
+from vjserver.runtime.roles import EVERYBODY, MEMORIES, ROLES, WORKERS
 from vjserver.show.addresses import FALLBACK_GENERATOR
 from vjserver.show.fields import SAVED, STORED, SWITCHES
 from vjserver.show.preset import Preset
@@ -39,6 +40,25 @@ def test_a_process_is_in_the_table_of_roles_and_in_the_table_of_what_it_does():
     assert names | {"main"} == set(EVERYBODY)
     assert set(WORKERS) < names
     assert set(MEMORIES) == {"control", "history", "ear", "deliver"}
+
+
+def test_the_page_of_the_house_tells_of_each_process_what_the_table_of_roles_says():
+    page = (HOUSE.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    told = {row[0].strip("`"): row[1:3] for row in rows[: len(ROLES) - 1]}
+    expected = {
+        role.name: [
+            "while" if role.wish else "always, and an understudy" if role.understudied else "always",
+            f"{role.patience_s:g} s" if role.patience_s else "never",
+        ]
+        for role in ROLES
+        if role.name != "main"
+    }
+    assert {name: [when.split(" ")[0] if when.startswith("while") else when, silent]
+            for name, (when, silent) in told.items()} == expected  # fmt: skip
+    assert list(told) == list(expected), "in the order in which they begin"
 
 
 def test_a_stored_field_is_there_where_its_row_says():

@@ -1,6 +1,8 @@
+import os
 import time
 import uuid
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,9 @@ from hypothesis import strategies as st
 
 from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, LiveClock, ManualClock, SampleClock
-from vjserver.runtime.slot import size_of
-from vjserver.runtime.stats import STATS_CAPACITY, Latencies, Rate, StatsReader, StatsWriter
+from vjserver.runtime.slot import SlotWriter, size_of
+from vjserver.runtime.stats import Latencies, Rate
+from vjserver.runtime.status import STATUS_CAPACITY, EarStatus, GenerateStatus, StatusReader, StatusWriter
 
 
 @given(st.integers(0, 1000))
@@ -55,27 +58,41 @@ def test_the_live_clock_waits():
 
 def test_latencies_and_rates():
     latencies, rate = Latencies(), Rate()
-    assert latencies.summary() == {}
+    assert latencies.summary() is None
     for i in range(101):
         latencies.add(0, i * 1_000_000)
         rate.tick(i * NS // 50)
-    assert latencies.summary()["p50"] == pytest.approx(50.0)
-    assert latencies.summary()["p95"] == pytest.approx(95.0)
+    assert latencies.summary().p50 == pytest.approx(50.0)
+    assert latencies.summary().p95 == pytest.approx(95.0)
     assert rate.per_second(2 * NS) == pytest.approx(50.0)
     assert rate.per_second(60 * NS) == 0.0
 
 
-def test_a_board_is_fresh_for_as_long_as_its_process_is_to_put_up_the_next():
+def test_a_status_is_fresh_for_as_long_as_its_process_is_to_put_up_the_next():
     name = f"vjt-{uuid.uuid4().hex[:6]}"
-    segment = shared.create(name, size_of(STATS_CAPACITY))
+    segment = shared.create(name, size_of(STATUS_CAPACITY))
     try:
-        board, reader = StatsWriter(name), StatsReader(name)
-        assert reader.fresh(0) == {}
-        board.put({"t_ns": 0, "fps": 30.0})
-        assert reader.fresh(NS)["fps"] == 30.0
-        assert reader.fresh(2 * NS) == {}
-        board.put({"t_ns": 0, "fps": 0.3, "lookahead_ms": 3000.0})
-        assert reader.fresh(9 * NS)["fps"] == 0.3
-        assert reader.fresh(11 * NS) == {}
+        writer, reader = StatusWriter(name), StatusReader(name, GenerateStatus)
+        assert not reader.fresh(0).known
+        writer.put(GenerateStatus(t_ns=1, fps=30.0))
+        assert (reader.fresh(NS).fps, reader.fresh(NS).pid) == (30.0, os.getpid())
+        assert reader.fresh(2 * NS) == GenerateStatus()
+        writer.put(GenerateStatus(t_ns=1, fps=0.3, lookahead_ms=3000.0))
+        assert reader.fresh(9 * NS).fps == 0.3
+        assert not reader.fresh(11 * NS).known
+    finally:
+        shared.remove(segment)
+
+
+def test_a_status_that_makes_no_sense_is_none_and_one_of_another_version_loses_only_what_is_new():
+    name = f"vjt-{uuid.uuid4().hex[:6]}"
+    segment = shared.create(name, size_of(STATUS_CAPACITY))
+    try:
+        raw, reader = SlotWriter(name), StatusReader(name, EarStatus)
+        raw.put(msgspec.msgpack.encode({"t_ns": 5, "beats": 7, "mood": "good"}))
+        assert (reader.get().beats, reader.get().bpm) == (7, 0.0)
+        for wrong in (b"\xc1", msgspec.msgpack.encode({"t_ns": 5, "beats": "many"}), msgspec.msgpack.encode([1])):
+            raw.put(wrong)
+            assert reader.get() == EarStatus()
     finally:
         shared.remove(segment)

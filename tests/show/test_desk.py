@@ -18,8 +18,10 @@ from vjserver.show.echo import HOLD_NS, Recipient, same
 from vjserver.show.history import STEPS
 from vjserver.show.looks import at
 from vjserver.show.mapping import DEEPEST
+from vjserver.show.playback import Playback
 from vjserver.show.preset import Preset
 from vjserver.show.quantise import boundary
+from vjserver.show.readout import shows, values, waits
 from vjserver.show.state import ShowState, look_of
 from vjserver.show.take import Played, head, line, parse
 from vjserver.types.errors import ConfigError
@@ -102,7 +104,7 @@ def test_a_preset_waits_for_the_bar_and_faders_do_not(desk):
     desk.receive(NS // 10, "/vj/preset/go", ("b",))
     desk.receive(NS // 10, "/vj/param/zoom", (0.9,))
     assert (desk.state.preset_name, desk.state.params["zoom"]) == ("A", 0.9)
-    assert desk.waits(NS // 10) == [("/vj/preset/go b", 4)]
+    assert waits(desk, NS // 10) == [("/vj/preset/go b", 4)]
     run(desk, 2 * NS - 4_000_000, since_ns=NS // 10)
     assert desk.state.preset_name == "A"
     desk.tick(2 * NS, grid_at(), 0)
@@ -125,7 +127,7 @@ def test_the_last_wish_counts_and_a_wish_can_be_taken_back(desk):
     for address, args in (("/vj/preset/go", ("b",)), ("/vj/preset/next", ()), ("/vj/prompt/1/text", ("ocean",)),
                           ("/vj/preset/go", (3,)), ("/vj/prompt/1/text", ("sea",))):  # fmt: skip
         desk.receive(10, address, args)
-    assert [text for text, _ in desk.waits(10)] == ["/vj/preset/go 3", "/vj/prompt/1/text sea"]
+    assert [text for text, _ in waits(desk, 10)] == ["/vj/preset/go 3", "/vj/prompt/1/text sea"]
     run(desk, 8 * NS, step_ns=NS // 10)
     assert (desk.state.preset_name, desk.state.texts[0]) == ("C", "sea")
     desk.receive(8 * NS, "/vj/preset/go", ("a",))
@@ -240,7 +242,7 @@ def test_a_morph_eases_knobs_and_switches_at_its_end(desk):
     assert half.generator == "pattern"
     assert at(desk.state, 2 * NS).generator == "diffusion"
     assert at(desk.state, 2 * NS).glide is None
-    assert desk.values(NS)["/vj/param/zoom"] == pytest.approx(0.4)
+    assert values(desk, NS)["/vj/param/zoom"] == pytest.approx(0.4)
     run(desk, 2 * NS, step_ns=NS // 10)
     assert desk.state.glide is None
     assert desk.state.params["zoom"] == 0.1
@@ -315,16 +317,16 @@ def test_what_sound_moves_does_not_step_when_a_morph_breaks_off_another():
 
 
 def test_pads_are_told_what_they_would_bring(desk):
-    assert [desk.shows("/vj/preset/go", (n,)) for n in (1, 2, 99)] == [True, False, None]
-    assert [desk.shows("/vj/preset/go", (n,)) for n in ("a", "b", "nobody")] == [True, False, None]
-    assert desk.shows("/vj/preset/go", ("nowhere", 1)) is None
-    assert desk.shows("/vj/snapshot/recall", (3,)) is None
+    assert [shows(desk, "/vj/preset/go", (n,)) for n in (1, 2, 99)] == [True, False, None]
+    assert [shows(desk, "/vj/preset/go", (n,)) for n in ("a", "b", "nobody")] == [True, False, None]
+    assert shows(desk, "/vj/preset/go", ("nowhere", 1)) is None
+    assert shows(desk, "/vj/snapshot/recall", (3,)) is None
     desk.receive(0, "/vj/snapshot/store", (3,))
-    assert desk.shows("/vj/snapshot/recall", (3,)) is False
-    assert [desk.shows(f"/vj/cue/{name}/go", ()) for name in ("1", "none")] == [False, None]
+    assert shows(desk, "/vj/snapshot/recall", (3,)) is False
+    assert [shows(desk, f"/vj/cue/{name}/go", ()) for name in ("1", "none")] == [False, None]
     desk.receive(0, "/vj/cue/1/go", ())
-    assert desk.shows("/vj/cue/1/go", ()) is True
-    assert [desk.shows("/vj/quantise", (when,)) for when in ("none", "bar")] == [True, False]
+    assert shows(desk, "/vj/cue/1/go", ()) is True
+    assert [shows(desk, "/vj/quantise", (when,)) for when in ("none", "bar")] == [True, False]
 
 
 def test_the_preview_is_taken_over_the_morph_time(desk):
@@ -634,7 +636,7 @@ def test_a_take_is_played_again_exactly():
     second.play(take, 0)
     again = played(second, {}, 16 * NS)
     assert [i for i, (a, b) in enumerate(zip(states, again, strict=True)) if a != b] == []
-    assert not second.plays
+    assert second.playing is None
 
 
 def test_a_torn_take_is_played_as_far_as_it_goes_and_a_broken_one_is_told_by_line():
@@ -674,30 +676,30 @@ def test_a_take_writes_no_files_and_opens_no_doors(desk):
 
 def test_a_listener_is_told_everything_once_and_then_what_changes(desk):
     recipient = Recipient()
-    assert len(recipient.news(desk.values(0), 0)) == len(desk.values(0))
-    assert recipient.news(desk.values(0), 1) == []
+    assert len(recipient.news(values(desk, 0), 0)) == len(values(desk, 0))
+    assert recipient.news(values(desk, 0), 1) == []
     desk.receive(2, "/vj/param/zoom", (0.9,))
-    assert recipient.news(desk.values(2), 2) == [("/vj/param/zoom", 0.9)]
+    assert recipient.news(values(desk, 2), 2) == [("/vj/param/zoom", 0.9)]
 
 
 def test_who_sends_is_not_told_until_it_rests_and_then_only_if_it_was_bent(desk):
     a, b = Recipient(), Recipient()
     for recipient in (a, b):
-        recipient.news(desk.values(0), 0)
+        recipient.news(values(desk, 0), 0)
     desk.receive(1, "/vj/master/fade", (2.5,))
     a.hear("/vj/master/fade", 2.5, 1)
-    assert b.news(desk.values(1), 1) == []  # 2.5 is taken as 1.0, as it was
-    assert a.news(desk.values(1), HOLD_NS) == []
-    assert a.news(desk.values(1), HOLD_NS + 2) == [("/vj/master/fade", 1.0)]
+    assert b.news(values(desk, 1), 1) == []  # 2.5 is taken as 1.0, as it was
+    assert a.news(values(desk, 1), HOLD_NS) == []
+    assert a.news(values(desk, 1), HOLD_NS + 2) == [("/vj/master/fade", 1.0)]
     desk.receive(HOLD_NS, "/vj/master/fade", (0.5,))
     a.hear("/vj/master/fade", 0.5, HOLD_NS)
-    assert b.news(desk.values(HOLD_NS), HOLD_NS) == [("/vj/master/fade", 0.5)]
-    assert a.news(desk.values(HOLD_NS), 9 * HOLD_NS) == []
+    assert b.news(values(desk, HOLD_NS), HOLD_NS) == [("/vj/master/fade", 0.5)]
+    assert a.news(values(desk, HOLD_NS), 9 * HOLD_NS) == []
 
 
 def test_a_wish_may_be_for_some_only(desk):
     texts = Recipient(wants=lambda _address, value: isinstance(value, str))
-    told = dict(texts.news(desk.values(0), 0))
+    told = dict(texts.news(values(desk, 0), 0))
     assert told
     assert all(isinstance(value, str) for value in told.values())
 
@@ -766,7 +768,7 @@ def test_a_score_is_performed_on_its_beats_and_at_its_times_and_waits_for_no_bar
     assert seen["ocean"] == 800, "700 ms after the begin, though presets and prompts wait for the fourth bar"
     assert seen[0.25] == 2000, "beat 0 is the first after the begin, at 500 ms"
     assert seen[0.75] == 2750
-    assert not desk.plays
+    assert desk.playing is None
 
 
 def test_a_row_on_a_beat_comes_so_much_sooner_as_pictures_take(desk):
@@ -858,12 +860,12 @@ def test_a_cue_that_plays_a_take_keeps_its_place_and_follows(desk):
     assert desk.state.cue == "2"
     heir = desk_of(BANK, desk.state, desk.cues)
     heir.resume(desk.memory)
-    heir.play_on(recorded, *desk.playing)
+    heir.playing = Playback.resumed(recorded, *desk.playing.progress)
     run(heir, 6 * NS, step_ns=NS // 10)
     assert heir.state.cue == "3", "a successor follows too"
     run(desk, 6 * NS, step_ns=NS // 10)
     assert desk.state.cue == "3"
-    assert desk.plays
+    assert desk.playing
 
 
 def test_a_take_that_a_hand_plays_ends_what_a_cue_would_have_followed_with(desk):

@@ -11,6 +11,7 @@ from vjserver.show.bank import Bank
 from vjserver.show.looks import Triggers
 from vjserver.show.mapping import CURVES
 from vjserver.show.preset import Preset
+from vjserver.show.registry import COMMON_ONLY
 from vjserver.show.state import MappingRow, ShowState
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Beat, Drum, Onset
@@ -89,7 +90,8 @@ def test_triggers_count_beats_bars_and_drums():
                 {"on": "bar", "do": "/vj/preset/next"},
                 {"on": "kick", "do": "/vj/param/zoom/inc", "args": [0.1]},
             ),
-        )
+        ),
+        COMMON_ONLY,
     )
     heard = [triggers.hear(beat(i, i % 4)) for i in range(8)]
     assert sum(("/vj/seed/next", ()) in due for due in heard) == 4

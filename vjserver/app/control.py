@@ -18,14 +18,15 @@ from vjserver.app.port_owner import port_owner
 from vjserver.app.preflight import remarks
 from vjserver.app.show import Show
 from vjserver.app.web import AGAIN_S, Web, pause, until
-from vjserver.app.workers import LISTEN, STUDIO, Plan
+from vjserver.app.workers import Plan
 from vjserver.controls.discovery import Discovery
 from vjserver.ports import find, options_of
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, LiveClock
 from vjserver.runtime.life import Life
+from vjserver.runtime.roles import LISTEN, STUDIO, WORKERS
 from vjserver.runtime.soundring import SoundReader
-from vjserver.runtime.store import WORKERS, StateReader
+from vjserver.runtime.store import StateReader
 from vjserver.show.cues import CueList
 from vjserver.stages.control.control import Control
 from vjserver.stages.control.midi import MidiRoom

@@ -22,8 +22,19 @@ from vjserver.app.workers import Plan
 from vjserver.runtime import log
 from vjserver.runtime.life import Life
 from vjserver.runtime.queue import QueueReader
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import EVERYBODY, WORKERS, Channels
+from vjserver.runtime.roles import EVERYBODY
+from vjserver.runtime.status import (
+    ControlStatus,
+    DeliverStatus,
+    DisplayStatus,
+    EarStatus,
+    GenerateStatus,
+    Latency,
+    Status,
+    StatusReader,
+    StatusWriter,
+)
+from vjserver.runtime.store import Channels, Statuses
 from vjserver.types.events import Degraded
 from vjserver.types.text import visible
 
@@ -60,14 +71,14 @@ class Display:
         channels: Channels = plan.channels
         self._plan, self._console, self._began_ns = plan, console, began_ns
         # One that comes after another goes on where that one stopped, and neither greets nor repeats.
-        left = StatsReader(channels.stats("display")).get()
-        self._anew = not left
+        left = StatusReader(channels.status("display"), DisplayStatus).get()
+        self._anew = not left.known
         self._heard = {n: QueueReader(channels.events(n), from_begin=True) for n in EVERYBODY if n != "display"}
-        for name, place in left.get("places", {}).items():
+        for name, place in left.places.items():
             self._heard[name].place = place
-        self._boards = {name: StatsReader(channels.stats(name)) for name in WORKERS}
-        self._own = StatsWriter(channels.stats("display"))
-        self._troubles: dict[str, str] = dict(left.get("troubles", {}))
+        self._told = Statuses.of(channels)
+        self._own = StatusWriter(channels.status("display"))
+        self._troubles: dict[str, str] = dict(left.troubles)
         self._first = self._patient = not self._anew
         self._next_line_s = self._next_show_s = 0.0
         self._mute = False
@@ -152,7 +163,7 @@ class Display:
 
     def _tell_first(self) -> None:
         now_s = (time.perf_counter_ns() - self._began_ns) * 1e-9
-        if not self._first and self._boards["generate"].get().get("frames"):
+        if not self._first and self._told.generate.get().frames:
             self._first = True
             self._print(f"first picture after {now_s:.1f} s")
         if not self._first and not self._patient and now_s > PATIENCE_S:
@@ -181,15 +192,21 @@ class Display:
         newest = list(self._troubles.items())[-MOST_TROUBLES:]
         faults = {what: why.encode()[:300].decode(errors="ignore") for what, why in newest}
         places = {name: reader.place for name, reader in self._heard.items()}
-        self._own.put({"t_ns": time.perf_counter_ns(), "troubles": faults, "places": places})
+        self._own.put(DisplayStatus(t_ns=time.perf_counter_ns(), troubles=faults, places=places))
 
-    def _board(self, name: str) -> Board:
-        """Return a process's board, empty where it is stale: old figures are no figures."""
-        return self._boards[name].fresh(time.perf_counter_ns())
+    def _fresh(self) -> tuple[EarStatus, GenerateStatus, DeliverStatus, ControlStatus]:
+        """Return what the processes tell; old figures are no figures."""
+        told, now_ns = self._told, time.perf_counter_ns()
+        return (
+            told.ear.fresh(now_ns),
+            told.generate.fresh(now_ns),
+            told.deliver.fresh(now_ns),
+            told.control.fresh(now_ns),
+        )
 
     def _line(self) -> str:
-        ear, generate, deliver, control = map(self._board, ("ear", "generate", "deliver", "control"))
-        preset = visible(str(control.get("preset", "")))
+        ear, generate, deliver, control = self._fresh()
+        preset = visible(control.preset)
         return (
             f"{_number(ear, 'bpm', '5.1f')} bpm  beat {_number(ear, 'beats')}  {_number(generate, 'fps')} pictures/s  "
             f"{_number(deliver, 'new_fps')} delivered/s  osc {_number(ear, 'osc_sent')} out "
@@ -199,31 +216,30 @@ class Display:
     # -- the table -----------------------------------------------------------------------------------------
 
     def _table(self) -> Table:
-        ear, generate, deliver, control = map(self._board, ("ear", "generate", "deliver", "control"))
+        ear, generate, deliver, control = self._fresh()
 
-        def ms(board: Board, name: str) -> str:
-            row = board.get(name)
-            return f"{row['p50']:.1f} / {row['p95']:.1f} ms" if row else "-"
+        def ms(latency: Latency | None) -> str:
+            return f"{latency.p50:.1f} / {latency.p95:.1f} ms" if latency is not None else "-"
 
         table = Table(title="vjserver", show_header=False, min_width=64)
 
         def row(name: str, text: str, style: str = "", name_style: str = "") -> None:
             table.add_row(Text(visible(name), name_style), Text(visible(text), style))
 
-        on = bool(ear.get("bpm"))
+        on = ear.bpm > 0.0
         lamp = Text(self._lamps[0] if on else self._lamps[1], "magenta" if on else "dim")
         beat = f" {_number(ear, 'bpm', '.1f')} bpm, beat {_number(ear, 'beats')}"
         table.add_row(Text("tempo"), Text.assemble(lamp, beat))
-        row("preset", str(control.get("preset", "")))
-        row("prompt", str(control.get("prompt", ""))[:60])
+        row("preset", control.preset)
+        row("prompt", control.prompt[:60])
         row("pictures", f"{_number(generate, 'fps')}/s made, {_number(deliver, 'new_fps')}/s delivered")
-        row("sound -> OSC", f"{ms(ear, 'audio_to_osc')}  (median / 95 %)")
-        row("sound -> picture", ms(generate, "audio_to_frame"))
-        row("picture -> output", ms(deliver, "frame_to_output"))
-        for name, output in deliver.get("outputs", {}).items():
-            receivers = output["figures"].get("connections")
+        row("sound -> OSC", f"{ms(ear.audio_to_osc)}  (median / 95 %)")
+        row("sound -> picture", ms(generate.audio_to_frame))
+        row("picture -> output", ms(deliver.frame_to_output))
+        for name, output in deliver.outputs.items():
+            receivers = output.figures.get("connections")
             to = "" if receivers is None else f", {receivers:.0f} receiver(s)"
-            row(name, f"{output['fps']:.0f} fps{to}" if output["alive"] else "off", "" if output["alive"] else "red")
+            row(name, f"{output.fps:.0f} fps{to}" if output.alive else "off", "" if output.alive else "red")
         row("OSC", f"{_number(ear, 'osc_sent')} out, {_number(control, 'osc_received')} in")
         if self._plan.show.web.on:
             row("page", f"http://127.0.0.1:{self._plan.show.web.port}")
@@ -232,10 +248,9 @@ class Display:
         return table
 
 
-def _number(board: Board, key: str, form: str = ".0f") -> str:
-    """Return a figure, ``?`` where its process gives none."""
-    value = board.get(key)
-    return format(float(value), form) if isinstance(value, (int, float)) else "?"
+def _number(told: Status, key: str, form: str = ".0f") -> str:
+    """Return a figure, ``?`` where its process tells none."""
+    return format(float(getattr(told, key)), form) if told.known else "?"
 
 
 def versions() -> str:

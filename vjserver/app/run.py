@@ -22,9 +22,10 @@ from vjserver.runtime import log, shared
 from vjserver.runtime.installed import installed
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import ring_owner
+from vjserver.runtime.roles import ROLES
 from vjserver.runtime.slot import SlotReader, SlotWriter
-from vjserver.runtime.stats import StatsReader
-from vjserver.runtime.store import ROLES, WORKERS, Channels, StateReader, sweep
+from vjserver.runtime.status import DisplayStatus, StatusReader, plain
+from vjserver.runtime.store import Channels, StateReader, Statuses, sweep
 from vjserver.runtime.supervisor import Supervisor
 from vjserver.show.looks import enter
 from vjserver.show.state import settled
@@ -71,7 +72,8 @@ class Runner:
         self._segments = self._channels.create()
         try:
             self._events = QueueWriter(self._channels.events("main"))
-            self._boards = {name: StatsReader(self._channels.stats(name)) for name in (*WORKERS, "display")}
+            self._told = Statuses.of(self._channels)
+            self._display = StatusReader(self._channels.status("display"), DisplayStatus)
             self._state = SlotReader(self._channels.state)
             table = workers(
                 Plan(show, self._channels, registry, self._first, lan, _token(show, lan)),
@@ -146,27 +148,26 @@ class Runner:
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Return the figures of the run so far."""
-        ear, generate, deliver, control = (
-            self._boards[name].get() for name in ("ear", "generate", "deliver", "control")
-        )
+        told = self._told
+        ear, generate, deliver, control = told.ear.get(), told.generate.get(), told.deliver.get(), told.control.get()
         return {
             "seconds": round(seconds, 1),
-            "frames": generate.get("frames", 0),
-            "fps": generate.get("fps", 0.0),
-            "beats": ear.get("beats", 0),
-            "bpm": ear.get("bpm", 0.0),
-            "osc_sent": ear.get("osc_sent", 0),
-            "osc_received": control.get("osc_received", 0),
-            "drops": deliver.get("drops", 0),
-            "pacing": deliver.get("pacing", {}),
-            "delivery": {key: deliver.get(key, 0) for key in ("ticks", "late", "missed")},
+            "frames": generate.frames,
+            "fps": generate.fps,
+            "beats": ear.beats,
+            "bpm": ear.bpm,
+            "osc_sent": ear.osc_sent,
+            "osc_received": control.osc_received,
+            "drops": deliver.drops,
+            "pacing": plain(deliver.pacing),
+            "delivery": {"ticks": deliver.ticks, "late": deliver.late, "missed": deliver.missed},
             "latency_ms": {
-                "audio_to_osc": ear.get("audio_to_osc", {}),
-                "audio_to_frame": generate.get("audio_to_frame", {}),
-                "frame_to_output": deliver.get("frame_to_output", {}),
+                "audio_to_osc": plain(ear.audio_to_osc),
+                "audio_to_frame": plain(generate.audio_to_frame),
+                "frame_to_output": plain(deliver.frame_to_output),
             },
-            "outputs": {name: row["sent"] for name, row in deliver.get("outputs", {}).items()},
-            "troubles": self._boards["display"].get().get("troubles", {}),
+            "outputs": {name: row.sent for name, row in deliver.outputs.items()},
+            "troubles": self._display.get().troubles,
         }
 
     def _remove_rings(self) -> None:

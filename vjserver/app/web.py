@@ -228,8 +228,8 @@ class Speaking:
         """Return why nobody is listened to, ``""`` where it is."""
         if not self._control.state.speech.on:
             return "nobody listens yet: the VJ switches speech on"
-        board = self._control.pipes.boards["listen"].fresh(self._clock.now_ns())
-        return "" if board.get("ready") else self._control.faults.get("speech", "it is getting ready: try again soon")
+        listen = self._control.pipes.told.listen.fresh(self._clock.now_ns())
+        return "" if listen.ready else self._control.faults.get("speech", "it is getting ready: try again soon")
 
     def privacy(self) -> str:
         """Return where the sound goes, in a sentence."""

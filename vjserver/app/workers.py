@@ -17,15 +17,11 @@ from dataclasses import dataclass
 
 from vjserver.app.lan import Lan
 from vjserver.app.show import Show
+from vjserver.runtime.roles import ROLES
 from vjserver.runtime.store import Channels
 from vjserver.runtime.supervisor import Worker
 from vjserver.show.registry import Registry
 from vjserver.show.state import ShowState
-
-LISTEN = 1
-"""The wish that speech is on (:meth:`Life.wish`)."""
-STUDIO = 2
-"""The wish for pictures of cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +42,14 @@ class Plan:
 
 
 def workers(plan: Plan, as_json: bool, began_ns: int) -> list[Worker]:
-    """Return the table of processes. The ear starts first: nothing may wait longer than sound.
-
-    The numbers are seconds without a sign of life after which a process is ended and started again. ``listen`` runs
-    only while speech is on, ``studio`` only while cards want pictures.
-    """
-    both = plan.show.video.standby
+    """Return the processes that are begun, in their order, as :data:`ROLES` says of each."""
+    standby = plan.show.video.standby
     return [
-        Worker("ear", "vjserver.app.ear:main", (plan,), 1.0, understudied=both),
-        Worker("deliver", "vjserver.app.deliver:main", (plan,), 1.0, understudied=both),
-        Worker("generate", "vjserver.app.generate:main", (plan,), 10.0),
-        Worker("control", "vjserver.app.control:main", (plan,), 2.0),
-        Worker("listen", "vjserver.app.listen:main", (plan,), 3.0, wish=LISTEN),
-        Worker("studio", "vjserver.app.studio:main", (plan,), 10.0, wish=STUDIO),
-        Worker("display", "vjserver.app.display:main", (plan, as_json, began_ns)),
-    ]
+        Worker(
+            role.name, f"vjserver.app.{role.name}:main",
+            (plan, as_json, began_ns) if role.name == "display" else (plan,),
+            role.patience_s, role.understudied and standby, role.wish,
+        )
+        for role in ROLES
+        if role.name != "main"
+    ]  # fmt: skip

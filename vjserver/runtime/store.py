@@ -7,44 +7,28 @@ import struct
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import psutil
 
-from vjserver.runtime import life, log, queue, shared, soundring, stats
+from vjserver.runtime import life, log, queue, shared, soundring
+from vjserver.runtime.roles import EVERYBODY, MEMORIES, WORKERS
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
+from vjserver.runtime.status import (
+    STATUS_CAPACITY,
+    ControlStatus,
+    DeliverStatus,
+    EarStatus,
+    GenerateStatus,
+    ListenStatus,
+    Status,
+    StatusReader,
+)
 from vjserver.show.state import ShowState
 from vjserver.types.features import BAND_NAMES, N_SPECTRUM, SCALARS, BeatGrid, Features
 
-
-class Role(NamedTuple):
-    """A process of the server.
-
-    ``memories`` is what it leaves to the one that comes after it, bytes at most; ``shown`` says whether the terminal
-    and the panel show its board.
-    """
-
-    name: str
-    memories: dict[str, int]
-    shown: bool = True
-
-
-ROLES = (
-    Role("control", {"control": 1 << 19, "history": 1 << 21}),
-    Role("ear", {"ear": 4096}),
-    Role("generate", {}),
-    Role("deliver", {"deliver": 4096}),
-    Role("listen", {}),
-    Role("studio", {}, shown=False),
-    Role("display", {}, shown=False),
-    Role("main", {}, shown=False),
-)
-"""The table from which queues, boards and memories have their names; ``app/workers.py`` says what each does."""
-WORKERS = tuple(role.name for role in ROLES if role.shown)
-EVERYBODY = tuple(role.name for role in ROLES)
-MEMORIES = {name: size for role in ROLES for name, size in role.memories.items()}
 STATE_CAPACITY = 1 << 20  # every text at its longest, each sign in four bytes
 _GRID = struct.Struct("<qqqdqqd?7x")
 _VOICE = struct.Struct("<qdd")
@@ -106,8 +90,8 @@ class Channels:
         """Queue: from a worker to everybody."""
         return f"{self.key}-ev-{worker}"
 
-    def stats(self, worker: str) -> str:
-        """Slot: a worker's status board."""
+    def status(self, worker: str) -> str:
+        """Slot: a worker's status."""
         return f"{self.key}-st-{worker}"
 
     @property
@@ -154,7 +138,7 @@ class Channels:
         sizes[self.signs] = life.SEGMENT_SIZE
         for worker in EVERYBODY:
             sizes[self.events(worker)] = queue.SEGMENT_SIZE
-            sizes[self.stats(worker)] = size_of(stats.STATS_CAPACITY)
+            sizes[self.status(worker)] = size_of(STATUS_CAPACITY)
         return sizes
 
     def create(self) -> list[shared.Segment]:
@@ -178,16 +162,38 @@ class Channels:
             shared.remove_by_name(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """What the processes tell of themselves, for whoever shows it."""
+
+    ear: StatusReader[EarStatus]
+    generate: StatusReader[GenerateStatus]
+    deliver: StatusReader[DeliverStatus]
+    control: StatusReader[ControlStatus]
+    listen: StatusReader[ListenStatus]
+
+    @classmethod
+    def of(cls, channels: Channels) -> "Statuses":
+        """Return the readers of ``channels``."""
+        return cls(
+            StatusReader(channels.status("ear"), EarStatus),
+            StatusReader(channels.status("generate"), GenerateStatus),
+            StatusReader(channels.status("deliver"), DeliverStatus),
+            StatusReader(channels.status("control"), ControlStatus),
+            StatusReader(channels.status("listen"), ListenStatus),
+        )
+
+
 def pids_of(server: int) -> dict[str, int]:
     """Return the process of each worker of the server whose main process is ``server``, as they say themselves."""
     found = {}
     for name in WORKERS:
         try:
-            pid = stats.StatsReader(Channels(f"vjs-{server}").stats(name)).get().get("pid", 0)
+            pid = StatusReader(Channels(f"vjs-{server}").status(name), Status).get().pid
         except FileNotFoundError:
             continue
         if pid:
-            found[name] = int(pid)
+            found[name] = pid
     return found
 
 

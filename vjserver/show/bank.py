@@ -82,3 +82,16 @@ class Bank:
         """Return the number (from 1) of a place within a bank, 0 if it is not in there."""
         places = self.places(bank if bank in self.banks else "")
         return places.index(place) + 1 if place in places else 0
+
+    def found_again(self, place: int, name: str, before: "Bank") -> int:
+        """Return the place of the preset that stood at ``place`` in the bank ``before``, by its file or its ``name``.
+
+        One that is gone has a place behind the end.
+        """
+        if place < len(before.presets):
+            file = before.banks[place], before.presets[place][0]
+            for now, (slug, _) in enumerate(self.presets):
+                if (self.banks[now], slug) == file:
+                    return now
+        names = [preset.name for _, preset in self.presets]
+        return names.index(name) if name in names else len(names)

@@ -22,13 +22,13 @@ _Change = Callable[[ShowState, tuple[Argument, ...]], ShowState]
 def _field(name: str, owner: str = "") -> tuple[_Change, Callable[[ShowState], Argument]]:
     """Return how a field of the state, or of its ``owner``, is set and read; texts that name things are stripped."""
 
-    def clean(value: Argument) -> Argument:
+    def stripped(value: Argument) -> Argument:
         return value.strip() if isinstance(value, str) and name != "negative" else value
 
     if not owner:
-        return (lambda s, a: replace(s, **{name: clean(a[0])})), (lambda s: getattr(s, name))
+        return (lambda s, a: replace(s, **{name: stripped(a[0])})), (lambda s: getattr(s, name))
     return (
-        lambda s, a: replace(s, **{owner: replace(getattr(s, owner), **{name: clean(a[0])})}),
+        lambda s, a: replace(s, **{owner: replace(getattr(s, owner), **{name: stripped(a[0])})}),
         lambda s: getattr(getattr(s, owner), name),
     )
 

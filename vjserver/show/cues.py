@@ -1,13 +1,18 @@
 """Cues: a list from the show file goes in; which cue is called, what it does and what follows comes out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vjserver.show.addresses import MAX_NAME
 from vjserver.show.preset import Message, Strict
+from vjserver.show.quantise import boundary
 from vjserver.types.errors import ConfigError, nearest
+from vjserver.types.features import BeatGrid
+
+NS = 1_000_000_000
 
 
 def _id(text: str) -> str:
@@ -48,6 +53,24 @@ class Cue(Strict):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """When the next cue follows by itself: at a time, on a beat, or, where neither is said, never."""
+
+    t_ns: int | None = None
+    beat: int | None = None
+
+    @classmethod
+    def of(cls, cue: Cue, t_ns: int, grid: BeatGrid) -> "Follow":
+        """Return what follows ``cue``, which is called at ``t_ns``; bars count from the bar line that is nearest."""
+        if cue.follow_s is not None:
+            return cls(t_ns=t_ns + round(cue.follow_s * NS))
+        if cue.follow_bars is None:
+            return cls()
+        start = boundary(grid, t_ns - round(grid.period_s * NS / 2), "bar")
+        return cls(beat=(start if start is not None else grid.count) + cue.follow_bars * grid.beats_per_bar)
+
+
 class CueList:
     """Cues in the order in which they are called."""
 
@@ -79,3 +102,10 @@ class CueList:
         if not 0 <= at < len(ids):
             raise ConfigError(f"there is no cue {'after' if by > 0 else 'before'} {cue_id!r}")
         return self.cues[at]
+
+    def next_id(self, cue_id: str) -> str:
+        """Return the id of the cue after that of ``cue_id``, an empty text where there is none."""
+        try:
+            return self.step(cue_id, 1).id
+        except ConfigError:
+            return ""

@@ -1,8 +1,10 @@
 """Undo: looks go in as they were before each change, and come back out, step by step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vjserver.show.state import Look, ShowState, look_of
+from vjserver.types.errors import ConfigError
 
 STEPS = 100
 TOGETHER_NS = 1_000_000_000  # what one hand does to one address within so short a time is one step
@@ -41,17 +43,27 @@ class History:
             return
         self._past = [*self._past, look_of(before)][-STEPS:]
 
-    def undo(self, now: Look) -> Look | None:
-        """Return the look before the last change, or None where there is none."""
+    def undo(self, now: Look) -> Look:
+        """Return the look before the last change. Raises ConfigError where there is none."""
+        if not self._past:
+            raise ConfigError("/vj/undo: there is nothing to undo")
         return self._move(self._past, self._future, now)
 
-    def redo(self, now: Look) -> Look | None:
-        """Return the look that was undone last, or None."""
+    def redo(self, now: Look) -> Look:
+        """Return the look that was undone last. Raises ConfigError where there is none."""
+        if not self._future:
+            raise ConfigError("/vj/redo: there is nothing to do again")
         return self._move(self._future, self._past, now)
 
-    def _move(self, source: list[Look], target: list[Look], now: Look) -> Look | None:
-        if not source:
-            return None
+    def _move(self, source: list[Look], target: list[Look], now: Look) -> Look:
         self._last = ("", 0)
         target.append(now)
         return source.pop()
+
+
+def recalled(snapshots: Mapping[int, Look], number: int) -> Look:
+    """Return the look that was stored under a number. Raises ConfigError, naming those that were."""
+    if number not in snapshots:
+        kept = ", ".join(str(n) for n in sorted(snapshots)) or "none"
+        raise ConfigError(f"/vj/snapshot/recall: nothing was stored under {number}; stored: {kept}")
+    return snapshots[number]

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from vjserver.show.addresses import N_MACROS, N_PROMPTS, PARAM
+from vjserver.show.bank import Bank
+from vjserver.show.cues import Cue
 from vjserver.show.fields import SAVED, SWITCHES
 from vjserver.show.preset import DEFAULT_MACROS, Preset
-from vjserver.show.registry import Registry
+from vjserver.show.registry import Accepted, Registry
 from vjserver.show.state import LOOK, Look, MacroRow, MappingRow, Morph, ShowState, Travel
-from vjserver.types.events import Argument, EarEvent, event_name
+from vjserver.types.events import EarEvent, event_name
 
 
 def at(state: ShowState, t_ns: int) -> ShowState:
@@ -106,21 +108,54 @@ def enter(
     return change_look(state, t_ns, look_of_preset(place, preset, registry), lasts_s, registry)
 
 
-class Triggers:
-    """Counts what is heard and says what a preset wants done: ``on`` an event, ``every`` N of them."""
+def enter_cue(state: ShowState, cue: Cue, bank: Bank, registry: Registry, t_ns: int, period_s: float) -> ShowState:
+    """Return ``state`` with a cue's preset playing, or on its way there as the cue says. Raises ConfigError."""
+    if cue.preset is None:
+        return state
+    place, preset = bank.find(cue.preset, state.bank)
+    own = Travel(cue.morph_beats, cue.morph_seconds, state.morph.ease)
+    morph = own if cue.morph_beats or cue.morph_seconds else state.morph
+    new = enter(replace(state, morph=morph), place, preset, registry, t_ns, morph.lasts_s(period_s))
+    return replace(new, morph=state.morph)
 
-    def __init__(self, preset: Preset | None = None) -> None:
-        self._rows = preset.triggers if preset else ()
+
+def crossed(look: Look) -> Look:
+    """Return ``look`` with the other deck on air: the crossfader at its other end."""
+    other = 0.0 if look.params["crossfade"] >= 0.5 else 1.0
+    return replace(look, params={**look.params, "crossfade": other})
+
+
+def rebanked(state: ShowState, before: Bank, bank: Bank, registry: Registry) -> ShowState:
+    """Return ``state`` in a new bank: the preset that plays is found again, and played as it is now, if it was edited.
+
+    If it is gone, it plays on, and no preset is said to play.
+    """
+    place = bank.found_again(state.preset, state.preset_name, before)
+    new = replace(state, preset=place, bank=state.bank if state.bank in bank.banks else "")
+    if place < len(bank.presets) and bank.presets[place][1] not in [preset for _, preset in before.presets]:
+        new = enter(new, place, bank.presets[place][1], registry)
+    return new
+
+
+class Triggers:
+    """Counts what is heard and says what a preset wants done: ``on`` an event, ``every`` N of them.
+
+    What leads to a generator that is not here is left out.
+    """
+
+    def __init__(self, preset: Preset | None, registry: Registry) -> None:
+        rows = preset.triggers if preset else ()
+        self._rows = [(row, registry.accept(row.do, row.args)) for row in rows if not registry.absent(row.do)]
         self._counts = [0] * len(self._rows)
 
-    def hear(self, event: EarEvent) -> list[tuple[str, tuple[Argument, ...]]]:
-        """Return the (address, args) that fall due with this event."""
+    def hear(self, event: EarEvent) -> list[Accepted]:
+        """Return the messages that fall due with this event."""
         name = event_name(event)
         names = {name, "beat", "bar"} if name == "downbeat" else {name}
         due = []
-        for i, row in enumerate(self._rows):
+        for i, (row, message) in enumerate(self._rows):
             if row.on in names:
                 self._counts[i] += 1
                 if self._counts[i] % row.every == 0:
-                    due.append((row.do, tuple(row.args)))
+                    due.append(message)
         return due

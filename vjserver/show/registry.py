@@ -8,10 +8,10 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from vjserver.show.addresses import COMMON, CUE_GO, MAX_NAME, PARAM, ArgumentSpec, Entry, entries
-from vjserver.show.pattern import WILD, matching
+from vjserver.show.pattern import WILD, is_pattern, matching
 from vjserver.types.errors import ConfigError, UnknownNameError
 from vjserver.types.events import Argument
 from vjserver.types.knobs import MOST_KNOBS, NAME, TAKEN, GeneratorInfo, Parameter
@@ -23,6 +23,13 @@ MOST_PARAMS = 512
 """So many knobs may a state hold, those of generators that are not installed among them."""
 Verb = Literal["", "raw", "inc", "reset"]
 VERBS: tuple[Verb, ...] = ("", "raw", "inc", "reset")
+
+
+class Accepted(NamedTuple):
+    """A message that was checked, once, where it came in: nothing behind that door checks it again."""
+
+    address: str
+    args: tuple[Argument, ...]
 
 
 class Registry:
@@ -139,6 +146,15 @@ class Registry:
         """What is declared, by every address: also those from before, whose entries name the new one."""
         return self.entries | {old: self.entries[new] for old, new in self.synonyms.items()}
 
+    def meant(self, address: str) -> tuple[str, ...]:
+        """Return the addresses that one means that came in: itself, or what a pattern reaches. Raises ConfigError."""
+        if not is_pattern(address) or address in self.entries:
+            return (address,)
+        reached = self.reached(address)
+        if not reached:
+            raise ConfigError(f"no address is meant by the pattern {address[:80]!r}")
+        return reached
+
     def reached(self, pattern: str) -> tuple[str, ...]:
         """Return the addresses that a pattern with ``*?[]{}`` means. Raises ConfigError for a broken one.
 
@@ -204,7 +220,7 @@ class Registry:
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def accept(self, address: str, args: Sequence[object]) -> tuple[str, tuple[Argument, ...]]:
+    def accept(self, address: str, args: Sequence[object]) -> Accepted:
         """Return the canonical address, and ``args`` typed and clamped as it declares.
 
         A number out of range is clamped; what is plain to a person is taken: "0.75" and "on" for a number, 1984 for a
@@ -215,7 +231,7 @@ class Registry:
         entry = self.lookup(address)
         canonical = self.synonyms.get(address, address)
         if not entry.arguments or (_is_button(entry) and not (args and isinstance(args[0], str))):
-            return canonical, ()
+            return Accepted(canonical, ())
         least = sum(not a.optional for a in entry.arguments)
         if len(args) < least:
             raise ConfigError(f"{address} takes {len(entry.arguments)} argument(s): got {len(args)}")
@@ -225,7 +241,7 @@ class Registry:
             raise ConfigError(f"{address} takes {', '.join(entry.choices)}: got {str(accepted[0])[:40]!r}")
         if entry.check is not None:
             entry.check(accepted)
-        return canonical, accepted
+        return Accepted(canonical, accepted)
 
     def _by_label(self, address: str, args: Sequence[object]) -> Sequence[object]:
         """Return arguments in which a choice that was called by its label is a number."""

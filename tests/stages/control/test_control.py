@@ -18,11 +18,13 @@ from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.runtime.osc import message
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
-from vjserver.runtime.stats import StatsWriter
+from vjserver.runtime.status import DeliverStatus, GenerateStatus, OutputStatus, StatusWriter
 from vjserver.runtime.store import Channels, StateReader, pack_features
 from vjserver.show.bank import Bank
+from vjserver.show.cues import Follow
 from vjserver.show.preset import Preset
 from vjserver.show.presettext import parse_preset
+from vjserver.show.readout import waits
 from vjserver.show.state import ShowState
 from vjserver.stages.control.control import Control
 from vjserver.stages.control.options import ControlOptions
@@ -74,7 +76,7 @@ def desk(tmp_path, monkeypatch):
         rounds = iter(range(4))
         asyncio.run(control.run(lambda: next(rounds, None) is None))
 
-    hear.features, hear.generate = SlotWriter(channels.features), StatsWriter(channels.stats("generate"))
+    hear.features, hear.generate = SlotWriter(channels.features), StatusWriter(channels.status("generate"))
     yield control, hear, told, StateReader(channels.state), kept
     for one in made:
         one.close()
@@ -103,7 +105,7 @@ def test_what_hangs_on_a_beat_is_done_so_much_ahead_as_a_picture_takes(desk):
     pass_beats(hear, 1, 8)
     pass_beats(hear, 8, 9, ahead_s=0.15)
     assert control.state.seed == 5
-    hear.generate.put({"lookahead_ms": 200.0})
+    hear.generate.put(GenerateStatus(lookahead_ms=200.0))
     pass_beats(hear, 8, 9, ahead_s=0.15)
     assert control.state.seed == 6
     pass_beats(hear, 8, 9)  # the beat itself does it no second time
@@ -226,7 +228,7 @@ def test_old_figures_are_not_told_as_if_they_were_those_of_now(desk):
     control.publisher.tell = lambda address, *args: told.update({address: args})
     now_ns = LiveClock().now_ns()
     for ago_s, fps in ((0.5, 24.0), (3.0, 0.0)):
-        hear.generate.put({"t_ns": now_ns - round(ago_s * NS), "fps": 24.0})
+        hear.generate.put(GenerateStatus(t_ns=now_ns - round(ago_s * NS), fps=24.0))
         control._look(now_ns)
         assert told["/vj/status/fps"] == (fps, 0.0)
 
@@ -480,7 +482,7 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
         time.sleep(0.01)
         heir.step()
     assert heir.state.params["zoom"] == 0.7
-    assert not heir.desk.plays
+    assert heir.desk.playing is None
     (tmp_path / "snapshots.json").write_text("{")
     third = make()
     third.presets.load_snapshots()
@@ -494,16 +496,15 @@ def test_snapshots_and_takes_are_there_the_next_night(desk, tmp_path):
 def test_only_a_picture_of_the_preset_itself_is_kept(desk, tmp_path):
     control = desk[0]
     panel = ControlPanel(control, LiveClock(), tmp_path)
-    boards = {"generate": {"generator": "pattern"}, "deliver": {"level": "live"}}
+    channels = control.pipes.channels
+    generate, deliver = StatusWriter(channels.status("generate")), StatusWriter(channels.status("deliver"))
 
-    class Board:
-        def __init__(self, name):
-            self.name = name
+    def tell(generator="pattern", level="live"):
+        now_ns = LiveClock().now_ns()
+        generate.put(GenerateStatus(t_ns=now_ns, generator=generator))
+        deliver.put(DeliverStatus(t_ns=now_ns, level=level))
 
-        def fresh(self, _now_ns):
-            return boards[self.name]
-
-    control.pipes.boards.update({name: Board(name) for name in boards})
+    tell()
     assert panel.shows_the_look()
     for address, args, back in (
         ("/vj/master/blackout", (1,), (0,)), ("/vj/master/freeze", (1,), (0,)), ("/vj/master/safe", (1,), (0,)),
@@ -513,10 +514,11 @@ def test_only_a_picture_of_the_preset_itself_is_kept(desk, tmp_path):
         assert not panel.shows_the_look(), address
         control.receive(address, back)
         assert panel.shows_the_look()
-    for board, field, wrong in (("deliver", "level", "safe"), ("generate", "generator", "diffusion (sd-turbo)")):
-        right, boards[board][field] = boards[board][field], wrong
+    for wrong in ({"level": "safe"}, {"generator": "diffusion (sd-turbo)"}):
+        tell(**wrong)
         assert not panel.shows_the_look(), wrong
-        boards[board][field] = right
+    tell()
+    assert panel.shows_the_look()
 
 
 def test_a_picture_of_a_preset_of_ones_own_is_kept_and_ours_stay(desk, tmp_path):
@@ -575,7 +577,7 @@ def test_a_change_that_waits_for_the_bar_is_made_by_who_comes_after(desk):
     control.receive("/vj/preset/go", ("b",))
     assert control.state.preset_name == "A"
     heir = fallen(desk)
-    assert [row[0] for row in heir.desk.waits(0)] == ["/vj/preset/go b"]
+    assert [row[0] for row in waits(heir.desk, 0)] == ["/vj/preset/go b"]
     grid = BeatGrid(LiveClock().now_ns(), 12, 0.5, 0, 4, 0.9, True)
     hear.features.put(pack_features(replace(silent_features(0), grid=grid)))
     heir.step()
@@ -610,10 +612,10 @@ def test_a_history_too_long_to_be_left_whole_is_left_in_part(desk):
 
 def test_a_cue_that_follows_is_called_by_who_comes_after(desk):
     control, _, _, _, _ = desk
-    control.desk._follow_ns = LiveClock().now_ns() + NS // 5
+    control.desk.follow = Follow(LiveClock().now_ns() + NS // 5)
     control.desk.state = replace(control.state, cue="1")
     heir = fallen(desk)
-    assert heir.desk._follow_ns == control.desk._follow_ns
+    assert heir.desk.follow == control.desk.follow
 
 
 def test_subscribers_are_told_by_who_comes_after(desk, clients):
@@ -677,7 +679,7 @@ def test_a_take_that_plays_is_played_on(desk, tmp_path):
     control.settle()
     control.receive("/vj/take/play", ())
     control.settle()
-    assert control.desk.plays
+    assert control.desk.playing
     heir = fallen(desk)
     assert heir.desk.playing == control.desk.playing
 
@@ -768,11 +770,11 @@ def test_a_look_under_which_the_generator_falls_is_taken_back(desk):
 def test_a_look_under_which_the_generator_hangs_does_not_count_as_calm(desk):
     control, hear, _, _, _ = desk
     now_ns = LiveClock().now_ns()
-    hear.generate.put({"t_ns": now_ns, "fps": 30.0})
+    hear.generate.put(GenerateStatus(t_ns=now_ns, fps=30.0))
     control._calm._next_ns = 0
     hear()
     control.receive("/vj/preset/go", ("b",))
-    hear.generate.put({"t_ns": now_ns - 60 * NS, "fps": 30.0})
+    hear.generate.put(GenerateStatus(t_ns=now_ns - 60 * NS, fps=30.0))
     for _ in range(6):
         control._calm._next_ns = 0
         hear()
@@ -783,15 +785,15 @@ def test_a_look_under_which_the_generator_hangs_does_not_count_as_calm(desk):
 def test_a_recording_that_does_not_run_is_not_said_to_run(desk, monkeypatch):
     control, hear, told, _, _ = desk
     monkeypatch.setattr("vjserver.stages.control.status.RECORD_PATIENCE_NS", NS // 10)
-    deliver = StatsWriter(control.pipes.channels.stats("deliver"))
+    deliver = StatusWriter(control.pipes.channels.status("deliver"))
     control.receive("/vj/record", (1,))
     control.settle()
-    deliver.put({"outputs": {"record": {"alive": True, "figures": {}, "drops": 0, "fps": 30.0}}})
+    deliver.put(DeliverStatus(outputs={"record": OutputStatus(alive=True, fps=30.0)}))
     hear()
     time.sleep(0.15)
     hear()
     assert control.state.record
-    deliver.put({"outputs": {"record": {"alive": False, "figures": {}, "drops": 0, "fps": 0.0}}})
+    deliver.put(DeliverStatus(outputs={"record": OutputStatus()}))
     hear()
     time.sleep(0.15)
     hear()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from vjserver.runtime.status import ListenStatus
 from vjserver.show.bank import Bank
 from vjserver.show.desk import Desk
 from vjserver.show.preset import Preset
@@ -102,8 +103,8 @@ def test_what_waits_is_shown_and_pushed_or_dropped_by_number():
     house = House(policy="push")
     house.say("one", 1, phrase="one")
     house.say("two", 2, phrase="two", talker="guest 1")
-    board = {"microphone": "open", "ready": True, "speaking": True, "level": 0.4, "likely": 0.9, "lag_s": 0.0}
-    shown = house.room.snapshot(board)
+    told = ListenStatus(t_ns=1, microphone="open", ready=True, speaking=True, level=0.4, likely=0.9)
+    shown = house.room.snapshot(told)
     assert shown["waiting"] == [[1, "", "one"], [2, "guest 1", "two"]]
     assert (shown["microphone"], shown["speaking"], shown["leaves"]) == ("open", True, "")
     house.room.push((2,), 0)
@@ -130,7 +131,7 @@ def test_where_the_sound_goes_is_said():
     assert "leaves it as text only" in house.room.privacy
     away = SpeechRoom(house.desk, house.receive, lambda *_: None, lambda *_: None, SpeechRules(leaves="AssemblyAI"))
     assert away.privacy.startswith("What you say leaves this machine: AssemblyAI")
-    assert away.snapshot({})["leaves"] == "AssemblyAI"
+    assert away.snapshot(ListenStatus())["leaves"] == "AssemblyAI"
 
 
 def test_subtitles_of_a_take_hear_it_too():

@@ -12,7 +12,7 @@ from conftest import wait_for
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.ring import RingReader, RingWriter
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import DeliverStatus, StatusReader
 from vjserver.runtime.store import Channels, StateReader, StateWriter, left_behind
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import Deliver, ShowState
@@ -82,7 +82,7 @@ class House:
         self.clock, self.made, self.state, self.ring, self.deck = clock, made, state, ring, deck
         self.delivery, self.slot_ns = delivery, clock.now_ns()
         self.events = QueueReader(channels.events("deliver"))
-        self.stats = StatsReader(channels.stats("deliver"))
+        self.stats = StatusReader(channels.status("deliver"), DeliverStatus)
         self.number = 0
 
     def play(self, slots, value=None):
@@ -125,8 +125,8 @@ def test_every_output_gets_every_slot_and_the_pages_own_is_not_told_of(house):
     sizes = sorted(t.frames[-1].pixels.shape for t in house.made)
     assert sizes == [(18, 32, 4), (36, 64, 4), (36, 64, 4)]
     house.play(60)
-    assert sorted(house.stats.get()["outputs"]) == ["a", "b"]
-    assert house.stats.get()["drops"] == 0
+    assert sorted(house.stats.get().outputs) == ["a", "b"]
+    assert house.stats.get().drops == 0
 
 
 def test_slots_lie_on_a_grid_and_a_missed_one_is_left_out(house):
@@ -140,10 +140,10 @@ def test_slots_lie_on_a_grid_and_a_missed_one_is_left_out(house):
     assert (house.slot_ns - first) % (NS / 60) < 100, "on the grid"
     house.play(60)
     stats = house.stats.get()
-    assert stats["missed"] == 8
-    assert stats["late"] == 1
-    assert stats["pacing"]["p50"] == 0.0
-    assert stats["fps"] == pytest.approx(60, abs=0.01)
+    assert stats.missed == 8
+    assert stats.late == 1
+    assert stats.pacing.p50 == 0.0
+    assert stats.fps == pytest.approx(60, abs=0.01)
 
 
 @pytest.mark.parametrize(("made_fps", "offset_ms"), [(60, 1), (60, 9), (60, 15), (30, 4), (30, 12), (20, 7)])
@@ -206,7 +206,7 @@ def test_an_output_added_or_removed_by_state_leaves_the_others_untouched(house):
     assert not gone.alive
     assert "b" not in house.delivery._outputs
     house.play(20)
-    slots = house.stats.get()["ticks"]
+    slots = house.stats.get().ticks
     assert slots > 0
     assert len(a.frames) - before >= 20
 
@@ -260,10 +260,10 @@ def test_the_ladder_is_told_and_shown(house):
     house.play(130)
     assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", False)]
     house.play(30)
-    assert house.stats.get()["level"] == "safe"
+    assert house.stats.get().level == "safe"
     house.play(40, value=90)
     assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", True)]
-    assert house.stats.get()["level"] == "live"
+    assert house.stats.get().level == "live"
 
 
 def test_where_optical_flow_takes_too_long_a_crossfade_is_shown_and_told(house, monkeypatch):

@@ -133,9 +133,9 @@ def test_an_output_that_breaks_in_the_show_comes_back_with_its_figures():
     assert fragile.opened == 2
     info = fragile.frames[-1].info
     assert (info.stream_id, info.t_sent_ns > 0, info.t_unix_ns > 0) == (3, True, True)
-    row = thread.row(LiveClock().now_ns())
-    assert row["figures"] == {"connections": 2.0}
-    assert row["sent"] == len(fragile.frames)
+    status = thread.status(LiveClock().now_ns())
+    assert status.figures == {"connections": 2.0}
+    assert status.sent == len(fragile.frames)
     thread.close()
 
 

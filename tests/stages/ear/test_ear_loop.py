@@ -17,7 +17,7 @@ from vjserver.outputs.osc import OscTarget, OscTargetOptions
 from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotReader
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import EarStatus, StatusReader
 from vjserver.runtime.store import Channels, left_behind, unpack_features
 from vjserver.show.addresses import GENRES
 from vjserver.show.state import Sound
@@ -80,8 +80,8 @@ def test_a_click_becomes_features_events_and_stats(channels):
     assert abs(newest.t_ns - clock.now_ns()) < NS // 50
     assert len(beats) > 20
     assert all(b.heard_ns - b.t_ns < 7_000_000 for b in beats[8:]), "once locked, beats must not wait"
-    stats = StatsReader(channels.stats("ear")).get()
-    assert stats["beats"] == pytest.approx(len(beats), abs=1)
+    stats = StatusReader(channels.status("ear"), EarStatus).get()
+    assert stats.beats == pytest.approx(len(beats), abs=1)
     assert events.lost == 0
 
 
@@ -329,7 +329,7 @@ def test_the_beat_and_what_the_hand_set_outlive_a_fall(channels):
     assert heir._analysis.clock.by_hand
     assert heir._analysis.expects == (158.0, 185.0)
     assert first.counts + second.counts == list(range(first.counts[0], second.counts[-1] + 1)), "none twice, none lost"
-    assert StatsReader(channels.stats("ear")).get()["beats"] >= len(first.counts) + len(second.counts) - 2
+    assert StatusReader(channels.status("ear"), EarStatus).get().beats >= len(first.counts) + len(second.counts) - 2
 
 
 def test_what_the_hand_expects_outlives_a_lost_device(channels):

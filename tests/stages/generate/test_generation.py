@@ -18,7 +18,7 @@ from vjserver.runtime.clock import NS, ManualClock
 from vjserver.runtime.queue import QueueReader
 from vjserver.runtime.ring import RingReader, RingWriter
 from vjserver.runtime.slot import SlotWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
+from vjserver.runtime.status import DeliverStatus, GenerateStatus, Latency, StatusReader, StatusWriter
 from vjserver.runtime.store import Channels, StateWriter, pack_features
 from vjserver.show.registry import Registry
 from vjserver.show.state import Morph, ShowState
@@ -126,18 +126,18 @@ def test_frames_carry_numbers_times_and_the_generators_memory(stage):
     assert frame.info.t_capture_ns == NS + 5
     assert frame.info.t_generated_ns == clock.now_ns()
     play(20)
-    assert StatsReader(channels.stats("generate")).get()["frames"] > 4
+    assert StatusReader(channels.status("generate"), GenerateStatus).get().frames > 4
 
 
 @pytest.mark.parametrize("stage", [-1.0], indirect=True)
 def test_pictures_are_made_for_the_middle_of_their_time_on_screen(stage):
     play, made, _, channels, clock = stage
-    StatsWriter(channels.stats("deliver")).put({"frame_to_output": {"p50": 9.0}})
+    StatusWriter(channels.status("deliver")).put(DeliverStatus(frame_to_output=Latency(9.0)))
     play(60)
     stays_ms = 1000 / 30
     asked = made["pattern"].requests[-1].t_ns - clock.now_ns()
     assert asked * 1e-6 == pytest.approx(9.0 + stays_ms / 2, abs=1.0)
-    told = StatsReader(channels.stats("generate")).get()["lookahead_ms"]
+    told = StatusReader(channels.status("generate"), GenerateStatus).get().lookahead_ms
     assert told == pytest.approx(9.0 + stays_ms / 2, abs=1.0)
 
 
@@ -205,7 +205,7 @@ def test_a_frame_says_from_which_picture_it_was_made_and_how_old_that_was(stage)
     assert 100_000 <= info.source_age_us < 10**6
     assert made["taker"].requests[-1].image.shape == (4, 6, 4)
     play(20, generator="taker", input="door")
-    assert StatsReader(channels.stats("generate")).get()["source_to_frame"]["p50"] >= 100.0
+    assert StatusReader(channels.status("generate"), GenerateStatus).get().source_to_frame.p50 >= 100.0
     play(2, generator="taker", input="")
     assert ring.get().info.source_age_us == 0
 
@@ -225,8 +225,8 @@ def test_notices_are_announced_figures_shown_and_previews_lie_in_a_ring_of_their
     reader = RingReader(f"{channels.key}-preview")
     assert (reader.get().pixels == 77).all()
     reader.close()
-    board = StatsReader(channels.stats("generate")).get()
-    assert board["figures"]["jumpiness_mean"] == 0.1
+    board = StatusReader(channels.status("generate"), GenerateStatus).get()
+    assert board.figures["jumpiness_mean"] == 0.1
 
 
 def test_pictures_are_fetched_for_those_who_take_them_only(stage):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vjserver.runtime.clock import NS
+from vjserver.runtime.status import ListenStatus
 from vjserver.show.state import Speech as Wishes
 from vjserver.speech.segmenter import CHUNK
 from vjserver.speech.transcriber import Transcriber
@@ -90,11 +91,11 @@ class AtOnce:
 class House:
     def __init__(self, monkeypatch, thread=None, keeps=False, **wishes):
         monkeypatch.setattr(pipes_of_listen, "VoiceDetector", Loudness)
-        self.clock, self.told, self.voice, self.board, self.talk = Clock(), [], [], {}, []
+        self.clock, self.told, self.voice, self.status, self.talk = Clock(), [], [], ListenStatus(), []
         self.microphone, self.recogniser = Microphone(self.clock), Recogniser()
         self.wishes, self.music = Wishes(on=True, **wishes), None
         pipes = ListenPipes(
-            self.told.append, lambda *row: self.voice.append(row), self.board.update,
+            self.told.append, lambda *row: self.voice.append(row), self._tell_status,
             lambda: (self.talk.pop(0) if self.talk else [], 0), self._music,
         )  # fmt: skip
         self.said = Transcriber(lambda text, _language: text)
@@ -104,6 +105,9 @@ class House:
             self.clock, pipes, AtOnce(), self._keep if keeps else None,
         )  # fmt: skip
         self.kept, self.full = [], False
+
+    def _tell_status(self, status):
+        self.status = status
 
     def _keep(self, number, sound):
         if self.full:
@@ -135,12 +139,12 @@ def test_what_is_said_is_told_and_the_voice_is_known(monkeypatch):
     house.run(1.0)
     house.run(2.0, loud=True)
     assert house.voice[-1][1] == 0.9
-    assert house.board["speaking"]
+    assert house.status.speaking
     house.run(1.0)
     assert [said.kind for said in house.speech][-2:] == ["final", "revised"]
     assert house.recogniser.asked[-1][:3] == ("full", "de", ("Alice",))
     assert house.faults == []
-    assert house.board["microphone"] == "open"
+    assert house.status.microphone == "open"
 
 
 def test_sound_is_kept_where_it_is_asked_for_and_a_full_disk_is_told_once(monkeypatch):
@@ -170,7 +174,7 @@ def test_no_microphone_is_said_once_and_tried_until_it_is_there(monkeypatch):
     assert [row for row in house.faults if row[0] == "microphone"] == [
         ("microphone", "no audio input on this machine; it is tried again", False)
     ]
-    assert house.board["microphone"] == "closed"
+    assert house.status.microphone == "closed"
     house.microphone.missing = False
     house.run(10.0)
     assert house.faults[-1] == ("microphone", "it is back", True)
@@ -183,7 +187,7 @@ def test_unplugged_in_mid_talk_what_was_said_is_still_written_down(monkeypatch):
     house.microphone.gone = True
     house.run(0.5)
     assert "final" in [said.kind for said in house.speech]
-    assert not house.board["speaking"]
+    assert not house.status.speaking
     assert house.voice[-1][1:] == (0.0, 0.0)
     assert any(what == "microphone" and "has gone" in why for what, why, _ in house.faults)
 
@@ -245,7 +249,7 @@ def test_a_recogniser_that_hangs_is_told_and_ends_the_process(monkeypatch):
         release = []
         house.recogniser.decode = lambda *_: [time.sleep(0.01) for _ in iter(lambda: bool(release), True)]
         house.run(0.3)
-        while not house.board.get("ready"):
+        while not house.status.ready:
             house.run(0.3)
         house.run(SLOW_S + 1.5, loud=True)
         assert ("speech", "the recogniser is slow: this machine is too busy", False) in house.faults
@@ -289,7 +293,7 @@ def test_the_music_itself_is_heard_where_that_is_wanted(monkeypatch):
     house.music = Music(house.clock, loud=True)
     house.run(3.0)
     assert house.speech
-    assert house.board["microphone"] == "closed"
+    assert house.status.microphone == "closed"
 
 
 def test_people_of_the_page_are_heard_without_a_microphone(monkeypatch):

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import replace
 
 from vjserver.runtime.clock import NS
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import GenerateStatus, StatusReader
 from vjserver.show.looks import change_look
 from vjserver.show.registry import Registry
 from vjserver.show.state import LOOK, ShowState, look_of
@@ -15,9 +15,9 @@ CAUSES = {"deliver": ("outputs", "deliver"), "generate": LOOK, "ear": ("sync",),
 
 
 class CalmStates:
-    """Keeps states of the last ten seconds in which no process fell. ``pictures`` is the board of generate."""
+    """Keeps states of the last ten seconds in which no process fell. ``pictures`` is what generate tells."""
 
-    def __init__(self, registry: Registry, pictures: StatsReader) -> None:
+    def __init__(self, registry: Registry, pictures: StatusReader[GenerateStatus]) -> None:
         self._registry, self._pictures = registry, pictures
         self._kept: deque[ShowState] = deque(maxlen=CALM_KEPT)
         self._fell_ns = -CALM_NS
@@ -31,7 +31,9 @@ class CalmStates:
         """Keep the state as it was while no process fell, and pictures came: one that hangs has not fallen yet."""
         if now_ns >= self._next_ns:
             self._next_ns = now_ns + 2 * NS
-            if now_ns - self._fell_ns > CALM_NS and (self._pictures.fresh(now_ns) or not self._pictures.get()):
+            if now_ns - self._fell_ns > CALM_NS and (
+                self._pictures.fresh(now_ns).known or not self._pictures.get().known
+            ):
                 self._kept.append(state)
 
     def taken_back(self, process: str, now: ShowState, now_ns: int) -> tuple[ShowState, str] | None:

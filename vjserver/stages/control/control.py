@@ -18,7 +18,8 @@ from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.soundring import SoundReader
 from vjserver.show.desk import Desk
 from vjserver.show.outputs import row_of
-from vjserver.show.registry import is_number
+from vjserver.show.readout import values
+from vjserver.show.registry import Accepted, is_number
 from vjserver.show.state import TEMPO, ShowState
 from vjserver.stages.control.announcer import Announcer, Guard
 from vjserver.stages.control.boarding import BoardRoom
@@ -73,9 +74,12 @@ class Control:
         check_output: Callable[[Mapping[str, Any]], None],
         sound: Callable[[], SoundReader] | None = None,
     ) -> None:
-        self._clock, self.pipes, self.registry, self._check_output = clock, pipes, options.registry, check_output
+        self._clock, self.pipes, self.registry = clock, pipes, options.registry
         seed = clock.now_ns() & 0xFFFF
-        self.desk = Desk(options.bank, before or options.first, options.cues, seed=seed, registry=options.registry)
+        self.desk = Desk(
+            options.bank, before or options.first, options.cues, seed=seed, registry=options.registry,
+            permit=partial(_permit, check_output),
+        )  # fmt: skip
         self.monitor: deque[tuple[int, str, str, tuple[object, ...]]] = deque(maxlen=MONITORED)
         self.monitored = 0
         self.messages = self.refused = 0
@@ -87,9 +91,7 @@ class Control:
         self.surfaces = Surfaces()
         self.publisher = OscPublisher(options.targets, self.server, self.surfaces, self.desk, limits.trusted)
         self.announcer = Announcer(clock, pipes.events.put, self.publisher.tell)
-        self._queries = OscQueries(
-            self.desk, self.server, self.publisher, self.surfaces, pipes.boards["deliver"], clock
-        )
+        self._queries = OscQueries(self.desk, self.server, self.publisher, self.surfaces, pipes.told.deliver, clock)
         self.sync = TempoSync(clock, self.desk, pipes.events.put, lambda: pipes.features.get().grid, self.announcer)
         self.presets = PresetRoom(self.desk, options.library, clock, self.announcer, self.settle)
         self._untold: deque[str] = deque(maxlen=8)
@@ -103,7 +105,7 @@ class Control:
             clock.now_ns() // 1_000_000, lambda: writer.subtitles if options.subtitles else None,
         )  # fmt: skip
         self._status = Status(pipes, self.desk, self.server, self.publisher, self.announcer, self._stop_recording)
-        self._calm = CalmStates(options.registry, pipes.boards["generate"])
+        self._calm = CalmStates(options.registry, pipes.told.generate)
         self._handlers = self._handled()
         self._guard = Guard(self.announcer)
         self._published = self.desk.state
@@ -162,7 +164,7 @@ class Control:
             self._queries.command(address, args, sender)
         elif address == "/vj/tempo/beat":  # at once: it is the beat
             self._monitor("osc", address, args)
-            self.sync.beat(self.registry.accept(address, args)[1])
+            self.sync.beat(self.registry.accept(address, args).args)
         elif asked := self._queries.question(address, args):
             self._queries.answer(asked, sender)
         else:
@@ -180,9 +182,6 @@ class Control:
             self._sender = None
         self._monitor(origin, address, args)
         try:
-            if address == "/vj/output/add":
-                label, text = self.registry.accept(address, args)[1]
-                self._check_output(row_of(str(label), str(text)).config)
             bent = self.desk.receive(now_ns, address, args, origin)
         except ConfigError as error:
             self.refuse(error)
@@ -349,19 +348,18 @@ class Control:
 
     def _look(self, now_ns: int) -> None:
         self._status.look(now_ns, self.messages, self.refused)
-        self.speech.status(self.pipes.boards["listen"].fresh(now_ns))
+        self.speech.status(self.pipes.told.listen.fresh(now_ns))
 
     def _ahead_ns(self) -> int:
         """Return how long before a beat a change has to be made to be on the wall with it, and one round of ours."""
-        made_ms = float(self.pipes.boards["generate"].get().get("lookahead_ms", 0.0))
-        return round(made_ms * 1e6) + round(POLL_S * NS)
+        return round(self.pipes.told.generate.get().lookahead_ms * 1e6) + round(POLL_S * NS)
 
     def values(self, now_ns: int) -> Mapping[str, Argument]:
         """Return what surfaces show; it is worked out once for a state, and anew while a morph is on its way."""
         state = self.state
         key = (state.revision, now_ns if state.glide is not None else 0)
         if key != self._values_of or not self._values:
-            self._values_of, self._values = key, self.desk.values(now_ns)
+            self._values_of, self._values = key, values(self.desk, now_ns)
         return self._values
 
     # -- what the other processes tell ---------------------------------------------------------------------
@@ -389,3 +387,10 @@ class Control:
         """What ailed the process that listens went with it."""
         for what in LISTEN_FAULTS & self.faults.keys():
             self.announcer.recover(what, why)
+
+
+def _permit(check_output: Callable[[Mapping[str, Any]], None], message: Accepted) -> None:
+    """Let no hand open an output that makes no sense or is not allowed. Raises ConfigError."""
+    if message.address == "/vj/output/add":
+        label, text = message.args
+        check_output(row_of(str(label), str(text)).config)

@@ -7,6 +7,7 @@ tied lies in the user's folder, a file for each controller.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vjserver.dsp.pulses import PulseFollower
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
 from vjserver.show.presettext import parse_toml
+from vjserver.show.readout import shows
 from vjserver.show.registry import Registry
 from vjserver.stages.control.control import Control
 from vjserver.types.errors import ConfigError, DeviceError
@@ -167,7 +169,7 @@ class MidiRoom:
 
     def _surface(self, midi_map: MidiMap, name: str) -> Surface:
         desk = self.control.desk
-        return Surface(midi_map, desk.registry, desk.read, desk.shows, self.learnt.rows.get(_plain(name), ()))
+        return Surface(midi_map, desk.registry, desk.read, partial(shows, desk), self.learnt.rows.get(_plain(name), ()))
 
     def _open_out(self, name: str) -> Any:
         assert self._ports is not None

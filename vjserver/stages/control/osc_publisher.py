@@ -6,21 +6,22 @@ texts to who takes texts, numbers to who takes numbers (TouchDesigner's OSC In C
 
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
-from typing import Any
 
 from vjserver.controls.osc import Sender, is_within
 from vjserver.controls.oscserver import OscServer
 from vjserver.outputs.osc import OscTargetOptions, StatusSender
 from vjserver.runtime.clock import NS
 from vjserver.runtime.osc import bundle, message
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import DeliverStatus, GenerateStatus, OutputStatus
+from vjserver.runtime.store import Statuses
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.desk import Desk
 from vjserver.show.outputs import OutputRow
+from vjserver.show.readout import cue_names, values, waits
 from vjserver.stages.control.surfaces import News, Surfaces
 from vjserver.types.errors import ConfigError
 from vjserver.types.events import Argument
@@ -70,7 +71,7 @@ class OscPublisher:
         for target in targets:  # they hear what changes; what is there at the start they may ask for
             send = partial(self._send_news, partial(self._status.send_to, target))
             surfaces.join(target, send, partial(self._is_kind, target.kind))
-            surfaces.known[target].recipient.knows.update(desk.values(0))
+            surfaces.known[target].recipient.knows.update(values(desk, 0))
             self._near.setdefault(target.host, []).append(target)
 
     def _trusts(self, host: str) -> bool:
@@ -192,7 +193,7 @@ class OscPublisher:
             self._told[address] = args
             self.tell(address, *args)
 
-    def status(self, boards: Mapping[str, StatsReader], now_ns: int) -> None:
+    def status(self, told: Statuses, now_ns: int) -> None:
         """Tell how everything is; names again every five seconds, for who began to listen only now."""
         if now_ns >= self._tell_again_ns:
             self._tell_again_ns = now_ns + TELL_AGAIN_NS
@@ -200,56 +201,53 @@ class OscPublisher:
         state = self._desk.state
         self._tell_once("/vj/status/preset", state.preset_name)
         self._tell_once("/vj/status/prompt", state.heaviest)
-        self._tell_once("/vj/status/cue", *self._desk.cue_names())
-        for text, beats in self._desk.waits(now_ns):
+        self._tell_once("/vj/status/cue", *cue_names(self._desk))
+        for text, beats in waits(self._desk, now_ns):
             self.tell("/vj/status/pending", text, beats)
-        ear, generate, deliver = (boards[name].fresh(now_ns) for name in ("ear", "generate", "deliver"))
-        for name, board in (
-            ("audio_to_osc", ear),
-            ("audio_to_frame", generate),
-            ("source_to_frame", generate),
-            ("frame_to_output", deliver),
+        ear, generate, deliver = told.ear.fresh(now_ns), told.generate.fresh(now_ns), told.deliver.fresh(now_ns)
+        for name, latency in (
+            ("audio_to_osc", ear.audio_to_osc),
+            ("audio_to_frame", generate.audio_to_frame),
+            ("source_to_frame", generate.source_to_frame),
+            ("frame_to_output", deliver.frame_to_output),
         ):
-            latency = board.get(name)
-            if latency:
-                self.tell(f"/vj/status/latency/{name}", latency["p50"], latency["p95"])
-        figures = generate.get("figures", {})
+            if latency is not None:
+                self.tell(f"/vj/status/latency/{name}", latency.p50, latency.p95)
+        figures = generate.figures
         if "jumpiness_mean" in figures:
             self.tell("/vj/status/jumpiness", figures["jumpiness_mean"], figures["jumpiness_max"])
         self._tell_once("/vj/status/generator", maker(generate))
         self._tell_delivery(deliver)
-        self.tell("/vj/status/fps", float(generate.get("fps", 0.0)), float(deliver.get("new_fps", 0.0)))
+        self.tell("/vj/status/fps", generate.fps, deliver.new_fps)
 
-    def _tell_delivery(self, deliver: Mapping[str, Any]) -> None:
+    def _tell_delivery(self, deliver: DeliverStatus) -> None:
         """Tell how steadily pictures leave, what is on the wall, and how each output does."""
-        pacing = deliver.get("pacing")
-        if pacing:
-            self.tell("/vj/status/pacing", pacing["p50"], pacing["p99"])
-            self.tell("/vj/status/late", int(deliver["late"]), int(deliver["missed"]))
-        if deliver.get("level"):
-            self._tell_once("/vj/status/picture", deliver["level"])
+        if deliver.pacing is not None:
+            self.tell("/vj/status/pacing", deliver.pacing.p50, deliver.pacing.p99)
+            self.tell("/vj/status/late", deliver.late, deliver.missed)
+        if deliver.level:
+            self._tell_once("/vj/status/picture", deliver.level)
         for row in output_rows(self._desk.state.outputs, deliver):
             self.tell("/vj/status/output", *row)
 
 
-def output_rows(outputs: Sequence[OutputRow], deliver: Mapping[str, Any]) -> list[Row]:
+def output_rows(outputs: Sequence[OutputRow], deliver: DeliverStatus) -> list[Row]:
     """Return the arguments of ``/vj/status/output`` for each output."""
     rows: list[Row] = []
-    boards = deliver.get("outputs", {})
     for output in outputs:
-        board = boards.get(output.label, {"alive": False, "fps": 0.0, "drops": 0, "figures": {}})
-        figures = board["figures"]
+        told = deliver.outputs.get(output.label, OutputStatus())
+        figures = told.figures
         tally = "program" if figures.get("program") else "preview" if figures.get("preview") else ""
-        state = "sends" if board["alive"] else "off"
+        state = "sends" if told.alive else "off"
         receivers = int(figures.get("connections", -1))
-        rows.append((output.label, state, float(board["fps"]), int(board["drops"]), receivers, tally, str(output)))
+        rows.append((output.label, state, told.fps, told.drops, receivers, tally, str(output)))
     return rows
 
 
-def maker(board: dict[str, Any]) -> str:
+def maker(told: GenerateStatus) -> str:
     """Return who makes the picture, in words."""
-    figures = board.get("figures", {})
+    figures = told.figures
     if "steps" not in figures:
-        return str(board.get("generator", ""))
+        return told.generator
     how = f"{figures['width']}x{figures['height']}, steps {figures['steps']}, decks {figures['decks']}"
-    return f"{board['generator']}: {how}"
+    return f"{told.generator}: {how}"

@@ -6,7 +6,7 @@ from vjserver.controls.osc import Sender
 from vjserver.controls.oscserver import OscServer
 from vjserver.runtime.clock import Clock
 from vjserver.runtime.osc import message
-from vjserver.runtime.stats import StatsReader
+from vjserver.runtime.status import DeliverStatus, StatusReader
 from vjserver.show.desk import Desk
 from vjserver.show.pattern import is_pattern, matching
 from vjserver.stages.control.announcer import MOST_WHY
@@ -24,7 +24,7 @@ Answer = Callable[[tuple[Argument, ...], Sender], None]
 
 
 class OscQueries:
-    """Answers clients. ``deliver`` is the deliverer's board, which knows how outputs are."""
+    """Answers clients. ``deliver`` is what the deliverer tells, which knows how outputs are."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class OscQueries:
         server: OscServer,
         publisher: OscPublisher,
         surfaces: Surfaces,
-        deliver: StatsReader,
+        deliver: StatusReader[DeliverStatus],
         clock: Clock,
     ) -> None:
         self._desk, self._server, self._publisher, self._surfaces = desk, server, publisher, surfaces
@@ -70,7 +70,7 @@ class OscQueries:
 
     def command(self, address: str, args: tuple[Argument, ...], sender: Sender) -> None:
         """Do what a client asks for itself. Raises ConfigError."""
-        self._answers[address](self._desk.registry.accept(address, args)[1], sender)
+        self._answers[address](self._desk.registry.accept(address, args).args, sender)
 
     def answer(self, address: str, sender: Sender) -> None:
         """Send the value of an address, or of all that a pattern means. Raises ConfigError."""

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from vjserver.controls.oscquery import tree
 from vjserver.runtime.clock import Clock
 from vjserver.runtime.files import data_folder, write_whole
+from vjserver.runtime.status import DeliverStatus, plain
 from vjserver.show.addresses import CUE_GO, OUTPUTS
+from vjserver.show.readout import cue_names, waits
 from vjserver.show.registry import Registry
 from vjserver.stages.control.control import Control
 from vjserver.stages.control.osc_publisher import maker
@@ -60,8 +64,8 @@ class ControlPanel:
         """Return what the panel shows besides values: sound, beat and health, as plain JSON values."""
         pipes, desk, now_ns = self._control.pipes, self._control.desk, self._clock.now_ns()
         f, state = pipes.features.get(), desk.state
-        ear, generate, deliver = (pipes.boards[name].fresh(now_ns) for name in ("ear", "generate", "deliver"))
-        listen = pipes.boards["listen"].fresh(now_ns)
+        told = pipes.told
+        ear, generate, deliver = told.ear.fresh(now_ns), told.generate.fresh(now_ns), told.deliver.fresh(now_ns)
         return {
             "t_ms": self.now_ms(),
             "beat": f.grid.count_at(now_ns) if f.grid.running else 0,
@@ -77,23 +81,23 @@ class ControlPanel:
             "spectrum": [round(float(b), 2) for b in f.spectrum],
             "preset_name": state.preset_name,
             "macro_names": list(state.macro_names),
-            "pending": desk.waits(now_ns),
-            "cue": desk.cue_names(),
+            "pending": waits(desk, now_ns),
+            "cue": cue_names(desk),
             "morph": round(state.glide.share(now_ns), 3) if state.glide is not None else None,
-            "take": "plays" if desk.plays else "records" if state.take else "",
+            "take": "plays" if desk.playing else "records" if state.take else "",
             "snapshots": sorted(desk.snapshots),
             "latency_ms": {
-                "audio_to_osc": ear.get("audio_to_osc", {}),
-                "audio_to_frame": generate.get("audio_to_frame", {}),
-                "frame_to_output": deliver.get("frame_to_output", {}),
+                "audio_to_osc": plain(ear.audio_to_osc),
+                "audio_to_frame": plain(generate.audio_to_frame),
+                "frame_to_output": plain(deliver.frame_to_output),
             },
-            "fps": {"generated": generate.get("fps", 0.0), "delivered": deliver.get("new_fps", 0.0)},
-            "outputs": deliver.get("outputs", {}),
-            "picture": deliver.get("level", ""),
+            "fps": {"generated": generate.fps, "delivered": deliver.new_fps},
+            "outputs": outputs_of(deliver),
+            "picture": deliver.level,
             "generator": maker(generate),
-            "figures": generate.get("figures", {}),
+            "figures": generate.figures,
             "troubles": self._control.faults,
-            "speech": self._control.speech.snapshot(listen),
+            "speech": self._control.speech.snapshot(told.listen.fresh(now_ns)),
         }
 
     def now_ms(self) -> float:
@@ -118,13 +122,13 @@ class ControlPanel:
     def shows_the_look(self) -> bool:
         """Tell whether the picture is the preset's own: nothing lies over it, and its generator makes it."""
         desk, now_ns = self._control.desk, self._clock.now_ns()
-        state, presets, boards = desk.state, desk.bank.presets, self._control.pipes.boards
+        state, presets, told = desk.state, desk.bank.presets, self._control.pipes.told
         if state.preset >= len(presets):
             return False
         covered = state.blackout or state.freeze or state.safe or state.fade < 0.95 or state.glide is not None
         kind = presets[state.preset][1].generator
-        made_by = str(boards["generate"].fresh(now_ns).get("generator", ""))
-        return not covered and boards["deliver"].fresh(now_ns).get("level") == "live" and made_by.startswith(kind)
+        made_by, level = told.generate.fresh(now_ns).generator, told.deliver.fresh(now_ns).level
+        return not covered and level == "live" and made_by.startswith(kind)
 
     def keep_thumbnail(self, jpeg: bytes) -> None:
         """Keep the picture of the preset that plays, unless it is one of ours."""
@@ -155,3 +159,8 @@ def _entry_row(address: str, registry: Registry) -> dict[str, Any]:
         "group": knob.group if knob is not None else "",
         "labels": knob.choices if knob is not None else (),
     }
+
+
+def outputs_of(deliver: DeliverStatus) -> dict[str, Any]:
+    """Return how each output does, as JSON values; a latency that was not measured is empty."""
+    return {label: msgspec.to_builtins(row) | {"latency": plain(row.latency)} for label, row in deliver.outputs.items()}

@@ -1,11 +1,11 @@
 """The ends that control holds of the pipes between processes, and what it leaves there for a successor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vjserver.runtime.queue import QueueReader, QueueWriter
-from vjserver.runtime.stats import StatsReader, StatsWriter
-from vjserver.runtime.store import WORKERS, Channels, FeaturesReader, MemoryWriter, StateWriter
+from vjserver.runtime.status import StatusWriter
+from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateWriter, Statuses
 from vjserver.show.desk import DeskMemory
 from vjserver.stages.control.osc_publisher import Subscriber
 from vjserver.stages.control.speaking import SpeakingMemory
@@ -15,14 +15,15 @@ from vjserver.types.features import silent_features
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """The ends of the pipes: ``events`` is written; ``others`` are the queues of the other processes."""
+    """The ends of the pipes: ``events`` is written; ``others`` are the queues of the other processes,
+    ``told`` is what all of them tell of themselves."""
 
     state: StateWriter
     features: FeaturesReader
     events: QueueWriter
     others: Sequence[QueueReader]
-    stats: StatsWriter
-    boards: Mapping[str, StatsReader]
+    status: StatusWriter
+    told: Statuses
     channels: Channels
     memory: MemoryWriter
     history: MemoryWriter
@@ -35,8 +36,8 @@ class Pipes:
             FeaturesReader(channels, silent_features(0)),
             QueueWriter(channels.events("control")),
             [QueueReader(channels.events(name)) for name in others],
-            StatsWriter(channels.stats("control")),
-            {name: StatsReader(channels.stats(name)) for name in WORKERS},
+            StatusWriter(channels.status("control")),
+            Statuses.of(channels),
             channels,
             MemoryWriter(channels.memory("control")),
             MemoryWriter(channels.memory("history")),

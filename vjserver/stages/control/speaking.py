@@ -1,11 +1,12 @@
 """Speaking: what was said comes from the listen process; messages go to the desk, and all surfaces are told of it."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vjserver.runtime.clock import NS
+from vjserver.runtime.status import ListenStatus
 from vjserver.show.desk import OF_FADE, OF_SPEECH, Desk
 from vjserver.show.spoken import BLEND, Confirming, Spoken, SpokenMemory
 from vjserver.speech.commands import command_of
@@ -163,12 +164,12 @@ class SpeechRoom:
             self._text = ""
             self._tell("/vj/speech/text", "")
 
-    def status(self, board: Mapping[str, Any]) -> None:
-        """Tell how it goes, from the board of the listen process."""
-        if board:
-            self._tell("/vj/speech/speaking", float(board.get("likely", 0.0)))
-            self._tell("/vj/speech/level", float(board.get("level", 0.0)))
-            self._tell("/vj/speech/lag_s", float(board.get("lag_s", 0.0)))
+    def status(self, listen: ListenStatus) -> None:
+        """Tell how it goes, by what the listen process tells."""
+        if listen.known:
+            self._tell("/vj/speech/speaking", listen.likely)
+            self._tell("/vj/speech/level", listen.level)
+            self._tell("/vj/speech/lag_s", listen.lag_s)
 
     # -- the page ------------------------------------------------------------------------------------------
 
@@ -197,19 +198,19 @@ class SpeechRoom:
         kept = "The sound is kept here, with the picture" if self._sound_kept else "The sound is not kept here"
         return f"{where}. {kept}."
 
-    def snapshot(self, board: Mapping[str, Any]) -> dict[str, Any]:
+    def snapshot(self, listen: ListenStatus) -> dict[str, Any]:
         """Return what the panel shows, as plain JSON values."""
         wishes = self._desk.state.speech
-        microphone = str(board.get("microphone", "closed")) if wishes.on else "closed"
+        microphone = listen.microphone if wishes.on else "closed"
         return {
             "microphone": microphone,
             "leaves": self._leaves,
-            "ready": bool(board.get("ready", False)),
-            "speaking": bool(board.get("speaking", False)),
-            "level": float(board.get("level", 0.0)),
+            "ready": listen.ready,
+            "speaking": listen.speaking,
+            "level": listen.level,
             "text": self._text,
             "phrase": self._phrase,
             "confidence": round(self._confidence, 2),
-            "lag_s": float(board.get("lag_s", 0.0)),
+            "lag_s": listen.lag_s,
             "waiting": [[one.number, one.talker, one.phrase] for one in self._spoken.waiting],
         }

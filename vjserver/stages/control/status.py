@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from vjserver.controls.oscserver import OscServer
 from vjserver.runtime.clock import NS
+from vjserver.runtime.status import ControlStatus
 from vjserver.show.desk import Desk
 from vjserver.show.outputs import RECORD
 from vjserver.stages.control.announcer import MOST_FAULTS, Announcer
@@ -37,18 +38,18 @@ class Status:
         """Tell how everybody is; so many messages were taken and refused."""
         self._tell_lost()
         self._tell_flood()
-        self._publisher.status(self._pipes.boards, now_ns)
+        self._publisher.status(self._pipes.told, now_ns)
         server, state = self._server, self._desk.state
-        self._pipes.stats.put(
-            {
-                "t_ns": now_ns,
-                "preset": state.preset_name,
-                "prompt": state.heaviest[:200],
-                "osc_received": server.received,
-                "messages": messages,
-                "refused": refused + server.refused,
-                "turned_away": server.flooded + server.denied,
-            }
+        self._pipes.status.put(
+            ControlStatus(
+                t_ns=now_ns,
+                preset=state.preset_name,
+                prompt=state.heaviest[:200],
+                osc_received=server.received,
+                messages=messages,
+                refused=refused + server.refused,
+                turned_away=server.flooded + server.denied,
+            )
         )
 
     def _tell_lost(self) -> None:
@@ -88,8 +89,8 @@ class Status:
         """Where the recording that the state speaks of does not run, say so there too."""
         if self._recording_ns is None:
             return
-        row = self._pipes.boards["deliver"].get().get("outputs", {}).get(RECORD, {})
-        if row.get("alive"):
+        told = self._pipes.told.deliver.get().outputs.get(RECORD)
+        if told is not None and told.alive:
             self._recording_ns = now_ns
         elif now_ns - self._recording_ns > RECORD_PATIENCE_NS:
             self._recording_ns = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from vjserver.runtime import log
 from vjserver.runtime.clock import Clock
 from vjserver.show.desk import OF_CUE, Desk
+from vjserver.show.playback import Playback
 from vjserver.show.state import ShowState
 from vjserver.show.take import Played, Take
 from vjserver.stages.control.announcer import Announcer
@@ -108,7 +109,7 @@ class TakeRoom:
     def plays(self) -> tuple[str, int, int, int, int | None] | None:
         """The take that is played and where the desk is in it, for a successor."""
         playing = self._desk.playing
-        return (self._plays, *playing) if playing is not None else None
+        return (self._plays, *playing.progress) if playing is not None else None
 
     def resume(self, recorded: TakeMemory | None, plays: tuple[str, int, int, int, int | None] | None) -> None:
         """Play and record on what a predecessor left; what cannot be is announced."""
@@ -125,7 +126,8 @@ class TakeRoom:
     def _play_on(self, plays: tuple[str, int, int, int, int | None] | None) -> None:
         if plays is not None:
             self._plays, began_ns, place, beats, first_beat = plays
-            self._desk.play_on(self._library.take(self._plays)[1], began_ns, place, beats, first_beat)
+            take = self._library.take(self._plays)[1]
+            self._desk.playing = Playback.resumed(take, began_ns, place, beats, first_beat)
 
     def _record_on(self, recorded: TakeMemory | None) -> None:
         if recorded is not None and self._desk.state.take:

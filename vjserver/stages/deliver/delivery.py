@@ -16,7 +16,8 @@ from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingReader, RingWriter
-from vjserver.runtime.stats import Latencies, Rate, StatsWriter
+from vjserver.runtime.stats import Latencies, Rate
+from vjserver.runtime.status import DeliverStatus, StatusWriter
 from vjserver.runtime.store import Channels, FeaturesReader, MemoryWriter, StateReader
 from vjserver.show.outputs import OutputRow
 from vjserver.show.state import ShowState
@@ -79,7 +80,7 @@ class DeliverPipes:
     ring: RingReader
     preview: RingReader
     events: QueueWriter
-    stats: StatsWriter
+    status: StatusWriter
     memory: MemoryWriter
 
     @classmethod
@@ -91,7 +92,7 @@ class DeliverPipes:
             RingReader(channels.generated),
             RingReader(channels.preview),
             QueueWriter(channels.events("deliver")),
-            StatsWriter(channels.stats("deliver")),
+            StatusWriter(channels.status("deliver")),
             MemoryWriter(channels.memory("deliver")),
         )
 
@@ -118,7 +119,7 @@ class Delivery:
         self._shown: Frame | None = None
         self._make, self._own, self._compositor, self._clock = make, own, composer, clock
         self._features, self._state = pipes.features, pipes.state
-        self._ring, self._preview, self._events, self._stats = pipes.ring, pipes.preview, pipes.events, pipes.stats
+        self._ring, self._preview, self._events, self._status = pipes.ring, pipes.preview, pipes.events, pipes.status
         self._outputs: dict[str, OutputThread] = {}
         self._rows: tuple[OutputRow, ...] | None = None
         self._streams = 0
@@ -294,20 +295,19 @@ class Delivery:
             return
         self._next_stats_ns = now_ns + NS // 2
         own = {row.label for row in self._own}
-        rows = {label: output.row(now_ns) for label, output in self._outputs.items() if label not in own}
-        best: dict[str, float] = next((row["latency"] for row in rows.values() if row["latency"]), {})
-        self._stats.put(
-            {
-                "t_ns": now_ns,
-                "ticks": self._ticks,
-                "late": self._late,
-                "missed": self._missed,
-                "pacing": self._pacing.summary(),
-                "new_fps": self._new_rate.per_second(now_ns),
-                "fps": round(NS / self._period_ns, 2),
-                "level": self._compositor.level,
-                "frame_to_output": best,
-                "outputs": rows,
-                "drops": sum(row["drops"] for row in rows.values()),
-            }
+        rows = {label: output.status(now_ns) for label, output in self._outputs.items() if label not in own}
+        self._status.put(
+            DeliverStatus(
+                t_ns=now_ns,
+                ticks=self._ticks,
+                late=self._late,
+                missed=self._missed,
+                pacing=self._pacing.summary(),
+                new_fps=self._new_rate.per_second(now_ns),
+                fps=round(NS / self._period_ns, 2),
+                level=self._compositor.level,
+                frame_to_output=next((row.latency for row in rows.values() if row.latency), None),
+                outputs=rows,
+                drops=sum(row.drops for row in rows.values()),
+            )
         )

@@ -4,13 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from vjserver.ports import Output, Sending
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.picture import covering
 from vjserver.runtime.stats import Latencies, Rate
+from vjserver.runtime.status import OutputStatus
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.frames import Frame, resized
 
@@ -81,16 +81,11 @@ class OutputThread:
         """Wait until the output is closed, or ``timeout_s``."""
         self._thread.join(timeout_s)
 
-    def row(self, now_ns: int) -> dict[str, Any]:
-        """Return how it goes, for a status board."""
-        return {
-            "alive": self.alive,
-            "sent": self.sent,
-            "drops": self.drops,
-            "fps": self.rate.per_second(now_ns),
-            "latency": self.latency.summary(),
-            "figures": dict(self.figures),
-        }
+    def status(self, now_ns: int) -> OutputStatus:
+        """Return how it goes."""
+        return OutputStatus(
+            self.alive, self.sent, self.drops, self.rate.per_second(now_ns), self.latency.summary(), dict(self.figures)
+        )
 
     def _run(self) -> None:
         if self._after is not None:

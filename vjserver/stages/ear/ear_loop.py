@@ -17,7 +17,8 @@ from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.slot import SlotWriter
 from vjserver.runtime.soundring import SoundWriter
-from vjserver.runtime.stats import Latencies, StatsWriter
+from vjserver.runtime.stats import Latencies
+from vjserver.runtime.status import EarStatus, StatusWriter
 from vjserver.runtime.store import Channels, MemoryWriter, pack_features
 from vjserver.show.addresses import GENRES, channels_of
 from vjserver.show.state import Sound
@@ -69,7 +70,7 @@ class EarPipes:
 
     features: SlotWriter
     events: QueueWriter
-    stats: StatsWriter
+    status: StatusWriter
     commands: Sequence[QueueReader]
     sound: SoundWriter
     memory: MemoryWriter
@@ -80,7 +81,7 @@ class EarPipes:
         return cls(
             SlotWriter(channels.features),
             QueueWriter(channels.events("ear")),
-            StatsWriter(channels.stats("ear")),
+            StatusWriter(channels.status("ear")),
             [QueueReader(channels.events("control"))],
             SoundWriter(channels.sound),
             MemoryWriter(channels.memory("ear")),
@@ -115,7 +116,7 @@ class Ear:
         self._remark = ""
         self._next_look_ns = 0
         self._listeners, self._features, self._events = listeners, pipes.features, pipes.events
-        self._stats, self._commands, self._sound = pipes.stats, pipes.commands, pipes.sound
+        self._status, self._commands, self._sound = pipes.status, pipes.commands, pipes.sound
         self._analysis: Analysis | None = None
         self._latency = Latencies()
         self._retries, self._retry_ns, self._slow_ns, self._open = 0, 0, 0, False
@@ -285,16 +286,16 @@ class Ear:
         if now_ns >= self._next_stats_ns:
             self._next_stats_ns = now_ns + NS // 2
             self._tell_drops()
-            self._stats.put(
-                {
-                    "t_ns": now_ns,
-                    "beats": self._beats,
-                    "bpm": round(grid.bpm, 1),
-                    "osc_sent": sum(listener.sent for listener in self._listeners),
-                    "osc_failed": sum(listener.failed for listener in self._listeners),
-                    "audio_to_osc": self._latency.summary(),
-                    "sound": self._open,
-                }
+            self._status.put(
+                EarStatus(
+                    t_ns=now_ns,
+                    beats=self._beats,
+                    bpm=round(grid.bpm, 1),
+                    osc_sent=sum(listener.sent for listener in self._listeners),
+                    osc_failed=sum(listener.failed for listener in self._listeners),
+                    audio_to_osc=self._latency.summary(),
+                    sound=self._open,
+                )
             )
 
     def _remember(self, events: Sequence[EarEvent], now_ns: int) -> None:

@@ -8,7 +8,8 @@ from vjserver.rendering.renderer import Moment, Renderer, RenderMemory
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
-from vjserver.runtime.stats import Latencies, Rate, StatsReader, StatsWriter
+from vjserver.runtime.stats import Latencies, Rate
+from vjserver.runtime.status import DeliverStatus, GenerateStatus, Latency, StatusReader, StatusWriter
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader
 from vjserver.show.state import ShowState, prompt_hash
 from vjserver.types.errors import VJError, WorkerFault
@@ -25,14 +26,14 @@ RendererOf = Callable[[Announce], Renderer]
 
 @dataclass(frozen=True, slots=True)
 class GeneratePipes:
-    """The ends that generate holds of the pipes between processes; ``deliver`` is the deliverer's board."""
+    """The ends that generate holds of the pipes between processes; ``deliver`` is what the deliverer tells."""
 
     features: FeaturesReader
     state: StateReader
     ring: RingWriter
     events: QueueWriter
-    stats: StatsWriter
-    deliver: StatsReader
+    status: StatusWriter
+    deliver: StatusReader[DeliverStatus]
 
     @classmethod
     def of(cls, channels: Channels, size: tuple[int, int], first: ShowState | None = None) -> "GeneratePipes":
@@ -42,8 +43,8 @@ class GeneratePipes:
             StateReader(channels.state, first),
             RingWriter(channels.generated, size[0] * size[1] * 4),
             QueueWriter(channels.events("generate")),
-            StatsWriter(channels.stats("generate")),
-            StatsReader(channels.stats("deliver")),
+            StatusWriter(channels.status("generate")),
+            StatusReader(channels.status("deliver"), DeliverStatus),
         )
 
 
@@ -69,7 +70,7 @@ class Generation:
         self._size, self._clock = size, clock
         self._period_ns = round(NS / fps)
         self._features, self._state, self._ring = pipes.features, pipes.state, pipes.ring
-        self._events, self._stats, self._deliver = pipes.events, pipes.stats, pipes.deliver
+        self._events, self._status, self._deliver = pipes.events, pipes.status, pipes.deliver
         self._renderer, self._memory = renderer(self._announce), RenderMemory()
         self._open_preview, self._preview_failed = preview, False
         self._preview: RingWriter | None = None
@@ -172,10 +173,9 @@ class Generation:
         It is sent after making and delivering it (as long as they took of late) and stays until the next one.
         """
         if self._state.get().lookahead_ms < 0.0:
-            made_ms = self._render.summary().get("p50", 0.0)
-            sent_ms = self._deliver.get().get("frame_to_output", {}).get("p50", 0.0)
+            made, sent = self._render.summary() or Latency(), self._deliver.get().frame_to_output or Latency()
             stays_ms = 1e3 / max(self._rate.per_second(now_ns), 10.0)
-            self._ahead_ns = round(min(made_ms + sent_ms + 0.5 * stays_ms, LONGEST_AHEAD_MS) * 1e6)
+            self._ahead_ns = round(min(made.p50 + sent.p50 + 0.5 * stays_ms, LONGEST_AHEAD_MS) * 1e6)
 
     def _announce(self, what: str, why: str, recovered: bool) -> None:
         self._events.put(Degraded(self._clock.now_ns(), what, why, recovered))
@@ -185,16 +185,16 @@ class Generation:
             return
         self._next_stats_ns = now_ns + NS // 2
         self._look_ahead(now_ns)
-        self._stats.put(
-            {
-                "t_ns": now_ns,
-                "frames": self._frames,
-                "fps": self._rate.per_second(now_ns),
-                "audio_to_frame": self._latency.summary(),
-                "source_to_frame": self._source.summary(),
-                "render": self._render.summary(),
-                "lookahead_ms": round(self._ahead_ns * 1e-6, 1),
-                "generator": str(self._renderer.pool.playing),
-                "figures": dict(self._figures),
-            }
+        self._status.put(
+            GenerateStatus(
+                t_ns=now_ns,
+                frames=self._frames,
+                fps=self._rate.per_second(now_ns),
+                audio_to_frame=self._latency.summary(),
+                source_to_frame=self._source.summary(),
+                render=self._render.summary(),
+                lookahead_ms=round(self._ahead_ns * 1e-6, 1),
+                generator=str(self._renderer.pool.playing),
+                figures=dict(self._figures),
+            )
         )

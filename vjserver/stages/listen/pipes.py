@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from vjserver.recognisers.voice import VoiceDetector
 from vjserver.runtime.clock import NS
 from vjserver.runtime.queue import QueueReader, QueueWriter
 from vjserver.runtime.soundring import SoundReader
-from vjserver.runtime.stats import StatsWriter
+from vjserver.runtime.status import ListenStatus, StatusWriter
 from vjserver.runtime.store import Channels, VoiceWriter
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.segmenter import CHUNK
@@ -54,7 +53,7 @@ class ListenPipes:
 
     tell: Callable[[Event], None]
     voice: Callable[[int, float, float], None]
-    board: Callable[[dict[str, Any]], None]
+    status: Callable[[ListenStatus], None]
     talk: Callable[[], tuple[Sequence[Event], int]]
     music: Callable[[], SoundReader]
 
@@ -65,7 +64,7 @@ class ListenPipes:
         return cls(
             QueueWriter(channels.events("listen")).put,
             VoiceWriter(channels.voice).put,
-            StatsWriter(channels.stats("listen")).put,
+            StatusWriter(channels.status("listen")).put,
             lambda: (talk.get(), talk.lost),
             lambda: SoundReader(channels.sound),
         )

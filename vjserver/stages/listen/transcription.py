@@ -16,6 +16,7 @@ from vjserver.recognisers.voice import VoiceDetector
 from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.soundring import SoundReader
+from vjserver.runtime.status import ListenStatus
 from vjserver.show.state import Speech as Wishes
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.segmenter import CHUNK, CHUNK_S
@@ -325,19 +326,19 @@ class Listen:
             self._announce("speech behind", f"{count} sentences were left out: more was said than can be written down")
         elif "speech behind" in self._troubles and not self._said.busy:
             self._announce("speech behind", "it keeps up again", recovered=True)
-        self._pipes.board(
-            {
-                "t_ns": now_ns,
-                "ready": self._ready,
-                "microphone": "open" if self._microphone is not None else "closed",
-                "speaking": self._said.speaking,
-                "likely": round(self._likely, 2),
-                "level": round(self._level, 2),
-                "raised": self._said.segmenter.raised,
-                "lag_s": round(self._said.lag_s(now_ns), 2),
-                "finals": self._finals,
-                "takes_s": self._takes,
-            }
+        self._pipes.status(
+            ListenStatus(
+                t_ns=now_ns,
+                ready=self._ready,
+                microphone="open" if self._microphone is not None else "closed",
+                speaking=self._said.speaking,
+                likely=round(self._likely, 2),
+                level=round(self._level, 2),
+                raised=self._said.segmenter.raised,
+                lag_s=round(self._said.lag_s(now_ns), 2),
+                finals=self._finals,
+                takes_s=self._takes,
+            )
         )
 
     def _announce(self, what: str, why: str, recovered: bool = False) -> None:
