@@ -1,7 +1,6 @@
 """The house's own rules, where no linter holds them."""
 
 import ast
-import re
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace

@@ -117,12 +117,8 @@ _Drawn = tuple[str, list[tuple[Version, Picture, bool]]]
 
 
 def _take(dreams: Dreams, dream: Dream, sound: bytes, drawn: Sequence[_Drawn], is_there: bool) -> None:
-    name = dreams.media.put(sound, "flac") if sound and not is_there else ""
-    try:
-        dreams.write(replace(dream, sound=name))
-    except BaseException:
-        dreams.media.drop([name])
-        raise
+    with dreams.media.kept((b"" if is_there else sound, "flac")) as names:
+        dreams.write(replace(dream, sound=names[0]))
     if not drawn or dreams.cards(dream.id):
         return
     boards = dreams.pictures

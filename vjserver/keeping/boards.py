@@ -7,12 +7,11 @@ Several processes use it at once: the show adds cards, pages change them, the st
 Each change of a board counts up its ``change``, by which a page sees that there is something new.
 """
 
-import contextlib
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,15 +29,17 @@ from vjserver.keeping.cards import (
     Version,
     board_of,
     board_of_row,
-    card_of_row,
     check_version,
+    insert_card,
+    insert_version,
     media_of,
     places,
     set_row,
     touch,
     version_of_row,
+    with_versions,
 )
-from vjserver.keeping.database import Database, FullError, Row, words_of
+from vjserver.keeping.database import Database, found_by
 from vjserver.keeping.media import Media
 from vjserver.keeping.said import SaidSounds
 from vjserver.keeping.texts import kept_text
@@ -114,9 +115,8 @@ class Boards:
         with self._db.change() as db:
             if db.execute("SELECT count(*) FROM board").fetchone()[0] >= self._most:
                 raise ConfigError(f"there are {self._most} boards: delete one first")
-            db.execute(
-                "INSERT INTO board VALUES (?, ?, ?, ?, ?, ?, 1)", (board, name, style, negative, now_s, now_s)
-            )  # fmt: skip
+            values = (board, name, style, negative, now_s, now_s)
+            db.execute("INSERT INTO board VALUES (?, ?, ?, ?, ?, ?, 1)", values)
         return self.board(board)
 
     def tonight(self, name: str) -> Board:
@@ -149,7 +149,7 @@ class Boards:
     def cast(self, board: str, name: str, look: str, picture: bytes | None = None, ending: str = "png") -> Board:
         """Say how somebody looks, with a picture if there is one; an empty look takes him out of the cast."""
         name, look = kept_text(name, MAX_NAME, "a name", 1), kept_text(look, MAX_TEXT, "a look")
-        with self._kept([(picture, ending)] if picture and look else []) as names, self._db.change() as db:
+        with self.media.kept(((picture or b"") if look else b"", ending)) as names, self._db.change() as db:
             touch(db, board)
             old = db.execute("SELECT picture FROM member WHERE board = ? AND name = ?", (board, name)).fetchone()
             count = db.execute("SELECT count(*) FROM member WHERE board = ?", (board,)).fetchone()[0]
@@ -159,24 +159,12 @@ class Boards:
             elif old is None and count >= MOST_CAST:
                 raise ConfigError(f"a cast has at most {MOST_CAST} members")
             else:
-                row = (board, name, look, names[0] if names else before)
+                row = (board, name, look, names[0] or before)
                 db.execute("INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?)", row)
-        if names or not look:
+        if names[0] or not look:
             self.media.drop([before])
         self._db.forget()
         return self.board(board)
-
-    @contextlib.contextmanager
-    def _kept(self, files: Sequence[tuple[bytes, str]]) -> Iterator[list[str]]:
-        """Keep files while a change is made that names them; where that fails they go again."""
-        names: list[str] = []
-        try:
-            for data, ending in files:
-                names.append(self.media.put(data, ending))
-            yield names
-        except BaseException:
-            self.media.drop(names)
-            raise
 
     def delete_board(self, board: str) -> None:
         """Delete a board, its cards, pictures and sounds."""
@@ -189,24 +177,7 @@ class Boards:
             db.execute("DELETE FROM board WHERE id = ?", (board,))
             return names
 
-        self._delete(rows)
-
-    def _delete(self, rows: Callable[[sqlite3.Connection], list[str]]) -> None:
-        """Delete rows, and then the files that they named; on a full disk the files first, since that makes room."""
-        try:
-            with self._db.change() as db:
-                names = rows(db)
-        except FullError:
-            self.media.drop(self._named_by(rows))
-            with self._db.change() as db:
-                names = rows(db)
-        self.media.drop(names)
-        self._db.forget()
-
-    def _named_by(self, rows: Callable[[sqlite3.Connection], list[str]]) -> list[str]:
-        """Return which files a deletion would take, in memory, where nothing can be written."""
-        with contextlib.closing(self._db.copy()) as db:
-            return rows(db)
+        self.media.delete(self._db, rows)
 
     def delete_all(self) -> None:
         """Delete everything."""
@@ -226,25 +197,22 @@ class Boards:
             if db.execute("SELECT count(*) FROM card WHERE board = ?", (board,)).fetchone()[0] >= MOST_CARDS:
                 raise ConfigError(f"a board has at most {MOST_CARDS} cards: begin another one")
             place = places(db, board, 1, before)[0]
-            number = db.execute(
-                "INSERT INTO card (board, place, text, said, notes, heard, who, language, t_s, star, sound, sound_s, "
-                "change) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (board, place, text, said, notes, card.heard, card.who[:MAX_NAME], card.language[:12],
-                 card.t_s or time.time(), card.star, card.sound, card.sound_s, change),
-            ).lastrowid  # fmt: skip
-        return self.card(int(number or 0))
+            number = insert_card(db, board, place, replace(card, text=text, said=said, notes=notes), change)
+        return self.card(number)
 
     def card(self, card: int) -> Card:
         """Return a card with its versions."""
         row = self._db.row("SELECT * FROM card WHERE id = ?", card)
         if row is None:
             raise ConfigError(f"there is no card {card}: it may have been deleted")
-        return self._with_versions([row])[0]
+        return with_versions(self._db, [row])[0]
 
     def cards(self, board: str) -> list[Card]:
         """Return all cards of a board in order, with their versions."""
         self.board(board)
-        return self._with_versions(self._db.rows("SELECT * FROM card WHERE board = ? ORDER BY place, id", board), board)
+        return with_versions(
+            self._db, self._db.rows("SELECT * FROM card WHERE board = ? ORDER BY place, id", board), board
+        )
 
     def window(
         self, board: str, offset: int, count: int, search: str = "", starred: bool = False
@@ -253,21 +221,14 @@ class Boards:
         where, values = "card.board = ?", [board]
         if starred:
             where += " AND star"
-        words = words_of(clean(search))
-        if words:
-            # Scripts without spaces are one word to the index: what stands within it is looked for as it is.
-            where += " AND (card.id IN (SELECT rowid FROM card_search WHERE card_search MATCH ?)"
-            values.append(words)
-            if not search.isascii():
-                where += " OR instr(text, ?) OR instr(said, ?) OR instr(notes, ?)"
-                values += [search.strip()] * 3
-            where += ")"
+        found, more = found_by(search, "card.id", "card_search", ("text", "said", "notes"))
+        where, values = where + found, values + more
         total = self._db.rows(f"SELECT count(*) AS n FROM card WHERE {where}", *values)[0]["n"]
         rows = self._db.rows(
             f"SELECT * FROM card WHERE {where} ORDER BY place, id LIMIT ? OFFSET ?",
             *values, max(0, min(count, MOST_WINDOW)), max(0, offset),
         )  # fmt: skip
-        return total, self._with_versions(rows)
+        return total, with_versions(self._db, rows)
 
     def change_of(self, board: str) -> int:
         """Return how often a board was changed; -1 where it is gone."""
@@ -309,7 +270,7 @@ class Boards:
 
     def keep_sound(self, card: int, flac: bytes, seconds: float) -> Card:
         """Keep the sound of what was said."""
-        with self._kept([(flac, "flac")]) as names, self._db.change() as db:
+        with self.media.kept((flac, "flac")) as names, self._db.change() as db:
             change = touch(db, board_of(db, card))
             old = db.execute("SELECT sound FROM card WHERE id = ?", (card,)).fetchone()["sound"]
             set_row(db, "card", card, {"sound": names[0], "sound_s": seconds, "change": change})
@@ -346,7 +307,7 @@ class Boards:
                     db.execute("DELETE FROM card WHERE id = ?", (card,))
             return names
 
-        self._delete(rows)
+        self.media.delete(self._db, rows)
 
     # -- versions ------------------------------------------------------------------------------------------
 
@@ -356,7 +317,7 @@ class Boards:
 
     def put(self, card: int, version: Version, picture: Picture) -> Card:
         """Add a picture that was made; it becomes the chosen one."""
-        with self._kept([(picture.data, picture.ending), (picture.small, "jpg")]) as names:
+        with self.media.kept((picture.data, picture.ending), (picture.small, "jpg")) as names:
             return self._add_version(card, replace(version, making="made", picture=names[0], thumb=names[1]))
 
     def _add_version(self, card: int, version: Version) -> Card:
@@ -367,13 +328,7 @@ class Boards:
                 raise ConfigError(f"a card has at most {MOST_VERSIONS} pictures")
             if version.making == "wanted":  # whoever asks again before the first is made means the newer one
                 db.execute("DELETE FROM version WHERE card = ? AND making = 'wanted'", (card,))
-            number = db.execute(
-                "INSERT INTO version (card, making, prompt, negative, seed, generator, model, licence, look, picture, "
-                "thumb, why, t_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (card, version.making, version.prompt, version.negative, version.seed, version.generator,
-                 version.model, version.licence, version.look, version.picture, version.thumb, version.why,
-                 version.t_s or time.time()),
-            ).lastrowid  # fmt: skip
+            number = insert_version(db, card, version)
             set_row(db, "card", card, {"version": number if version.making == "made" else None, "change": change})
         return self.card(card)
 
@@ -403,18 +358,12 @@ class Boards:
 
         ``why`` says what is not as it was asked for, where something is not.
         """
-        with self._kept([(picture.data, picture.ending), (picture.small, "jpg")]) as names, self._db.change() as db:
+        with self.media.kept((picture.data, picture.ending), (picture.small, "jpg")) as names, self._db.change() as db:
             query = "SELECT card FROM version WHERE id = ? AND making != 'made'"
             row = db.execute(query, (version,)).fetchone()
             if row is not None:
-                made = {
-                    "making": "made",
-                    "picture": names[0],
-                    "thumb": names[1],
-                    "licence": licence,
-                    "why": clean(why)[:500],
-                }
-                set_row(db, "version", version, made)
+                made = {"picture": names[0], "thumb": names[1], "licence": licence, "why": clean(why)[:500]}
+                set_row(db, "version", version, {"making": "made", **made})
                 change = touch(db, board_of(db, row["card"]))
                 set_row(db, "card", row["card"], {"version": version, "change": change})
         if row is None:
@@ -447,20 +396,3 @@ class Boards:
             set_row(db, "card", row["card"], {"version": chosen, "change": change})
         self.media.drop([row["picture"], row["thumb"]])
         self._db.forget()
-
-    # -- rows ----------------------------------------------------------------------------------------------
-
-    def _with_versions(self, rows: Sequence[Row], board: str = "") -> list[Card]:
-        ids = [row["id"] for row in rows]
-        query = "SELECT version.* FROM version "
-        if board:
-            found = self._db.rows(
-                f"{query} JOIN card ON card.id = version.card WHERE card.board = ? ORDER BY id", board
-            )
-        else:
-            marks = ", ".join("?" * len(ids))
-            found = self._db.rows(f"{query} WHERE card IN ({marks}) ORDER BY id", *ids)
-        of: dict[int, list[Version]] = {}
-        for row in found:
-            of.setdefault(row["card"], []).append(version_of_row(row))
-        return [card_of_row(row, of.get(row["id"], ())) for row in rows]

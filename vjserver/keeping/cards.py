@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vjserver.keeping.database import Row
+from vjserver.keeping.database import Database, Row
 from vjserver.keeping.texts import kept_text
-from vjserver.show.addresses import MAX_SEED, MAX_TEXT
+from vjserver.show.addresses import MAX_NAME, MAX_SEED, MAX_TEXT
 from vjserver.types.errors import ConfigError
 
 VERSION = 1
@@ -219,3 +219,37 @@ def card_of_row(row: Row, versions: Sequence[Version]) -> Card:
     """Return the card that a row of the database is."""
     fields: Mapping[str, Any] = {name: row[name] for name in row.keys() if name not in ("place", "star")}  # noqa: SIM118
     return Card(**fields, star=bool(row["star"]), versions=tuple(versions))
+
+
+def insert_card(db: sqlite3.Connection, board: str, place: float, card: Card, change: int) -> int:
+    """Write a card at its place on a board; return its number."""
+    return int(db.execute(
+        "INSERT INTO card (board, place, text, said, notes, heard, who, language, t_s, star, sound, sound_s, change) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (board, place, card.text, card.said, card.notes, card.heard, card.who[:MAX_NAME], card.language[:12],
+         card.t_s or time.time(), card.star, card.sound, card.sound_s, change),
+    ).lastrowid or 0)  # fmt: skip
+
+
+def insert_version(db: sqlite3.Connection, card: int, version: Version) -> int:
+    """Write a version of a card; return its number."""
+    return int(db.execute(
+        "INSERT INTO version (card, making, prompt, negative, seed, generator, model, licence, look, picture, "
+        "thumb, why, t_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (card, version.making, version.prompt, version.negative, version.seed, version.generator, version.model,
+         version.licence, version.look, version.picture, version.thumb, version.why, version.t_s or time.time()),
+    ).lastrowid or 0)  # fmt: skip
+
+
+def with_versions(database: Database, rows: Sequence[Row], board: str = "") -> list[Card]:
+    """Return the cards that rows are, with their versions; ``board`` where they are all of one."""
+    query = "SELECT version.* FROM version "
+    if board:
+        found = database.rows(f"{query} JOIN card ON card.id = version.card WHERE card.board = ? ORDER BY id", board)
+    else:
+        marks = ", ".join("?" * len(rows))
+        found = database.rows(f"{query} WHERE card IN ({marks}) ORDER BY id", *(row["id"] for row in rows))
+    of: dict[int, list[Version]] = {}
+    for row in found:
+        of.setdefault(row["card"], []).append(version_of_row(row))
+    return [card_of_row(row, of.get(row["id"], ())) for row in rows]

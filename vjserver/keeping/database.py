@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vjserver.types.errors import KeepingError
+from vjserver.types.text import clean
 
 Row = sqlite3.Row
 WAIT_S = 5.0
@@ -203,3 +204,18 @@ def words_of(text: str) -> str:
     """Return what somebody types into a search field as FTS5 asks for it: all of the words, the last may go on."""
     words = [word.replace('"', "") for word in text.split()]
     return " ".join(f'"{word}"*' for word in words if word)[:2000]
+
+
+def found_by(search: str, row: str, index: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+    """Return what follows a WHERE so that only rows are found in which ``search`` stands, and its values.
+
+    ``row`` is the column by which the FTS5 table ``index`` numbers them; an empty search leaves all of them.
+    """
+    words = words_of(clean(search))
+    if not words:
+        return "", []
+    where, values = f"{row} IN (SELECT rowid FROM {index} WHERE {index} MATCH ?)", [words]
+    if not search.isascii():  # scripts without spaces are one word to the index: what stands within it is looked for
+        where += "".join(f" OR instr({column}, ?)" for column in columns)
+        values += [search.strip()] * len(columns)
+    return f" AND ({where})", values

@@ -10,6 +10,7 @@ No show opens it: nothing of a dream reaches an output, OSC, a show's board or a
 
 import re
 import secrets
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from typing import Literal
 
 from vjserver.keeping.boards import TRIES, Boards
 from vjserver.keeping.cards import Card
-from vjserver.keeping.database import Database, Row, words_of
+from vjserver.keeping.database import Database, Row, found_by
 from vjserver.keeping.media import Media
 from vjserver.keeping.recordings import Recordings
 from vjserver.keeping.texts import kept_line
@@ -180,14 +181,18 @@ class Dreams:
     def record(self, flac: bytes, seconds: float, t_s: float = 0.0, language: str = "", keep: bool = False) -> Dream:
         """Keep a recording as an entry that is still to be written down. ``keep``: it stays when that is done."""
         title = f"recorded, {seconds // 60:.0f} min {seconds % 60:02.0f} s"
-        name = self.media.put(flac, "flac")
-        try:
+        with self.media.kept((flac, "flac")) as names:
             return self.write(
-                Dream(t_s=t_s, title=title, language=language, sound=name, sound_s=seconds, keep=keep, hearing="wanted")
+                Dream(
+                    t_s=t_s,
+                    title=title,
+                    language=language,
+                    sound=names[0],
+                    sound_s=seconds,
+                    keep=keep,
+                    hearing="wanted",
+                )
             )
-        except BaseException:
-            self.media.drop([name])
-            raise
 
     def unheard(self) -> Dream | None:
         """Return the recording that has waited longest to be written down, None for none.
@@ -310,15 +315,8 @@ class Dreams:
         """Return ``count`` entries, the newest first: those with words, a tag, from a time on, before another."""
         where = "t_s >= ? AND t_s < ?"
         more: list[str | float] = [begin_s, end_s]
-        words = words_of(clean(search))
-        if words:
-            # Scripts without spaces are one word to the index: what stands within it is looked for as it is.
-            where += " AND (rowid IN (SELECT rowid FROM dream_search WHERE dream_search MATCH ?)"
-            more.append(words)
-            if not search.isascii():
-                where += " OR instr(text, ?) OR instr(title, ?)"
-                more += [search.strip()] * 2
-            where += ")"
+        found, values = found_by(search, "rowid", "dream_search", ("text", "title"))
+        where, more = where + found, [*more, *values]
         if tag:
             where += " AND id IN (SELECT dream FROM tag WHERE tag = ?)"
             more.append(tag.lower())
@@ -350,10 +348,12 @@ class Dreams:
         dream = self.dream(number)
         while board := self._board_of(dream.id):
             self.pictures.delete_board(board)
-        with self._db.change() as db:
+
+        def rows(db: sqlite3.Connection) -> list[str]:
             db.execute("DELETE FROM dream WHERE id = ?", (dream.id,))
-        self.media.drop([dream.sound])
-        self._db.forget()
+            return [dream.sound]
+
+        self.media.delete(self._db, rows)
 
     def delete_all(self) -> None:
         """Delete everything."""

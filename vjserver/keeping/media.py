@@ -1,11 +1,14 @@
 """Pictures and sounds that belong to what is kept: bytes go in, a name comes out; what nobody names any more goes."""
 
+import contextlib
 import re
 import secrets
+import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from vjserver.keeping.database import Database, FullError
 from vjserver.runtime.files import remove, write_whole
 from vjserver.types.errors import KeepingError
 
@@ -31,6 +34,38 @@ class Media:
             remove(self._folder / name)
             raise KeepingError(f"{self._folder} cannot be written: {error.strerror}") from None
         return name
+
+    @contextlib.contextmanager
+    def kept(self, *files: tuple[bytes, str]) -> Iterator[list[str]]:
+        """Keep files (bytes and ending) while a change is made that names them; where that fails they go again.
+
+        The name of one without bytes is empty.
+        """
+        names: list[str] = []
+        try:
+            for data, ending in files:
+                names.append(self.put(data, ending) if data else "")
+            yield names
+        except BaseException:
+            self.drop(names)
+            raise
+
+    def delete(self, database: Database, rows: Callable[[sqlite3.Connection], list[str]]) -> None:
+        """Delete rows, which names their files, and then those; on a full disk the files first: that makes room.
+
+        Nothing of it is left in the database either.
+        """
+        try:
+            with database.change() as db:
+                names = rows(db)
+        except FullError:
+            with contextlib.closing(database.copy()) as db:  # in memory: nothing can be written
+                names = rows(db)
+            self.drop(names)
+            with database.change() as db:
+                names = rows(db)
+        self.drop(names)
+        database.forget()
 
     def path(self, name: str) -> Path | None:
         """Return where a file is, None where there is none of that name."""

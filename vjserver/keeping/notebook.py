@@ -5,6 +5,7 @@ DATA/notebook/notebook.sqlite     words, and where they were said
 
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,12 +73,8 @@ class Notebook:
         sentence = kept_line(sentence[:MOST_SENTENCE], MOST_SENTENCE, "a sentence", 1)
         gloss = kept_line(gloss[:MOST_GLOSS], MOST_GLOSS, "a gloss")
         t_s = t_s or time.time()
-        name = self.media.put(sound, "flac") if sound else ""
-        try:
-            return self.word(self._note(learn, own, lemma, said, sentence, gloss, t_s, name))
-        except BaseException:
-            self.media.drop([name])
-            raise
+        with self.media.kept((sound, "flac")) as names:
+            return self.word(self._note(learn, own, lemma, said, sentence, gloss, t_s, names[0]))
 
     def _note(
         self, learn: str, own: str, lemma: str, said: str, sentence: str, gloss: str, t_s: float, sound: str
@@ -151,8 +148,9 @@ class Notebook:
 
     def delete(self, words: Sequence[int]) -> None:
         """Delete words: rows, sentences, sounds and pictures. Those that are gone already are no fault."""
-        names: list[str] = []
-        with self._db.change() as db:
+
+        def rows(db: sqlite3.Connection) -> list[str]:
+            names: list[str] = []
             for word in words:
                 names += [row["sound"] for row in db.execute("SELECT sound FROM seen WHERE word = ?", (word,))]
                 names += [row["picture"] for row in db.execute("SELECT picture FROM word WHERE id = ?", (word,))]
@@ -161,8 +159,9 @@ class Notebook:
                     "AND instr(talk.text, sentence))", (word,),
                 )  # fmt: skip
                 db.execute("DELETE FROM word WHERE id = ?", (word,))
-        self.media.drop(names)
-        self._db.forget()
+            return names
+
+        self.media.delete(self._db, rows)
 
     def delete_all(self) -> None:
         """Delete everything."""
@@ -177,16 +176,11 @@ class Notebook:
 
     def talk(self, learn: str, own: str, flac: bytes, seconds: float, keep: bool) -> Talk:
         """Keep a recording that is to be listened to. ``keep``: sentences with a missing word keep their sound."""
-        name = self.media.put(flac, "flac")
-        try:
-            with self._db.change() as db:
-                number = db.execute(
-                    "INSERT INTO talk (learn, own, t_s, seconds, sound, keep) VALUES (?, ?, ?, ?, ?, ?)",
-                    (learn, own, time.time(), seconds, name, keep),
-                ).lastrowid
-        except BaseException:
-            self.media.drop([name])
-            raise
+        with self.media.kept((flac, "flac")) as names, self._db.change() as db:
+            number = db.execute(
+                "INSERT INTO talk (learn, own, t_s, seconds, sound, keep) VALUES (?, ?, ?, ?, ?, ?)",
+                (learn, own, time.time(), seconds, names[0], keep),
+            ).lastrowid
         return next(one for one in self.talks() if one.id == number)
 
     def talks(self) -> list[Talk]:
@@ -241,12 +235,13 @@ class Notebook:
 
     def drop_talk(self, talk: int) -> None:
         """Delete a recording, and what was understood of it; words that were noted stay."""
-        with self._db.change() as db:
-            row = db.execute("SELECT sound FROM talk WHERE id = ?", (talk,)).fetchone()
+
+        def rows(db: sqlite3.Connection) -> list[str]:
+            names = [row["sound"] for row in db.execute("SELECT sound FROM talk WHERE id = ?", (talk,))]
             db.execute("DELETE FROM talk WHERE id = ?", (talk,))
-        if row is not None:
-            self.media.drop([row["sound"]])
-        self._db.forget()
+            return names
+
+        self.media.delete(self._db, rows)
 
     # -- pictures ------------------------------------------------------------------------------------------
 
@@ -265,11 +260,10 @@ class Notebook:
 
     def drawn(self, word: int, picture: Picture) -> None:
         """Keep a word's picture; the one before goes."""
-        name = self.media.put(picture.small, "jpg")
-        with self._db.change() as db:
+        with self.media.kept((picture.small, "jpg")) as names, self._db.change() as db:
             row = db.execute("SELECT picture FROM word WHERE id = ?", (word,)).fetchone()
-            db.execute("UPDATE word SET picture = ?, drawing = '', why = '' WHERE id = ?", (name, word))
-        self.media.drop([row["picture"] if row is not None else name])
+            db.execute("UPDATE word SET picture = ?, drawing = '', why = '' WHERE id = ?", (names[0], word))
+        self.media.drop([row["picture"] if row is not None else names[0]])
 
     def not_drawn(self, word: int, why: str) -> None:
         """A word's picture could not be made: the word says why."""
