@@ -52,7 +52,7 @@ def covering(pixels: Pixels, width: int, height: int) -> Pixels:
     if (wide, high) == (width, height):
         return pixels
     scale = max(width / wide, height / high)
-    w, h = min(wide, round(width / scale)), min(high, round(height / scale))
+    w, h = min(wide, max(1, round(width / scale))), min(high, max(1, round(height / scale)))
     x, y = (wide - w) // 2, (high - h) // 2
     method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels[y : y + h, x : x + w], (width, height), interpolation=method), np.uint8)

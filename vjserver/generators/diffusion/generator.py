@@ -4,28 +4,29 @@ torch is imported when a model is opened, not before: a show file can be checked
 """
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import msgspec
 import numpy as np
 
-from vjserver.easing.smoothing import smoothing
-from vjserver.generators.camera import ViewTransform, place, warp
-from vjserver.generators.diffusion.coherence import FrameCoupling, frame_coupling
-from vjserver.generators.diffusion.governor import Effort, Governor, ladder
-from vjserver.generators.diffusion.info import INFO, N_DIRECTIONS, N_LORAS
+from vjserver.generators.camera import ViewTransform, place
+from vjserver.generators.diffusion.checks import FrameChecks
+from vjserver.generators.diffusion.coherence import FrameCoupling, controls, frame_coupling
+from vjserver.generators.diffusion.decks import ready_prompts, weighted
+from vjserver.generators.diffusion.governor import Effort, Governor, inference_size, ladder
+from vjserver.generators.diffusion.info import INFO, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
+from vjserver.generators.diffusion.similar import SimilarFilter, thumbnail
+from vjserver.generators.diffusion.state import DiffusionState, read, written
 from vjserver.generators.store import find_model, mark_run, marked, models
 from vjserver.latent.noise import Array, NoiseWalk, begin, step
 from vjserver.latent.walks import walked
+from vjserver.runtime.picture import covering
 from vjserver.show.addresses import size_of
 from vjserver.types.errors import GeneratorError, OutOfMemoryError, WorkerFault
-from vjserver.types.frames import Frame, FrameInfo, FrameRequest, Notice, OnDevice, Pixels, Prompts, on_host
+from vjserver.types.frames import Frame, FrameInfo, FrameRequest, OnDevice, Pixels, Prompts, on_host
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,78 +36,11 @@ if TYPE_CHECKING:
     from vjserver.generators.diffusion.text import Encoded
     from vjserver.generators.diffusion.text import Prompts as PromptCache
 
-AREA = 512 * 512
-WIDE = (768, 432)  # what 16:9 thinks at unless told otherwise; others get about AREA
-COLOUR_MATCH = 0.5
-COLOUR_HOLD = 0.8
-"""In a film that starts from its last picture, how far each frame has the colours of the scene's first."""
-ANCHOR_S = 20.0
-BLACK = 1.0 / 255.0
 JUMPS_S = 2.0
-THUMB = 32
-LONGEST_SKIP = 10
 RUNGS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
 POINTS_KEPT = 24
 WALKED = -1
 """The points of a walk that is worked out anew for each frame."""
-VERSION = 1
-"""Of a checkpoint; another one is refused."""
-BAD_FRAME_LIMIT, FIRST_BAD_FRAME_LIMIT = (
-    90,
-    3,
-)  # bad frames in a row that are borne; before there was a good one to show, fewer
-
-
-@dataclass(frozen=True, slots=True)
-class DiffusionState:
-    """What one frame hands to the next, beside the latent and the picture that stay on the device.
-
-    ``serial`` says which frame of the generator that was: a state of an older one begins anew.
-    """
-
-    serial: int
-    noise: NoiseWalk
-    size: tuple[int, int]
-    place: ViewTransform
-    prompts: tuple[Prompts, ...]
-    last: Frame
-    thumb: Array | None = None
-    skipped: int = 0
-    jumps: tuple[tuple[float, float], ...] = ()
-
-
-Packed = tuple[tuple[int, ...], bytes]
-"""An array of float32: its shape and its numbers."""
-
-
-class _Kept(msgspec.Struct):
-    """A checkpoint: what a frame hands to the next, and what the device keeps with it."""
-
-    version: int
-    model: str
-    shape: tuple[int, ...]
-    kept: list[Packed]
-    seed: int
-    a: Packed
-    b: Packed
-    angle: float
-    share: float
-    points: int
-    travelled_s: float | None
-    size: tuple[int, int]
-    place: ViewTransform
-    prompts: tuple[Prompts, ...]
-    width: int
-    height: int
-    pixels: bytes
-
-
-def _packed(values: Array) -> Packed:
-    return values.shape, np.ascontiguousarray(values, np.float32).tobytes()
-
-
-def _unpacked(packed: Packed) -> Array:
-    return np.frombuffer(packed[1], np.float32).reshape(packed[0]).copy()
 
 
 class DiffusionGenerator:
@@ -121,13 +55,11 @@ class DiffusionGenerator:
         self._engine: Engine | None = None
         self._prompts: PromptCache | None = None
         self._zero: Encoded | None = None
-        self._notices: list[Notice] = []
         self._serial = 0
         self._drawn: dict[tuple[int, tuple[int, int]], Array] = {}
-        self._counts = {"black_frames": 0, "broken_frames": 0, "unsafe_frames": 0, "skipped_frames": 0}
-        self._troubled: set[str] = set()
-        self._chance = random.Random(0)
-        self._bad_frames, self._bad_frame_limit = 0, FIRST_BAD_FRAME_LIMIT
+        self._checks = FrameChecks(options.safety)
+        self._similar = SimilarFilter()
+        self._tell = self._checks.tell
 
     # -- coming and going ----------------------------------------------------------------------------------
 
@@ -218,8 +150,8 @@ class DiffusionGenerator:
             engine.forget()
         if request.mode == "film":
             return self._render(request, state, asked, None)
-        thumb = _thumb(on_host(request.image)) if request.image is not None and own["similar"] > 0.0 else None
-        if state is not None and self._may_skip(request, state, thumb):
+        thumb = thumbnail(on_host(request.image)) if request.image is not None and own["similar"] > 0.0 else None
+        if state is not None and self._similar.skips(own["similar"], thumb, state.thumb, state.skipped):
             return self._again(replace(state, skipped=state.skipped + 1))
         while True:
             effort = self._governor.choose(asked)
@@ -267,7 +199,7 @@ class DiffusionGenerator:
             coupling = replace(coupling, picture=1.0, latent=1.0)
         noise = self._walk(request, state, size, coupling)
         before = place(p) if state is None else state.place
-        prompts = self._ready_prompts(request, state, effort.decks)
+        prompts = ready_prompts(request, () if state is None else state.prompts, effort.decks, cache)
         shape = self._shape(effort, request.width, request.height)
         inputs = self._inputs(request, state, effort, coupling, noise, before, prompts)
         began_s = time.perf_counter()
@@ -309,13 +241,6 @@ class DiffusionGenerator:
         return step(walk, request.seed, turn, request.seconds, request.travel_s, request.ease, draw)
 
     @staticmethod
-    def _anchor(request: FrameRequest, changed: bool, feed: bool) -> float:
-        """Return how far the colours that are kept become those of this frame: in a film they are its first one's."""
-        if changed and not feed:
-            return 1.0
-        return 0.0 if request.mode == "film" and feed else smoothing(request.seconds, ANCHOR_S)
-
-    @staticmethod
     def licence_of(model: str) -> str:
         """Return the licence of a model, as it was told when it was taken in."""
         return next((one.licence for one in models() if one.name == model), "")
@@ -344,17 +269,15 @@ class DiffusionGenerator:
     ) -> "Inputs":  # fmt: skip
         from vjserver.generators.diffusion.canvas import Inputs
 
-        engine, _ = self._opened()
+        engine, cache = self._opened()
         p, own = request.params, request.own
         came = request.image is not None
         feed = state is not None and coupling.picture > 0.0
         again = state is not None and coupling.latent > 0.0
         strength = p["strength"] if came else 1.0 + coupling.latent * (p["strength"] - 1.0)
-        latent_offset = [own[f"latent_{i}"] for i in range(1, N_DIRECTIONS + 1)]
         changed = state is None or state.noise.seed != request.seed or prompts != state.prompts
-        grade = [p[name] for name in ("saturation", "contrast", "brightness", "flash", "palette")]
         return Inputs(
-            [self._weighted(row) for row in prompts],
+            [weighted(row, cache) for row in prompts],
             engine.parts.sampler.schedule(effort.steps, strength, came or feed or again),
             (noise.a, noise.b),
             negative=self._negative(request.text.negative),
@@ -363,17 +286,7 @@ class DiffusionGenerator:
             image=self._fitted(request.image, effort.width, effort.height),
             feed=feed,
             film=request.mode == "film",
-            controls={
-                "noise": noise.weights,
-                "latent_offset": (*latent_offset, 1.0 / math.sqrt(1.0 + sum(x * x for x in latent_offset))),
-                "warp": warp(request, before).ravel().tolist(),
-                "last": (0.6 * coupling.picture if feed else 0.0,),
-                "match": (COLOUR_MATCH if feed else 0.0,),
-                "hold": (COLOUR_HOLD if feed and request.mode == "film" else 0.0,),
-                "anchor": (self._anchor(request, changed, feed),),
-                "fader": (p["crossfade"],),
-                "grade": grade,
-            },
+            controls=controls(request, noise, coupling, before, feed, changed),
         )
 
     # -- what outlives the process ---------------------------------------------------------------------------
@@ -383,84 +296,28 @@ class DiffusionGenerator:
         engine, _ = self._opened()
         if state.serial != self._serial:
             raise GeneratorError("only the state of the last frame can be written down")
-        shape, kept = engine.remembered()
-        walk, pixels = state.noise, state.last.pixels
-        row = _Kept(
-            VERSION, str(engine.parts.folder.name), astuple(shape), [_packed(values) for values in kept], walk.seed,
-            _packed(walk.a), _packed(walk.b), walk.angle, walk.share, walk.points, walk.travelled_s, state.size,
-            state.place, state.prompts, pixels.shape[1], pixels.shape[0], np.ascontiguousarray(pixels).tobytes(),
-        )  # fmt: skip
-        return msgspec.msgpack.encode(row)
+        return written(state, engine)
 
     def resume(self, data: bytes) -> DiffusionState:
         """Return the state of such bytes. Raises GeneratorError for another version or model."""
-        from vjserver.generators.diffusion.canvas import Shape
-
         engine, _ = self._opened()
-        try:
-            row = msgspec.msgpack.decode(data, type=_Kept)
-        except msgspec.MsgspecError as error:
-            raise GeneratorError(f"this is no checkpoint of the diffusion generator: {error}") from None
-        if (row.version, row.model) != (VERSION, engine.parts.folder.name):
-            raise GeneratorError(
-                f"a checkpoint of version {VERSION} with model {engine.parts.folder.name!r} is needed: "
-                f"got version {row.version} with {row.model!r}"
-            )
-        try:
-            engine.forget()
-            engine.remember(Shape(*row.shape), [_unpacked(values) for values in row.kept])
-            a = _unpacked(row.a)
-            b = a if row.b == row.a else _unpacked(row.b)
-            pixels = np.frombuffer(row.pixels, np.uint8).reshape(row.height, row.width, 4).copy()
-        except (ValueError, TypeError) as error:
-            raise GeneratorError(f"this checkpoint does not fit: {error}") from None
-        walk = NoiseWalk(row.seed, a, b, row.angle, row.share, row.points, row.travelled_s)
-        last = Frame(pixels, FrameInfo(row.width, row.height))
-        self._serial += 1
-        return DiffusionState(self._serial, walk, row.size, row.place, row.prompts, last)
+        state = read(data, engine, self._serial + 1)
+        self._serial = state.serial
+        return state
 
     def _fitted(self, image: "Pixels | OnDevice | None", width: int, height: int) -> "Pixels | Tensor | None":
         """Return a picture to start from at the size of the canvas, where it lies."""
         if image is None or isinstance(image, np.ndarray):
-            return _fitted(image, width, height) if image is not None else None
+            return covering(image, width, height) if image is not None else None
         return self._opened()[0].fitted(image, width, height)
 
     # -- prompts -------------------------------------------------------------------------------------------
-
-    def _ready_prompts(self, request: FrameRequest, state: DiffusionState | None, decks: int) -> tuple[Prompts, ...]:
-        """Return the prompts of each deck that are encoded; the others are asked for, the newest first.
-
-        A deck none of whose prompts is ready keeps what it had.
-        """
-        _, cache = self._opened()
-        rows = request.text.decks if decks == 2 else (request.text.prompts,)
-        if request.mode == "film":  # a prompt is waited for
-            for text in (request.text.negative, *(text for row in rows for text, _ in row)):
-                cache.encode(text)
-        missing: list[str] = []
-        if request.text.negative and cache.get(request.text.negative) is None:
-            missing.append(request.text.negative)
-        result = []
-        for i, row in enumerate(rows):
-            ready = tuple((text, weight) for text, weight in row if cache.get(text) is not None)
-            missing += [text for text, _ in row if cache.get(text) is None]
-            if row and not ready and state is not None:
-                ready = state.prompts[min(i, len(state.prompts) - 1)]
-            result.append(ready or (("", 1.0),))
-        missing += [text for text in request.text.ahead if cache.get(text) is None]
-        if missing and request.mode == "live":  # another thread's sums may end in other digits
-            cache.want(missing)
-        return tuple(result)
-
-    def _weighted(self, row: Prompts) -> "list[tuple[Encoded, float]]":
-        _, cache = self._opened()
-        return [(cache.encode(text), weight) for text, weight in row]
 
     def _negative(self, text: str) -> "Encoded | None":
         engine, cache = self._opened()
         if engine.parts.guidance != "negative":
             if text.strip():
-                self._tell_once("negative prompt", f"{engine.parts.folder.name} takes none: it is left out")
+                self._checks.tell_once("negative prompt", f"{engine.parts.folder.name} takes none: it is left out")
             return None
         if not text and engine.parts.empty_is_zero:
             self._zero = self._zero or engine.parts.text.negative("", empty_is_zero=True)
@@ -474,46 +331,16 @@ class DiffusionGenerator:
         effort: Effort,
     ) -> tuple[Frame, DiffusionState]:  # fmt: skip
         """Return the frame if it may be shown, else the last good one."""
-        for what, why, is_bad in (
-            ("broken_frames", "numbers that are none; the last good frame stays", not result.finite),
-            ("black_frames", "a black frame; the last good one stays", result.brightness < BLACK),
-            ("unsafe_frames", "the safety filter held a frame back", self._is_unsafe(request, result)),
-        ):
-            name = what.replace("_", " ")
-            if is_bad:
-                self._counts[what] += 1
-                if what not in self._troubled:
-                    self._troubled.add(what)
-                    self._tell(name, why)
-                if what != "unsafe_frames":
-                    self._tolerate(why)
-                held = _blank(request) if before is None or self._blanks(what) else before.last
-                # The pixels are the engine's, which writes over them two frames on: what is held needs its own.
-                here = replace(here, last=replace(held, pixels=held.pixels.copy(), preview=None))
-                return self._dressed(here.last, here, effort), here
-            if what in self._troubled:
-                self._troubled.discard(what)
-                self._tell(name, f"good frames again, {self._counts[what]} were held back", True)
-        self._bad_frames, self._bad_frame_limit = 0, BAD_FRAME_LIMIT
+        fault = self._checks.fault(result, request.own["safety"])
+        if fault:
+            held = _blank(request) if before is None or self._checks.blanks(fault) else before.last
+            # The pixels are the engine's, which writes over them two frames on: what is held needs its own.
+            here = replace(here, last=replace(held, pixels=held.pixels.copy(), preview=None))
+            return self._dressed(here.last, here, effort), here
         now_s = (here.jumps[-1][0] if here.jumps else 0.0) + request.seconds
         kept = [(t, jump) for t, jump in here.jumps if t > now_s - JUMPS_S]
         here = replace(here, jumps=(*kept, (now_s, result.jump)) if before is not None else ())
         return self._dressed(here.last, here, effort), here
-
-    def _tolerate(self, why: str) -> None:
-        """Bear one more bad frame. Raises GeneratorError when there were too many in a row: somebody else must play."""
-        self._bad_frames += 1
-        if self._bad_frames >= self._bad_frame_limit:
-            raise GeneratorError(
-                f"{self._bad_frames} frames in a row: {why}; try another dtype in [generators.diffusion]"
-            )
-
-    def _blanks(self, what: str) -> bool:
-        safety = self._options.safety
-        return what == "unsafe_frames" and safety is not None and safety.fallback == "blank"
-
-    def _is_unsafe(self, request: FrameRequest, result: "Result") -> bool:
-        return self._options.safety is not None and result.unsafe > request.own["safety"]
 
     def _dressed(self, frame: Frame, here: DiffusionState, effort: Effort) -> Frame:
         """Return the frame with what there is to tell."""
@@ -525,30 +352,15 @@ class DiffusionGenerator:
             "height": effort.height,
             "steps": effort.steps,
             "decks": effort.decks,
-            **self._counts,
+            **self._checks.counts,
             **self._opened()[0].figures(),
         }
-        notices, self._notices = tuple(self._notices), []
-        return replace(frame, notices=notices, figures=figures)
+        return replace(frame, notices=self._checks.taken(), figures=figures)
 
     def _again(self, state: DiffusionState) -> tuple[Frame, DiffusionState]:
         """Return the last frame once more."""
-        self._counts["skipped_frames"] += 1
-        notices, self._notices = tuple(self._notices), []
-        return replace(state.last, notices=notices, figures=dict(self._counts)), state
-
-    def _may_skip(self, request: FrameRequest, state: DiffusionState, thumb: Array | None) -> bool:
-        """Tell whether this frame may be the last one again: its input hardly changed.
-
-        P(skip) = max(0, 1 - (1 - cos) / (1 - threshold)), as in StreamDiffusion (arXiv 2312.12491), with the cosine of
-        thumbnails taken on the CPU, where the input comes from: nothing waits for the GPU.
-        """
-        threshold = 1.0 - 0.1 * request.own["similar"]
-        if threshold >= 1.0 or thumb is None or state.thumb is None or state.skipped >= LONGEST_SKIP:
-            return False
-        lengths = float(np.linalg.norm(thumb) * np.linalg.norm(state.thumb))
-        cosine = float(np.vdot(thumb, state.thumb)) / lengths if lengths else 1.0
-        return self._chance.random() < max(0.0, 1.0 - (1.0 - cosine) / (1.0 - threshold))
+        self._checks.counts["skipped_frames"] += 1
+        return replace(state.last, notices=self._checks.taken(), figures=dict(self._checks.counts)), state
 
     # -- small things --------------------------------------------------------------------------------------
 
@@ -558,28 +370,13 @@ class DiffusionGenerator:
         return self._engine, self._prompts
 
     def _inference_size(self, asked: tuple[int, int], width: int, height: int) -> tuple[int, int]:
-        """Return the size at which to think of a picture ``width`` x ``height``."""
-        if asked == (0, 0) and self._options.size != "auto":
-            asked = size_of(self._options.size)
-        if asked != (0, 0):
-            return asked
-        if abs(width / height - 16 / 9) < 0.02 and width >= WIDE[0]:
-            return WIDE
-        scale = min(1.0, math.sqrt(AREA / (width * height)))
-        return max(64, math.ceil(width * scale / 8) * 8), max(64, math.ceil(height * scale / 8) * 8)
+        wanted = asked if asked != (0, 0) or self._options.size == "auto" else size_of(self._options.size)
+        return inference_size(wanted, width, height)
 
     def _shape(self, effort: Effort, width: int, height: int) -> "Shape":
         from vjserver.generators.diffusion.canvas import Shape
 
         return Shape(effort.width, effort.height, width, height, effort.decks)
-
-    def _tell(self, what: str, why: str, recovered: bool = False) -> None:
-        self._notices.append(Notice(what, why, recovered))
-
-    def _tell_once(self, what: str, why: str) -> None:
-        if what not in self._troubled:
-            self._troubled.add(what)
-            self._tell(what, why)
 
 
 def _has_triton() -> bool:
@@ -597,19 +394,3 @@ def _blank(request: FrameRequest) -> Frame:
     pixels = np.zeros((request.height, request.width, 4), np.uint8)
     pixels[..., 3] = 255
     return Frame(pixels, FrameInfo(request.width, request.height))
-
-
-def _thumb(image: Pixels) -> Array:
-    return cv2.resize(image[..., :3], (THUMB, THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
-
-
-def _fitted(image: Pixels, width: int, height: int) -> Pixels:
-    """Return a picture at another size; what sticks out at the sides is cut off."""
-    scale = max(width / image.shape[1], height / image.shape[0])
-    w, h = max(1, round(width / scale)), max(1, round(height / scale))
-    left, top = (image.shape[1] - w) // 2, (image.shape[0] - h) // 2
-    cut = image[top : top + h, left : left + w]
-    if cut.shape[:2] == (height, width):
-        return cut
-    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(cut, (width, height), interpolation=how), np.uint8)

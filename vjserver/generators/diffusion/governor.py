@@ -18,6 +18,8 @@ ROOM = 0.85
 CALM_S = 3.0
 LONGER_S = 240.0
 GAIN = 0.95  # less work that takes more than this share of the time gains nothing
+AREA = 512 * 512
+WIDE = (768, 432)  # what 16:9 is thought of at unless told otherwise; others get about AREA
 SMALLEST_AREA = 256 * 256
 SHRINK = 0.8
 SIDE = 64  # three times halved by the UNet at an eighth of the size: sides of this multiple are never padded
@@ -40,6 +42,16 @@ class Effort:
     def __str__(self) -> str:
         steps = f"{self.steps} step{'s' * (self.steps > 1)}"
         return f"{self.width}x{self.height}, {steps}" + (f", {self.decks} decks" if self.decks > 1 else "")
+
+
+def inference_size(asked: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Return the size at which a picture ``width`` x ``height`` is thought of; ``asked`` is one, or (0, 0) for none."""
+    if asked != (0, 0):
+        return asked
+    if abs(width / height - 16 / 9) < 0.02 and width >= WIDE[0]:
+        return WIDE
+    scale = min(1.0, math.sqrt(AREA / (width * height)))
+    return max(64, math.ceil(width * scale / 8) * 8), max(64, math.ceil(height * scale / 8) * 8)
 
 
 def _fitting(side: float) -> int:
