@@ -10,11 +10,10 @@ from known import REGISTRY, SHIPPED, accept
 
 from vjserver.controls import midimap
 from vjserver.controls.midibytes import Kept, decoded
-from vjserver.controls.midilearn import Learnt, learnt
-from vjserver.controls.midimap import Control, MidiMap, Surface
+from vjserver.controls.midilearn import Learnt, learnt, learnt_text
+from vjserver.controls.midimap import Control, MidiMap, Surface, load_map
 from vjserver.show.presettext import parse_toml
 from vjserver.show.state import CURVES
-from vjserver.stages.control.midi import learnt_text, load_map
 from vjserver.types.errors import ConfigError
 
 MAPS = sorted(midimap.MAPS.glob("*.toml"))

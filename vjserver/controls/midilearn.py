@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import tomlkit
+
 from vjserver.controls.midibytes import BEND, CC, NOTE, NRPN_COARSE, NRPN_FINE, PRESET, PROGRAM, Kept, decoded
 from vjserver.controls.midimap import Control, Led
 from vjserver.show.registry import Registry
@@ -42,3 +44,16 @@ class Learnt:
         before = sum(map(len, self.rows.values()))
         self.rows = {port: [c for c in rows if c.to != address] for port, rows in self.rows.items()}
         return sum(map(len, self.rows.values())) < before
+
+
+def learnt_text(port: str, rows: Sequence[Control]) -> str:
+    """Return what was learnt as a map file."""
+    document = tomlkit.document()
+    document.add("name", tomlkit.item(f"learnt: {port}"[:80]))
+    controls = tomlkit.aot()
+    for row in rows:
+        table = tomlkit.table()
+        table.update(row.model_dump(mode="json", exclude_defaults=True))
+        controls.append(table)
+    document.add("controls", controls)
+    return tomlkit.dumps(document)

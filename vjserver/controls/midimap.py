@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from vjserver.controls.midibytes import BEND, CC, CC14, NOTE, NRPN, PRESET, PROGRAM, Kept, decoded
 from vjserver.show.addresses import Entry
 from vjserver.show.preset import Curve, Strict, known_address, registry_of
+from vjserver.show.presettext import parse_toml
 from vjserver.show.registry import Registry, cue_of
 from vjserver.show.state import CURVES
 from vjserver.types.errors import ConfigError
@@ -348,3 +349,11 @@ def _place(single: _Single, led: Led) -> tuple[int, int]:
     """Return the status byte and the number with which a control is lit."""
     kind, channel, number = single.place
     return (0x90 if kind == NOTE else 0xB0) | ((led.channel or channel) - 1), number
+
+
+def load_map(path: Path, registry: Registry) -> MidiMap:
+    """Read a controller map. Raises ConfigError with file, line and what is allowed."""
+    try:
+        return parse_toml(MidiMap, path.read_text(encoding="utf-8-sig"), str(path.name), registry)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None

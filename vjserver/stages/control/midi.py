@@ -11,19 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from vjserver.controls.midi import MidiOptions, MidiPorts
 from vjserver.controls.midibytes import Kept
-from vjserver.controls.midilearn import Learnt, learnt
-from vjserver.controls.midimap import MAPS, MidiMap, Surface
+from vjserver.controls.midilearn import Learnt, learnt, learnt_text
+from vjserver.controls.midimap import MAPS, MidiMap, Surface, load_map
 from vjserver.controls.midimap import Control as MidiControl
 from vjserver.dsp.pulses import PulseFollower
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.files import data_folder, slug_of, write_whole
-from vjserver.show.presettext import parse_toml
 from vjserver.show.readout import shows
-from vjserver.show.registry import Registry
 from vjserver.stages.control.control import Control
 from vjserver.types.errors import ConfigError, DeviceError
 from vjserver.types.features import BeatGrid
@@ -368,27 +364,6 @@ class MidiRoom:
     def _broadcast(self, status: int) -> None:
         for port in self._outs.values():
             self._send(port, bytes([status]))
-
-
-def load_map(path: Path, registry: Registry) -> MidiMap:
-    """Read a controller map. Raises ConfigError with file, line and what is allowed."""
-    try:
-        return parse_toml(MidiMap, path.read_text(encoding="utf-8-sig"), str(path.name), registry)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-
-
-def learnt_text(port: str, rows: Sequence[Any]) -> str:
-    """Return what was learnt as a map file."""
-    document = tomlkit.document()
-    document.add("name", tomlkit.item(f"learnt: {port}"[:80]))
-    controls = tomlkit.aot()
-    for row in rows:
-        table = tomlkit.table()
-        table.update(row.model_dump(mode="json", exclude_defaults=True))
-        controls.append(table)
-    document.add("controls", controls)
-    return tomlkit.dumps(document)
 
 
 def _plain(port: str) -> str:
