@@ -27,7 +27,7 @@ from websockets.asyncio import client
 
 from bench.control import Stage, figures, paced, stage
 from bench.report import percentiles, row
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.controls.osc import OscError, decode
 from vjserver.runtime.clock import LiveClock
 from vjserver.runtime.installed import shipped

@@ -72,7 +72,7 @@ def main() -> list[dict[str, object]]:
 
 def host(model: Path) -> list[dict[str, object]]:
     """Return what a frame costs the host at 512x512 before and after the device's work, which is left out here."""
-    from vjserver.app.bank import load_bank
+    from vjserver.app.preset_bank import load_bank
     from vjserver.generators.diffusion.canvas import Result
     from vjserver.generators.diffusion.generator import DiffusionGenerator
     from vjserver.generators.diffusion.options import DiffusionOptions

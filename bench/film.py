@@ -26,7 +26,7 @@ import psutil
 import soundfile
 
 from bench.report import commit, machine
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, first_state
 from vjserver.films.codecs import CODECS, writer
 from vjserver.ports import open_door

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.offline import render_preset
 
 SIZE, FPS, SECONDS, KEEP = (640, 360), 30, 2.0, 2

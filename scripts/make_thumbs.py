@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vjserver.app.bank import load_bank, shipped
+from vjserver.app.preset_bank import load_bank, shipped
 from vjserver.app.offline import render_preset
 from vjserver.types.errors import GeneratorError
 

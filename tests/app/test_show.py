@@ -4,7 +4,7 @@ import re
 import pytest
 from known import SHIPPED
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, load_show
 from vjserver.commands.osc import reference
 from vjserver.show.addresses import OUTPUTS

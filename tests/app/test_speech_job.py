@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from conftest import free_port, need_speech, running, wait_for
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import first_state, load_show
 from vjserver.controls.osc import decode
 from vjserver.runtime.installed import installed

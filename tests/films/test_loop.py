@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_render import pictures
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, first_state
 from vjserver.films.codecs import CODECS
 from vjserver.films.loop import LoopFilm, apart, closed, in_turn, pulse, turn_of

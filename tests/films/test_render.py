@@ -21,7 +21,7 @@ import psutil
 import pytest
 from conftest import wait_for
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.film_order import played_by
 from vjserver.app.show import Show, first_state
 from vjserver.films import segment, sheet

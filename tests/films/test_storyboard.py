@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_render import SMALL, pictures
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, first_state
 from vjserver.cli import main
 from vjserver.dsp.hindsight import Beats

@@ -5,7 +5,7 @@ from known import REGISTRY, SHIPPED, Mapper, desk_of, enter, read
 from pinned import COMMON, FPS, HERE, SIZE, digest, entry_row, par_row, pin, recorded_features, request_row
 
 from touchdesigner.patches import PATCHES
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.controls.oscquery import node, tree
 from vjserver.show.addresses import OUTPUTS
 from vjserver.show.looks import look_of_preset

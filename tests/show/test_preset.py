@@ -1,7 +1,7 @@
 import pytest
 from known import SHIPPED
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.show.bank import Bank
 from vjserver.show.preset import Preset
 from vjserver.show.presettext import line_of, parse_preset

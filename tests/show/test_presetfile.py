@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from known import PARAMS, REGISTRY, SHIPPED, accept, desk_of
 from known import preset_of as made
 
-from vjserver.app.bank import shipped
+from vjserver.app.preset_bank import shipped
 from vjserver.show.bank import Bank
 from vjserver.show.looks import look_of_preset
 from vjserver.show.preset import Preset

@@ -12,7 +12,7 @@ from typing import Any
 
 from watchfiles import Change, awatch
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.lan import Lan
 from vjserver.app.port_owner import port_owner
 from vjserver.app.preflight import remarks

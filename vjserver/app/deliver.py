@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from vjserver.app.bank import shipped
+from vjserver.app.preset_bank import shipped
 from vjserver.app.show import Show, filled
 from vjserver.app.workers import Plan
 from vjserver.outputs import uyvy

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, first_state, load_show
 from vjserver.dsp.options import EarOptions
 from vjserver.films import hearings, join

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.workers import Plan
 from vjserver.ports import Generator, open_door
 from vjserver.rendering.generator_pool import Announce, GeneratorPool, GeneratorSpec, opened, own_model

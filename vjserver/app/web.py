@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 
-from vjserver.app.bank import shipped
+from vjserver.app.preset_bank import shipped
 from vjserver.app.exporting import exported, taken_in
 from vjserver.app.port_owner import port_owner
 from vjserver.app.workers import Plan

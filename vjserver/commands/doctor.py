@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from vjserver.app.bank import load_bank
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.port_owner import port_owner
 from vjserver.app.show import Show
 from vjserver.commands.check import Check

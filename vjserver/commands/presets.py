@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vjserver.app.bank import check_preset, load_bank
+from vjserver.app.preset_bank import check_preset, load_bank
 from vjserver.commands.options import run_action
 from vjserver.runtime.installed import installed
 from vjserver.show.preset import Preset

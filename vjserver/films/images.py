@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vjserver.rendering.image_source import ImageSource
 from vjserver.runtime.clock import ManualClock
-from vjserver.runtime.film import Film as Clip
+from vjserver.runtime.video import Film as Clip
 from vjserver.runtime.picture import is_picture, read_picture
 from vjserver.types.errors import VJError
 from vjserver.types.frames import Frame, FrameInfo, Pixels

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vjserver.generators.bank import Bank, Clip, Order, Workshop
+from vjserver.generators.clip_cache import Bank, Clip, Order, Workshop
 from vjserver.generators.camera import Camera
 from vjserver.generators.pipeline_kinds import Ask, Habit
 from vjserver.generators.pipelines import text_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.runtime.files import at_home
-from vjserver.runtime.film import Film
+from vjserver.runtime.video import Film
 from vjserver.runtime.picture import is_picture, read_picture
 from vjserver.types.errors import InputError, VJError
 from vjserver.types.frames import Frame, Pixels, arrived

@@ -9,7 +9,7 @@ from conftest import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vjserver.app.bank import shipped
+from vjserver.app.preset_bank import shipped
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.state import Deliver, ShowState
 from vjserver.stages.deliver.compositor import START_NS, Compositor, faded, splash

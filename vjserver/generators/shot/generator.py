@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.generators.bank import Clip, Order
+from vjserver.generators.clip_cache import Clip, Order
 from vjserver.generators.bars import Bars, beginning
 from vjserver.generators.camera import Camera
 from vjserver.generators.frames import accents, retimed

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.generators.bank import Clip
+from vjserver.generators.clip_cache import Clip
 from vjserver.generators.bars import Bars
 from vjserver.generators.camera import CENTRE, Camera
 from vjserver.generators.pipeline_kinds import Ask

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 import msgspec
 import numpy as np
 
-from vjserver.generators.bank import Clip, Order
+from vjserver.generators.clip_cache import Clip, Order
 from vjserver.generators.bars import Bars, beginning
 from vjserver.generators.camera import CENTRE, Camera
 from vjserver.generators.pipeline_kinds import Ask

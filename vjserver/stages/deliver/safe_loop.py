@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from vjserver.runtime.clock import NS, Clock
-from vjserver.runtime.film import Film
+from vjserver.runtime.video import Film
 from vjserver.runtime.picture import covering
 from vjserver.types.errors import VJError
 from vjserver.types.frames import Pixels

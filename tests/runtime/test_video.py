@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vjserver.inputs.file import FileInput, FileInputOptions
-from vjserver.runtime.film import Film, _CvReader
+from vjserver.runtime.video import Film, _CvReader
 from vjserver.runtime.picture import is_picture, read_picture
 from vjserver.types.errors import InputError, VJError
 
@@ -109,7 +109,7 @@ def test_a_film_that_is_cut_off_is_played_as_far_as_it_goes(tmp_path):
 
 
 def test_without_pyav_opencv_plays(tmp_path, monkeypatch):
-    monkeypatch.setattr("vjserver.runtime.film._pyav", lambda: None)
+    monkeypatch.setattr("vjserver.runtime.video._pyav", lambda: None)
     film = Film(video(tmp_path / "a.mp4", "libx264"))
     assert isinstance(film._reader, _CvReader)
     assert [film.next().shape for _ in range(15)] == [(48, 64, 4)] * 15

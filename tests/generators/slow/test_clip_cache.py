@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from vjserver.generators.bank import STALE_S, Bank, Workshop
+from vjserver.generators.clip_cache import STALE_S, Bank, Workshop
 from vjserver.types.errors import GeneratorError, OutOfMemoryError
 
 
