@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vjserver.app.preset_bank import load_bank
 from vjserver.app.offline import render_preset
+from vjserver.app.preset_bank import load_bank
 
 SIZE, FPS, SECONDS, KEEP = (640, 360), 30, 2.0, 2
 PRESETS = ("neon-tunnel", "honeycomb", "mandala", "aurora", "mercury")

@@ -7,8 +7,8 @@ import av
 import cv2
 import numpy as np
 
-from vjserver.app.preset_bank import load_bank, shipped
 from vjserver.app.offline import render_preset
+from vjserver.app.preset_bank import load_bank, shipped
 
 SIZE, FPS, SECONDS, SEAM_S = (960, 540), 30, 8.0, 1.5
 PRESET = "aurora"

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vjserver.app.preset_bank import load_bank, shipped
 from vjserver.app.offline import render_preset
+from vjserver.app.preset_bank import load_bank, shipped
 from vjserver.types.errors import GeneratorError
 
 SIZE = (192, 108)

@@ -591,7 +591,7 @@ def test_after_a_click_the_keyboard_is_the_panels_again(page, server):
     page.wait_for_selector(".cues .called")
     time.sleep(0.3)
     assert value(server, "/vj/master/blackout") is True, "the space bar is the next cue, and not BLACKOUT once more"
-    assert page.locator(".overlay .rung").text_content() == "blackout"
+    assert page.locator(".overlay .level").text_content() == "blackout"
     for key, address, now in (("b", "blackout", False), ("f", "freeze", True), ("f", "freeze", False)):
         page.get_by_label("who keeps the beat").focus()
         page.keyboard.press(key)

@@ -21,8 +21,8 @@ import psutil
 import pytest
 from conftest import wait_for
 
-from vjserver.app.preset_bank import load_bank
 from vjserver.app.film_order import played_by
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, first_state
 from vjserver.films import segment, sheet
 from vjserver.films.render import OMP_WAIT, waiting_quietly

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vjserver.inputs.file import FileInput, FileInputOptions
-from vjserver.runtime.video import Film, _CvReader
 from vjserver.runtime.picture import is_picture, read_picture
+from vjserver.runtime.video import Video, _CvReader
 from vjserver.types.errors import InputError, VJError
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -50,7 +50,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_films_of_all_kinds_go_round(tmp_path, name):
     codec, options = KINDS[name]
-    film = Film(video(tmp_path / name, codec, **options))
+    film = Video(video(tmp_path / name, codec, **options))
     pictures = [film.next() for _ in range(26)]
     assert all(p.shape == (48, 64, 4) and p.dtype == np.uint8 for p in pictures)
     assert pictures[3][4, 4, 0] > 180, "red"
@@ -64,14 +64,14 @@ def test_films_of_all_kinds_go_round(tmp_path, name):
 @pytest.mark.parametrize(("name", "codec", "pix"), [("p.mov", "prores_ks", "yuva444p10le"), ("q.mov", "qtrle", "argb"),
                                                     ("v.webm", "libvpx-vp9", "yuva420p")])  # fmt: skip
 def test_alpha_is_kept(tmp_path, name, codec, pix):
-    film = Film(video(tmp_path / name, codec, pix, count=3, alpha=128))
+    film = Video(video(tmp_path / name, codec, pix, count=3, alpha=128))
     assert film.next()[..., 3].mean() == pytest.approx(128, abs=3)
     film.close()
 
 
 @pytest.mark.parametrize(("name", "codec", "pix"), [("one.mp4", "libx264", "yuv420p"), ("one.gif", "gif", "rgb8")])
 def test_a_film_of_one_picture_stays(tmp_path, name, codec, pix):
-    film = Film(video(tmp_path / name, codec, pix, count=1))
+    film = Video(video(tmp_path / name, codec, pix, count=1))
     assert all(film.next().shape == (48, 64, 4) for _ in range(4))
     assert film.period_s == 0.5
     film.close()
@@ -79,7 +79,7 @@ def test_a_film_of_one_picture_stays(tmp_path, name, codec, pix):
 
 def test_pictures_are_shown_for_as_long_as_they_are_meant(tmp_path):
     times = [0, 10, 20, 500, 510, 520, 1500, 1510]
-    film = Film(video(tmp_path / "vfr.mkv", "libx264", count=8, times=times))
+    film = Video(video(tmp_path / "vfr.mkv", "libx264", count=8, times=times))
     periods = []
     for _ in range(7):
         film.next()
@@ -95,7 +95,7 @@ def test_a_phone_that_was_held_upright_gives_an_upright_film(tmp_path):
     turned = np.array([0, 0x10000, 0, 0xFFFF0000, 0, 0, 48 << 16, 0, 0x40000000], ">u4").tobytes()
     at = plain.index(upright, place)
     (tmp_path / "turned.mp4").write_bytes(plain[:at] + turned + plain[at + 36 :])
-    picture = Film(tmp_path / "turned.mp4").next()
+    picture = Video(tmp_path / "turned.mp4").next()
     assert picture.shape == (64, 48, 4)
     assert picture[4, -4, 0] > 180, "what was in the upper left corner is in the upper right one"
 
@@ -103,20 +103,20 @@ def test_a_phone_that_was_held_upright_gives_an_upright_film(tmp_path):
 def test_a_film_that_is_cut_off_is_played_as_far_as_it_goes(tmp_path):
     data = video(tmp_path / "whole.mkv", "libx264", count=60).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 2 // 3])
-    film = Film(tmp_path / "cut.mkv")
+    film = Video(tmp_path / "cut.mkv")
     assert all(film.next().shape == (48, 64, 4) for _ in range(100))
     film.close()
 
 
 def test_without_pyav_opencv_plays(tmp_path, monkeypatch):
     monkeypatch.setattr("vjserver.runtime.video._pyav", lambda: None)
-    film = Film(video(tmp_path / "a.mp4", "libx264"))
+    film = Video(video(tmp_path / "a.mp4", "libx264"))
     assert isinstance(film._reader, _CvReader)
     assert [film.next().shape for _ in range(15)] == [(48, 64, 4)] * 15
     film.close()
     (tmp_path / "no.mp4").write_bytes(b"nothing")
     with pytest.raises(VJError, match="with PyAV more kinds can"):
-        Film(tmp_path / "no.mp4")
+        Video(tmp_path / "no.mp4")
 
 
 def exif(orientation):

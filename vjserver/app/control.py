@@ -12,10 +12,10 @@ from typing import Any
 
 from watchfiles import Change, awatch
 
-from vjserver.app.preset_bank import load_bank
 from vjserver.app.lan import Lan
 from vjserver.app.port_owner import port_owner
 from vjserver.app.preflight import remarks
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show
 from vjserver.app.web import AGAIN_S, Web, pause, until
 from vjserver.app.workers import Plan

@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from vjserver.app.preset_bank import load_bank
 from vjserver.app.lan import Lan
 from vjserver.app.preflight import check_alone, check_room, claim, raise_limits
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, filled, first_state
 from vjserver.app.workers import Plan, workers
 from vjserver.runtime import log, shared

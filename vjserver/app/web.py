@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 
-from vjserver.app.preset_bank import shipped
 from vjserver.app.exporting import exported, taken_in
 from vjserver.app.port_owner import port_owner
+from vjserver.app.preset_bank import shipped
 from vjserver.app.workers import Plan
 from vjserver.controls.discovery import local_name
 from vjserver.controls.oscquery import host_info

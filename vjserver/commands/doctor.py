@@ -11,8 +11,8 @@ import socket
 import sys
 from collections.abc import Callable
 
-from vjserver.app.preset_bank import load_bank
 from vjserver.app.port_owner import port_owner
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show
 from vjserver.commands.check import Check
 from vjserver.commands.report import write_report

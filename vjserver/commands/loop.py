@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import vjserver
-from vjserver.app.preset_bank import load_bank
 from vjserver.app.film_order import SIZE, file_inputs, sides_of
+from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show, first_state, load_show
 from vjserver.commands.render import Meter
 from vjserver.films import join

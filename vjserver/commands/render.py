@@ -17,7 +17,7 @@ from typing import Any
 import vjserver
 from vjserver.app.film_order import Order, Ready, prepared
 from vjserver.films import join, report
-from vjserver.films.film import Film, Plan
+from vjserver.films.film import Film, FilmPlan
 from vjserver.films.parts import is_made
 from vjserver.films.places import clock
 from vjserver.films.planning import planned
@@ -92,7 +92,7 @@ def _check_room(folder: Path, film: Film) -> None:
         )
 
 
-def _say_plan(plan: Plan, film: Film, say: Callable[[str], None]) -> None:
+def _say_plan(plan: FilmPlan, film: Film, say: Callable[[str], None]) -> None:
     count, stretches = len(plan.segments), len(plan.stretches)
     frames = film.last - film.first
     about = f"{stretches} of them can be begun at once" if stretches > 1 else "they are made one after another"
@@ -120,7 +120,7 @@ def _beats(ready: Ready) -> list[int]:
     return [g.t_ns for g in ready.hearing.beats if begin_ns <= g.t_ns < end_ns]
 
 
-def _summary(ready: Ready, plan: Plan, made: Made, frames: int) -> dict[str, Any]:
+def _summary(ready: Ready, plan: FilmPlan, made: Made, frames: int) -> dict[str, Any]:
     rate = ready.film.rate
     return {
         "frames": frames,
@@ -133,7 +133,7 @@ def _summary(ready: Ready, plan: Plan, made: Made, frames: int) -> dict[str, Any
     }
 
 
-def _told(ready: Ready, order: Order, plan: Plan, summary: dict[str, Any], said: list[str]) -> dict[str, Any]:
+def _told(ready: Ready, order: Order, plan: FilmPlan, summary: dict[str, Any], said: list[str]) -> dict[str, Any]:
     """Return what the report says besides what the film itself tells."""
     film = ready.film
     rate = float(film.rate)
@@ -175,7 +175,7 @@ def _told(ready: Ready, order: Order, plan: Plan, summary: dict[str, Any], said:
     }  # fmt: skip
 
 
-def _shown(ready: Ready, plan: Plan) -> list[report.Shown]:
+def _shown(ready: Ready, plan: FilmPlan) -> list[report.Shown]:
     """Return what the contact sheet shows: the scenes of a storyboard, else each look."""
     if ready.board is None:
         return [report.Shown(look.frame, look.preset or look.generator, look.prompts) for look in plan.looks]

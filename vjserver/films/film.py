@@ -204,7 +204,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FilmPlan:
     """How a film is made."""
 
     stretches: tuple[Stretch, ...]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vjserver.rendering.image_source import ImageSource
 from vjserver.runtime.clock import ManualClock
-from vjserver.runtime.video import Film as Clip
 from vjserver.runtime.picture import is_picture, read_picture
+from vjserver.runtime.video import Video
 from vjserver.types.errors import VJError
 from vjserver.types.frames import Frame, FrameInfo, Pixels
 
@@ -54,7 +54,7 @@ class _Clip:
         self._begin()
 
     def _begin(self) -> None:
-        self._clip = Clip(self._path)
+        self._clip = Video(self._path)
         self._pixels = self._clip.next()
         self._until_s = self._clip.period_s
 

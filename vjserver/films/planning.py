@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vjserver.films.film import Film, Look, Plan, Segment, Stretch, Tell, Title
+from vjserver.films.film import Film, FilmPlan, Look, Segment, Stretch, Tell, Title
 from vjserver.films.images import FilmImages
 from vjserver.ports import find
 from vjserver.rendering.generator_pool import GeneratorSpec
@@ -78,7 +78,7 @@ def boundaries(film: Film) -> list[int]:
     return [*result, length]
 
 
-def planned(film: Film, tell: Tell) -> Plan:
+def planned(film: Film, tell: Tell) -> FilmPlan:
     """Return the plan of a film: what is asked for each frame is worked out, and nothing drawn.
 
     Raises ConfigError for an expression that is no number somewhere.
@@ -161,7 +161,7 @@ def planned(film: Film, tell: Tell) -> Plan:
     stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
     for why in performance.refused:
         tell("not played", why, False)
-    return Plan(tuple(stretches), tuple(looks), tuple(parts), tuple(whole))
+    return FilmPlan(tuple(stretches), tuple(looks), tuple(parts), tuple(whole))
 
 
 def _is_seen(title: Title, first: int, last: int, rate: Fraction) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import vjserver
-from vjserver.films.film import Film, Plan, Stretch, Tell
+from vjserver.films.film import Film, FilmPlan, Stretch, Tell
 from vjserver.films.parts import digests_path, film_path, is_made, thumb_path
 from vjserver.films.render import AGAIN, Made, Progress, digest_of, missing
 from vjserver.films.segment import make_stretch
@@ -27,7 +27,7 @@ PORT = 6379
 Files = dict[str, bytes]
 
 
-def render_on_ray(film: Film, plan: Plan, folder: Path, address: str, tell: Tell, progress: Progress) -> Made:
+def render_on_ray(film: Film, plan: FilmPlan, folder: Path, address: str, tell: Tell, progress: Progress) -> Made:
     """Make what is missing of a film on a cluster. Raises VJError; what is whole by then stays."""
     ray = _connected(address)
     todo = missing(plan, folder, film)

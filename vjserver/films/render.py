@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from vjserver.films.film import Film, Plan, Stretch, Tell
+from vjserver.films.film import Film, FilmPlan, Stretch, Tell
 from vjserver.films.parts import DIGEST_SIZE, digests_path, film_path, is_made, is_whole, picture_digests
 from vjserver.films.segment import make_stretch
 from vjserver.runtime.files import remove
@@ -41,12 +41,12 @@ class Made:
     sha256: str
 
 
-def missing(plan: Plan, folder: Path, film: Film) -> list[Stretch]:
+def missing(plan: FilmPlan, folder: Path, film: Film) -> list[Stretch]:
     """Return the stretches of which something is missing."""
     return [s for s in plan.stretches if not all(is_made(folder, one, film.codec) for one in s.segments)]
 
 
-def render(film: Film, plan: Plan, folder: Path, workers: int, tell: Tell, progress: Progress) -> Made:
+def render(film: Film, plan: FilmPlan, folder: Path, workers: int, tell: Tell, progress: Progress) -> Made:
     """Make what is missing of a film. Raises VJError; what is whole by then stays, and counts the next time."""
     todo = missing(plan, folder, film)
     lacking = {one.digest for s in todo for one in s.segments if not is_made(folder, one, film.codec)}
@@ -66,7 +66,7 @@ def render(film: Film, plan: Plan, folder: Path, workers: int, tell: Tell, progr
     return Made(len(lacking), digest_of(plan, folder))
 
 
-def digest_of(plan: Plan, folder: Path) -> str:
+def digest_of(plan: FilmPlan, folder: Path) -> str:
     """Return the SHA-256 of the digests of all pictures, in order."""
     told = hashlib.sha256()
     for segment in plan.segments:
@@ -74,17 +74,17 @@ def digest_of(plan: Plan, folder: Path) -> str:
     return told.hexdigest()
 
 
-def frames_made(plan: Plan, folder: Path) -> int:
+def frames_made(plan: FilmPlan, folder: Path) -> int:
     """Return how many pictures have a digest."""
     return sum(len(picture_digests(folder, s)) // DIGEST_SIZE for s in plan.segments)
 
 
-def files(plan: Plan, folder: Path, film: Film) -> list[Path]:
+def files(plan: FilmPlan, folder: Path, film: Film) -> list[Path]:
     """Return the segments' films, in order."""
     return [film_path(folder, segment, film.codec) for segment in plan.segments]
 
 
-def forget(plan: Plan, folder: Path) -> None:
+def forget(plan: FilmPlan, folder: Path) -> None:
     """Remove what is of no plan any more: segments of before, and states of segments that are followed."""
     wanted = {segment.digest for segment in plan.segments}
     for path in folder.iterdir():
@@ -105,7 +105,7 @@ def _is_alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, plan: Plan, film: Film) -> Iterator[None]:
+def opened(folder: Path, plan: FilmPlan, film: Film) -> Iterator[None]:
     """Have a folder of parts to oneself, without what is not whole. Raises OutputError where another render has it."""
     lock = folder / LOCK
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vjserver.films import sheet
 from vjserver.films.codecs import Codec
-from vjserver.films.film import Film, Plan, Segment
+from vjserver.films.film import Film, FilmPlan, Segment
 from vjserver.films.parts import thumb_path
 from vjserver.films.places import clock
 from vjserver.ports import find
@@ -41,7 +41,7 @@ class Shown:
 
 
 def write(
-    output: Path, film: Film, plan: Plan, folder: Path, told: dict[str, Any], title: str, shown: Sequence[Shown]
+    output: Path, film: Film, plan: FilmPlan, folder: Path, told: dict[str, Any], title: str, shown: Sequence[Shown]
 ) -> None:
     """Write report and contact sheet: a picture of all that is shown. Raises OutputError."""
     put(report_path(output), json.dumps(told, indent=1, ensure_ascii=False).encode())
@@ -85,7 +85,7 @@ def codec_row(codec: Codec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def models(plan: Plan, film: Film) -> list[dict[str, str]]:
+def models(plan: FilmPlan, film: Film) -> list[dict[str, str]]:
     """Return the models that drew, with their licences."""
     rows = []
     for part in plan.parts:

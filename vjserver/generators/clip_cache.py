@@ -1,4 +1,4 @@
-"""A bank of pictures and clips that took long to make, and the workshop that makes them while the show goes on.
+"""A cache of pictures and clips that took long to make, and the workshop that makes them while the show goes on.
 
 What is made is known by the digest of its recipe: made once, it is there for every process, for the next evening, and
 for a film that was broken off. Arrays are uint8 ``(frames, height, width, 3)``.
@@ -25,10 +25,10 @@ from vjserver.types.errors import GeneratorError, OutOfMemoryError, VJError
 Clip = NDArray[np.uint8]
 PART_S, TOUCH_S = 3600.0, 60.0
 MOST_BYTES, MOST_HELD = 4 << 30, 1 << 30
-"""How much a bank takes on the disk, and how much of it is held in memory."""
+"""How much a cache takes on the disk, and how much of it is held in memory."""
 
 
-class Bank:
+class ClipCache:
     """Clips by digest: the latest in memory, more on the disk; the longest unused goes."""
 
     def __init__(self, folder: Path | None = None, most_bytes: int = MOST_BYTES, most_held: int = MOST_HELD) -> None:
@@ -126,10 +126,10 @@ STALE_S = 1.0
 
 
 class Workshop:
-    """Makes clips for a bank, one at a time, in a thread of its own; or at once, where they are waited for."""
+    """Makes clips for a cache, one at a time, in a thread of its own; or at once, where they are waited for."""
 
-    def __init__(self, bank: Bank) -> None:
-        self.bank = bank
+    def __init__(self, cache: ClipCache) -> None:
+        self.cache = cache
         self._orders: OrderedDict[str, Make] = OrderedDict()
         self._faults: dict[str, VJError] = {}
         self._changed = threading.Condition()
@@ -145,10 +145,10 @@ class Workshop:
 
     def wait(self, digest: str, make: Make, breathe: Callable[[], None] = lambda: None) -> Clip:
         """Return a clip, made at once where it is not there. Raises GeneratorError."""
-        clip = self.bank.get(digest)
+        clip = self.cache.get(digest)
         if clip is None:
             clip = make(breathe)
-            self.bank.put(digest, clip)
+            self.cache.put(digest, clip)
         return clip
 
     def order(self, *orders: Order) -> None:
@@ -192,8 +192,8 @@ class Workshop:
                 self._now, make = self._orders.popitem(last=False)
             digest = self._now
             try:
-                if self.bank.get(digest) is None:
-                    self.bank.put(digest, make(self._breathe))
+                if self.cache.get(digest) is None:
+                    self.cache.put(digest, make(self._breathe))
             except StoppedError:
                 continue
             except VJError as error:

@@ -1,4 +1,4 @@
-"""What generators share whose models are slower than the show: pictures are made ahead, and shown from a bank.
+"""What generators share whose models are slower than the show: pictures are made ahead, and shown from a cache.
 
 Live, nothing waits for a model: what is not ready is ordered, and what is there is shown. In a film it is waited for.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vjserver.generators.clip_cache import Bank, Clip, Order, Workshop
 from vjserver.generators.camera import Camera
+from vjserver.generators.clip_cache import Clip, ClipCache, Order, Workshop
 from vjserver.generators.pipeline_kinds import Ask, Habit
 from vjserver.generators.pipelines import text_of
 from vjserver.generators.store import mark_run, marked, models
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vjserver.generators.screen import Screen
 
 VERSION = 1
-"""Of checkpoints, and of what lies in the bank."""
+"""Of checkpoints, and of what lies in the cache."""
 MOST = 1e9  # what a number in a checkpoint may be
 
 
@@ -36,7 +36,7 @@ class Slow:
         """``more`` is what changes pictures besides: names of other models, number formats."""
         self._model, self._device, self._more = model, device, more
         self._screen: Screen | None = None
-        self._shop = Workshop(Bank())
+        self._shop = Workshop(ClipCache())
         self._mark = ""
         self._digests: dict[Any, str] = {}
         self._failed: dict[str, int] = {}
@@ -122,7 +122,7 @@ class Slow:
 
     def _made(self, order: Order, waits: bool) -> Clip | None:
         """Return a clip; where it is not there it is waited for, or nothing is returned. Raises GeneratorError."""
-        clip = self._shop.wait(*order) if waits else self._shop.bank.get(order[0])
+        clip = self._shop.wait(*order) if waits else self._shop.cache.get(order[0])
         if clip is not None and "ran" not in self._told:
             self._told.add("ran")
             self._note_run()
@@ -135,8 +135,8 @@ class Slow:
             if fault is not None:
                 self._failed = {one: at for one, at in self._failed.items() if at == line} | {digest: line}
                 self._tell(self.what, f"{fault}; what there is stays")
-        missing = [one for one in wanted if self._failed.get(one[0]) != line and self._shop.bank.get(one[0]) is None]
-        if self.what in self._told and all(self._shop.bank.get(digest) is not None for digest, _ in wanted):
+        missing = [one for one in wanted if self._failed.get(one[0]) != line and self._shop.cache.get(one[0]) is None]
+        if self.what in self._told and all(self._shop.cache.get(digest) is not None for digest, _ in wanted):
             self._told.discard(self.what)
             self._notices.append(Notice(self.what, "made again", recovered=True))
         self._shop.order(*missing)

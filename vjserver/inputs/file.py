@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from vjserver.runtime.files import at_home
-from vjserver.runtime.video import Film
 from vjserver.runtime.picture import is_picture, read_picture
+from vjserver.runtime.video import Video
 from vjserver.types.errors import InputError, VJError
 from vjserver.types.frames import Frame, Pixels, arrived
 
@@ -32,7 +32,7 @@ class FileInput:
     def __init__(self, options: FileInputOptions) -> None:
         self._o = options
         self._image: Pixels | None = None
-        self._film: Film | None = None
+        self._film: Video | None = None
         self._period_s = AGAIN_S
         self._due_s = 0.0
         self._count = 0
@@ -46,7 +46,7 @@ class FileInput:
             if is_picture(path):
                 self._image = read_picture(path)
             else:
-                self._film = Film(path)
+                self._film = Video(path)
         except (VJError, OSError) as error:
             raise InputError(f"{path} is neither a picture nor a video that can be read: {error}") from None
 

@@ -1,4 +1,4 @@
-"""Film: a video, or a picture that moves, played round and round: a picture at a time, each for as long as it is meant.
+"""A video, or a picture that moves, played round and round: a picture at a time, each for as long as it is meant.
 
 PyAV reads it where it is installed: with the alpha of ProRes 4444, VP9 and QuickTime Animation, turned as the phone was
 held, by its own times. Without PyAV OpenCV does, which knows fewer kinds and no alpha.
@@ -23,7 +23,7 @@ SHORTEST_S, LONGEST_S, USUAL_S = 1 / 480, 10.0, 1 / 30
 MOST_DAMAGED = 500
 
 
-class Film:
+class Video:
     """A video at ``path``. Raises VJError for one that cannot be played.
 
     ``period_s`` is how long the picture that :meth:`next` returned last is to be shown.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vjserver.generators.camera import ViewTransform, warp
 from vjserver.generators.diffusion.coherence import frame_coupling
-from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, ladder
+from vjserver.generators.diffusion.governor import CALM_S, LONGER_S, SMALLEST_AREA, Effort, Governor, efforts
 from vjserver.generators.diffusion.sampler import Sampler
 from vjserver.generators.diffusion.text import blend
 from vjserver.show.addresses import COMMON
@@ -150,8 +150,8 @@ ASKED = Effort(768, 432, 4, 2)
     st.integers(1, 4),
     st.integers(1, 2),
 )
-def test_every_rung_is_cheaper_than_the_one_above_and_can_be_rendered(width, height, steps, decks):
-    levels = ladder(Effort(width, height, steps, decks))
+def test_every_level_is_cheaper_than_the_one_above_and_can_be_rendered(width, height, steps, decks):
+    levels = efforts(Effort(width, height, steps, decks))
     works = [level.work for level in levels]
     assert works == sorted(works, reverse=True)
     assert len(set(works)) == len(works)
@@ -193,7 +193,7 @@ def test_it_steps_up_again_when_there_has_been_room_for_a_while():
     assert all("up to" in row for row in told)
 
 
-def test_it_does_not_swing_where_the_rung_above_is_just_too_slow():
+def test_it_does_not_swing_where_the_level_above_is_just_too_slow():
     """The time of a frame does not fall with its work here, as on a GPU bound by launches."""
     governor, told, gone = Governor(30.0), [], 0.0
     while gone < 300.0:
@@ -208,16 +208,16 @@ def test_it_does_not_swing_where_the_rung_above_is_just_too_slow():
 def test_it_never_leaves_the_ladder(times, fps):
     governor = Governor(fps)
     for took in times:
-        assert governor.choose(ASKED) in ladder(ASKED)
+        assert governor.choose(ASKED) in efforts(ASKED)
         governor.hear(took)
     if fps == 0.0:
         assert governor.level == 0
 
 
 def test_sizes_below_keep_the_shape_as_well_as_multiples_of_64_can():
-    assert [(r.width, r.height) for r in ladder(Effort(512, 512))] == [(512, 512), (384, 384), (320, 320), (256, 256)]
-    assert [(r.width, r.height) for r in ladder(Effort(768, 432))] == [(768, 432), (640, 384), (512, 320), (384, 192)]
-    assert [(r.width, r.height) for r in ladder(Effort(64, 64))] == [(64, 64)]
+    assert [(r.width, r.height) for r in efforts(Effort(512, 512))] == [(512, 512), (384, 384), (320, 320), (256, 256)]
+    assert [(r.width, r.height) for r in efforts(Effort(768, 432))] == [(768, 432), (640, 384), (512, 320), (384, 192)]
+    assert [(r.width, r.height) for r in efforts(Effort(64, 64))] == [(64, 64)]
 
 
 def cost(governor, asked, seconds_of, seconds):
@@ -233,7 +233,7 @@ def cost(governor, asked, seconds_of, seconds):
 def test_where_less_work_is_no_faster_it_stays_and_does_not_fall_to_the_bottom():
     """A card that is bound by launches: each frame takes 40 ms, whatever its size."""
     governor = Governor(30.0)
-    for effort in ladder(Effort(512, 512)):
+    for effort in efforts(Effort(512, 512)):
         governor.know(effort, 0.040)
     assert cost(governor, Effort(512, 512), lambda _: 0.040, 30.0) == []
     assert governor.level == 0
@@ -245,8 +245,8 @@ def test_where_nothing_is_known_and_less_work_is_no_faster_it_comes_back():
     assert governor.level == 0
 
 
-def test_a_rung_that_was_not_compiled_is_passed_over_for_one_that_is_quick_enough():
-    times = dict(zip(ladder(Effort(512, 512)), (0.045, 0.050, 0.030, 0.020), strict=True))
+def test_a_level_that_was_not_compiled_is_passed_over_for_one_that_is_quick_enough():
+    times = dict(zip(efforts(Effort(512, 512)), (0.045, 0.050, 0.030, 0.020), strict=True))
     governor = Governor(30.0)
     for effort, seconds in times.items():
         governor.know(effort, seconds)
@@ -255,8 +255,8 @@ def test_a_rung_that_was_not_compiled_is_passed_over_for_one_that_is_quick_enoug
     assert len(told) == 1
 
 
-def test_a_machine_that_has_become_faster_goes_up_past_a_rung_that_is_slow_by_itself():
-    times = dict(zip(ladder(Effort(512, 512)), (0.045, 0.080, 0.030, 0.020), strict=True))
+def test_a_machine_that_has_become_faster_goes_up_past_a_level_that_is_slow_by_itself():
+    times = dict(zip(efforts(Effort(512, 512)), (0.045, 0.080, 0.030, 0.020), strict=True))
     governor = Governor(30.0)
     for effort, seconds in times.items():
         governor.know(effort, seconds)
@@ -268,7 +268,7 @@ def test_a_machine_that_has_become_faster_goes_up_past_a_rung_that_is_slow_by_it
     assert "up to 512x512" in told[0]
 
 
-def test_a_rung_that_met_one_bad_moment_is_tried_again_in_the_end():
+def test_a_level_that_met_one_bad_moment_is_tried_again_in_the_end():
     governor, asked = Governor(30.0), Effort(512, 512)
     cost(governor, asked, lambda effort: 0.1 if effort == asked else 0.01, 3.0)
     assert governor.level > 0
@@ -287,10 +287,10 @@ def test_a_smaller_wish_is_not_stepped_down_for_a_larger_ones_cost():
     assert governor.choose(ASKED).work >= min(work, small.work)
 
 
-def test_memory_that_ran_out_steps_down_to_the_last_rung_and_no_further():
+def test_memory_that_ran_out_steps_down_to_the_last_level_and_no_further():
     governor = Governor(0.0)
     governor.choose(ASKED)
-    for _ in ladder(ASKED)[1:]:
+    for _ in efforts(ASKED)[1:]:
         assert governor.step_down()
     assert not governor.step_down()
 

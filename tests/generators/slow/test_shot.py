@@ -190,7 +190,7 @@ def until(true):
 
 def until_made(generator, state):
     digest = generator._order(state.coming)[0]
-    until(lambda: generator._shop.bank.get(digest) is not None)
+    until(lambda: generator._shop.cache.get(digest) is not None)
 
 
 def live(generator, at, state, **more):

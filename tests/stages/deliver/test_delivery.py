@@ -327,7 +327,7 @@ def test_a_picture_that_is_held_still_stays_the_same_picture_after_a_fall(house)
     assert program.pixels[..., :3].max() in (40, 50)
 
 
-def test_who_comes_after_shows_the_newest_picture_at_once_and_stands_on_the_same_rung(house):
+def test_who_comes_after_shows_the_newest_picture_at_once_and_stands_on_the_same_level(house):
     house.number = house.clock.now_ns()  # pictures tell when they were made
     house.play(1, value=70)
     heir = successor(house)

@@ -15,7 +15,7 @@ from vjserver.generators.camera import ViewTransform, place
 from vjserver.generators.diffusion.checks import FrameChecks
 from vjserver.generators.diffusion.coherence import FrameCoupling, controls, frame_coupling
 from vjserver.generators.diffusion.decks import ready_prompts, weighted
-from vjserver.generators.diffusion.governor import Effort, Governor, inference_size, ladder
+from vjserver.generators.diffusion.governor import Effort, Governor, efforts, inference_size
 from vjserver.generators.diffusion.info import INFO, N_LORAS
 from vjserver.generators.diffusion.options import DiffusionOptions
 from vjserver.generators.diffusion.similar import SimilarFilter, thumbnail
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vjserver.generators.diffusion.text import Prompts as PromptCache
 
 JUMPS_S = 2.0
-RUNGS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
+LEVELS_READY = 2  # sizes below that are compiled and captured beforehand: each takes a card about a minute at first
 POINTS_KEPT = 24
 WALKED = -1
 """The points of a walk that is worked out anew for each frame."""
@@ -103,7 +103,7 @@ class DiffusionGenerator:
         size = self._inference_size((0, 0), width, height)
         wanted = [Effort(*size, steps, decks) for decks in (1, 2) for steps in (1, 2)]
         if self._options.target_fps and (engine.compiled or engine.captures):
-            wanted += ladder(Effort(*size))[1 : 1 + RUNGS_READY]
+            wanted += efforts(Effort(*size))[1 : 1 + LEVELS_READY]
         ready: list[Effort] = []
         for effort in wanted:
             try:

@@ -59,7 +59,7 @@ def _fitting(side: float) -> int:
 
 
 @lru_cache(64)
-def ladder(asked: Effort) -> tuple[Effort, ...]:
+def efforts(asked: Effort) -> tuple[Effort, ...]:
     """Return what may be tried, from ``asked`` down; sides below it are multiples of :data:`SIDE`, shaped alike."""
     levels = [Effort(asked.width, asked.height, steps, asked.decks) for steps in range(asked.steps, 0, -1)]
     scale = SHRINK
@@ -76,7 +76,7 @@ def ladder(asked: Effort) -> tuple[Effort, ...]:
 
 @dataclass(slots=True)
 class Governor:
-    """Chooses a level of the ladder so that frames take no longer than ``1 / target_fps``; a target of 0 is off.
+    """Chooses among efforts, most first, so that frames take no longer than ``1 / target_fps``; a target of 0 is off.
 
     ``level`` 0 is what was asked. A level that proved too high is tried again later each time. ``known_s`` has the
     seconds of each level that was measured.
@@ -96,13 +96,13 @@ class Governor:
         if asked != self._asked:
             if self._asked is not None and self.level:
                 # As much work as was found to be possible for what was asked before.
-                can = ladder(self._asked)[self.level]
-                levels = ladder(asked)
+                can = efforts(self._asked)[self.level]
+                levels = efforts(asked)
                 fits = (i for i, level in enumerate(levels) if level.work <= can.work or self._holds(level))
                 self.level = next(fits, len(levels) - 1)
             self._asked = asked
             self._forget()
-        levels = ladder(asked)
+        levels = efforts(asked)
         self.level = min(self.level, len(levels) - 1)
         return levels[self.level]
 
@@ -114,7 +114,7 @@ class Governor:
         self._since_up_s += frame_s
         if len(self._times) < WINDOW:
             return ""
-        levels, budget_s, now_s = ladder(self._asked), 1.0 / self.target_fps, median(self._times)
+        levels, budget_s, now_s = efforts(self._asked), 1.0 / self.target_fps, median(self._times)
         self._measure(levels[self.level], now_s)
         if now_s > LATE * budget_s:
             self._calm_s = 0.0
@@ -166,7 +166,7 @@ class Governor:
 
     def step_down(self) -> bool:
         """Step down now (memory ran out); return False where there is nothing below."""
-        if self._asked is None or self.level + 1 >= len(ladder(self._asked)):
+        if self._asked is None or self.level + 1 >= len(efforts(self._asked)):
             return False
         self.level += 1
         self._wait_s = LONGER_S  # the level above would fail again
@@ -179,7 +179,7 @@ class Governor:
         self.level = level
         self._forget()
         return (
-            f"{way} to {ladder(self._asked)[level]}: a frame took {now_s * 1e3:.1f} ms, "
+            f"{way} to {efforts(self._asked)[level]}: a frame took {now_s * 1e3:.1f} ms, "
             f"{self.target_fps:g} a second need {1e3 / self.target_fps:.1f} ms"
         )
 

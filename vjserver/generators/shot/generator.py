@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.generators.clip_cache import Clip, Order
 from vjserver.generators.bars import Bars, beginning
 from vjserver.generators.camera import Camera
+from vjserver.generators.clip_cache import Clip, Order
 from vjserver.generators.frames import accents, retimed
 from vjserver.generators.pipeline_kinds import Ask
 from vjserver.generators.pipelines import ClipPipeline, begins_with_picture, open_clips
@@ -161,7 +161,7 @@ class ShotGenerator(Slow):
         if bars.whole > state.bars.whole and bars.whole - state.since >= _bars(request):
             here = replace(here, line=state.line + 1, since=bars.whole, every=_bars(request), before=state.shown,
                            lasts_s=self._lasts_s(bars, request))  # fmt: skip
-            if waits or self._shop.bank.get(self._order(state.coming)[0]) is not None:
+            if waits or self._shop.cache.get(self._order(state.coming)[0]) is not None:
                 here = replace(here, shown=state.coming, number=state.number + 1, key=self._key(request),
                                key_before=state.key)  # fmt: skip
         wanted = self._shot(request, here.shown, here.number + 1, here.lasts_s, here.key, here.key_before)
@@ -218,8 +218,8 @@ class ShotGenerator(Slow):
 
     def _keep_key(self, image: Rgb) -> str:
         digest = self._digest("key", image.shape, hashlib.sha256(image.tobytes()).hexdigest())
-        if self._shop.bank.get(digest) is None:
-            self._shop.bank.put(digest, image[None])
+        if self._shop.cache.get(digest) is None:
+            self._shop.cache.put(digest, image[None])
         return digest
 
     # -- what is shown ---------------------------------------------------------------------------------------
@@ -296,14 +296,14 @@ class ShotGenerator(Slow):
         pipeline = self._opened()
 
         def make(breathe: Callable[[], None]) -> Clip:
-            ask, before, bank = shot.chain[-1], shot.before, self._shop.bank
+            ask, before, cache = shot.chain[-1], shot.before, self._shop.cache
             start = end = None
             if before is not None:
                 start = covering(self._shop.wait(*self._order(before), breathe)[-1], ask.width, ask.height)
             elif shot.first:
-                start = key_of(bank.get(shot.first))
+                start = key_of(cache.get(shot.first))
             if shot.last:
-                end = key_of(bank.get(shot.last))
+                end = key_of(cache.get(shot.last))
             rows: list[Clip] = []
             for i in range(shot.clips[-1]):
                 part = replace(ask, seed=(ask.seed + i * STRIDE) & MASK)

@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vjserver.generators.clip_cache import Clip
 from vjserver.generators.bars import Bars
 from vjserver.generators.camera import CENTRE, Camera
+from vjserver.generators.clip_cache import Clip
 from vjserver.generators.pipeline_kinds import Ask
 from vjserver.types.errors import GeneratorError
 

@@ -12,9 +12,9 @@ from dataclasses import astuple, dataclass, replace
 import msgspec
 import numpy as np
 
-from vjserver.generators.clip_cache import Clip, Order
 from vjserver.generators.bars import Bars, beginning
 from vjserver.generators.camera import CENTRE, Camera
+from vjserver.generators.clip_cache import Clip, Order
 from vjserver.generators.pipeline_kinds import Ask
 from vjserver.generators.pipelines import PicturePipeline, open_pictures
 from vjserver.generators.slow import VERSION, Slow
@@ -156,7 +156,7 @@ class StillGenerator(Slow):
             )
 
         def is_ready(ask: Ask) -> bool:
-            return waits or self._shop.bank.get(self._order(ask)[0]) is not None
+            return waits or self._shop.cache.get(self._order(ask)[0]) is not None
 
         bars, morph = state.bars.moved(request), request.own["morph"]
         here = replace(state, bars=bars, camera=state.camera.moved(request))

@@ -1,6 +1,6 @@
 """Composing: the newest frame, the state and the time go in; the picture of that moment comes out.
 
-The ladder when frames stop: the last one is held for two seconds; then the safe loop plays; then, where the show says
+The levels, when frames stop: the last one is held for two seconds; then the safe loop plays; then, where the show says
 so, black. Generated pictures come back at once, on the next bar, or when the operator says so.
 """
 
@@ -66,7 +66,7 @@ def stamped(frame: Frame, grid: BeatGrid, now_ns: int) -> Frame:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Where a composer stands, for the one that comes after it: the ladder, and whether a picture is held still."""
+    """Where a composer stands, for the one that comes after it: the level, and whether a picture is held still."""
 
     level: str = "start"
     start_ns: int = 0
@@ -81,7 +81,7 @@ class Memory:
 class Compositor:
     """Chooses and grades the picture of each tick. Pure but for what it remembers.
 
-    ``level`` is where on the ladder it stands: start, live, hold, safe or black. ``black_after_s`` is how long the safe
+    ``level`` is where the picture comes from: start, live, hold, safe or black. ``black_after_s`` is how long the safe
     loop may play, None for as long as it takes.
     """
 
@@ -166,10 +166,10 @@ class Compositor:
             shown = replace(shown, pixels=faded(shown.pixels, state.fade))
         return stamped(shown, features.grid, now_ns)
 
-    # -- the ladder ----------------------------------------------------------------------------------------
+    # -- the levels ----------------------------------------------------------------------------------------
 
     def _climb(self, came: bool, state: ShowState, grid: BeatGrid, now_ns: int) -> None:
-        """Move up or down the ladder; the operator's wish for the safe loop outranks it."""
+        """Move up or down the levels; the operator's wish for the safe loop outranks it."""
         if state.safe:
             if not self.degraded:
                 self._fall(state, now_ns)

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from vjserver.runtime.clock import NS, Clock
-from vjserver.runtime.video import Film
 from vjserver.runtime.picture import covering
+from vjserver.runtime.video import Video
 from vjserver.types.errors import VJError
 from vjserver.types.frames import Pixels
 
@@ -119,7 +119,7 @@ class Clip:
     """Plays a film as the safe loop. Raises VJError for one that cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        self._film = Film(path)
+        self._film = Video(path)
         self.period_s = self._film.period_s
 
     def draw(self, _now_ns: int) -> Pixels:

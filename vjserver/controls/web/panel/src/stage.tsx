@@ -117,8 +117,8 @@ function Overlay() {
       <span class="preset">{live.preset_name}</span>
       {live.morph !== null && <span class="morph" style={{ "--share": `${100 * live.morph}%` }}>morph</span>}
       {live.take && <span class="take">take {live.take}</span>}
-      {black ? <span class="rung">blackout</span> : frozen ? <span class="rung">frozen</span>
-        : words[live.picture] && <span class="rung">{words[live.picture]}</span>}
+      {black ? <span class="level">blackout</span> : frozen ? <span class="level">frozen</span>
+        : words[live.picture] && <span class="level">{words[live.picture]}</span>}
     </div>
   );
 }
