@@ -1,6 +1,7 @@
 """The house's own rules, where no linter holds them."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,24 @@ def test_the_page_of_the_house_tells_of_each_process_what_the_table_of_roles_say
     assert {name: [when.split(" ")[0] if when.startswith("while") else when, silent]
             for name, (when, silent) in told.items()} == expected  # fmt: skip
     assert list(told) == list(expected), "in the order in which they begin"
+
+
+def test_the_page_of_the_house_names_every_module():
+    """A newcomer looks for a file there: the lines of a room hold the names of its modules."""
+    page = (HOUSE.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    plan = page[page.index("    cli  ") : page.index("What a word means here")]
+    named: dict[str, set[str]] = {}
+    room = ""
+    for line in plan.splitlines():
+        heads = re.match(r" {4}(?: {2})?((?:\w+/ )*\w+/?) {2,}", line)
+        room = heads[1] if heads else room
+        for one in room.split():
+            named.setdefault(one.strip("/"), set()).update(re.findall(r"[a-z_0-9]+", line))
+    for path in HOUSE.rglob("*.py"):
+        if "node_modules" in path.parts or path.stem in ("__init__", "__main__") or path.parent == HOUSE:
+            continue
+        place = path.parent.name if path.parent.name in named else path.parent.parent.name
+        assert path.stem in named[place], f"{path.relative_to(HOUSE)} is missing in docs/architecture.md"
 
 
 def test_a_stored_field_is_there_where_its_row_says():
