@@ -10,10 +10,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from vjserver.app.port_owner import port_owner
 from vjserver.app.preset_bank import load_bank
 from vjserver.app.show import Show
+from vjserver.commands.by_hand import ROWS, answered, read_list, write_list
 from vjserver.commands.check import Check
 from vjserver.commands.report import write_report
 from vjserver.controls.midi import MidiPorts
@@ -221,17 +223,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``vjserver doctor`` takes."""
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--report", action="store_true", help="write all of it, and the log, into one file to send")
+    parser.add_argument("--by-hand", action="store_true", help="write the list of what only a real machine can show")
 
 
 def run(args: argparse.Namespace) -> int:
     """Say what works; return 1 where something that is needed does not."""
-    from vjserver.commands.doctor import examine
-
+    if args.by_hand:
+        print(f"{write_list(Path.cwd())}\nFill it in, then: vjserver doctor --report")
+        return 0
     checks = examine()
     if args.report:
-        print(
-            f"{write_report(checks)}\nIt holds no prompts and no names of your folders; look at it before you send it."
-        )
+        by_hand = read_list(Path.cwd())
+        print(write_report(checks, by_hand))
+        if by_hand:
+            print(f"Your list is in it: {answered(by_hand)} of {len(ROWS) + 1} rows have an answer.")
+        print("It holds no prompts and no names of your folders; look at it before you send it.")
         return 0
     if args.json:
         print(json.dumps([check.as_row() for check in checks]))

@@ -24,6 +24,11 @@ MOST_LOG = 1 << 20
 
 def private(text: str) -> str:
     """Return a text without the user's folders, name and machine, and without what stands in quotation marks."""
+    return re.sub(r"'[^'\n]*'", "'...'", nameless(text))
+
+
+def nameless(text: str) -> str:
+    """Return a text without the user's folders, name and machine."""
     homes = {str(Path.home()), str(data_folder()), os.path.expanduser("~"), str(Path.cwd())}
     for home in sorted(filter(lambda one: len(one) > 1, homes), key=len, reverse=True):
         for form in {home, home.replace("\\", "/"), home.replace("\\", "\\\\")}:
@@ -31,7 +36,7 @@ def private(text: str) -> str:
     for name, sign in ((_user(), "USER"), (socket.gethostname(), "MACHINE")):
         if len(name) > 2:
             text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", sign, text)
-    return re.sub(r"'[^'\n]*'", "'...'", text)
+    return text
 
 
 def _user() -> str:
@@ -41,21 +46,25 @@ def _user() -> str:
         return ""
 
 
-def write_report(checks: Sequence[Check], folder: Path | None = None) -> Path:
-    """Write the report into ``folder`` (here, or the user's) and return where it is. Raises ConfigError."""
+def write_report(checks: Sequence[Check], by_hand: str = "", folder: Path | None = None) -> Path:
+    """Write the report into ``folder`` (here, or the user's) and return where it is. Raises ConfigError.
+
+    ``by_hand`` is the list that somebody filled in, if there is one.
+    """
     name = f"vjserver-report-{time.strftime('%Y-%m-%d-%H%M%S')}.zip"
     logs = sorted(log.log_folder().glob("vjserver.log*"))
     pages = {
-        "doctor.json": json.dumps([check.as_row() for check in checks], indent=1),
-        "versions.txt": versions(),
-        **{path.name + ("" if path.suffix == ".log" else ".txt"): _tail(path) for path in logs},
+        "doctor.json": private(json.dumps([check.as_row() for check in checks], indent=1)),
+        "versions.txt": private(versions()),
+        **({"by-hand.txt": nameless(by_hand)} if by_hand else {}),
+        **{path.name + ("" if path.suffix == ".log" else ".txt"): private(_tail(path)) for path in logs},
     }
     for place in (folder or Path.cwd(), data_folder()):
         try:
             place.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(place / name, "w", zipfile.ZIP_DEFLATED) as bundle:
                 for page, text in pages.items():
-                    bundle.writestr(page, private(text))
+                    bundle.writestr(page, text)
         except OSError:
             continue
         return place / name
