@@ -391,3 +391,14 @@ def test_who_wants_a_loopback_is_told_how_to_get_one_there(monkeypatch, platform
     monkeypatch.setattr(device.subprocess, "run", lambda *_a, **_k: pytest.fail("pactl is Linux'"))
     with pytest.raises(DeviceError, match=remedy):
         device.choose([device.Device(0, "default", 2, 48000, True, "Core Audio")], "loopback")
+
+
+@pytest.mark.parametrize("names", [("SIGINT", "SIGHUP"), ("SIGINT",)], ids=["posix", "windows"])
+def test_a_process_of_ours_leaves_to_the_parent_what_a_terminal_sends(monkeypatch, names):
+    set_to = {}
+    monkeypatch.setattr(supervisor.signal, "signal", lambda number, handler: set_to.update({number: handler}))
+    expected = {getattr(signal, name): signal.SIG_IGN for name in names}
+    if "SIGHUP" not in names:
+        monkeypatch.delattr(signal, "SIGHUP")
+    supervisor._leave_signals_to_the_parent()
+    assert set_to == expected

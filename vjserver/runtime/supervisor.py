@@ -77,13 +77,18 @@ class Worker:
     dismissed_s: float = 0.0
 
 
+def _leave_signals_to_the_parent() -> None:
+    """Ignore what a terminal sends to everybody: the parent will tell us. Windows knows no SIGHUP."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def _child(
     who: str, target: str, args: tuple[Any, ...], life: tuple[str, int, Any], when_orphaned: Callable[[], None]
 ) -> None:
     """Run in the new process: signals only set a flag; when the parent vanishes we clean up after it and end."""
-    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to everybody; the parent will tell us
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _leave_signals_to_the_parent()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a sign that a console cannot say ends nothing
