@@ -337,7 +337,7 @@ def test_a_notebook_from_the_shell(shell, tmp_path, monkeypatch):
     assert shell("export", "csv", "-o", tmp_path / "w.csv")[0] == 0
     assert shell("export", "anki", "-o", tmp_path / "w.apkg")[0] == 0
     assert shell("delete", "umbrella")[0] == 0
-    assert "1 words are deleted" in shell("delete", "--everything")[1]
+    assert "1 word is deleted" in shell("delete", "--everything")[1]
     assert "no words yet" in shell("list")[1]
 
 

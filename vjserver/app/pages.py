@@ -19,6 +19,7 @@ from vjserver.keeping.notebook import Notebook
 from vjserver.keeping.words import Word
 from vjserver.private.dreams import FILES, DreamPage
 from vjserver.private.server import HOST, Beside, serve
+from vjserver.private.services import PageServices
 from vjserver.private.words import WordPage
 from vjserver.runtime.installed import installed
 
@@ -38,10 +39,9 @@ def open_pages(args: argparse.Namespace, first: str) -> int:
         def note(learn: str, own: str, text: str) -> list[Word]:
             return Noting(notebook, learn, own, lambda _why: None)(text)
 
-        dream_page = DreamPage(dreams, generators, sound_of, made, dreaming.kick, lambda: dreaming.why, args.keep_sound)
-        word_page = WordPage(
-            notebook, note, generators, sound_of, made, writing.kick, lambda: writing.why, args.keep_sound
-        )
+        services = PageServices(generators, sound_of, made, args.keep_sound)
+        dream_page = DreamPage(dreams, services, dreaming)
+        word_page = WordPage(notebook, note, services, writing)
         key = secrets.token_urlsafe(16)
 
         async def home(_request: Request) -> Response:

@@ -14,6 +14,7 @@ from pathlib import Path
 from vjserver.app.exporting import exported, taken_in
 from vjserver.app.film_order import sides_of
 from vjserver.app.show import Show, load_show, own_show
+from vjserver.commands import deleting
 from vjserver.commands.options import seconds
 from vjserver.documents import archive, fountain, pdf
 from vjserver.keeping.boards import Boards
@@ -63,8 +64,7 @@ def arguments(board: argparse.ArgumentParser) -> None:
     for verb in (export, take):
         verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a show asks for it
     delete = verbs.add_parser("delete", help="delete a board: cards, pictures, sounds; nothing of it is left")
-    delete.add_argument("board", nargs="?", default="")
-    delete.add_argument("--everything", action="store_true", help="all boards")
+    deleting.arguments(delete, "board", "vjserver board list")
     page = verbs.add_parser("open", help="the page of boards, without a show")
     page.add_argument("--port", type=int, default=9022)
     page.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
@@ -239,17 +239,12 @@ def _import(boards: Boards, args: argparse.Namespace) -> int:
 
 
 def _delete(boards: Boards, args: argparse.Namespace) -> int:
-    if args.everything:
-        count = len(boards.boards())
-        boards.delete_all()
-        print(f"{count} boards are deleted: nothing of them is left")
-    elif args.board:
-        board = boards.find(args.board)
+    def one(name: str) -> str:
+        board = boards.find(name)
         boards.delete_board(board.id)
-        print(f"{board.name} is deleted: {board.cards} cards, their pictures and sounds")
-    else:
-        raise ConfigError("which board? vjserver board list tells them; --everything deletes all")
-    return 0
+        return f"{board.name} is deleted: {board.cards} cards, their pictures and sounds"
+
+    return deleting.run(args, "board", len(boards.boards()), boards.delete_all, one)
 
 
 def _open(boards: Boards, args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vjserver.app.film_order import sides_of
 from vjserver.app.show import load_show, own_show
+from vjserver.commands import deleting
 from vjserver.commands.options import drawing, microphone, pages
 from vjserver.documents import journal
 from vjserver.keeping.dreams import Dream, Dreams
@@ -85,8 +86,7 @@ def arguments(dream: argparse.ArgumentParser) -> None:
     for verb in (finish, paper):
         verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
     delete = verbs.add_parser("delete", help="delete a dream; nothing of it is left")
-    delete.add_argument("dream", nargs="?", default="")
-    delete.add_argument("--everything", action="store_true", help="all dreams")
+    deleting.arguments(delete, "dream", "vjserver dream list")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -308,17 +308,12 @@ def _mint(dreams: Dreams, args: argparse.Namespace) -> int:
 
 
 def _delete(dreams: Dreams, args: argparse.Namespace) -> int:
-    if args.everything:
-        count = len(dreams.times())
-        dreams.delete_all()
-        print(f"{count} dreams are deleted: nothing of them is left")
-    elif args.dream:
-        dream = dreams.dream(args.dream)
+    def one(number: str) -> str:
+        dream = dreams.dream(number)
         dreams.delete(dream.id)
-        print(f"{dream.title!r} is deleted: nothing of it is left")
-    else:
-        raise ConfigError("which dream? vjserver dream list tells them; --everything deletes all")
-    return 0
+        return f"{dream.title!r} is deleted: nothing of it is left"
+
+    return deleting.run(args, "dream", len(dreams.times()), dreams.delete_all, one)
 
 
 def _open(dreams: Dreams, args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from vjserver.app.film_order import sides_of
 from vjserver.app.noting import Noting
 from vjserver.app.show import decoded, load_show, own_show
+from vjserver.commands import deleting
 from vjserver.commands.options import drawing, microphone, pages
 from vjserver.documents import decks
 from vjserver.keeping.cards import Board, Card
@@ -69,8 +70,7 @@ def arguments(notebook: argparse.ArgumentParser) -> None:
         verb.add_argument("--learn", default="", metavar="L", help="only words missed in this language")
         verb.add_argument("--own", default="", metavar="L", help="only words of this language")
     delete = verbs.add_parser("delete", help="delete a word and its sentences; nothing of it is left")
-    delete.add_argument("word", nargs="?", default="")
-    delete.add_argument("--everything", action="store_true", help="all words")
+    deleting.arguments(delete, "word", "vjserver notebook list")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -260,17 +260,12 @@ def _export(notebook: Notebook, args: argparse.Namespace) -> int:
 
 
 def _delete(notebook: Notebook, args: argparse.Namespace) -> int:
-    if args.everything:
-        count = len(notebook.words())
-        notebook.delete_all()
-        print(f"{count} words are deleted: nothing of them is left")
-    elif args.word:
-        word = notebook.find(args.word)
+    def one(lemma: str) -> str:
+        word = notebook.find(lemma)
         notebook.delete([word.id])
-        print(f"{word.lemma} is deleted, with its sentences")
-    else:
-        raise ConfigError("which word? vjserver notebook list tells them; --everything deletes all")
-    return 0
+        return f"{word.lemma} is deleted, with its sentences"
+
+    return deleting.run(args, "word", len(notebook.words()), notebook.delete_all, one)
 
 
 def _open(notebook: Notebook, args: argparse.Namespace) -> int:

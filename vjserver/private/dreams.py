@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,15 +15,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told, whole_of
+from vjserver.controls.web.asked import PAGE_HEADERS, check_sure, files_of, json_of, order_of, page_of, told, whole_of
 from vjserver.keeping.cards import Card
 from vjserver.keeping.dreams import ALWAYS, Dream, Dreams
 from vjserver.keeping.wishes import drawer, wanted_of
 from vjserver.private.recorder import Recorder
+from vjserver.private.server import Beside
+from vjserver.private.services import PageServices
 from vjserver.private.telling import signs_of, telling_of, titled
 from vjserver.show.addresses import MAX_SEED
 from vjserver.show.state import Look
-from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError
 
 FILES = Path(__file__).parent / "page"
@@ -31,8 +32,6 @@ MOST_SHOWN = 200
 EXCERPT = 160
 MOST_PICTURES = 9
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
-Export = Callable[[list[str], str], Awaitable[tuple[Path, Callable[[], None]]]]
-"""Has one of our commands write a file with a name; returns where it is, and what removes it."""
 
 
 class _Write(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,31 +60,15 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True):
     model: str = ""
 
 
-class _Sure(msgspec.Struct, forbid_unknown_fields=True):
-    everything: bool
-
-
 class DreamPage:
     """The routes of the page.
 
-    ``generators`` are the kinds that may draw, ``kick`` is called when something new waits; with ``keep`` recordings
-    stay when they are written down. ``read`` returns the sound of a file, ``export`` makes PDFs; ``why`` tells what was
-    wrong with who writes down and draws.
+    ``beside`` writes down and draws: it is kicked when something new waits, and tells what was wrong.
     """
 
-    def __init__(
-        self,
-        dreams: Dreams,
-        generators: Callable[[], list[str]],
-        read: Callable[[Path], Float32],
-        export: Export,
-        kick: Callable[[], None],
-        why: Callable[[], str],
-        keep: bool = False,
-    ) -> None:
-        self._dreams, self._generators, self._export, self._kick = dreams, generators, export, kick
-        self._why, self._keep = why, keep
-        self.recorder = Recorder("/dreams", dreams.recordings, self._recorded, read)
+    def __init__(self, dreams: Dreams, services: PageServices, beside: Beside) -> None:
+        self._dreams, self._services, self._beside = dreams, services, beside
+        self.recorder = Recorder("/dreams", dreams.recordings, self._recorded, services.read)
 
     def routes(self) -> list[Route]:
         """Return what is to be served."""
@@ -133,8 +116,10 @@ class DreamPage:
             drawn = self._dreams.drawn()
             rows = [_row(one) | {"thumb": self._thumb(one.id) if one.id in drawn else ""} for one in found[:MOST_SHOWN]]
             waiting, pictures = self._dreams.wanted()
-            return {"dreams": rows, "more": len(found) > MOST_SHOWN, "waiting": waiting, "pictures": pictures,
-                    "why": self._why(), "generators": self._generators(), "keep": self._keep}  # fmt: skip
+            return {
+                "dreams": rows, "more": len(found) > MOST_SHOWN, "waiting": waiting, "pictures": pictures,
+                "why": self._beside.why, "generators": self._services.generators(), "keep": self._services.keep,
+            }  # fmt: skip
 
         return json_of(await asyncio.to_thread(rows))
 
@@ -178,13 +163,13 @@ class DreamPage:
         return json_of(await asyncio.to_thread(write))
 
     def _recorded(self, flac: bytes, seconds: float, asked: Mapping[str, str]) -> dict[str, Any]:
-        made = self._dreams.record(flac, seconds, 0.0, asked.get("language", ""), self._keep)
-        self._kick()
+        made = self._dreams.record(flac, seconds, 0.0, asked.get("language", ""), self._services.keep)
+        self._beside.kick()
         return self._whole(made.id)
 
     async def _hear_again(self, request: Request) -> Response:
         made = await asyncio.to_thread(self._dreams.hear_again, request.path_params["dream"])
-        self._kick()
+        self._beside.kick()
         return json_of(await asyncio.to_thread(self._whole, made.id))
 
     async def _delete(self, request: Request) -> Response:
@@ -192,15 +177,14 @@ class DreamPage:
         return json_of({})
 
     async def _delete_everything(self, request: Request) -> Response:
-        if not (await order_of(request, _Sure)).everything:
-            raise ConfigError('everything is deleted with {"everything": true} only')
+        await check_sure(request)
         await asyncio.to_thread(self._dreams.delete_all)
         return json_of({})
 
     async def _pdf(self, request: Request) -> Response:
         number = request.path_params.get("dream", "")
         name = (await asyncio.to_thread(self._dreams.dream, number)).id if number else ""
-        path, gone = await self._export(["dream", "pdf", *([name] if name else [])], "dreams.pdf")
+        path, gone = await self._services.export(["dream", "pdf", *([name] if name else [])], "dreams.pdf")
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name or "dreams"}.pdf"'}
         return FileResponse(path, headers=headers, background=BackgroundTask(gone))
 
@@ -218,7 +202,7 @@ class DreamPage:
             return self._whole(dream.id)
 
         answer = await asyncio.to_thread(draw)
-        self._kick()
+        self._beside.kick()
         return json_of(answer)
 
     async def _draw_again(self, request: Request) -> Response:
@@ -231,7 +215,7 @@ class DreamPage:
             return self._whole(number)
 
         answer = await asyncio.to_thread(again)
-        self._kick()
+        self._beside.kick()
         return json_of(answer)
 
     async def _drop(self, request: Request) -> Response:
@@ -250,7 +234,7 @@ class DreamPage:
         return found
 
     def _look(self, generator: str, model: str) -> Look:
-        kind = drawer(generator, self._generators())
+        kind = drawer(generator, self._services.generators())
         return Look(generator=kind, model=model, seed=random.randrange(MAX_SEED + 1))
 
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -13,14 +12,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from vjserver.controls.web.asked import PAGE_HEADERS, files_of, json_of, order_of, page_of, told
+from vjserver.controls.web.asked import PAGE_HEADERS, check_sure, files_of, json_of, order_of, page_of, told
 from vjserver.keeping.notebook import Notebook
 from vjserver.keeping.wishes import drawer
 from vjserver.keeping.words import Word
-from vjserver.private.dreams import FILES, Export
+from vjserver.private.dreams import FILES
 from vjserver.private.recorder import Recorder
+from vjserver.private.server import Beside
+from vjserver.private.services import PageServices
 from vjserver.recognisers.lexicon import WordLexicon, languages
-from vjserver.types.audio import Float32
 from vjserver.types.errors import ConfigError
 
 MOST_SHOWN, MOST_SENTENCES = 500, 5
@@ -56,10 +56,6 @@ class _Talk(msgspec.Struct, forbid_unknown_fields=True):
     talk: Number
 
 
-class _Sure(msgspec.Struct, forbid_unknown_fields=True):
-    everything: bool
-
-
 class WordPage:
     """The routes of the page.
 
@@ -70,16 +66,11 @@ class WordPage:
         self,
         notebook: Notebook,
         note: Noted,
-        generators: Callable[[], list[str]],
-        read: Callable[[Path], Float32],
-        export: Export,
-        kick: Callable[[], None],
-        why: Callable[[], str],
-        keep: bool = False,
+        services: PageServices,
+        beside: Beside,
     ) -> None:
-        self._notebook, self._note, self._generators, self._export = notebook, note, generators, export
-        self._kick, self._why, self._keep = kick, why, keep
-        self.recorder = Recorder("/words", notebook.recordings, self._recorded, read, _check)
+        self._notebook, self._note, self._services, self._beside = notebook, note, services, beside
+        self.recorder = Recorder("/words", notebook.recordings, self._recorded, services.read, _check)
 
     def routes(self) -> list[Route]:
         """Return what is to be served."""
@@ -112,8 +103,8 @@ class WordPage:
                 "words": [_row(word) for word in words[:MOST_SHOWN]], "total": len(words),
                 "due": self._notebook.count_due(time.time()),
                 "talks": [asdict(one) for one in self._notebook.talks()],
-                "wanted": self._notebook.wanted(), "why": self._why(), "generators": self._generators(),
-                "keep": self._keep, "languages": languages(),
+                "wanted": self._notebook.wanted(), "why": self._beside.why, "generators": self._services.generators(),
+                "keep": self._services.keep, "languages": languages(),
             }  # fmt: skip
 
         return json_of(await asyncio.to_thread(rows))
@@ -128,8 +119,8 @@ class WordPage:
         return json_of({"words": [_row(word) for word in words]})
 
     def _recorded(self, flac: bytes, seconds: float, asked: Mapping[str, str]) -> dict[str, Any]:
-        made = self._notebook.talk(asked.get("learn", ""), asked.get("own", ""), flac, seconds, self._keep)
-        self._kick()
+        made = self._notebook.talk(asked.get("learn", ""), asked.get("own", ""), flac, seconds, self._services.keep)
+        self._beside.kick()
         return asdict(made)
 
     async def _gloss(self, request: Request) -> Response:
@@ -142,9 +133,9 @@ class WordPage:
 
     async def _draw(self, request: Request) -> Response:
         order = await order_of(request, _Words)
-        generator = drawer(order.generator, self._generators())
+        generator = drawer(order.generator, self._services.generators())
         await asyncio.to_thread(self._notebook.want, order.words, generator, order.model)
-        self._kick()
+        self._beside.kick()
         return json_of({})
 
     async def _delete(self, request: Request) -> Response:
@@ -153,7 +144,7 @@ class WordPage:
 
     async def _again(self, request: Request) -> Response:
         await asyncio.to_thread(self._notebook.hear_again, (await order_of(request, _Talk)).talk)
-        self._kick()
+        self._beside.kick()
         return json_of({})
 
     async def _drop(self, request: Request) -> Response:
@@ -161,8 +152,7 @@ class WordPage:
         return json_of({})
 
     async def _delete_everything(self, request: Request) -> Response:
-        if not (await order_of(request, _Sure)).everything:
-            raise ConfigError('everything is deleted with {"everything": true} only')
+        await check_sure(request)
         await asyncio.to_thread(self._notebook.delete_all)
         return json_of({})
 
@@ -171,7 +161,7 @@ class WordPage:
         if kind not in EXPORTS:
             raise ConfigError(f"words are exported as one of {', '.join(EXPORTS)}: got {kind[:20]!r}")
         pair = [f"--{name}={value[:12]}" for name in ("learn", "own") if (value := request.query_params.get(name, ""))]
-        path, gone = await self._export(["notebook", "export", kind, *pair], EXPORTS[kind])
+        path, gone = await self._services.export(["notebook", "export", kind, *pair], EXPORTS[kind])
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{EXPORTS[kind]}"'}
         return FileResponse(path, headers=headers, background=BackgroundTask(gone))
 

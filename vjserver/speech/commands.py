@@ -13,7 +13,6 @@ from vjserver.types.events import Argument
 
 ALIKE, NEARLY, NAME_ALIKE = 0.8, 0.5, 0.78
 STEP = 0.1
-CONFIRM = "confirm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,16 @@ async def order_of(request: Request, kind: type[_Order]) -> _Order:
         raise ConfigError(f"what was asked cannot be read: {error}") from None
 
 
+class _Sure(msgspec.Struct, forbid_unknown_fields=True):
+    everything: bool
+
+
+async def check_sure(request: Request) -> None:
+    """Raise ConfigError unless who asks that everything be deleted says so in as many words."""
+    if not (await order_of(request, _Sure)).everything:
+        raise ConfigError('everything is deleted with {"everything": true} only')
+
+
 def whole_of(request: Request, name: str) -> int:
     """Return a whole number that is asked with, 0 where there is none."""
     text: Any = request.query_params.get(name, "")
@@ -104,6 +114,9 @@ def within(folder: Path) -> Callable[[str], Path | None]:
 
     def find(name: str) -> Path | None:
         path = folder / Path(name).name
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError:  # longer than a name may be
+            return None
 
     return find

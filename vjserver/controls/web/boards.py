@@ -21,6 +21,7 @@ from vjserver.controls.web.asked import (
     MOST_BODY,
     PAGE_HEADERS,
     body_within,
+    check_sure,
     files_of,
     json_of,
     order_of,
@@ -93,10 +94,6 @@ class _Cards(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Version(msgspec.Struct, forbid_unknown_fields=True):
     version: Number
-
-
-class _Sure(msgspec.Struct, forbid_unknown_fields=True):
-    everything: bool
 
 
 class BoardPage:
@@ -200,8 +197,7 @@ class BoardPage:
         return json_of({})
 
     async def _delete_everything(self, request: Request) -> Response:
-        if not (await order_of(request, _Sure)).everything:
-            raise ConfigError('everything is deleted with {"everything": true} only')
+        await check_sure(request)
         await asyncio.to_thread((await self._opened()).delete_all)
         return json_of({})
 
