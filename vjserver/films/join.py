@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vjserver.films.codecs import Codec, told
 from vjserver.films.song import Song, pyav
 from vjserver.runtime.files import move_over, remove
+from vjserver.runtime.pyav import opened
 from vjserver.types.audio import Float32
 from vjserver.types.errors import OutputError
 
@@ -84,7 +85,7 @@ class Sound:
         """Whether the song's sound can be taken as it is: all of it, alone in a file whose packets have times."""
         if not self.is_whole or self.song.codec not in codec.copied:
             return False
-        with pyav().open(str(self.song.path), metadata_errors="ignore") as container:
+        with opened(pyav(), self.song.path) as container:
             return "mp4" in container.format.name or (container.format.name == "wav" and self.song.channels <= 2)
 
     @property
@@ -185,7 +186,7 @@ def _chapter(number: int, begin_s: float, end_s: float, title: str) -> dict[str,
 
 def _opened(av: Any, path: Path) -> Any:
     try:
-        return av.open(str(path))
+        return opened(av, path)
     except (av.FFmpegError, OSError) as error:
         raise OutputError(f"{path} cannot be read ({error.strerror}): remove it, and it is made again") from None
 
@@ -235,7 +236,7 @@ def _delay(av: Any, path: Path, rate: Fraction) -> int:
 
 def _copied(av: Any, out: Any, path: Path, origin_s: float) -> Iterator[Any]:
     """Yield a file's own packets; what its encoder put before it comes at negative times, which players leave out."""
-    container = av.open(str(path), metadata_errors="ignore")
+    container = opened(av, path)
     source = container.streams.audio[0]
     stream = out.add_stream_from_template(source)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from vjserver.runtime.pyav import opened
 from vjserver.types.audio import Float32
 from vjserver.types.errors import DeviceError
 
@@ -64,7 +65,7 @@ class Song:
         if not path.is_file():
             raise DeviceError(f"no such sound file: {path}")
         try:
-            with av.open(str(path), metadata_errors="ignore") as container:
+            with opened(av, path) as container:
                 return cls(path, *_look(av, container))
         except (av.FFmpegError, OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
@@ -106,7 +107,7 @@ class Song:
         """Yield everything from sample 0 on, each block where its time says."""
         av = pyav()
         try:
-            container = av.open(str(self.path), metadata_errors="ignore")
+            container = opened(av, self.path)
         except (av.FFmpegError, OSError) as error:
             raise DeviceError(f"{self.path} can no longer be read: {error.strerror}") from None
         with container:

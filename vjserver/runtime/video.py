@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from vjserver.runtime.files import at_home
+from vjserver.runtime.pyav import opened
 from vjserver.types.errors import VJError
 from vjserver.types.frames import MAX_SIDE, Pixels
 
@@ -84,7 +85,7 @@ class _AvReader:
 
     def _open(self) -> None:
         try:
-            self._container = self._av.open(str(self._path))
+            self._container = opened(self._av, self._path)
         except (self._av.FFmpegError, OSError) as error:
             raise VJError(f"{self._path} cannot be played: {error}") from None
         streams = [one for one in self._container.streams.video if not _is_cover(one)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vjserver.runtime.pyav import opened
 from vjserver.types.audio import Float32
 from vjserver.types.errors import DeviceError
 
@@ -27,7 +28,7 @@ class AvStream:
             raise DeviceError(f"{path} needs PyAV ({error}): pip install 'vjserver[record]'") from None
         self._av, self._path = av, path
         try:
-            self._container: Any = av.open(str(path))
+            self._container: Any = opened(av, path)
         except (av.FFmpegError, OSError) as error:
             raise DeviceError(f"{path} is not a sound file that can be read: {error}") from None
         if not self._container.streams.audio:

@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from vjserver.controls.web.asked import PAGE_HEADERS, body_of, files_of, page_of, whole_of
 from vjserver.runtime.clock import NS
+from vjserver.runtime.pyav import opened
 from vjserver.speech.mel import RATE_HZ
 from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.transcriber import MOST_S
@@ -331,7 +332,7 @@ def _by_av(data: bytes) -> Iterator[Float32]:
     kind = next((kind for kind, mark in KINDS.items() if mark(data)), "")
     if not kind:
         raise VJError(f"this file is none that is taken: {', '.join(KINDS)}, wav, flac")
-    with av.open(io.BytesIO(data), "r", format=kind) as file:
+    with opened(av, io.BytesIO(data), kind) as file:
         resampler = av.AudioResampler("flt", "mono", RATE_HZ)
         count = 0
         for frame in file.decode(audio=0):
