@@ -36,9 +36,13 @@ def test_no_generator_is_called_by_its_name_outside_its_room_but_the_fallback():
 
 def test_a_process_is_in_the_table_of_roles_and_in_the_table_of_what_it_does():
     plan = SimpleNamespace(show=SimpleNamespace(video=SimpleNamespace(standby=True)))
-    names = {worker.name for worker in workers(plan, as_json=False, began_ns=0)}
-    assert names | {"main"} == set(EVERYBODY)
-    assert set(WORKERS) < names
+    begun = workers(plan, as_json=False, began_ns=0)
+    assert {worker.name for worker in begun} | {"main"} == set(EVERYBODY)
+    for worker in begun:
+        module, function = worker.target.split(":")
+        source = (HOUSE.parent / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert function in {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    assert set(WORKERS) == {"ear", "deliver", "generate", "control", "listen"}, "these tell how they are"
     assert set(MEMORIES) == {"control", "history", "ear", "deliver"}
 
 

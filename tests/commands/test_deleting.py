@@ -49,13 +49,31 @@ def test_without_a_name_nothing_is_deleted_and_it_says_what_to_type():
     assert kept.names == ["a"]
 
 
+def test_the_end_of_the_input_is_no_yes(at_a_terminal, monkeypatch):
+    at_a_terminal("")
+
+    def ended(_ask):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ended)
+    kept = Kept(["a"])
+    assert kept.run("--everything") == 1
+    assert kept.names == ["a"]
+
+
+def test_recordings_may_be_there_without_anything_else(at_a_terminal, capsys):
+    at_a_terminal("no")
+    assert Kept([]).run("--everything") == 1
+    assert "every recording" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("answer", ["", "no", "y", "YES, no"])
 def test_whoever_does_not_say_yes_keeps_everything(at_a_terminal, capsys, answer):
     at_a_terminal(answer)
     kept = Kept(["a", "b"])
     assert kept.run("--everything") == 1
     assert kept.names == ["a", "b"]
-    assert "Delete 2 boards for good" in capsys.readouterr().out
+    assert "Delete 2 boards and every recording for good" in capsys.readouterr().out
 
 
 def test_whoever_says_yes_deletes_everything(at_a_terminal, capsys):

@@ -12,7 +12,17 @@ from vjserver.runtime import shared
 from vjserver.runtime.clock import NS, LiveClock, ManualClock, SampleClock
 from vjserver.runtime.slot import SlotWriter, size_of
 from vjserver.runtime.stats import Latencies, Rate
-from vjserver.runtime.status import STATUS_CAPACITY, EarStatus, GenerateStatus, StatusReader, StatusWriter
+from vjserver.runtime.status import (
+    STATUS_CAPACITY,
+    DeliverStatus,
+    EarStatus,
+    GenerateStatus,
+    OutputStatus,
+    StatusReader,
+    StatusWriter,
+    figures_of,
+)
+from vjserver.stages.control.osc_publisher import maker
 
 
 @given(st.integers(0, 1000))
@@ -82,6 +92,26 @@ def test_a_status_is_fresh_for_as_long_as_its_process_is_to_put_up_the_next():
         assert not reader.fresh(11 * NS).known
     finally:
         shared.remove(segment)
+
+
+def test_figures_keep_their_kind_and_what_is_no_number_harms_only_itself():
+    told = {"width": 768, "height": 432, "steps": 1, "decks": 2, "rate": 0.5, "connected": True, "odd": None, "s": "x"}
+    assert figures_of(told) == {key: told[key] for key in ("width", "height", "steps", "decks", "rate", "connected")}
+    name = f"vjt-{uuid.uuid4().hex[:6]}"
+    segment = shared.create(name, size_of(STATUS_CAPACITY))
+    try:
+        writer, reader = StatusWriter(name), StatusReader(name, DeliverStatus)
+        writer.put(DeliverStatus(t_ns=1, level="live", outputs={"a": OutputStatus(figures=figures_of(told))}))
+        figures = reader.get().outputs["a"].figures
+        assert {key: type(value) for key, value in figures.items()} == {
+            "width": int, "height": int, "steps": int, "decks": int, "rate": float, "connected": bool,
+        }  # fmt: skip
+    finally:
+        shared.remove(segment)
+    made = GenerateStatus(t_ns=1, generator="mine", figures=figures_of(told))
+    assert maker(msgspec.msgpack.decode(msgspec.msgpack.encode(made), type=GenerateStatus)) == (
+        "mine: 768x432, steps 1, decks 2"
+    )
 
 
 def test_a_status_that_makes_no_sense_is_none_and_one_of_another_version_loses_only_what_is_new():

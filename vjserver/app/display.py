@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -55,7 +54,6 @@ PACKAGES = (
     "python-rtmidi",
 )
 MOST_TROUBLES = 8
-Board = dict[str, Any]
 
 
 def main(plan: Plan, as_json: bool, began_ns: int, life: Life) -> None:

@@ -76,7 +76,7 @@ def read_list(folder: Path) -> str:
     if not path.exists():
         return ""
     try:
-        text = path.read_bytes()[:LONGEST].decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")[:LONGEST]
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -24,12 +24,8 @@ def run(
     """
     if args.everything:
         many = f"{count} {kind}{'' if count == 1 else 's'}"
-        if (
-            count
-            and sys.stdin.isatty()
-            and not args.yes
-            and input(f"Delete {many} for good? yes/no: ").strip() != "yes"
-        ):
+        ask = f"Delete {many} and every recording for good? yes/no: "
+        if sys.stdin.isatty() and not args.yes and not _says_yes(ask):
             print("nothing is deleted")
             return 1
         delete_all()
@@ -39,3 +35,10 @@ def run(
     else:
         raise ConfigError(f"which {kind}? `{args.listing}` tells them; --everything deletes all {kind}s")
     return 0
+
+
+def _says_yes(question: str) -> bool:
+    try:
+        return input(question).strip() == "yes"
+    except EOFError:
+        return False

@@ -3,7 +3,7 @@
 What is made is known by the digest of its recipe: made once, it is there for every process, for the next evening, and
 for a film that was broken off. Arrays are uint8 ``(frames, height, width, 3)``.
 
-    DATA/bank/DIGEST.npy
+    DATA/bank/DIGEST.npy      (the folder has its old name, so that what was made is found again)
 """
 
 import contextlib

@@ -21,6 +21,8 @@ Row = sqlite3.Row
 WAIT_S = 5.0
 """So long one process waits for another's change."""
 FORGET_S, AGAIN_S = 3.0, 2.0
+ROOM = 1 << 20
+"""A disk with less is full."""
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY")
 
 
@@ -111,9 +113,14 @@ class Database:
                 with _whole(self._db):
                     yield self._db
             except sqlite3.Error as error:
-                full = error.sqlite_errorname.startswith(_NO_ROOM)
-                kind = FullError if full else KeepingError
+                kind = FullError if self._is_full(error) else KeepingError
                 raise kind(f"{self.path} cannot be written: {error}") from None
+
+    def _is_full(self, error: sqlite3.Error) -> bool:
+        """Tell whether the disk is full; that it cannot be written may have other reasons."""
+        if not error.sqlite_errorname.startswith(_NO_ROOM):
+            return False
+        return error.sqlite_errorname.startswith("SQLITE_FULL") or shutil.disk_usage(self.path.parent).free < ROOM
 
     def rows(self, query: str, *values: Any) -> list[Row]:
         """Return what is asked for. Raises KeepingError."""

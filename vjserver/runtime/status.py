@@ -4,15 +4,26 @@ A status that nobody has put up yet, or that is too old, is one with everything 
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from vjserver.runtime import log
 from vjserver.runtime.slot import SlotReader, SlotWriter
 
 STATUS_CAPACITY = 8192
 STALE_NS = 1_500_000_000
 """A status is put up twice a second; one older than this is that of a process that hangs or fell."""
+
+
+Figure = bool | int | float
+"""What a generator or an output tells of itself."""
+
+
+def figures_of(told: Mapping[str, object]) -> dict[str, Figure]:
+    """Return the numbers of what somebody's library told; anything else of it is left out."""
+    return {str(name): value for name, value in told.items() if isinstance(value, (bool, int, float))}
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -60,7 +71,7 @@ class GenerateStatus(Status, frozen=True, kw_only=True):
     render: Latency | None = None
     lookahead_ms: float = 0.0
     generator: str = ""
-    figures: dict[str, float | str] = {}
+    figures: dict[str, Figure] = {}
 
     def is_fresh(self, now_ns: int) -> bool:
         """Tell it too: who makes pictures that take seconds puts a status up as seldom."""
@@ -75,7 +86,7 @@ class OutputStatus(msgspec.Struct, frozen=True):
     drops: int = 0
     fps: float = 0.0
     latency: Latency | None = None
-    figures: dict[str, float] = {}
+    figures: dict[str, Figure] = {}
 
 
 class DeliverStatus(Status, frozen=True, kw_only=True):
@@ -140,10 +151,11 @@ class StatusWriter:
 
 
 class StatusReader(Generic[AnyStatus]):
-    """Reads a process's status; the last one stays. One that cannot be read is none."""
+    """Reads a process's status; the last one stays. One that cannot be read is none, which the log tells once."""
 
     def __init__(self, name: str, kind: type[AnyStatus]) -> None:
-        self._slot, self._nothing = SlotReader(name), kind()
+        self._name, self._slot, self._nothing = name, SlotReader(name), kind()
+        self._told = False
         self._status = self._nothing
         self._decoder = msgspec.msgpack.Decoder(kind)
 
@@ -153,8 +165,11 @@ class StatusReader(Generic[AnyStatus]):
         if value is not None:
             try:
                 self._status = self._decoder.decode(value)
-            except msgspec.MsgspecError:
+            except msgspec.MsgspecError as error:
                 self._status = self._nothing
+                if not self._told:
+                    log.write_fault("status", f"{self._name} cannot be read", error)
+                self._told = True
         return self._status
 
     def fresh(self, now_ns: int) -> AnyStatus:

@@ -205,7 +205,7 @@ def test_it_does_not_swing_where_the_level_above_is_just_too_slow():
 
 
 @given(st.lists(st.floats(1e-4, 1.0), max_size=200), st.sampled_from([0.0, 24.0, 60.0]))
-def test_it_never_leaves_the_ladder(times, fps):
+def test_it_never_leaves_its_efforts(times, fps):
     governor = Governor(fps)
     for took in times:
         assert governor.choose(ASKED) in efforts(ASKED)

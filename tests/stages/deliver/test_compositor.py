@@ -53,7 +53,7 @@ def mean(frame):
     return float(frame.pixels[..., :3].mean())
 
 
-# -- the ladder ------------------------------------------------------------------------------------------------
+# -- the levels ------------------------------------------------------------------------------------------------
 
 
 def test_before_the_first_frame_there_is_a_glow_not_black(compose):

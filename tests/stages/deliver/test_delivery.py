@@ -255,7 +255,7 @@ def test_program_and_preview_are_two_streams(house):
     assert feeds["preview"].frames[-1].info.stream_id != feeds["program"].frames[-1].info.stream_id
 
 
-def test_the_ladder_is_told_and_shown(house):
+def test_the_level_is_told_and_shown(house):
     house.play(30, value=90)
     house.play(130)
     assert [(e.what, e.recovered) for e in house.events.get()] == [("picture", False)]

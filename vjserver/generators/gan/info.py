@@ -32,7 +32,15 @@ _PARAMETERS = (
     _knob("latent", "pull_low", 0.0, 1.0, 0.0, "", "pulled to a latent of its own; map a kick here"),
     _knob("latent", "pull_high", 0.0, 1.0, 0.0, "", "pulled to another one; map a hat or a snare here"),
     *(
-        _knob("tones", f"tone_{name}", 0.0, 2.0, 0.0, "x", f"weight of the latent of {name}; map chroma_{name} here")
+        _knob(
+            "tones",
+            f"tone_{name}",
+            0.0,
+            2.0,
+            0.0,
+            "x",
+            f"weight of the latent of {name}; map chroma/{name.replace('s', '#')} here",
+        )
         for name in TONES
     ),
     _count("bending", "bend_layer", MOST_LAYERS, 0, "whose features are moved; 0 for none", "layer"),

@@ -1,4 +1,4 @@
-"""Status: what processes tell of themselves goes in; listeners, the board of control and the state are told of it."""
+"""Status: what processes tell of themselves goes in; listeners, the status of control and the state are told of it."""
 
 from collections.abc import Callable
 

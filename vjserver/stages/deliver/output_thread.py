@@ -10,7 +10,7 @@ from vjserver.runtime import log
 from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.picture import covering
 from vjserver.runtime.stats import Latencies, Rate
-from vjserver.runtime.status import OutputStatus
+from vjserver.runtime.status import OutputStatus, figures_of
 from vjserver.types.errors import OutputError, VJError
 from vjserver.types.frames import Frame, resized
 
@@ -84,7 +84,12 @@ class OutputThread:
     def status(self, now_ns: int) -> OutputStatus:
         """Return how it goes."""
         return OutputStatus(
-            self.alive, self.sent, self.drops, self.rate.per_second(now_ns), self.latency.summary(), dict(self.figures)
+            self.alive,
+            self.sent,
+            self.drops,
+            self.rate.per_second(now_ns),
+            self.latency.summary(),
+            figures_of(self.figures),
         )
 
     def _run(self) -> None:

@@ -9,7 +9,7 @@ from vjserver.runtime.clock import NS, Clock
 from vjserver.runtime.queue import QueueWriter
 from vjserver.runtime.ring import RingWriter
 from vjserver.runtime.stats import Latencies, Rate
-from vjserver.runtime.status import DeliverStatus, GenerateStatus, Latency, StatusReader, StatusWriter
+from vjserver.runtime.status import DeliverStatus, GenerateStatus, Latency, StatusReader, StatusWriter, figures_of
 from vjserver.runtime.store import Channels, FeaturesReader, StateReader
 from vjserver.show.state import ShowState, prompt_hash
 from vjserver.types.errors import VJError, WorkerFault
@@ -195,6 +195,6 @@ class Generation:
                 render=self._render.summary(),
                 lookahead_ms=round(self._ahead_ns * 1e-6, 1),
                 generator=str(self._renderer.pool.playing),
-                figures=dict(self._figures),
+                figures=figures_of(self._figures),
             )
         )
