@@ -7,13 +7,17 @@ NODE_PACKAGES := $(shell command -v npm >/dev/null || echo nodejs npm)
 TEST_PACKAGES := $(RUN_PACKAGES) pulseaudio pulseaudio-utils liblo-tools chromium jackd2 flite iproute2 libnss3-tools poppler-utils strace fonts-noto-core fonts-noto-cjk $(EAR_PACKAGES) $(NODE_PACKAGES)
 PANEL := vjserver/controls/web/panel
 
-.PHONY: demo test check package site panel thumbs opening pictures moving-picture film-pictures bench ear-bench bench-gpu docs clean
+.PHONY: demo test coverage check package site panel thumbs opening pictures moving-picture film-pictures bench ear-bench bench-gpu docs clean
 
 demo: .venv/demo-ready
 	@$(BIN)/vjserver demo $(ARGS)
 
 test: .venv/test-ready
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: .venv/test-ready
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage report --skip-covered --skip-empty --sort=cover
 
 check: .venv/test-ready .venv/panel-ready
 	$(BIN)/ruff check .

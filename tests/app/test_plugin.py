@@ -177,7 +177,7 @@ def test_the_command_line_knows_it_too(tmp_path):
     assert "faces" not in vj("osc", "reference", "--shipped").stdout
     path = tmp_path / "smiling.toml"
     path.write_text(PRESET)
-    assert vj("presets", "check", path).stdout == f"{path}: sound (Smiling)\n"
+    assert vj("presets", "check", path).stdout == f"{path}: no faults (Smiling)\n"
     lost = vj("presets", "check", path, here=False)
     assert lost.returncode == 0
     assert "faces is not installed: 2 knobs are kept as they are" in lost.stdout

@@ -61,7 +61,7 @@ def test_version_and_help():
 
 def test_presets_are_listed_shown_checked_and_drawn(tmp_path):
     assert len(vj("presets", "list").stdout.splitlines()) >= 12
-    assert "presets are sound" in vj("presets", "check").stdout
+    assert "presets have no faults" in vj("presets", "check").stdout
     assert "/vj/param/" in vj("presets", "show", "outrun").stdout
     bad = tmp_path / "bad.toml"
     bad.write_text('name = "Bad"\n[params]\nzom = 1\n')

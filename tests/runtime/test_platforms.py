@@ -130,7 +130,7 @@ def test_two_servers_on_one_port_are_told_apart_by_msvcrt(windows, monkeypatch, 
     monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=2))
     no_module(monkeypatch, "fcntl")
     show = Show()
-    with preflight.claim(show), pytest.raises(ConfigError, match="another vjserver has begun"):
+    with preflight.claim(show), pytest.raises(ConfigError, match="another vjserver is starting"):
         preflight.claim(show)
 
 

@@ -95,7 +95,10 @@ class Display:
                     self._loop(life, view)
             except Exception as error:  # noqa: BLE001 - whatever a terminal does: lines are told all the same
                 log.write_fault("display", "the live table fell", error)
-                self._say("degraded", f"display: {type(error).__name__}: {error}; lines are printed instead")
+                self._say(
+                    "degraded",
+                    f"the live table cannot be shown ({type(error).__name__}: {error}); lines are printed instead",
+                )
         if not life.stopped():
             self._loop(life, None)
 
@@ -125,15 +128,15 @@ class Display:
         if not show.web.on:
             return
         for host in show.web.hosts:
-            self._print(f"by another name: http://{host}/?token={self._plan.token}")
+            self._print(f"the panel from outside (a proxy, a tunnel): http://{host}/?token={self._plan.token}")
         if lan is not None:
             url = lan.url(show.web.port)
-            self._print(f"YOU, from another machine, the whole panel: {url}")
+            self._print(f"only for you, the whole panel on another machine: {url}")
             code = qr_code(url)
             try:
                 code.encode(self._console.encoding or "ascii")
             except (UnicodeEncodeError, LookupError):
-                self._print("(this terminal cannot draw the QR code: it takes UTF-8)")
+                self._print("(this terminal cannot show the QR code, since it does not use UTF-8)")
             else:
                 self._print(code)
             if show.speech.on:
@@ -142,8 +145,10 @@ class Display:
     def _greet_guests(self, lan: Lan) -> None:
         """Say what is for everybody: another address than the one that plays the whole show."""
         web = self._plan.show.web
-        self._print(f"guests, to speak and nothing else: {lan.speak_url(web.port, 'http')}  (it leads on to https)")
-        self._print(f"guests, by https: {lan.speak_url(web.secure_port)}  after {lan.trust_url(web.port)}")
+        self._print(
+            f"for guests, to speak and nothing else: {lan.speak_url(web.port, 'http')}  (it shows the way to https)"
+        )
+        self._print(f"for guests, by https: open {lan.trust_url(web.port)} once, then {lan.speak_url(web.secure_port)}")
 
     def _print(self, text: str, first: str = "", style: str = "") -> None:
         """Print a line as it is, whatever it holds; ``first`` stands before it in a colour."""
@@ -166,7 +171,7 @@ class Display:
             self._print(f"first picture after {now_s:.1f} s")
         if not self._first and not self._patient and now_s > PATIENCE_S:
             self._patient = True
-            self._print("the generator is getting ready; its first start on a machine takes half a minute")
+            self._print("the generator is starting; the first time on a new machine this takes half a minute")
 
     def _tell_troubles(self) -> None:
         events = [event for reader in self._heard.values() for event in reader.get()]

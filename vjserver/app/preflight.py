@@ -55,7 +55,7 @@ def claim(show: Show) -> IO[str] | None:
         if not isinstance(error, (BlockingIOError, PermissionError)):  # a file system without locks
             return None
         raise ConfigError(
-            f"another vjserver has begun on port {show.osc.port} (OSC); end it, or run this one beside it: "
+            f"another vjserver is starting on port {show.osc.port} (OSC); end it, or run both at the same time: "
             f"--port-base {free_base(show)}"
         ) from None
     return file
@@ -83,8 +83,8 @@ def check_alone(show: Show) -> None:
         pid, base = held[0][1], free_base(show)
         what = ", ".join(what for what, _ in held)
         raise ConfigError(
-            f"another vjserver runs here (process {pid}) and holds {what}; end it (kill {pid}), or run this one "
-            f"beside it: --port-base {base}"
+            f"another vjserver is running here (process {pid}) and uses {what}; end it (kill {pid}), or run both "
+            f"at the same time: --port-base {base}"
         )
 
 
@@ -144,7 +144,7 @@ def check_room(show: Show) -> None:
         shared.remove(shared.create(f"vjs-{os.getpid()}-probe", 4096))
     except (VJError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        where = f"{SHM} cannot be written" if SHM.is_dir() else "shared memory cannot be had"
+        where = f"{SHM} cannot be written" if SHM.is_dir() else "there is no shared memory"
         raise ConfigError(
             f"{where} ({why}); every picture goes through it: mount it writable (docker run --shm-size=512m)"
         ) from None
@@ -183,18 +183,15 @@ def remarks() -> list[tuple[str, str]]:
     found = []
     folder = data_folder()
     if not _is_writable(folder):
-        why = (
-            f"{folder} cannot be written: presets, snapshots, takes and the log are lost; free it, or set VJSERVER_DATA"
-        )
+        lost = "so presets, snapshots, takes and the log are not saved"
+        why = f"{folder} cannot be written, {lost}: change its permissions, or set VJSERVER_DATA"
         found.append(("your folder", why))
     if sys.platform != "win32":
         import resource
 
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if soft < LEAST_FILES:
-            why = (
-                f"only {soft} files may be open at once: panels and NDI receivers will be refused; type ulimit -n 1024"
-            )
+            why = f"the system allows only {soft} open files, too few for panels and NDI receivers: type ulimit -n 1024"
             found.append(("open files", why))
     return found
 

@@ -43,7 +43,9 @@ def arguments(board: argparse.ArgumentParser) -> None:
     add = verbs.add_parser("add", help="add cards, whose pictures the studio makes")
     add.add_argument("board")
     add.add_argument("text", nargs="+")
-    add.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    add.add_argument(
+        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
+    )
     add.add_argument("--model", default="", metavar="NAME")
     add.add_argument("--seed", type=int, default=1)
     render = verbs.add_parser("render", help="make every picture that cards want")
@@ -55,7 +57,9 @@ def arguments(board: argparse.ArgumentParser) -> None:
     export.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a file, or a new folder")
     export.add_argument("--per-page", type=int, default=6, metavar="N", help="pdf: 1, 2, 4, 6 or 9 cards a page")
     export.add_argument("--font-size", type=float, default=10.0, metavar="PT", help="pdf: default 10")
-    export.add_argument("--seconds", type=seconds, default=4.0, metavar="N", help="so long stands a card (default 4)")
+    export.add_argument(
+        "--seconds", type=seconds, default=4.0, metavar="N", help="film: seconds for each card (default 4)"
+    )
     export.add_argument("--size", metavar="WxH", help="film: default 1280x720")
     export.add_argument("--no-captions", action="store_true", help="film: captions in the .srt file only")
     export.add_argument("--zip", action="store_true", help="a folder as one .zip file")
@@ -91,7 +95,7 @@ def _list(boards: Boards, _args: argparse.Namespace) -> int:
     for one in rows:
         print(f"{one.id}  {one.cards:5d} cards  {one.name}")
     if not rows:
-        print("no board yet: what becomes the picture in a show comes to one; or: vjserver board new NAME")
+        print("no board yet: say or type something in a show, or make one: vjserver board new NAME")
     return 0
 
 

@@ -81,7 +81,9 @@ def arguments(dream: argparse.ArgumentParser) -> None:
     pages(page)
     for verb in (draw, finish):
         drawing(verb)
-    draw.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    draw.add_argument(
+        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
+    )
     draw.add_argument("--model", default="", metavar="NAME")
     for verb in (finish, paper):
         verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it

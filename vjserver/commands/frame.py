@@ -178,11 +178,13 @@ def _read(path: Path, width: int, height: int) -> Pixels:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``vjserver frame`` takes."""
-    parser.add_argument("--generator", default="", metavar="KIND", help="who draws (default: diffusion)")
+    parser.add_argument("--generator", default="", metavar="KIND", help="which generator draws (default: diffusion)")
     parser.add_argument("--model", default="", metavar="NAME|PATH", help="a model of the store, or a folder")
     parser.add_argument("--prompt")
     parser.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob, in its own unit")
-    parser.add_argument("--negative", default="", help="what it shall not be, where the model can")
+    parser.add_argument(
+        "--negative", default="", help="what the picture must not show, for models with a negative prompt"
+    )
     parser.add_argument("--image", type=Path, metavar="IN.png", help="start from this picture")
     parser.add_argument("--strength", type=float, default=0.5, help="how far it is made anew, 0..1 (default 0.5)")
     parser.add_argument("--steps", type=int, default=1, help="calls of the model, 1..4")

@@ -161,7 +161,13 @@ def arguments(loop: argparse.ArgumentParser) -> None:
         "preset", nargs="+", metavar="PRESET", help="a preset's name or number, or bank:NAME for all of it"
     )
     loop.add_argument("--bars", type=int, default=8, metavar="N", help="default 8")
-    loop.add_argument("--bpm", type=float, default=120.0, metavar="N", help="default 120; whole frames win")
+    loop.add_argument(
+        "--bpm",
+        type=float,
+        default=120.0,
+        metavar="N",
+        help="default 120, changed a little so that a loop has whole frames",
+    )
     loop.add_argument("--size", metavar="WxH", help="default 1280x720")
     loop.add_argument("--fps", default="30", metavar="N[/D]", help="default 30")
     loop.add_argument("--codec", default="", metavar="C", help="default hap or dxv, which scrub; prores4444 has alpha")

@@ -50,7 +50,9 @@ def arguments(notebook: argparse.ArgumentParser) -> None:
     finish.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
     draw = verbs.add_parser("draw", help="have words drawn (default: all that have no picture)")
     draw.add_argument("word", nargs="*")
-    draw.add_argument("--generator", default="", metavar="KIND", help="who draws (default: from words alone)")
+    draw.add_argument(
+        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
+    )
     draw.add_argument("--model", default="", metavar="NAME")
     for verb in (record, finish, draw):
         drawing(verb)

@@ -45,7 +45,7 @@ def _check(args: argparse.Namespace) -> int:
     if not args.files:
         bank = load_bank()
         idle = [f"{slug}: {row}" for slug, preset in bank.presets for row in preset.idle(installed())]
-        print("\n".join([*bank.faults.values(), *idle, f"{len(bank.presets)} presets are sound"]))
+        print("\n".join([*bank.faults.values(), *idle, f"{len(bank.presets)} presets have no faults"]))
         return 1 if bank.faults else 0
     faults = 0
     for path in args.files:
@@ -55,7 +55,7 @@ def _check(args: argparse.Namespace) -> int:
             faults += 1
             print(error)
         else:
-            print("\n".join([f"{path}: sound ({preset.name})", *(f"  {row}" for row in preset.idle(installed()))]))
+            print("\n".join([f"{path}: no faults ({preset.name})", *(f"  {row}" for row in preset.idle(installed()))]))
     return 1 if faults else 0
 
 

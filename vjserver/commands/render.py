@@ -246,7 +246,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", metavar="N[/D]", help="frames a second (default 30); 29.97 is 30000/1001")
     parser.add_argument("--from", dest="begin", metavar="T", help="from here on: 1:02.5, bar 9, part B, drop ...")
     parser.add_argument("--to", dest="end", metavar="T", help="until there")
-    parser.add_argument("--seed", type=int, metavar="N", help="what chance is drawn from")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="fixes the random choices: the same number, the same film"
+    )
     parser.add_argument("--stem", action="append", default=[], metavar="ROLE=FILE", help="drums, bass, vocals, other")
     parser.add_argument("--draft", action="store_true", help="small and quick, with the same cuts")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw (default 1)")
@@ -254,11 +256,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codec", default="", metavar="C", help="h264, av1, prores, prores4444, ffv1, dxv, hap, png ..."
     )
-    parser.add_argument("--ear", choices=("hindsight", "live"), help="live: only what the stage would have known")
+    parser.add_argument(
+        "--ear",
+        choices=("hindsight", "live"),
+        help="hindsight (default): knows the whole song; live: hears it as on stage",
+    )
     parser.add_argument("--beats", type=Path, metavar="FILE", help="beats by hand: Audacity labels, CSV or JSON")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="draw every N-th frame (default 1) ...")
     parser.add_argument(
-        "--between", choices=("hold", "crossfade", "flow"), default="crossfade", help="... and so between"
+        "--between",
+        choices=("hold", "crossfade", "flow"),
+        default="crossfade",
+        help="how the frames between are made (with --every)",
     )
     parser.add_argument("--json", action="store_true", help="print a summary as the last line")
 
@@ -270,7 +279,9 @@ def run(args: Any) -> int:
     try:
         summary = render_film(order_of(args), lambda row: print(row, file=sys.stderr, flush=True))
     except KeyboardInterrupt:
-        print("\nbroken off: what is made stays, and the same command goes on", file=sys.stderr, flush=True)
+        print(
+            "\nstopped: what is made stays. Type the same command again, and it continues", file=sys.stderr, flush=True
+        )
         raise
     if args.json:
         print(json.dumps(summary))

@@ -36,7 +36,9 @@ def show_options(parser: argparse.ArgumentParser) -> None:
         "--port-base", type=int, metavar="N", help="move all ports so that OSC is at N, beside another server"
     )
     parser.add_argument(
-        "--lan", metavar="INTERFACE", help="let its network play: OSC from there, and the panel with a token"
+        "--lan",
+        metavar="INTERFACE",
+        help="let other devices of this network play: by OSC, and by the panel with a token",
     )
 
 

@@ -111,7 +111,7 @@ def _write(board: dict[str, Any], what: str, output: Path, say: Say) -> None:
     try:
         put(output, text.encode())
     except UnicodeEncodeError:
-        raise ConfigError("half a sign is in it, which is no text") from None
+        raise ConfigError("there is a broken character in it: save the file as UTF-8") from None
     say(f"{output}: {len(board['scenes'])} scenes")
 
 

@@ -233,7 +233,9 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
                 "")  # fmt: skip
     yield Entry("/vj/input", "parameter", (name,), "what the picture starts from, where the generator can: an input of "
                 "the show file, another generator, feedback, or empty for noise", "")  # fmt: skip
-    yield Entry("/vj/negative", "parameter", (text,), "what the picture shall not be, where the model can", "")
+    yield Entry(
+        "/vj/negative", "parameter", (text,), "what the picture must not show, for models with a negative prompt", ""
+    )
     size = ArgumentSpec("text", unit="WIDTHxHEIGHT, multiples of 8, or auto")
     yield Entry("/vj/size", "parameter", (size,), "size at which a model thinks; the picture stays as large", "auto",
                 check=_is_size)  # fmt: skip
