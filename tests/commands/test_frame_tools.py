@@ -103,15 +103,17 @@ def test_a_show_seen_from_the_terminal_and_its_outputs_by_address(tmp_path):
         say("/vj/output/remove", "twin")
         wait_for(lambda: "recovered output twin" in log.read_text(), 5)
         # a recording with sound
+        began_s = time.monotonic()
         say("/vj/record", 1)
         time.sleep(3.5)
         say("/vj/record", 0)
+        lasted_s = time.monotonic() - began_s
         film = wait_for(lambda: list((tmp_path / "films").glob("*.mp4")), 5)[0]
         wait_for(lambda: "record" not in vj("outputs", "--port", port).split("kinds")[0], 5)
         run.terminate()
         assert run.wait(5) == 0
     with av.open(str(film)) as file:
-        assert 2.0 < file.duration / 1e6 < 5.0
+        assert 2.0 < file.duration / 1e6 < lasted_s + 1.0, "on a busy machine a command takes a second and more"
         assert file.streams.audio[0].codec_context.sample_rate == 48000
         shown = [f.to_ndarray(format="gray").std() for f in file.decode(video=0)]
     assert len(shown) > 100
