@@ -182,6 +182,8 @@ def page() -> str:
     """Return the page that describes every patch, with its drawing, parameters and operators."""
     parts = [
         "# The patches\n",
+        "After this page you know every parameter of the four patches, and which address each sends.",
+        "",
         "Made by `python -m touchdesigner.generate` from `touchdesigner/patches.py`; do not edit. How to build and",
         "play them: [touchdesigner.md](touchdesigner.md).\n",
         "Each has the pages Connect, Prompt, Preset, Params, Master and Tempo; moving a parameter sends the OSC",

@@ -379,7 +379,7 @@ def _img2img_loop() -> Patch:
     return Patch(
         "img2img_loop",
         "img2img loop",
-        "Your network goes to the server as the picture to start from, and comes back made anew.",
+        "Your network goes to the server as the picture to start from, and comes back redrawn.",
         _pages(("Look", back)),
         (
             *receiver(),

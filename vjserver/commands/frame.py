@@ -186,7 +186,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--negative", default="", help="what the picture must not show, for models with a negative prompt"
     )
     parser.add_argument("--image", type=Path, metavar="IN.png", help="start from this picture")
-    parser.add_argument("--strength", type=float, default=0.5, help="how far it is made anew, 0..1 (default 0.5)")
+    parser.add_argument("--strength", type=float, default=0.5, help="how much of it is redrawn, 0..1 (default 0.5)")
     parser.add_argument("--steps", type=int, default=1, help="calls of the model, 1..4")
     parser.add_argument("--guidance", type=float, default=8.0, help="where the model can (default 8)")
     parser.add_argument("--seed", type=int, default=1)

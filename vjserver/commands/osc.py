@@ -113,6 +113,7 @@ def reference(registry: Registry) -> str:
     old = [f"`/vj/param/{alias}` ({key})" for alias, key in registry.aliases.items()]
     parts = [
         "# OSC addresses\n",
+        "After this page you know every address, what it takes and what it does.\n",
         "Made by `vjserver osc reference` from the registry; do not edit.\n",
         "Messages go to UDP port 9010 (127.0.0.1). Numbers come back on port 9011 and texts on 9012; both are set in",
         "the show file (`[osc]`). A number out of range is clamped; a wrong type or an unknown address changes",

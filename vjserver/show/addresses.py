@@ -108,7 +108,7 @@ COMMON: dict[str, Parameter] = {
         _knob("grade", "brightness", 0.0, 2.0, 1.0, "x", "dark to bright"),
         _knob("grade", "contrast", 0.0, 2.0, 1.0, "x", "flat to hard"),
         _knob("grade", "flash", 0.0, 1.0, 0.0, "", "white light over everything; map a snare here"),
-        _knob("picture", "strength", 0.0, 1.0, 0.5, "", "how far a picture that comes in is made anew"),
+        _knob("picture", "strength", 0.0, 1.0, 0.5, "", "how much of a picture that comes in is redrawn"),
         _knob("decks", "decks", 1.0, 2.0, 1.0, "decks", "2 renders prompts 1-4 and 5-8 as decks A and B"),
         _knob("decks", "crossfade", 0.0, 1.0, 0.0, "", "deck A to deck B"),
     )
