@@ -131,9 +131,9 @@ class Film:
     def renderer(self, tell: Tell) -> tuple[Renderer, FilmImages]:
         """Return a renderer with generators of its own, which are waited for, and its pictures to start from."""
 
-        def make(part: GeneratorSpec) -> Generator:
-            generator = opened(self.doors, part)
-            generator.warm_up(*self.size, texts_of(p for _, p in self.bank.presets if p.generator == part.kind))
+        def make(spec: GeneratorSpec) -> Generator:
+            generator = opened(self.doors, spec)
+            generator.warm_up(*self.size, texts_of(p for _, p in self.bank.presets if p.generator == spec.kind))
             return generator
 
         images = FilmImages(self.inputs)
@@ -209,7 +209,7 @@ class FilmPlan:
 
     stretches: tuple[Stretch, ...]
     looks: tuple[Look, ...]
-    parts: tuple[GeneratorSpec, ...]
+    specs: tuple[GeneratorSpec, ...]
     whole: tuple[str, ...]
     """Generators within whose scenes no stretch can begin, in words."""
 

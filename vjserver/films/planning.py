@@ -44,9 +44,9 @@ class _AskingPool:
         self.playing = wanted
         return _Nobody()
 
-    def beside(self, part: GeneratorSpec | None) -> Any:
+    def beside(self, spec: GeneratorSpec | None) -> Any:
         """Take note."""
-        return _Nobody() if part is not None else None
+        return _Nobody() if spec is not None else None
 
     def refuse(self, why: str) -> None:
         """Nobody is refused."""
@@ -90,7 +90,7 @@ def planned(film: Film, tell: Tell) -> FilmPlan:
     stretches: list[Stretch] = []
     segments: list[Segment] = []
     looks: list[Look] = []
-    parts: dict[GeneratorSpec, None] = {}
+    specs: dict[GeneratorSpec, None] = {}
     whole: dict[str, None] = {}
     heads = film.fingerprint()
     told, leaving = hashlib.sha256(heads), b""
@@ -100,10 +100,10 @@ def planned(film: Film, tell: Tell) -> FilmPlan:
     began, ended = film.first, -1
 
     @cache
-    def mark(part: GeneratorSpec) -> str:
-        """Return what changes when the files of a part's model do."""
-        told_by = getattr(find("generators", part.kind), "mark_of", None)
-        return told_by(part.model or film.own_model(part.kind)) if told_by is not None else ""
+    def mark(spec: GeneratorSpec) -> str:
+        """Return what changes when the files of its model do."""
+        told_by = getattr(find("generators", spec.kind), "mark_of", None)
+        return told_by(spec.model or film.own_model(spec.kind)) if told_by is not None else ""
 
     def end_segment() -> None:
         nonlocal place, ended
@@ -120,7 +120,7 @@ def planned(film: Film, tell: Tell) -> FilmPlan:
         chain = renderer.asked(moment, memory)
         image = renderer.input_of(moment)
         hands = moment.state.freeze, moment.state.blackout, moment.state.fade
-        asked = b"".join(msgspec.msgpack.encode((part, mark(part), request, image, hands)) for part, request in chain)
+        asked = b"".join(msgspec.msgpack.encode((spec, mark(spec), request, image, hands)) for spec, request in chain)
         scene = scenes.get(number)
         if ended == number:
             if scene is None:  # the last pictures before are made of this one, too
@@ -151,7 +151,7 @@ def planned(film: Film, tell: Tell) -> FilmPlan:
                         lead = number - anew
                     elif number != anew:
                         lead = min(number - anew, math.ceil(_lead_in_s(film, chain) * film.rate))
-            parts |= dict.fromkeys(part for part, _ in chain)
+            specs |= dict.fromkeys(spec for spec, _ in chain)
             _note_look(looks, moment, chain)
         told.update(asked)
         if number + 1 in begins[place + 1 : place + 2]:
@@ -161,7 +161,7 @@ def planned(film: Film, tell: Tell) -> FilmPlan:
     stretches.append(Stretch(len(stretches), stretch_anew, lead, tuple(segments)))
     for why in performance.refused:
         tell("not played", why, False)
-    return FilmPlan(tuple(stretches), tuple(looks), tuple(parts), tuple(whole))
+    return FilmPlan(tuple(stretches), tuple(looks), tuple(specs), tuple(whole))
 
 
 def _is_seen(title: Title, first: int, last: int, rate: Fraction) -> bool:
@@ -191,11 +191,11 @@ class _Asked:
 def _stuck(asked: _Asked, film: Film) -> str:
     """Tell why what draws cannot be moved without drawing; nothing where it can."""
     image = asked.image
-    for part, request in asked.chain:
-        if not _can_move(part.kind):
-            return f"{part.kind} cannot be moved without drawing"
+    for spec, request in asked.chain:
+        if not _can_move(spec.kind):
+            return f"{spec.kind} cannot be moved without drawing"
         if request.feedback:
-            return f"{part.kind} starts from its last picture"
+            return f"{spec.kind} starts from its last picture"
     if image in film.inputs and not is_picture(film.inputs[image]):
         return f"{image} is a film, which is read from its beginning"
     return ""
@@ -203,9 +203,9 @@ def _stuck(asked: _Asked, film: Film) -> str:
 
 def _stays(asked: _Asked, film: Film) -> str:
     """Tell why what draws can never be moved past this frame; nothing where it can."""
-    for part, request in asked.chain:
-        stays = getattr(find("generators", part.kind), "stays", None)
-        if stays is not None and (why := stays(request, part.model or film.own_model(part.kind))):
+    for spec, request in asked.chain:
+        stays = getattr(find("generators", spec.kind), "stays", None)
+        if stays is not None and (why := stays(request, spec.model or film.own_model(spec.kind))):
             return str(why)
     return ""
 
@@ -216,14 +216,14 @@ def _can_move(kind: str) -> bool:
 
 def _lead_in_s(film: Film, chain: list[tuple[GeneratorSpec, FrameRequest]]) -> float:
     return max(
-        (film.registry.infos[part.kind].lead_in_s for part, _ in chain if part.kind in film.registry.infos), default=0.0
+        (film.registry.infos[spec.kind].lead_in_s for spec, _ in chain if spec.kind in film.registry.infos), default=0.0
     )
 
 
 def _note_look(looks: list[Look], moment: Moment, chain: list[tuple[GeneratorSpec, FrameRequest]]) -> None:
-    part, request = chain[-1]
+    spec, request = chain[-1]
     prompts = tuple(text for text, _ in request.text.prompts)
-    one = Look(moment.number, moment.state.preset_name, part.kind, part.model, prompts, moment.state.seed)
+    one = Look(moment.number, moment.state.preset_name, spec.kind, spec.model, prompts, moment.state.seed)
     last = looks[-1] if looks else None
     if last is None or (last.preset, last.generator, last.model, set(last.prompts)) != (
         one.preset, one.generator, one.model, set(prompts),

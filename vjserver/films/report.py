@@ -88,11 +88,11 @@ def codec_row(codec: Codec) -> dict[str, Any]:
 def models(plan: FilmPlan, film: Film) -> list[dict[str, str]]:
     """Return the models that drew, with their licences."""
     rows = []
-    for part in plan.parts:
-        name = part.model or film.own_model(part.kind)
+    for spec in plan.specs:
+        name = spec.model or film.own_model(spec.kind)
         try:
-            licences = getattr(find("generators", part.kind), "licence_of", None)
-            rows.append({"generator": part.kind, "model": name, "licence": licences(name) if licences else ""})
+            licences = getattr(find("generators", spec.kind), "licence_of", None)
+            rows.append({"generator": spec.kind, "model": name, "licence": licences(name) if licences else ""})
         except VJError:
-            rows.append({"generator": part.kind, "model": name, "licence": ""})
+            rows.append({"generator": spec.kind, "model": name, "licence": ""})
     return [row for row in rows if row["model"]]
