@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from vjserver.app.listen import BLOCK, recogniser_of, transcriber_of
 from vjserver.app.offline import FOREVER_NS, blocks
 from vjserver.app.show import SpeechOptions
 from vjserver.keeping.recordings import Recordings
+from vjserver.ports import Recogniser
 from vjserver.recognisers.voice import VoiceDetector
 from vjserver.runtime.clock import NS, LiveClock, ManualClock
 from vjserver.show.state import Speech
@@ -30,6 +31,7 @@ from vjserver.speech.quiet import Strength, levelled, noise_of
 from vjserver.speech.safety import SafetyList
 from vjserver.speech.sound import Resampler16k, mono
 from vjserver.speech.switches import Lexicon
+from vjserver.speech.transcriber import Transcriber
 from vjserver.speech.words import Hypothesis
 from vjserver.stages.listen.pipes import ListenPipes, Understanding
 from vjserver.stages.listen.transcription import Listen, transcribed
@@ -69,19 +71,27 @@ def hear_sound(
     ``sent_s`` is when it would have been told on a stage; ``detector`` tells how likely each 32 ms are speech, 0..1;
     ``safety`` refuses words (default: as in a show). Raises VJError.
     """
-    recogniser = recogniser_of(speech)
-    transcriber = transcriber_of(speech, recogniser, safety=safety)
-    recogniser.open()
-    try:
-        _check_language(language, recogniser.languages())
+    with _ready(speech, (language,), safety) as (recogniser, transcriber):
         code = "" if language == "auto" else language
         recogniser.decode(np.zeros(RATE_HZ, np.float32), code, "partial")  # what is loaded once is loaded
         for said, sent_s in transcribed(
             sound, recogniser, transcriber, time.perf_counter, code, speech.words, detector
         ):
             yield row_of(said, 0, sent_s)
-    finally:
-        recogniser.close()
+
+
+@contextlib.contextmanager
+def _ready(
+    speech: SpeechOptions, languages: Iterable[str], safety: SafetyList | None
+) -> Iterator[tuple[Recogniser, Transcriber]]:
+    """Open a recogniser that knows these languages, and what makes sentences of what it hears. Raises VJError."""
+    recogniser = recogniser_of(speech)
+    transcriber = transcriber_of(speech, recogniser, safety=safety)
+    recogniser.open()
+    with contextlib.closing(recogniser):
+        for language in languages:
+            _check_language(language, recogniser.languages())
+        yield recogniser, transcriber
 
 
 def written_down(sound: Float32, language: str) -> tuple[str, str]:
@@ -113,12 +123,7 @@ def mixed_down(sound: Float32, learn: str, own: str, lexicon: Lexicon) -> Iterat
     """
     sound, likely = _raised(sound)
     speech = SpeechOptions(wake="")
-    recogniser, nothing = recogniser_of(speech), SafetyList([])
-    transcriber = transcriber_of(speech, recogniser, safety=nothing)
-    recogniser.open()
-    with contextlib.closing(recogniser):
-        for code in (learn, own):
-            _check_language(code, recogniser.languages())
+    with _ready(speech, (learn, own), SafetyList([])) as (recogniser, transcriber):
         spans: dict[int, tuple[int, int]] = {}
         rows = transcribed(sound, recogniser, transcriber, time.perf_counter, learn, (), likely)
         for said, _ in rows:
