@@ -117,18 +117,18 @@ def reference(registry: Registry) -> str:
         "Made by `vjserver osc reference` from the registry; do not edit.\n",
         "Messages go to UDP port 9010 (127.0.0.1). Numbers come back on port 9011 and texts on 9012; both are set in",
         "the show file (`[osc]`). A number out of range is clamped; a wrong type or an unknown address changes",
-        "nothing and is told on `/vj/status/error`. `ADDRESS?` (or `?` as the only argument) is answered with the",
+        "nothing; `/vj/status/error` says why. `ADDRESS?` (or `?` as the only argument) is answered with the",
         "value, to the sender. A button may send its 1 or nothing; the 0 of its release is ignored.\n",
         "What is marked *q* waits for the boundary that `/vj/quantise` names. A pattern (`*`, `?`, `[a-c]`, `{a,b}`)",
         "reaches every value that it means: `/vj/prompt/*/weight 0`. A bundle's timetag is waited for up to 2 s.",
-        "Who sends `/vj/subscribe` is told all values, then each that others change, until 10 s without a message.\n",
+        "Send `/vj/subscribe` to get all values, and then each that others change, until you send nothing for 10 s.\n",
         "## In\n",
         _table([e for e in registry.entries.values() if not _is_variant(e.address, registry)]),
         "\nEach `/vj/param/NAME` also has `/raw` (the value in its own unit), `/inc` (add) and `/reset`",
         "(back to the preset's value).\n",
         *(
             [
-                "Knobs that have an address from before as well, under which they are heard and told on:",
+                "Knobs that can also be reached at an older address:",
                 f"{', '.join(old)}.\n",
             ]
             if old

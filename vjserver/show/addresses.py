@@ -89,7 +89,7 @@ def _knob(group: str, name: str, low: float, high: float, default: float, unit: 
 COMMON: dict[str, Parameter] = {
     p.name: p
     for p in (
-        _knob("camera", "speed", 0.0, 4.0, 1.0, "x", "how fast the picture moves by itself"),
+        _knob("camera", "speed", 0.0, 4.0, 1.0, "x", "how fast the picture moves without sound"),
         _knob("camera", "zoom", -1.0, 1.0, 0.0, "octaves/s", "flight into the picture (above 0.5) or out of it"),
         _knob("camera", "scale", -1.0, 1.0, 0.0, "octaves", "size right now; map a kick here for a punch"),
         _knob("camera", "rotate", -0.5, 0.5, 0.0, "turns/s", "rotation, clockwise above 0.5"),
@@ -260,10 +260,10 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
     yield Entry("/vj/master/fade", "parameter", (unit,), "the master fader: 1 full, 0 black", 1.0)
     yield Entry("/vj/master/safe", "parameter", (switch,), "1 shows the safe loop instead of generated pictures", False)
     yield Entry("/vj/master/panic", "action", (), "the way out: the safe loop at once, nothing black, frozen or faded; "
-                "autopilot, cues, takes and what waits are stopped; /vj/master/safe 0 goes on")  # fmt: skip
+                "autopilot, cues, takes and what waits are stopped; /vj/master/safe 0 to continue")  # fmt: skip
     ms = ArgumentSpec("float", -1.0, 500.0, "ms")
-    yield Entry("/vj/lookahead", "parameter", (ms,), "how far ahead pictures are made, so that they are on the wall on "
-                "the beat; -1 measures it", -1.0)  # fmt: skip
+    yield Entry("/vj/lookahead", "parameter", (ms,), "how far ahead pictures are made, so that they are on the screen "
+                "on the beat; -1 measures it", -1.0)  # fmt: skip
     rate = ArgumentSpec("float", *OUTPUT_FPS, "frames/s")
     yield Entry("/vj/deliver/fps", "parameter", (rate,), "pictures delivered a second, whatever is generated", 60.0)
     way = ArgumentSpec("text", unit=", ".join(BETWEEN))
@@ -298,7 +298,7 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
                 "heard where /vj/tempo/source is osc")  # fmt: skip
     yield Entry("/vj/tempo/bpm", "action", (bpm,), "set the tempo by hand; it holds until auto; asked: the tempo")
     yield Entry("/vj/tempo/tap", "action", (), "tap: four in a row set tempo and beat")
-    yield Entry("/vj/tempo/resync", "action", (), "now is the one")
+    yield Entry("/vj/tempo/resync", "action", (), "now is the first beat of the bar")
     ms = ArgumentSpec("float", -500.0, 500.0, "ms")
     yield Entry("/vj/tempo/nudge", "action", (ms,), "shift the beat, later if positive")
     yield Entry("/vj/tempo/flip", "action", (), "shift the beat by half a beat")
@@ -329,12 +329,12 @@ def entries(knobs: Mapping[str, Parameter]) -> Iterable[Entry]:
                 "empty: the first that plays", "")  # fmt: skip
     port = ArgumentSpec("name", unit="a UDP port of the sender's machine; default: where it sent from", optional=True)
     kind = ArgumentSpec("name", unit="all, numbers or text", optional=True)
-    yield Entry("/vj/subscribe", "action", (port, kind), "be told every accepted value, and all of them now, for "
+    yield Entry("/vj/subscribe", "action", (port, kind), "get every accepted value, and all of them now, for "
                 "10 s; any message from there renews; the two may come in any order")  # fmt: skip
     code = ArgumentSpec("int", 0, MAX_SEED, optional=True)
-    yield Entry("/vj/renew", "action", (code,), "go on being told for another 10 s; with the number of /vj/subscribed: "
-                "begin to be told")  # fmt: skip
-    yield Entry("/vj/unsubscribe", "action", (), "be told nothing more")
+    yield Entry("/vj/renew", "action", (code,), "get values for another 10 s; with the number of /vj/subscribed: "
+                "begin to get them")  # fmt: skip
+    yield Entry("/vj/unsubscribe", "action", (), "get no more values")
     anything = ArgumentSpec("name", optional=True, unit="comes back as it is")
     yield Entry("/vj/ping", "action", (anything,), "answered with /vj/pong to the sender")
 
@@ -513,7 +513,7 @@ def _outputs() -> Iterable[Entry]:
         "name of what was heard: beat, downbeat, kick, snare, hat, onset, break, groove, drop, tempo, silence",
         text,
     )
-    yield out("/vj/status/picture", "what is on the wall: start, live, hold, safe or black", text)
+    yield out("/vj/status/picture", "what is on the screen: start, live, hold, safe or black", text)
     row = (text, text, ArgumentSpec("float", 0.0, 1000.0), count, ArgumentSpec("int", -1, 2**31 - 1), text, text)
     yield out("/vj/status/output", "an output: label, sends or off, frames a second, drops, receivers (-1: not known), "
               "tally, configuration", *row)  # fmt: skip

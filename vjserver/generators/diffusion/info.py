@@ -10,7 +10,7 @@ _PARAMETERS = (
     Parameter("steps", 1.0, 4.0, 1.0, "steps", "calls of the model a picture", group="model"),
     Parameter("guidance", 1.0, 15.0, 8.0, "", "how closely the prompt is followed, where the model can", group="model"),
     Parameter("coherence", 0.0, 1.0, 0.3, "", "still noise, turning noise, last latent, flight", group="motion"),
-    Parameter("turn", 0.0, 180.0, 0.0, "degrees/s", "noise turned besides; map energy here", group="motion"),
+    Parameter("turn", 0.0, 180.0, 0.0, "degrees/s", "noise turned in addition; map energy here", group="motion"),
     *(
         Parameter(
             f"latent_{i}", 0.0, 1.0, 0.0, "", f"lean of the latent to direction {i}; map a band here", group="latent"

@@ -6,7 +6,7 @@ import { monitor, send, setLearning, useHeard, useHello, useLearning, useLive, u
 import { ms } from "./stage";
 
 export const KEYS: [string, string][] = [
-  ["T", "tap the tempo"], ["R", "now is the one"], ["B", "blackout"], ["F", "freeze"], ["S", "safe loop"],
+  ["T", "tap the tempo"], ["R", "now is the first beat of the bar"], ["B", "blackout"], ["F", "freeze"], ["S", "safe loop"],
   ["P (hold)", "panic"], ["← →", "previous, next preset"], ["1 … 9", "preset 1 … 9"], ["Space", "next cue"],
   ["Q", "quantise: next"], ["A", "autopilot"], ["N", "next prompt of the queue"], ["V (hold)", "talk"], ["Z, Shift+Z", "undo, redo"],
   ["L", "MIDI learn"], ["H", "health"], ["M", "messages"], [", or /", "settings"], ["?", "these keys"], ["Esc", "close"],

@@ -20,7 +20,7 @@ export function Header({ open }: { open: (drawer: string) => void }) {
       <Recording />
       <div class="group">
         <Press address="/vj/tempo/tap" label="TAP" title="tap four times (T)" class="tap" />
-        <Press address="/vj/tempo/resync" label="ONE" title="now is the one (R)" />
+        <Press address="/vj/tempo/resync" label="ONE" title="now is the first beat of the bar (R)" />
         <Press address="/vj/tempo/half" label="÷2" />
         <Press address="/vj/tempo/double" label="×2" />
         <Press address="/vj/tempo/nudge" label="earlier" args={[-10]}>−</Press>
