@@ -7,7 +7,7 @@
     listen    app.listen      a microphone, the page's talk  what was said
     studio    app.studio      what cards want              pictures of cards
     deliver   app.deliver     the frame rings, state, sound  every output
-    display   app.display     events and statuses of all       the terminal, the log
+    display   app.display     events and statuses of all     the terminal, the log
 
 Each module is imported in its own process only, so that none carries another's libraries. ``ear`` and ``deliver`` have
 understudies: second processes that have done everything but begin.

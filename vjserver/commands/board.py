@@ -15,7 +15,7 @@ from vjserver.app.exporting import exported, taken_in
 from vjserver.app.film_order import sides_of
 from vjserver.app.show import Show, load_show, own_show
 from vjserver.commands import deleting
-from vjserver.commands.options import seconds
+from vjserver.commands.options import drawing, generator, seconds
 from vjserver.documents import archive, fountain, pdf
 from vjserver.keeping.boards import Boards
 from vjserver.keeping.cards import Board, Card
@@ -43,14 +43,10 @@ def arguments(board: argparse.ArgumentParser) -> None:
     add = verbs.add_parser("add", help="add cards, whose pictures the studio makes")
     add.add_argument("board")
     add.add_argument("text", nargs="+")
-    add.add_argument(
-        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
-    )
-    add.add_argument("--model", default="", metavar="NAME")
+    generator(add)
     add.add_argument("--seed", type=int, default=1)
     render = verbs.add_parser("render", help="make every picture that cards want")
-    render.add_argument("--size", metavar="WxH", help="default: that of the show")
-    render.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
+    drawing(render)
     export = verbs.add_parser("export", help="write a board as a PDF, a film, a storyboard, a folder")
     export.add_argument("board")
     export.add_argument("kind", choices=("pdf", "film", "storyboard", "storyboarder", "pictures"))

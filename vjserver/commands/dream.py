@@ -13,7 +13,7 @@ from pathlib import Path
 from vjserver.app.film_order import sides_of
 from vjserver.app.show import load_show, own_show
 from vjserver.commands import deleting
-from vjserver.commands.options import drawing, microphone, pages
+from vjserver.commands.options import drawing, generator, microphone, pages
 from vjserver.documents import journal
 from vjserver.keeping.dreams import Dream, Dreams
 from vjserver.keeping.recordings import unpacked
@@ -81,10 +81,7 @@ def arguments(dream: argparse.ArgumentParser) -> None:
     pages(page)
     for verb in (draw, finish):
         drawing(verb)
-    draw.add_argument(
-        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
-    )
-    draw.add_argument("--model", default="", metavar="NAME")
+    generator(draw)
     for verb in (finish, paper):
         verb.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
     delete = verbs.add_parser("delete", help="delete a dream; nothing of it is left")

@@ -12,7 +12,7 @@ from vjserver.app.film_order import sides_of
 from vjserver.app.noting import Noting
 from vjserver.app.show import decoded, load_show, own_show
 from vjserver.commands import deleting
-from vjserver.commands.options import drawing, microphone, pages
+from vjserver.commands.options import drawing, generator, microphone, pages
 from vjserver.documents import decks
 from vjserver.keeping.cards import Board, Card
 from vjserver.keeping.notebook import GRADES, Notebook
@@ -50,10 +50,7 @@ def arguments(notebook: argparse.ArgumentParser) -> None:
     finish.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # a page asks for it
     draw = verbs.add_parser("draw", help="have words drawn (default: all that have no picture)")
     draw.add_argument("word", nargs="*")
-    draw.add_argument(
-        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
-    )
-    draw.add_argument("--model", default="", metavar="NAME")
+    generator(draw)
     for verb in (record, finish, draw):
         drawing(verb)
     page = verbs.add_parser("open", help="the pages of the notebook and the journal, for you alone")

@@ -41,6 +41,14 @@ def pages(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", type=Path, metavar="SHOW.toml", help="take the generators of this show")
 
 
+def generator(parser: argparse.ArgumentParser) -> None:
+    """Add which generator draws, with which model."""
+    parser.add_argument(
+        "--generator", default="", metavar="KIND", help="which generator draws (default: patterns from the words)"
+    )
+    parser.add_argument("--model", default="", metavar="NAME")
+
+
 def drawing(parser: argparse.ArgumentParser) -> None:
     """Add how pictures of cards are made."""
     parser.add_argument("--size", metavar="WxH", help="default: that of the show")

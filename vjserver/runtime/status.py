@@ -15,8 +15,6 @@ from vjserver.runtime.slot import SlotReader, SlotWriter
 STATUS_CAPACITY = 8192
 STALE_NS = 1_500_000_000
 """A status is put up twice a second; one older than this is that of a process that hangs or fell."""
-
-
 Figure = bool | int | float
 """What a generator or an output tells of itself."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from vjserver.runtime import life, log, queue, shared, soundring
-from vjserver.runtime.roles import EVERYBODY, MEMORIES, WORKERS
+from vjserver.runtime.roles import EVERYBODY, MEMORIES, ROLES, WORKERS
 from vjserver.runtime.slot import SlotReader, SlotWriter, size_of
 from vjserver.runtime.status import (
     STATUS_CAPACITY,
@@ -175,13 +175,10 @@ class Statuses:
     @classmethod
     def of(cls, channels: Channels) -> "Statuses":
         """Return the readers of ``channels``."""
-        return cls(
-            StatusReader(channels.status("ear"), EarStatus),
-            StatusReader(channels.status("generate"), GenerateStatus),
-            StatusReader(channels.status("deliver"), DeliverStatus),
-            StatusReader(channels.status("control"), ControlStatus),
-            StatusReader(channels.status("listen"), ListenStatus),
-        )
+        readers: dict[str, Any] = {
+            role.name: StatusReader(channels.status(role.name), role.status) for role in ROLES if role.shown
+        }
+        return cls(**readers)
 
 
 def pids_of(server: int) -> dict[str, int]:

@@ -54,14 +54,12 @@ class FrameChecks:
             name = what.replace("_", " ")
             if is_bad:
                 self.counts[what] += 1
-                if what not in self._troubled:
-                    self._troubled.add(what)
-                    self.tell(name, why)
+                self.tell_once(name, why)
                 if what != UNSAFE:
                     self._tolerate(why)
                 return what
-            if what in self._troubled:
-                self._troubled.discard(what)
+            if name in self._troubled:
+                self._troubled.discard(name)
                 self.tell(name, f"good frames again, {self.counts[what]} were held back", True)
         self._bad, self._limit = 0, BAD_FRAME_LIMIT
         return ""
